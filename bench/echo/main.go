@@ -1,0 +1,63 @@
+// Command echo is the smallest echo server on the library, for comparisons.
+//
+//	go run ./bench/echo --listen 127.0.0.1:9001 [--poller epoll|easygo] [--stall-every N --stall 50ms]
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// echo answers each message with itself. Every stallEvery-th message of all
+// sleeps in its handler first.
+type echo struct {
+	stallEvery uint64
+	stall      time.Duration
+	messages   atomic.Uint64
+}
+
+func (e *echo) Open(*server.Conn)         {}
+func (e *echo) Close(*server.Conn, error) {}
+
+func (e *echo) Message(c *server.Conn, m ws.Message) {
+	if e.stallEvery > 0 && e.messages.Add(1)%e.stallEvery == 0 {
+		time.Sleep(e.stall)
+	}
+	_ = c.Send(m.Opcode, m.Payload) // Close tells
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "echo:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	listen := flag.String("listen", "127.0.0.1:9001", "address `host:port` to listen on")
+	engine := flag.String("poller", "", "poller engine: "+fmt.Sprint(poller.Engines())+" (default the system's)")
+	stallEvery := flag.Uint64("stall-every", 0, "every `N`th message sleeps in its handler; 0: none")
+	stall := flag.Duration("stall", 50*time.Millisecond, "how long it sleeps")
+	flag.Parse()
+
+	e, err := poller.New(*engine)
+	if err != nil {
+		return err
+	}
+	if _, _, err := poller.RaiseDescriptorLimit(); err != nil {
+		return err
+	}
+	srv := &server.Server{
+		Addr:    *listen,
+		Engine:  e,
+		Handler: &echo{stallEvery: *stallEvery, stall: *stall},
+	}
+	return srv.ListenAndServe()
+}

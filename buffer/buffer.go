@@ -1,0 +1,64 @@
+// Package buffer keeps byte buffers in pools, one for each power of two, so
+// that a connection holds one only while it has unfinished bytes.
+package buffer
+
+import (
+	"math/bits"
+	"sync"
+)
+
+const (
+	minBits = 9  // 512 B: a request head or a few small frames
+	maxBits = 20 // 1 MiB; what is larger goes to the garbage collector
+)
+
+var pools [maxBits + 1]sync.Pool
+
+// Buffer is bytes with an owner. It is not safe for concurrent use.
+type Buffer struct {
+	// B is the content; append to it as long as it fits cap(B), and use Grow
+	// before it does not.
+	B []byte
+}
+
+// Get returns an empty buffer with room for at least n bytes, which is the
+// caller's until Free.
+func Get(n int) *Buffer {
+	class := classOf(n)
+	if class <= maxBits {
+		if b, _ := pools[class].Get().(*Buffer); b != nil {
+			return b
+		}
+		n = 1 << class
+	}
+	return &Buffer{B: make([]byte, 0, n)}
+}
+
+// Free gives b back; neither b nor a slice of b.B may be used after it. Free of
+// nil does nothing.
+func (b *Buffer) Free() {
+	if b == nil {
+		return
+	}
+	class := classOf(cap(b.B))
+	if class <= maxBits && cap(b.B) == 1<<class {
+		b.B = b.B[:0]
+		pools[class].Put(b)
+	}
+}
+
+// Grow makes room for n more bytes behind the content and returns the buffer to
+// go on with: b itself, or a larger one to which the content has moved.
+func (b *Buffer) Grow(n int) *Buffer {
+	if cap(b.B)-len(b.B) >= n {
+		return b
+	}
+	larger := Get(len(b.B) + n)
+	larger.B = append(larger.B, b.B...)
+	b.Free()
+	return larger
+}
+
+func classOf(n int) int {
+	return max(minBits, bits.Len(uint(max(n, 1)-1)))
+}

@@ -1,0 +1,158 @@
+package server
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/millrace/millrace/poller"
+)
+
+// acceptsATurn bounds the connections accepted in one go, so that a storm of
+// them does not keep the open ones waiting.
+const acceptsATurn = 64
+
+// acceptor is a listener in the first loop; the connections it accepts are
+// spread over all loops.
+type acceptor struct {
+	ln    poller.Listener
+	token poller.Token
+	retry tick // when to try again; noDue unless the machine is out of descriptors
+}
+
+// arrival is a connection on its way into a loop.
+type arrival struct {
+	fd     int
+	remote netip.AddrPort
+	taken  *takenOver // from net/http; nil: just accepted
+}
+
+// addListener begins to accept from ln.
+func (l *loop) addListener(ln poller.Listener) {
+	a := &acceptor{ln: ln, token: listenerToken | poller.Token(ln.FD()), retry: noDue}
+	if l.stopSeen != 0 {
+		l.srv.listenerClosed(ln)
+		return
+	}
+	if err := l.poll.Add(ln.FD(), a.token); err != nil {
+		l.srv.log().Error("listener can not be watched", "addr", ln.Addr(), "err", err)
+		l.srv.listenerClosed(ln)
+		return
+	}
+	l.listeners = append(l.listeners, a)
+}
+
+func (l *loop) acceptFrom(token poller.Token) {
+	for _, a := range l.listeners {
+		if a.token == token {
+			l.accept(a)
+		}
+	}
+}
+
+// accept takes connections off the listener's queue.
+func (l *loop) accept(a *acceptor) {
+	a.retry = noDue
+	for range acceptsATurn {
+		fd, remote, err := a.ln.Accept()
+		switch {
+		case err == nil:
+			l.spread(fd, remote)
+		case err == poller.ErrAgain:
+			return
+		case errors.Is(err, poller.ErrClosed):
+			return
+		default:
+			l.acceptFailed(a, err)
+			return
+		}
+	}
+	l.retryAccept(a, l.now()) // edge-triggered: the rest of the queue has no event of its own
+}
+
+// acceptFailed pauses: no event tells when the machine has room again, and
+// asking at full speed would take the processor from those who are in.
+func (l *loop) acceptFailed(a *acceptor, err error) {
+	if l.counters.acceptErrors.Add(1)%100 == 1 {
+		l.srv.log().Warn("accepting failed", "addr", a.ln.Addr(), "err", err,
+			"failures", l.counters.acceptErrors.Load())
+	}
+	l.retryAccept(a, l.now()+l.srv.limits.acceptRetry)
+}
+
+func (l *loop) retryAccept(a *acceptor, at tick) {
+	a.retry = at
+	l.nextDue = min(l.nextDue, at)
+}
+
+// spread gives an accepted connection to one of the loops.
+func (l *loop) spread(fd int, remote netip.AddrPort) {
+	l.counters.accepted.Add(1)
+	to := l.srv.pickLoop()
+	if to == l {
+		l.admit(fd, remote)
+		return
+	}
+	if !to.post(visit{arrival: &arrival{fd: fd, remote: remote}}) {
+		l.closeFD(fd)
+	}
+}
+
+// admit makes a connection of a descriptor; nil means that it could not be, and
+// the descriptor is closed.
+func (l *loop) admit(fd int, remote netip.AddrPort) *Conn {
+	c := &Conn{loop: l, fd: int32(fd)}
+	c.setRemote(remote)
+	c.active.Store(uint32(l.now()))
+	token := l.table.insert(c)
+	if err := l.poll.Add(fd, token); err != nil {
+		l.table.remove(c)
+		l.closeFD(fd)
+		l.counters.acceptErrors.Add(1)
+		l.srv.log().Warn("connection can not be watched", "remote", remote, "err", err)
+		return nil
+	}
+	l.counters.open.Add(1)
+	l.setDue(c, l.now()+l.srv.limits.handshake)
+	return c
+}
+
+// arrive takes in a connection that another loop accepted or that net/http hands
+// over; false means that w no longer leads.
+func (l *loop) arrive(w *worker, a *arrival) bool {
+	if l.stopSeen != 0 {
+		l.closeFD(a.fd)
+		return true
+	}
+	c := l.admit(a.fd, a.remote)
+	if c == nil || a.taken == nil {
+		return true
+	}
+	c.partial().taken = a.taken
+	return l.turn(w, c, kicked|readable)
+}
+
+func (l *loop) closeFD(fd int) {
+	if err := l.engine.Close(fd); err != nil {
+		l.srv.log().Error("closing descriptor", "err", err)
+	}
+}
+
+func (l *loop) closeListener(a *acceptor) {
+	if err := l.poll.Remove(a.ln.FD()); err != nil {
+		l.srv.log().Error("removing listener", "addr", a.ln.Addr(), "err", err)
+	}
+	l.srv.listenerClosed(a.ln)
+}
+
+// listenerClosed closes ln and lets its Serve return.
+func (s *Server) listenerClosed(ln poller.Listener) {
+	if err := ln.Close(); err != nil {
+		s.log().Error("closing listener", "addr", ln.Addr(), "err", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if done := s.listeners[ln]; done != nil {
+		delete(s.listeners, ln)
+		close(done)
+	}
+}

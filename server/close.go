@@ -1,0 +1,225 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/millrace/millrace/ws"
+)
+
+// # How a connection ends
+//
+// It ends in one of these ways, and each leads to lifeEnding, in which nothing
+// is sent or handled any more:
+//
+//   - closed by us: Close sends a close frame (lifeClosing) and waits for the
+//     peer's, up to Server.CloseTimeout;
+//   - closed by the peer: its close frame is answered with its own code;
+//   - failed: a bad byte, a full queue, a panic or a timeout; our close frame
+//     says which, and we read on for a while so that the peer can see it;
+//   - gone: end of stream or a network error, 1006.
+//
+// Handler.Close is called in the first turn that finds lifeEnding, once. The
+// descriptor is closed as soon as what is queued is written, or at the deadline.
+
+// Close starts the closing handshake with a code and a reason (RFC 6455 section
+// 7): the code must be one that may be sent (ws.Code.Sendable) or
+// ws.CodeNoStatus for none, the reason is cut to 123 bytes. Messages that arrive
+// after it are ignored; Handler.Close is called when the peer has answered, or
+// after Server.CloseTimeout. It returns ErrClosed if the connection is closing
+// already.
+func (c *Conn) Close(code ws.Code, reason string) error {
+	if !code.Sendable() && code != ws.CodeNoStatus {
+		return fmt.Errorf("server: close code %d may not be sent", code)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lifeNow() != lifeOpen {
+		return ErrClosed
+	}
+	c.setLife(lifeClosing)
+	c.endBy(&ws.CloseError{Code: code, Reason: reason}, c.loop.srv.limits.closing)
+	c.putClose(code, reason)
+	return nil
+}
+
+// putClose sends a close frame. The caller holds mu.
+func (c *Conn) putClose(code ws.Code, reason string) {
+	var frame [ws.MaxHeader + ws.MaxControlPayload]byte
+	_ = c.put(ws.Close, nil, ws.AppendClose(frame[:0], code, reason)) // a control frame is never refused
+	if c.out == nil || !c.out.corked {
+		c.kick() // not in its turn: for the deadline
+	}
+}
+
+// endBy notes why the connection ends, if nothing is noted yet, and by when. The
+// caller holds mu.
+func (c *Conn) endBy(cause error, within ticks) {
+	f := c.remember()
+	if f.cause == nil {
+		f.cause = cause
+	}
+	f.closeAt = c.loop.now() + within
+}
+
+// setLife moves the connection on; it never goes back. The caller holds mu.
+func (c *Conn) setLife(next life) {
+	c.life.Store(uint32(max(next, c.lifeNow())))
+}
+
+// failBy is fail with an error of the decoder.
+func (c *Conn) failBy(err error) {
+	var cause *ws.CloseError
+	if !errors.As(err, &cause) {
+		cause = &ws.CloseError{Code: ws.CodeInternal, Reason: err.Error()}
+	}
+	c.fail(cause)
+}
+
+// fail ends the connection with our close frame, for a reason of the protocol or
+// of ours.
+func (c *Conn) fail(cause *ws.CloseError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failLocked(cause)
+}
+
+func (c *Conn) failLocked(cause *ws.CloseError) {
+	life := c.lifeNow()
+	if life >= lifeEnding {
+		return
+	}
+	c.setLife(lifeEnding)
+	c.lingers = true
+	c.endBy(cause, c.loop.srv.limits.linger)
+	if life == lifeOpen {
+		c.putClose(cause.Code, cause.Reason)
+	}
+}
+
+// peerClosed answers the peer's close frame, whose payload the decoder has
+// vetted, with the same code (section 5.5.1).
+func (c *Conn) peerClosed(payload []byte) {
+	code, reason := ws.ParseClose(payload)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	life := c.lifeNow()
+	if life >= lifeEnding {
+		return
+	}
+	c.setLife(lifeEnding)
+	c.endBy(&ws.CloseError{Code: code, Reason: reason, Remote: true}, c.loop.srv.limits.closing)
+	if life == lifeOpen {
+		c.putClose(code, "")
+	}
+}
+
+// peerGone ends a connection whose stream has ended (err is nil) or broken. What
+// is queued is still written after an end of stream: the peer may have closed its
+// direction only.
+func (c *Conn) peerGone(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.writeFailed(err)
+		return
+	}
+	c.lingers = false
+	c.setLife(lifeEnding)
+	c.endBy(errGone, c.loop.srv.limits.closing)
+}
+
+// errGone is the cause of a connection that ended without a close frame.
+var errGone = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "the peer ended the connection without a close frame"}
+
+// errReset is that of one that was reset, which is too common to be wrapped.
+var errReset = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "connection reset by the peer"}
+
+// writeFailed ends a connection that is broken: nothing more can be written. The
+// caller holds mu.
+func (c *Conn) writeFailed(err error) {
+	c.cut = true
+	c.setLife(lifeEnding)
+	if errors.Is(err, syscall.ECONNRESET) {
+		c.endBy(errReset, 0)
+	} else {
+		c.endBy(fmt.Errorf("%w: %w", errGone, err), 0)
+	}
+}
+
+// overflow does what the policy says when the queue is at its bound. The caller
+// holds mu.
+func (c *Conn) overflow() {
+	c.loop.counters.dropped.Add(1)
+	if c.loop.srv.QueuePolicy == DropNewest {
+		return
+	}
+	c.out.truncate()
+	c.failLocked(errSlow)
+}
+
+var errSlow = &ws.CloseError{Code: ws.CodePolicy, Reason: "outbound queue full: reading too slowly"}
+
+// endPanicked ends the connection of a handler that panicked.
+func (c *Conn) endPanicked() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failLocked(&ws.CloseError{Code: ws.CodeInternal, Reason: "internal error"})
+	c.uncork()
+}
+
+// conclude is for a connection in lifeEnding, at the end of each of its turns:
+// it tells the handler, once, and lets the descriptor go when all is written.
+func (c *Conn) conclude() {
+	c.mu.Lock()
+	cause := c.facts.cause
+	c.mu.Unlock()
+	if c.opened {
+		c.opened = false
+		c.handler.Close(c, cause)
+	}
+	c.mu.Lock()
+	written, cut, lingers := c.out == nil, c.cut, c.lingers
+	c.mu.Unlock()
+	switch {
+	case cut || written && !lingers:
+		c.finish()
+	case written && !c.finSent:
+		c.finSent = true
+		if c.loop.engine.CloseWrite(int(c.fd)) != nil {
+			c.finish() // the peer has reset it
+		}
+	}
+}
+
+// finish marks the connection closed; its descriptor and slot go when the leader
+// settles the turn.
+func (c *Conn) finish() {
+	c.mu.Lock()
+	c.setLife(lifeClosed)
+	if c.out != nil && !c.out.corked {
+		c.out.release()
+	}
+	c.out = nil
+	c.mu.Unlock()
+	if c.in != nil {
+		c.in.head.Free()
+		if c.in.decoder != nil {
+			c.in.decoder.Reset()
+		}
+		c.in = nil
+	}
+	c.gone = true
+}
+
+// discard frees what the loop keeps of a finished connection.
+func (l *loop) discard(c *Conn) {
+	l.table.remove(c)
+	if c.fd >= 0 {
+		if err := l.poll.CloseFD(int(c.fd)); err != nil {
+			l.srv.log().Error("closing descriptor", "err", err)
+		}
+	}
+	l.counters.open.Add(-1)
+}

@@ -1,0 +1,189 @@
+package server
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/ws"
+)
+
+// life is where a connection stands; it only grows.
+type life uint32
+
+const (
+	lifeHead    life = iota // its request head is being read
+	lifeOpen                // upgraded
+	lifeClosing             // our close frame is out, the peer's is awaited
+	lifeEnding              // our last word is said: written out, then closed
+	lifeClosed              // the descriptor is gone, or handed to net/http
+)
+
+// Conn is a WebSocket connection. All methods may be called from any goroutine,
+// also after it is closed; none blocks. A Conn is never reused for another peer.
+//
+// It is small, since most connections are idle: what only a busy one needs
+// hangs on it while it is needed (in, out, facts).
+type Conn struct {
+	loop    *loop
+	handler Handler // set at the upgrade, before Open
+
+	// The turn's: only the worker whose turn it is touches these.
+	in       *inbound // unfinished bytes
+	fd       int32    // Send uses it under mu before lifeClosed; -1: handed to net/http
+	lastText tick     // with IdleTimeout: the last message
+	more     reason   // there may be more to read: another turn after the others
+	wantsDue bool     // the deadline must be set anew
+	opened   bool     // Handler.Open was called, Handler.Close is due
+	pinged   bool     // a keepalive ping is out since the last sign of life
+	finSent  bool     // our direction is ended
+	gone     bool     // finished: the leader frees its slot
+
+	// The leader's.
+	away   bool   // in a slow turn, not under the leader
+	missed reason // why it should have had a turn meanwhile
+	slot   uint32
+
+	kicked bool // guarded by loop.mu: is in the inbox
+
+	active atomic.Uint32 // tick of the last sign of life from the peer
+
+	mu      sync.Mutex    // guards what follows
+	life    atomic.Uint32 // a life; written under mu, read anywhere
+	out     *outbound     // the cork or the queue; nil: Send writes right away
+	facts   *facts
+	value   any
+	stats   connStats
+	cut     bool // do not wait for the output or for the peer
+	lingers bool // read on after our last word
+	port    uint16
+	address [16]byte
+}
+
+// inbound is what a connection has received in part.
+type inbound struct {
+	head    *buffer.Buffer // of the request
+	scanner ws.HeadScanner
+	decoder *ws.Decoder // in the midst of a frame or a fragmented message
+	taken   *takenOver  // a connection of net/http that is to be opened
+}
+
+// facts are what only some connections have to remember.
+type facts struct {
+	subprotocol string
+	request     *ws.Request
+	cause       error // why we closed it, for Handler.Close
+	closeAt     tick  // with life closing or ending: the deadline
+}
+
+type connStats struct {
+	messagesIn, messagesOut uint64
+	bytesIn, bytesOut       uint64
+}
+
+// Stats are a connection's counts since it was accepted.
+type Stats struct {
+	MessagesIn, MessagesOut uint64 // text and binary
+	BytesIn, BytesOut       uint64 // all bytes, the handshake included; out: accepted for sending
+	Queued                  int    // bytes that wait in the outbound queue
+}
+
+func (c *Conn) lifeNow() life { return life(c.life.Load()) }
+
+// RemoteAddr is the peer's address; the zero value on a Unix socket.
+func (c *Conn) RemoteAddr() netip.AddrPort {
+	if c.port == 0 && c.address == [16]byte{} {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(c.address).Unmap(), c.port)
+}
+
+func (c *Conn) setRemote(remote netip.AddrPort) {
+	if remote.IsValid() {
+		c.address, c.port = remote.Addr().As16(), remote.Port()
+	}
+}
+
+// Subprotocol is the one selected at the upgrade, "" if none.
+func (c *Conn) Subprotocol() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.facts == nil {
+		return ""
+	}
+	return c.facts.subprotocol
+}
+
+// Request is the upgrade request: always within Handler.Open, where it is valid
+// until Open returns; after it only if Accept.KeepRequest was set, nil
+// otherwise.
+func (c *Conn) Request() *ws.Request {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.facts == nil {
+		return nil
+	}
+	return c.facts.request
+}
+
+// Value is what SetValue or Accept.Value left here: the application's own.
+func (c *Conn) Value() any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.value
+}
+
+// SetValue keeps v with the connection.
+func (c *Conn) SetValue(v any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.value = v
+}
+
+// Buffered is how many bytes wait in the outbound queue: accepted by Send and
+// not yet taken by the kernel.
+func (c *Conn) Buffered() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out == nil {
+		return 0
+	}
+	return c.out.size()
+}
+
+// Stats are the connection's counts so far; those of a turn under way are added
+// when it ends.
+func (c *Conn) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := Stats{
+		MessagesIn: c.stats.messagesIn, MessagesOut: c.stats.messagesOut,
+		BytesIn: c.stats.bytesIn, BytesOut: c.stats.bytesOut,
+	}
+	if c.out != nil {
+		s.Queued = c.out.size()
+	}
+	return s
+}
+
+// SetNoDelay turns Nagle's algorithm off (true, the default) or on.
+func (c *Conn) SetNoDelay(on bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lifeNow() >= lifeClosed {
+		return ErrClosed
+	}
+	return c.loop.engine.SetNoDelay(int(c.fd), on)
+}
+
+// remember returns the connection's facts, to be changed under mu.
+func (c *Conn) remember() *facts {
+	if c.facts == nil {
+		c.facts = &facts{}
+	}
+	return c.facts
+}
+
+// kick asks for a turn, from any goroutine.
+func (c *Conn) kick() { c.loop.post(visit{conn: c, why: kicked}) }

@@ -1,0 +1,160 @@
+package server
+
+import (
+	"github.com/millrace/millrace/ws"
+)
+
+// # Deadlines
+//
+// A connection has one deadline, in its loop's table: no timer of its own. It is
+// set anew when a turn has changed what is awaited, and looked at when it is
+// over: only then does activity since count, so a busy connection costs a glance
+// every PingInterval.
+
+// nextDue is the connection's next deadline. The leader calls it, after a turn.
+func (c *Conn) nextDue(now tick) tick {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lim := &c.loop.srv.limits
+	switch c.lifeNow() {
+	case lifeHead:
+		return now + lim.handshake
+	case lifeOpen:
+		due := c.nextPing(lim)
+		if lim.idle > 0 {
+			due = min(due, c.lastText+lim.idle)
+		}
+		if c.out != nil {
+			due = min(due, c.out.since+lim.write)
+		}
+		return max(due, now+1)
+	default:
+		return max(c.facts.closeAt, now+1)
+	}
+}
+
+// nextPing is when silence calls for a ping, or, after a ping, for the end.
+func (c *Conn) nextPing(lim *limits) tick {
+	if lim.ping == 0 {
+		return noDue
+	}
+	active := tick(c.active.Load())
+	if c.pinged {
+		return active + 2*lim.ping
+	}
+	return active + c.jittered(lim.ping)
+}
+
+// jittered is a time between 80 % and 120 % of t, its own for each connection
+// and period, so that connections that came together are not pinged together.
+func (c *Conn) jittered(t ticks) ticks {
+	hash := (uint64(c.slot)<<32 | uint64(c.active.Load())) * 0x9e3779b97f4a7c15
+	fifth := uint64(t) / 5
+	return t - ticks(fifth) + ticks((hash>>32)%(2*fifth+1))
+}
+
+// noteAlive notes a sign of life from the peer.
+func (c *Conn) noteAlive() {
+	now := uint32(c.loop.now())
+	if c.active.Load() != now {
+		c.active.Store(now)
+	}
+	c.pinged = false
+}
+
+// obey does what a deadline or the server's end asks for.
+func (c *Conn) obey(why reason) {
+	life := c.lifeNow()
+	switch {
+	case why&stopped != 0:
+		c.abort(errStopped)
+	case why&draining != 0 && life == lifeHead:
+		c.abort(errStopped)
+	case why&draining != 0:
+		_ = c.Close(ws.CodeGoingAway, "server shutting down") // ErrClosed: it is closing already
+	}
+	if why&expired != 0 {
+		c.expire(life)
+	}
+}
+
+var (
+	errStopped  = &ws.CloseError{Code: ws.CodeGoingAway, Reason: "server stopped"}
+	errIdle     = &ws.CloseError{Code: ws.CodeGoingAway, Reason: "idle timeout"}
+	errDead     = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "no sign of life from the peer"}
+	errNotTaken = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "write timeout: the peer takes nothing"}
+	errTooLate  = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "handshake timeout"}
+)
+
+// expire looks what is overdue.
+func (c *Conn) expire(life life) {
+	c.wantsDue = true
+	lim := &c.loop.srv.limits
+	now := c.loop.now()
+	switch life {
+	case lifeHead:
+		c.headTimedOut()
+	case lifeOpen:
+		c.expireOpen(lim, now)
+	default:
+		c.mu.Lock()
+		c.cut = c.cut || c.facts != nil && now >= c.facts.closeAt
+		if c.cut {
+			c.setLife(lifeEnding)
+		}
+		c.mu.Unlock()
+	}
+}
+
+func (c *Conn) expireOpen(lim *limits, now tick) {
+	silent := now - tick(c.active.Load())
+	switch {
+	case c.writeOverdue(lim, now):
+		c.abort(errNotTaken)
+	case lim.idle > 0 && now-c.lastText >= lim.idle:
+		c.fail(errIdle)
+	case lim.ping == 0:
+	case c.pinged && silent >= 2*lim.ping:
+		c.abort(errDead)
+	case !c.pinged && now >= c.nextPing(lim):
+		c.ping()
+	}
+}
+
+// writeOverdue says whether the peer takes too little of the queue. It holds
+// for the queue as it was before this turn: the cork is not one.
+func (c *Conn) writeOverdue(lim *limits, now tick) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out != nil && !c.out.corked && now-c.out.since >= lim.write
+}
+
+// ping sends a keepalive ping, unless there is a queue: then the write deadline
+// watches over the connection, and a ping would only wait in line.
+func (c *Conn) ping() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out == nil || !c.out.corked {
+		c.active.Store(uint32(c.loop.now()))
+		return
+	}
+	c.pinged = true
+	_ = c.put(ws.Ping, nil, nil) // corked: nothing to fail here
+}
+
+// abort ends a connection without waiting for anything. If we stop, the peer is
+// told once.
+func (c *Conn) abort(cause *ws.CloseError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = true
+	if c.lifeNow() >= lifeEnding {
+		return
+	}
+	tell := c.lifeNow() == lifeOpen && cause.Code.Sendable() && c.out != nil && c.out.corked
+	c.setLife(lifeEnding)
+	c.endBy(cause, 0)
+	if tell {
+		c.putClose(cause.Code, cause.Reason)
+	}
+}

@@ -1,0 +1,22 @@
+// Package server is an event-loop WebSocket server: it composes package poller
+// (readiness and I/O) and package ws (the protocol) into loops, workers,
+// connections and handlers. No goroutine, buffer or timer is held for an idle
+// connection.
+//
+// # The way of a byte
+//
+// Read the files in this order: loop.go (a leader waits and takes connections
+// one after another), turn.go (one connection's turn: read, decode, handle,
+// write), head.go and upgrade.go (from request head to open connection),
+// send.go and queue.go (the cork, the write, the queue), close.go (how a
+// connection ends), deadline.go (what happens when nothing happens), and
+// handover.go (leader/followers: what happens when a handler blocks).
+//
+// # Who may touch what
+//
+// Two locks exist, and neither is ever held while a handler or another
+// connection is called: Conn.mu (output, life, value) and loop.mu (the inbox).
+// Conn.mu may be held while loop.mu is taken, never the other way round. All
+// else belongs either to the loop's leader or to the turn's worker; which
+// fields are whose stands with them.
+package server

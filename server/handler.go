@@ -1,0 +1,81 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/millrace/millrace/ws"
+)
+
+// Handler is the application's side of WebSocket connections. For one
+// connection the methods are called one at a time, in order: Open once, Message
+// for each message, Close once. For different connections they are called at
+// the same time. A method may block: its connection waits, the others go on
+// (see Server.MaxWorkers). A method that panics ends its connection with 1011
+// and nothing else.
+type Handler interface {
+	// Open is called when the upgrade is accepted, before the first message.
+	Open(c *Conn)
+	// Message is called for each text or binary message. m.Payload is valid until
+	// it returns and may be changed.
+	Message(c *Conn, m ws.Message)
+	// Close is called exactly once for each Open, when the connection is over; no
+	// other method follows. err is a *ws.CloseError, possibly wrapped (use
+	// errors.As): the peer's close frame (Remote is true), the code we closed
+	// with, or 1006 when the connection broke without a close frame.
+	Close(c *Conn, err error)
+}
+
+// PingHandler is a Handler that wants to see the peer's pings. The pong is sent
+// by the server in any case. The payload is valid until it returns.
+type PingHandler interface {
+	Ping(c *Conn, payload []byte)
+}
+
+// PongHandler is a Handler that wants to see the peer's pongs, those that answer
+// the server's own keepalive pings (empty payload) included. The payload is
+// valid until it returns.
+type PongHandler interface {
+	Pong(c *Conn, payload []byte)
+}
+
+// DrainedHandler is a Handler that wants to know when a connection's outbound
+// queue, having held something, is empty again: the moment to send more to a
+// slow reader.
+type DrainedHandler interface {
+	Drained(c *Conn)
+}
+
+// Accept is what an Upgrade hook answers to accept a request. The zero value
+// accepts with the server's Handler and nothing else.
+type Accept struct {
+	// Handler for this connection; nil is Server.Handler.
+	Handler Handler
+	// Value is the connection's first Value.
+	Value any
+	// Subprotocol to select; it must be one the client offered. "" selects by
+	// Server.Subprotocols.
+	Subprotocol string
+	// Header is added to the 101 response. The handshake's own fields may not be
+	// in it.
+	Header http.Header
+	// KeepRequest keeps a copy of the request for Conn.Request beyond Open, at
+	// the price of its bytes.
+	KeepRequest bool
+}
+
+var (
+	// ErrServerClosed is what Serve and ListenAndServe return after Shutdown or
+	// Close.
+	ErrServerClosed = errors.New("server: closed")
+	// ErrClosed: the connection is closing or closed, and takes nothing more.
+	ErrClosed = errors.New("server: connection closed")
+	// ErrQueueFull: the peer does not read fast enough and the connection's
+	// outbound queue is at its bound. The message was not accepted; with
+	// CloseWhenFull the connection is closed, with DropNewest it goes on.
+	ErrQueueFull = errors.New("server: outbound queue full")
+	// ErrMessageTooBig: the message is larger than Server.MaxQueue.
+	ErrMessageTooBig = errors.New("server: message larger than the outbound queue may be")
+	// ErrTooBig: a control frame's payload is longer than 125 bytes.
+	ErrTooBig = errors.New("server: control payload longer than 125 bytes")
+)

@@ -1,0 +1,214 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/ws"
+)
+
+// eatHead takes the request head from in, answers it, and returns what is left:
+// frames that came in the same segment. A head that is not whole yet is kept.
+func (c *Conn) eatHead(w *worker, in []byte) (rest []byte) {
+	var scanner ws.HeadScanner
+	if c.in != nil {
+		c.in.head = c.in.head.Grow(len(in))
+		c.in.head.B = append(c.in.head.B, in...)
+		scanner, in = c.in.scanner, c.in.head.B
+	}
+	end, err := scanner.Scan(in, c.loop.srv.limits.head)
+	switch {
+	case err != nil:
+		c.refuse(err)
+		return nil
+	case end == 0:
+		c.keepHead(scanner, in)
+		return nil
+	}
+	c.answer(w, in, end)
+	return in[end:]
+}
+
+// keepHead keeps an unfinished head for the next turn.
+func (c *Conn) keepHead(scanner ws.HeadScanner, in []byte) {
+	if c.in == nil {
+		c.in = &inbound{head: buffer.Get(len(in))}
+		c.in.head.B = append(c.in.head.B, in...)
+	}
+	c.in.scanner = scanner
+}
+
+// answer decides what becomes of a request: an open connection, a connection of
+// net/http, or a refusal. in holds its head and what came behind it.
+func (c *Conn) answer(w *worker, in []byte, end int) {
+	r := &w.request
+	r.Reset()
+	err := r.Parse(in[:end])
+	r.RemoteAddr = c.RemoteAddr()
+	switch {
+	case err != nil:
+	case !r.WantsUpgrade() && c.loop.srv.HTTP != nil:
+		c.handToHTTP(in)
+		return
+	case !r.WantsUpgrade():
+		err = ws.UpgradeRequired()
+	default:
+		err = c.upgrade(w, r)
+	}
+	if err != nil {
+		c.refuse(err)
+	}
+}
+
+// upgrade opens the connection, or says why not.
+func (c *Conn) upgrade(w *worker, r *ws.Request) error {
+	if err := r.CheckUpgrade(); err != nil {
+		return err
+	}
+	accept, err := c.loop.srv.decide(r)
+	if err != nil {
+		return err
+	}
+	resp := ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header}
+	w.plain, err = ws.AppendUpgrade(w.plain[:0], r, &resp)
+	if err != nil {
+		return err
+	}
+	c.open(w, r, accept, w.plain)
+	return nil
+}
+
+// decide asks the origin check and the hook.
+func (s *Server) decide(r *ws.Request) (accept Accept, err error) {
+	if !s.originAllowed(r) {
+		return accept, refuseOrigin
+	}
+	if s.Upgrade != nil {
+		if accept, err = s.Upgrade(r); err != nil {
+			return accept, err
+		}
+	}
+	return s.withDefaults(r, accept), nil
+}
+
+// withDefaults fills in what a hook left open.
+func (s *Server) withDefaults(r *ws.Request, accept Accept) Accept {
+	if accept.Handler == nil {
+		accept.Handler = s.Handler
+	}
+	if accept.Handler == nil {
+		accept.Handler = ignore{}
+	}
+	if accept.Subprotocol == "" && len(s.Subprotocols) > 0 {
+		accept.Subprotocol = r.SelectSubprotocol(s.Subprotocols...)
+	}
+	return accept
+}
+
+var refuseOrigin = &ws.Refusal{Status: http.StatusForbidden, Reason: "origin not allowed"}
+
+func (s *Server) originAllowed(r *ws.Request) bool {
+	if s.CheckOrigin != nil {
+		return s.CheckOrigin(r)
+	}
+	return r.SameOrigin() || len(s.Origins) > 0 && r.OriginIn(s.Origins)
+}
+
+// open makes the connection a WebSocket: response is the 101 to send.
+func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
+	c.handler = accept.Handler
+	c.lastText = c.loop.now()
+	c.wantsDue = true
+	c.opened = true
+	c.loop.counters.upgraded.Add(1)
+
+	c.mu.Lock()
+	c.setLife(lifeOpen)
+	c.putPlain(response)
+	c.value = accept.Value
+	w.facts = facts{subprotocol: accept.Subprotocol, request: r}
+	c.facts = &w.facts
+	if accept.KeepRequest || accept.Subprotocol != "" {
+		c.facts = &facts{subprotocol: accept.Subprotocol, request: r}
+	}
+	c.mu.Unlock()
+
+	defer c.afterOpen(w, accept.KeepRequest) // also if Open panics: w.facts is the worker's
+	c.handler.Open(c)
+}
+
+// afterOpen keeps of the request what is to be kept.
+func (c *Conn) afterOpen(w *worker, keepRequest bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case keepRequest:
+		c.facts.request = c.facts.request.Clone()
+	case c.facts == &w.facts && c.facts.cause == nil:
+		c.facts = nil
+	case c.facts == &w.facts:
+		kept := w.facts
+		kept.request = nil
+		c.facts = &kept
+	default:
+		c.facts.request = nil
+	}
+}
+
+// ignore is the Handler of a server that has none.
+type ignore struct{}
+
+func (ignore) Open(*Conn)                {}
+func (ignore) Message(*Conn, ws.Message) {}
+func (ignore) Close(*Conn, error)        {}
+
+// refuse answers with an HTTP error and ends the connection, having let the peer
+// read the answer.
+func (c *Conn) refuse(err error) {
+	var refusal *ws.Refusal
+	if !errors.As(err, &refusal) {
+		c.loop.srv.log().Error("upgrade failed", "remote", c.RemoteAddr(), "err", err)
+		refusal = refuseInternal
+	}
+	c.loop.counters.refused.Add(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.setLife(lifeEnding)
+	c.lingers = true
+	c.endBy(refusal, c.loop.srv.limits.linger)
+	c.putPlain(ws.AppendRefusal(nil, refusal))
+}
+
+var refuseInternal = &ws.Refusal{Status: http.StatusInternalServerError, Reason: "internal server error"}
+
+// headTimedOut ends a connection that did not bring its request head in time.
+func (c *Conn) headTimedOut() {
+	if c.in == nil {
+		c.abort(errTooLate) // it said nothing and gets no answer
+		return
+	}
+	c.refuse(refuseLate)
+}
+
+var refuseLate = &ws.Refusal{Status: http.StatusRequestTimeout, Reason: "request not complete in time"}
+
+// putPlain sends bytes that are no frames, the first of the connection. The
+// caller holds mu.
+func (c *Conn) putPlain(b []byte) {
+	c.stats.bytesOut += uint64(len(b))
+	if c.out != nil && c.out.corked {
+		c.out.cork = append(c.out.cork, b...)
+		c.out.plain = len(c.out.cork)
+		return
+	}
+	n, err := c.write(b, nil) // the turn was slow: the cork is gone
+	switch {
+	case err != nil && err != poller.ErrAgain:
+		c.writeFailed(err)
+	case n < len(b):
+		c.out = newQueue(c.loop.now())
+		c.out.add(b, nil, len(b), n)
+	}
+}

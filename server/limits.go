@@ -1,0 +1,88 @@
+package server
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/millrace/millrace/ws"
+)
+
+// limits are the server's bounds with the defaults filled in and times in ticks.
+type limits struct {
+	head         ws.HeadLimits
+	maxMessage   int64
+	maxEmpty     int
+	maxQueue     int
+	workers      int
+	handshake    ticks
+	write        ticks
+	ping         ticks // 0: never
+	idle         ticks // 0: never
+	closing      ticks
+	linger       ticks
+	acceptRetry  ticks
+	readBuffer   int
+	corkBytes    int
+	eventsABatch int
+}
+
+const (
+	defaultMaxHead      = 16 << 10
+	defaultMaxHeadLines = 100
+	defaultMaxMessage   = 1 << 20
+	defaultMaxEmpty     = 1000
+	defaultMaxQueue     = 1 << 20
+	defaultMaxWorkers   = 1024
+
+	defaultHandshakeTimeout = 10 * time.Second
+	defaultWriteTimeout     = 30 * time.Second
+	defaultPingInterval     = 25 * time.Second
+	defaultCloseTimeout     = 5 * time.Second
+
+	// lingerTime is how long we go on reading after our last word, so that the
+	// peer can read it before a reset (RFC 9112 section 9.6).
+	lingerTime = 2 * time.Second
+	// acceptRetryTime is the pause after the machine ran out of descriptors.
+	acceptRetryTime = 200 * time.Millisecond
+
+	readBuffer   = 128 << 10 // a worker's; a longer read is two turns
+	corkBytes    = 64 << 10  // what one turn may gather before it is written
+	eventsABatch = 512
+)
+
+func (s *Server) effectiveLimits() limits {
+	loops := max(s.Loops, 1)
+	l := limits{
+		head: ws.HeadLimits{
+			Bytes: positive(s.MaxHead, defaultMaxHead),
+			Lines: positive(s.MaxHeadLines, defaultMaxHeadLines),
+		},
+		maxMessage:   positive(s.MaxMessage, defaultMaxMessage),
+		maxEmpty:     positive(s.MaxEmptyFragments, defaultMaxEmpty),
+		maxQueue:     positive(s.MaxQueue, defaultMaxQueue),
+		workers:      max(positive(s.MaxWorkers, defaultMaxWorkers), loops+1),
+		handshake:    ticksOf(positive(s.HandshakeTimeout, defaultHandshakeTimeout)),
+		write:        ticksOf(positive(s.WriteTimeout, defaultWriteTimeout)),
+		closing:      ticksOf(positive(s.CloseTimeout, defaultCloseTimeout)),
+		linger:       ticksOf(lingerTime),
+		acceptRetry:  ticksOf(acceptRetryTime),
+		readBuffer:   readBuffer,
+		corkBytes:    corkBytes,
+		eventsABatch: eventsABatch,
+	}
+	if s.PingInterval >= 0 {
+		l.ping = ticksOf(cmp.Or(s.PingInterval, defaultPingInterval))
+	}
+	if s.IdleTimeout > 0 {
+		l.idle = ticksOf(s.IdleTimeout)
+	}
+	return l
+}
+
+// positive is v, or the default for 0 and below.
+func positive[T int | int64 | time.Duration](v, byDefault T) T {
+	if v > 0 {
+		return v
+	}
+	return byDefault
+}

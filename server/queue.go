@@ -1,0 +1,195 @@
+package server
+
+import (
+	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/ws"
+)
+
+// outbound is what a connection has to send: during a turn, the worker's cork;
+// after a short write, the connection's queue. It is guarded by Conn.mu.
+type outbound struct {
+	corked bool
+	cork   []byte
+	plain  int // bytes at the cork's head that are no frames: the 101 response
+
+	segments []segment
+	bytes    int // in the segments, not yet written
+	pieces   [][]byte
+	pong     []byte // the payload of a pong that waits for the queue to be empty; nil: none
+
+	since   tick // the write deadline counts from here
+	written int  // since then
+}
+
+// segment is a run of whole frames, of which the first off bytes are written.
+type segment struct {
+	buf   *buffer.Buffer
+	off   int
+	plain int // bytes at its head that are no frames
+}
+
+// keepCork is the size to which a worker's cork may stay grown.
+const keepCork = 256 << 10
+
+// progressBytes is what a peer must take within the write timeout, if so much is
+// queued: a peer that takes a byte now and then is slow, not alive.
+const progressBytes = 4 << 10
+
+// segmentRoom is the room that small frames share in the queue.
+const segmentRoom = 4 << 10
+
+// flushPieces is how many segments one write takes.
+const flushPieces = 16
+
+func newQueue(now tick) *outbound { return &outbound{since: now} }
+
+func (o *outbound) resetCork() {
+	o.plain = 0
+	o.cork = o.cork[:0]
+	if cap(o.cork) > keepCork {
+		o.cork = nil
+	}
+}
+
+func (o *outbound) empty() bool { return o.bytes == 0 && o.pong == nil }
+
+func (o *outbound) size() int { return o.bytes + len(o.cork) + len(o.pong) }
+
+// add queues head and tail, which together are whole frames (behind plain other
+// bytes), of which the first n bytes are written already.
+func (o *outbound) add(head, tail []byte, plain, n int) {
+	skip := 0
+	if len(tail) == 0 {
+		skip = wholeFrames(head, plain, n)
+	}
+	plain, n, head = max(plain-skip, 0), n-skip, head[skip:]
+	size := len(head) + len(tail)
+	last := len(o.segments) - 1
+	if last < 0 || cap(o.segments[last].buf.B)-len(o.segments[last].buf.B) < size {
+		o.segments = append(o.segments, segment{buf: buffer.Get(max(size, segmentRoom)), off: n, plain: plain})
+		last++
+	}
+	b := o.segments[last].buf
+	b.B = append(append(b.B, head...), tail...)
+	o.bytes += size - n
+}
+
+// wholeFrames is the length of the frames, behind plain other bytes, that end
+// within the first n bytes.
+func wholeFrames(b []byte, plain, n int) int {
+	if n < plain {
+		return 0
+	}
+	end := plain
+	for end < n {
+		next := end + ws.FrameSize(b[end:])
+		if next > n {
+			break
+		}
+		end = next
+	}
+	return end
+}
+
+// flush writes until the kernel takes no more or all is written, the pending pong
+// included.
+func (o *outbound) flush(engine poller.Engine, fd int, now tick) error {
+	for {
+		if o.bytes == 0 && o.pong != nil {
+			var frame [ws.MaxHeader + ws.MaxControlPayload]byte
+			o.add(ws.AppendFrame(frame[:0], ws.Pong, o.pong), nil, 0, 0)
+			o.pong = nil
+		}
+		if o.bytes == 0 {
+			return nil
+		}
+		n, err := o.writeSome(engine, fd)
+		if err == poller.ErrAgain {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		o.advance(n, now)
+	}
+}
+
+func (o *outbound) writeSome(engine poller.Engine, fd int) (int, error) {
+	if len(o.segments) == 1 {
+		return engine.Write(fd, o.segments[0].buf.B[o.segments[0].off:])
+	}
+	o.pieces = o.pieces[:0]
+	for _, ch := range o.segments[:min(len(o.segments), flushPieces)] {
+		o.pieces = append(o.pieces, ch.buf.B[ch.off:])
+	}
+	n, err := engine.Writev(fd, o.pieces)
+	clear(o.pieces)
+	return n, err
+}
+
+// advance takes n written bytes off the queue.
+func (o *outbound) advance(n int, now tick) {
+	o.bytes -= n
+	if o.written += n; o.written >= progressBytes || o.bytes == 0 {
+		o.since, o.written = now, 0
+	}
+	done := 0
+	for n > 0 {
+		ch := &o.segments[done]
+		left := len(ch.buf.B) - ch.off
+		if n < left {
+			ch.off += n
+			break
+		}
+		n -= left
+		ch.buf.Free()
+		done++
+	}
+	rest := copy(o.segments, o.segments[done:])
+	clear(o.segments[rest:])
+	o.segments = o.segments[:rest]
+}
+
+// truncate drops all but the rest of a frame (or of the plain bytes) of which
+// something is written already: after it a frame may follow.
+func (o *outbound) truncate() {
+	o.pong = nil
+	if len(o.segments) == 0 {
+		return
+	}
+	first := &o.segments[0]
+	end := boundary(first)
+	first.buf.B = first.buf.B[:end]
+	for i := range o.segments[1:] {
+		o.segments[1+i].buf.Free()
+		o.segments[1+i] = segment{}
+	}
+	o.segments = o.segments[:1]
+	o.bytes = end - first.off
+}
+
+// boundary is the first end of a frame in ch at or behind what is written.
+func boundary(ch *segment) int {
+	end := ch.plain
+	for end < ch.off {
+		end += ws.FrameSize(ch.buf.B[end:])
+	}
+	return end
+}
+
+// setPong notes the pong to send when the queue is empty.
+func (o *outbound) setPong(payload []byte) {
+	if o.pong == nil {
+		o.pong = make([]byte, 0, ws.MaxControlPayload)
+	}
+	o.pong = append(o.pong[:0], payload...)
+}
+
+// release gives the buffers back; the queue is not used after it.
+func (o *outbound) release() {
+	for _, ch := range o.segments {
+		ch.buf.Free()
+	}
+	o.segments, o.bytes, o.pong = nil, 0, nil
+}

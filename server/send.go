@@ -1,0 +1,234 @@
+package server
+
+import (
+	"sync"
+
+	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/ws"
+)
+
+// direct is the payload size from which a frame is written straight from the
+// caller's bytes instead of being copied into the cork: the copy would cost more
+// than the write of what is already in there.
+const direct = 16 << 10
+
+// Send sends a text or binary message. The payload is copied or written before
+// it returns, so it stays the caller's. Within a handler the messages for its own
+// connection are gathered and written together when the handler returns, or when
+// it blocks; from elsewhere they are written at once. What the kernel does not
+// take waits in the outbound queue.
+//
+// ErrClosed: the connection is closing or closed. ErrQueueFull: the queue's bound
+// would be passed, see Server.QueuePolicy. ErrMessageTooBig: the payload is larger
+// than Server.MaxQueue. In all these cases nothing of the message was sent. A text
+// message must be valid UTF-8 (RFC 6455 section 5.6); Send does not check it.
+func (c *Conn) Send(op ws.Opcode, payload []byte) error {
+	c.mu.Lock()
+	err := c.send(op, payload, nil)
+	c.mu.Unlock()
+	return err
+}
+
+// SendText is Send of a text message.
+func (c *Conn) SendText(text string) error { return c.Send(ws.Text, []byte(text)) }
+
+// SendPrepared is Send of a message that was framed once for many connections.
+func (c *Conn) SendPrepared(p *ws.Prepared) error {
+	c.mu.Lock()
+	err := c.send(p.Opcode(), nil, p.Frame())
+	c.mu.Unlock()
+	return err
+}
+
+// Ping sends a ping with a payload of at most 125 bytes; see PongHandler for the
+// answer. Keepalive pings go out by themselves.
+func (c *Conn) Ping(payload []byte) error {
+	if len(payload) > ws.MaxControlPayload {
+		return ErrTooBig
+	}
+	return c.Send(ws.Ping, payload)
+}
+
+// send takes one frame, given as its payload or whole, for the cork, the kernel
+// or the queue. The caller holds mu.
+func (c *Conn) send(op ws.Opcode, payload, frame []byte) error {
+	if c.lifeNow() != lifeOpen {
+		return ErrClosed
+	}
+	if max(len(payload), len(frame)-ws.MaxHeader) > c.loop.srv.limits.maxQueue {
+		return ErrMessageTooBig
+	}
+	if err := c.put(op, payload, frame); err != nil {
+		return err
+	}
+	if op == ws.Text || op == ws.Binary {
+		c.stats.messagesOut++
+	}
+	return nil
+}
+
+// put sends a frame whatever the connection's life. The caller holds mu.
+func (c *Conn) put(op ws.Opcode, payload, frame []byte) error {
+	if c.out != nil && c.out.corked {
+		if len(payload)+len(frame) < direct {
+			c.putCorked(op, payload, frame)
+			return nil
+		}
+		if c.writeCork(); c.lifeNow() == lifeEnding {
+			return nil // the write failed, Handler.Close will tell
+		}
+	}
+	if c.out == nil || c.out.corked {
+		c.putDirect(op, payload, frame)
+		return nil
+	}
+	return c.putQueued(op, payload, frame)
+}
+
+// putCorked gathers the frame in the turn's output.
+func (c *Conn) putCorked(op ws.Opcode, payload, frame []byte) {
+	out := c.out
+	before := len(out.cork)
+	if frame != nil {
+		out.cork = append(out.cork, frame...)
+	} else {
+		out.cork = ws.AppendFrame(out.cork, op, payload)
+	}
+	c.stats.bytesOut += uint64(len(out.cork) - before)
+	if len(out.cork) >= c.loop.srv.limits.corkBytes {
+		c.writeCork()
+	}
+}
+
+// putDirect writes the frame, and queues what the kernel does not take.
+func (c *Conn) putDirect(op ws.Opcode, payload, frame []byte) {
+	b := buffer.Get(ws.MaxHeader + direct)
+	head, tail := frame, []byte(nil)
+	if frame == nil && len(payload) < direct {
+		b.B = ws.AppendFrame(b.B, op, payload)
+		head = b.B
+	} else if frame == nil {
+		b.B = ws.AppendHeader(b.B, op, true, len(payload))
+		head, tail = b.B, payload
+	}
+	c.stats.bytesOut += uint64(len(head) + len(tail))
+	n, err := c.write(head, tail)
+	switch {
+	case err != nil && err != poller.ErrAgain:
+		c.writeFailed(err)
+		c.kick()
+	case n < len(head)+len(tail):
+		c.out = newQueue(c.loop.now())
+		c.out.add(head, tail, 0, n)
+		c.kick() // for the write deadline; the edge comes by itself
+	}
+	b.Free()
+}
+
+// pieces are the arrays that a write of two pieces needs.
+var pieces = sync.Pool{New: func() any { return new([2][]byte) }}
+
+func (c *Conn) write(head, tail []byte) (n int, err error) {
+	if len(tail) == 0 {
+		return c.loop.engine.Write(int(c.fd), head)
+	}
+	p := pieces.Get().(*[2][]byte)
+	p[0], p[1] = head, tail
+	n, err = c.loop.engine.Writev(int(c.fd), p[:])
+	*p = [2][]byte{}
+	pieces.Put(p)
+	return n, err
+}
+
+// putQueued puts the frame behind what waits already.
+func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
+	size := len(payload) + len(frame) + ws.MaxHeader
+	if c.out.size()+size > c.loop.srv.limits.maxQueue && !op.IsControl() {
+		c.overflow()
+		return ErrQueueFull
+	}
+	before := c.out.size()
+	if frame != nil {
+		c.out.add(frame, nil, 0, 0)
+	} else {
+		var header [ws.MaxHeader]byte
+		c.out.add(ws.AppendHeader(header[:0], op, true, len(payload)), payload, 0, 0)
+	}
+	c.stats.bytesOut += uint64(c.out.size() - before)
+	return nil
+}
+
+// cork makes what is sent from here on wait for the end of the turn.
+func (c *Conn) cork(w *worker) {
+	c.mu.Lock()
+	if c.out == nil {
+		c.out = &w.out
+	}
+	c.mu.Unlock()
+}
+
+// uncork writes what the turn has gathered so far and ends the gathering. The
+// caller holds mu.
+func (c *Conn) uncork() {
+	if c.out == nil || !c.out.corked {
+		return
+	}
+	c.writeCork()
+	if c.out != nil && c.out.corked {
+		c.out = nil
+	}
+}
+
+// writeCork writes the cork's content; what the kernel does not take becomes the
+// queue. The caller holds mu.
+func (c *Conn) writeCork() {
+	out := c.out
+	if len(out.cork) == 0 {
+		return
+	}
+	n, err := c.loop.engine.Write(int(c.fd), out.cork)
+	switch {
+	case err != nil && err != poller.ErrAgain:
+		c.out = nil
+		c.writeFailed(err)
+	case n < len(out.cork):
+		c.out = newQueue(c.loop.now())
+		c.out.add(out.cork, nil, out.plain, n)
+	}
+	out.resetCork()
+}
+
+// flushQueue writes what waits, as much as the kernel takes, and says whether
+// that was all. What is sent after it in the turn is gathered as usual.
+func (c *Conn) flushQueue(w *worker) (drained bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out == nil || c.out.corked || c.lifeNow() == lifeClosed {
+		return false
+	}
+	if err := c.out.flush(c.loop.engine, int(c.fd), c.loop.now()); err != nil {
+		c.writeFailed(err)
+		return false
+	}
+	if !c.out.empty() {
+		return false
+	}
+	c.out.release()
+	c.out = &w.out
+	return true
+}
+
+// pong answers a ping. Behind a queue one pong is enough, the latest (RFC 6455
+// section 5.5.3): a flood of pings from a peer that does not read costs nothing.
+func (c *Conn) pong(payload []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.lifeNow() != lifeOpen:
+	case c.out != nil && !c.out.corked:
+		c.out.setPong(payload)
+	default:
+		_ = c.put(ws.Pong, payload, nil) // corked: nothing to fail here
+	}
+}

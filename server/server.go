@@ -1,0 +1,229 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/ws"
+)
+
+// QueuePolicy says what a Send does when the connection's outbound queue is at
+// its bound.
+type QueuePolicy uint8
+
+const (
+	// CloseWhenFull closes the connection with 1008; Send answers ErrQueueFull.
+	CloseWhenFull QueuePolicy = iota
+	// DropNewest does not take the message and counts it; Send answers
+	// ErrQueueFull and the connection goes on.
+	DropNewest
+)
+
+// Server is a WebSocket server. Its zero value serves an empty Handler on
+// ":8080"; set the fields before the first use and do not change them after.
+// All methods may be called from any goroutine.
+type Server struct {
+	// Addr is the TCP address to listen on, "host:port"; "" is ":8080".
+	Addr string
+	// Handler is called for connections whose Accept names none; nil reads and
+	// ignores messages.
+	Handler Handler
+	// Upgrade decides on each upgrade request, after the checks of RFC 6455
+	// section 4.2.1 and of the origin. An error refuses: a *ws.Refusal with its
+	// status, any other with 500 and a log line. It may block. The request is
+	// valid until it returns (Clone keeps it). nil accepts all. Mux.Upgrade is
+	// such a hook.
+	Upgrade func(r *ws.Request) (Accept, error)
+	// CheckOrigin decides on the request's Origin; false refuses with 403. nil
+	// accepts requests without one, from the same origin (scheme, host and port)
+	// or from one of Origins.
+	CheckOrigin func(r *ws.Request) bool
+	// Origins are allowed besides the same origin: "https://example.com", "*" for
+	// all. Behind a balancer that ends TLS the page's own origin belongs here.
+	Origins []string
+	// Subprotocols the server speaks; the client's first offer among them is
+	// selected unless the hook selects one.
+	Subprotocols []string
+	// HTTP serves requests that are not WebSocket upgrades, through net/http, on
+	// the same port; nil answers them with 426.
+	HTTP http.Handler
+
+	// MaxHead bounds a request head in bytes; 0 is 16 KiB.
+	MaxHead int
+	// MaxHeadLines bounds its lines; 0 is 100.
+	MaxHeadLines int
+	// HandshakeTimeout is the time from accept to upgrade; 0 is 10 s.
+	HandshakeTimeout time.Duration
+	// MaxMessage bounds a message in bytes (1009); 0 is 1 MiB.
+	MaxMessage int64
+	// MaxEmptyFragments bounds the empty fragments of a message (1008); 0 is
+	// 1,000.
+	MaxEmptyFragments int
+	// Stream gives messages to Handler.Message in pieces, as their bytes arrive:
+	// Message.More is set on all but the last.
+	Stream bool
+	// MaxQueue bounds a connection's outbound queue in bytes; 0 is 1 MiB.
+	MaxQueue int
+	// QueuePolicy is what happens beyond that.
+	QueuePolicy QueuePolicy
+	// WriteTimeout is how long a peer may take nothing (less than 4 KiB, or less
+	// than all that is queued) before it is cut; 0 is 30 s.
+	WriteTimeout time.Duration
+	// PingInterval is the time of silence, jittered by 20 %, after which a
+	// connection is pinged; after two silent intervals it is closed. 0 is 25 s,
+	// below 0 never.
+	PingInterval time.Duration
+	// IdleTimeout closes a connection that sent no message (text or binary) for
+	// this long, with 1001, pongs or not; 0 is never.
+	IdleTimeout time.Duration
+	// CloseTimeout is how long the peer may take for its part of the closing
+	// handshake; 0 is 5 s.
+	CloseTimeout time.Duration
+
+	// Loops is the number of event loops; 0 is GOMAXPROCS.
+	Loops int
+	// MaxWorkers bounds the goroutines that lead loops or are held by blocked
+	// handlers; at the bound the loops wait. 0 is 1,024; it is at least Loops+1.
+	MaxWorkers int
+	// Engine is the network; nil is poller.New(""), the system's default.
+	Engine poller.Engine
+	// Logger gets what has no caller to be returned to; nil is slog.Default().
+	Logger *slog.Logger
+
+	startOnce sync.Once
+	startErr  error
+	limits    limits
+	engine    poller.Engine
+	loops     []*loop
+	nextLoop  atomic.Uint32
+	watchdog  watchdog
+	crew      crew
+	web       web
+	decoders  sync.Pool // of *ws.Decoder with the server's limits
+	stopping  atomic.Bool
+	loopsDone sync.WaitGroup
+
+	mu        sync.Mutex
+	listeners map[poller.Listener]chan struct{} // closed when the listener is
+}
+
+// ListenAndServe listens on Addr and serves until Shutdown or Close, and then
+// returns ErrServerClosed.
+func (s *Server) ListenAndServe() error {
+	if err := s.start(); err != nil {
+		return err
+	}
+	addr := s.Addr
+	if addr == "" {
+		addr = ":8080"
+	}
+	ln, err := s.engine.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	return s.Serve(ln)
+}
+
+// Listen opens a listener of the server's engine, for Serve.
+func (s *Server) Listen(network, addr string) (poller.Listener, error) {
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	return s.engine.Listen(network, addr)
+}
+
+// Serve accepts from ln, which must be of the server's engine, until Shutdown or
+// Close; it closes ln and returns ErrServerClosed.
+func (s *Server) Serve(ln poller.Listener) error {
+	if err := s.start(); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	s.mu.Lock()
+	if s.stopping.Load() {
+		s.mu.Unlock()
+		return errors.Join(ErrServerClosed, ln.Close())
+	}
+	s.listeners[ln] = done
+	s.mu.Unlock()
+	s.loops[0].post(visit{listener: ln})
+	<-done
+	return ErrServerClosed
+}
+
+// ListenAddrs are the addresses being served now.
+func (s *Server) ListenAddrs() []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var addrs []net.Addr
+	for ln := range s.listeners {
+		addrs = append(addrs, ln.Addr())
+	}
+	return addrs
+}
+
+// start brings the loops up once, for Serve or for the first connection that
+// net/http hands over.
+func (s *Server) start() error {
+	s.startOnce.Do(func() { s.startErr = s.startLoops() })
+	return s.startErr
+}
+
+func (s *Server) startLoops() error {
+	s.limits = s.effectiveLimits()
+	s.listeners = make(map[poller.Listener]chan struct{})
+	if s.engine = s.Engine; s.engine == nil {
+		var err error
+		if s.engine, err = poller.New(""); err != nil {
+			return err
+		}
+	}
+	s.crew.init(s)
+	n := s.Loops
+	if n <= 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	for i := range n {
+		p, err := s.engine.NewPoller()
+		if err != nil {
+			s.closePollers()
+			return fmt.Errorf("server: loop %d: %w", i, err)
+		}
+		s.loops = append(s.loops, newLoop(s, p))
+	}
+	s.loopsDone.Add(n)
+	for _, l := range s.loops {
+		s.crew.lead(l)
+	}
+	s.watchdog.start(s)
+	return nil
+}
+
+func (s *Server) closePollers() {
+	for _, l := range s.loops {
+		_ = l.poll.Close() // the first error is the one to report
+	}
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Logger != nil {
+		return s.Logger
+	}
+	return slog.Default()
+}
+
+// pickLoop spreads connections over the loops in turn.
+func (s *Server) pickLoop() *loop {
+	if len(s.loops) == 1 {
+		return s.loops[0]
+	}
+	return s.loops[s.nextLoop.Add(1)%uint32(len(s.loops))]
+}

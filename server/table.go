@@ -1,0 +1,120 @@
+package server
+
+import "github.com/millrace/millrace/poller"
+
+// chunkSlots is the number of slots a table grows by: no slot ever moves.
+const chunkSlots = 1024
+
+// noDue is the deadline of a slot that has none.
+const noDue = ^tick(0)
+
+// chunk keeps deadlines apart from connections: looking for the next deadline
+// reads 4 KiB a thousand connections and touches none of them.
+type chunk struct {
+	due   [chunkSlots]tick
+	gen   [chunkSlots]uint32
+	conns [chunkSlots]*Conn
+	first tick // no deadline in the chunk is earlier
+}
+
+// table finds a loop's connections by their token, slot and generation, and
+// keeps their deadlines. It belongs to the loop's leader.
+type table struct {
+	chunks []*chunk
+	free   []uint32
+	used   int
+}
+
+func (t *table) insert(c *Conn) poller.Token {
+	if len(t.free) == 0 {
+		t.grow()
+	}
+	slot := t.free[len(t.free)-1]
+	t.free = t.free[:len(t.free)-1]
+	t.used++
+	ch, i := t.at(slot)
+	ch.conns[i] = c
+	c.slot = slot
+	return poller.Token(ch.gen[i])<<32 | poller.Token(slot)
+}
+
+func (t *table) grow() {
+	base := uint32(len(t.chunks) * chunkSlots)
+	ch := &chunk{first: noDue}
+	for i := range ch.due {
+		ch.due[i] = noDue
+	}
+	t.chunks = append(t.chunks, ch)
+	for i := range uint32(chunkSlots) {
+		t.free = append(t.free, base+chunkSlots-1-i)
+	}
+}
+
+// find is the connection of a token, nil if its slot has been left since.
+func (t *table) find(token poller.Token) *Conn {
+	slot := uint32(token)
+	if int(slot/chunkSlots) >= len(t.chunks) {
+		return nil
+	}
+	ch, i := t.at(slot)
+	if ch.gen[i] != uint32(token>>32) {
+		return nil
+	}
+	return ch.conns[i]
+}
+
+// remove frees c's slot and makes tokens given out for it stale.
+func (t *table) remove(c *Conn) {
+	ch, i := t.at(c.slot)
+	ch.conns[i] = nil
+	ch.due[i] = noDue
+	ch.gen[i] = (ch.gen[i] + 1) &^ (1 << 31) // the top bit marks listeners
+	t.free = append(t.free, c.slot)
+	t.used--
+}
+
+func (t *table) setDue(slot uint32, due tick) {
+	ch, i := t.at(slot)
+	ch.due[i] = due
+	ch.first = min(ch.first, due)
+}
+
+func (t *table) at(slot uint32) (*chunk, uint32) {
+	return t.chunks[slot/chunkSlots], slot % chunkSlots
+}
+
+// expired calls take for each connection whose deadline is now or over, having
+// cleared it, and returns the next deadline.
+func (t *table) expired(now tick, take func(*Conn)) tick {
+	next := noDue
+	for _, ch := range t.chunks {
+		if ch.first <= now {
+			ch.expire(now, take)
+		}
+		next = min(next, ch.first)
+	}
+	return next
+}
+
+func (ch *chunk) expire(now tick, take func(*Conn)) {
+	ch.first = noDue
+	for i, due := range ch.due {
+		if due > now {
+			ch.first = min(ch.first, due)
+			continue
+		}
+		ch.due[i] = noDue
+		take(ch.conns[i])
+	}
+}
+
+// each calls visit for every connection.
+func (t *table) each(visit func(*Conn)) {
+	for _, ch := range t.chunks {
+		for _, c := range ch.conns {
+			if c != nil {
+				visit(c)
+			}
+		}
+	}
+}

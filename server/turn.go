@@ -1,0 +1,250 @@
+package server
+
+import (
+	"io"
+
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/ws"
+)
+
+// turn gives c its turn on w: read, decode, handle, write. It returns false when
+// w has lost the loop meanwhile: the turn was slow and another worker leads.
+func (l *loop) turn(w *worker, c *Conn, why reason) (leads bool) {
+	if why&returned != 0 {
+		c.away = false
+		why |= c.missed
+		c.missed = 0
+	}
+	if c.away {
+		c.missed |= why
+		return true
+	}
+	if c.gone {
+		return true // a visit that was noted before the connection ended
+	}
+	l.current = c
+	w.turn = l.begin()
+	c.takeTurn(w, why)
+	return l.finishTurn(c, w.turn)
+}
+
+// finishTurn lets go of c, and of the loop if it was taken meanwhile.
+func (l *loop) finishTurn(c *Conn, turn uint64) (leads bool) {
+	if !l.end(turn) {
+		l.post(visit{conn: c, why: returned})
+		return false
+	}
+	l.settle(c)
+	return true
+}
+
+// settle does for c, after its turn, what only the leader may.
+func (l *loop) settle(c *Conn) {
+	switch {
+	case c.gone:
+		l.discard(c)
+		return
+	case c.wantsDue:
+		c.wantsDue = false
+		l.setDue(c, c.nextDue(l.now()))
+	}
+	if c.more != 0 {
+		l.again = append(l.again, visit{conn: c, why: c.more})
+		c.more = 0
+	}
+}
+
+// takeTurn is one turn of a connection. It is also the name by which slowStack
+// finds the handlers that hold workers.
+func (c *Conn) takeTurn(w *worker, why reason) {
+	done := false
+	defer func() {
+		if !done {
+			w.rescue(c, recover())
+		}
+	}()
+	c.cork(w)
+	if why&(expired|draining|stopped) != 0 {
+		c.obey(why)
+	}
+	if why&kicked != 0 && c.in != nil && c.in.taken != nil {
+		c.openTaken(w)
+	}
+	drained := why&writable != 0 && c.flushQueue(w)
+	if why&(readable|hangup) != 0 {
+		c.read(w, why)
+	}
+	if drained {
+		c.callDrained()
+	}
+	c.endTurn(w)
+	done = true
+}
+
+// read takes what is there, once: one peer at line rate does not keep the others
+// waiting.
+func (c *Conn) read(w *worker, why reason) {
+	if c.gone {
+		return
+	}
+	n, err := c.loop.engine.Read(int(c.fd), w.in)
+	switch {
+	case err == nil:
+		w.received.bytes += uint64(n)
+		c.noteAlive()
+		c.eat(w, w.in[:n])
+		if n == len(w.in) || why&hangup != 0 {
+			c.more = readable | why&hangup // a short read means drained, unless the end is behind it
+		}
+	case err == poller.ErrAgain:
+	case err == io.EOF:
+		c.peerGone(nil)
+	default:
+		c.peerGone(err)
+	}
+}
+
+// eat gives bytes to the connection's stages, each of which leaves the rest to
+// the next.
+func (c *Conn) eat(w *worker, in []byte) {
+	if c.lifeNow() == lifeHead {
+		in = c.eatHead(w, in)
+	}
+	if life := c.lifeNow(); life == lifeOpen || life == lifeClosing {
+		c.eatFrames(w, in)
+	}
+	c.dropHead()
+}
+
+// eatFrames decodes messages and hands them to the handler.
+func (c *Conn) eatFrames(w *worker, in []byte) {
+	d := w.decoder
+	if c.in != nil && c.in.decoder != nil {
+		d = c.in.decoder
+	}
+	for {
+		m, rest, err := d.Next(in)
+		if err != nil {
+			c.failBy(err)
+			c.dropDecoder(w, d)
+			return
+		}
+		if m.Opcode == 0 {
+			break
+		}
+		in = rest
+		if !c.deliver(w, m) {
+			c.dropDecoder(w, d)
+			return
+		}
+	}
+	c.keepDecoder(w, d)
+}
+
+// deliver hands a message on; false means that nothing after it counts.
+func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
+	switch m.Opcode {
+	case ws.Text, ws.Binary:
+		w.received.messages++
+		if c.lifeNow() == lifeOpen {
+			c.lastText = c.loop.now()
+			c.handler.Message(c, m)
+		}
+	case ws.Close:
+		c.peerClosed(m.Payload)
+		return false
+	case ws.Ping:
+		c.pong(m.Payload)
+		if h, ok := c.handler.(PingHandler); ok && c.lifeNow() == lifeOpen {
+			h.Ping(c, m.Payload)
+		}
+	case ws.Pong:
+		if h, ok := c.handler.(PongHandler); ok && c.lifeNow() == lifeOpen {
+			h.Pong(c, m.Payload)
+		}
+	}
+	return c.lifeNow() <= lifeClosing
+}
+
+// keepDecoder keeps d with the connection while it is in the midst of something,
+// and only then.
+func (c *Conn) keepDecoder(w *worker, d *ws.Decoder) {
+	d.Release()
+	own := c.in != nil && c.in.decoder == d
+	switch {
+	case d.Idle() && own:
+		c.in.decoder = nil
+		w.srv.decoders.Put(d)
+	case !d.Idle() && !own:
+		c.partial().decoder = d
+		w.decoder = w.srv.newDecoder()
+	}
+}
+
+// dropDecoder forgets what d is in the midst of: the connection reads nothing
+// more.
+func (c *Conn) dropDecoder(w *worker, d *ws.Decoder) {
+	d.Reset()
+	if c.in != nil && c.in.decoder == d {
+		c.in.decoder = nil
+		w.srv.decoders.Put(d)
+	}
+}
+
+// partial is the place for unfinished bytes.
+func (c *Conn) partial() *inbound {
+	if c.in == nil {
+		c.in = &inbound{}
+	}
+	return c.in
+}
+
+// dropHead gives back the request head's buffer, and with the last unfinished
+// thing its place.
+func (c *Conn) dropHead() {
+	if c.in == nil {
+		return
+	}
+	if c.lifeNow() != lifeHead {
+		c.in.head.Free()
+		c.in.head = nil
+	}
+	if c.in.head == nil && c.in.decoder == nil && c.in.taken == nil {
+		c.in = nil
+	}
+}
+
+// newDecoder is a decoder with the server's limits, used or new.
+func (s *Server) newDecoder() *ws.Decoder {
+	if d, _ := s.decoders.Get().(*ws.Decoder); d != nil {
+		return d
+	}
+	return &ws.Decoder{
+		MaxMessage:        s.limits.maxMessage,
+		MaxEmptyFragments: s.limits.maxEmpty,
+		Stream:            s.Stream,
+	}
+}
+
+// endTurn writes what the turn has gathered and, if the connection is at its
+// end, ends it.
+func (c *Conn) endTurn(w *worker) {
+	c.mu.Lock()
+	c.stats.messagesIn += w.received.messages
+	c.stats.bytesIn += w.received.bytes
+	c.uncork()
+	c.wantsDue = c.wantsDue || c.out != nil || c.lifeNow() > lifeOpen
+	c.mu.Unlock()
+	c.loop.counters.add(w.received)
+	w.received = turnStats{}
+	if c.lifeNow() == lifeEnding {
+		c.conclude()
+	}
+}
+
+// callDrained tells the handler that the queue is empty again.
+func (c *Conn) callDrained() {
+	if h, ok := c.handler.(DrainedHandler); ok && c.lifeNow() == lifeOpen {
+		h.Drained(c)
+	}
+}

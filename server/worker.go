@@ -1,0 +1,108 @@
+package server
+
+import (
+	"bytes"
+	"runtime"
+	"time"
+
+	"github.com/millrace/millrace/ws"
+)
+
+// worker is a goroutine that leads a loop, or waits on standby to lead one. It
+// owns the buffers of the turn it runs: what a connection must keep beyond its
+// turn moves to the connection.
+type worker struct {
+	srv     *Server
+	loops   chan *loop // the loop to lead next
+	in      []byte     // what a read fills
+	out     outbound   // what the turn's connection sends: the cork
+	decoder *ws.Decoder
+	request ws.Request
+	plain   []byte // the 101 response being made
+	facts   facts  // of the connection being opened, see Conn.Request
+
+	turn     uint64 // the turn word of the turn under way
+	received turnStats
+}
+
+// turnStats is what a turn has received, added up when it ends.
+type turnStats struct {
+	messages, bytes uint64
+}
+
+func newWorker(s *Server) *worker {
+	w := &worker{srv: s, loops: make(chan *loop, 1)}
+	w.out.corked = true
+	w.in = make([]byte, s.limits.readBuffer)
+	w.decoder = s.newDecoder()
+	return w
+}
+
+// run leads loops until there is no more use for the worker.
+func (w *worker) run() {
+	for l := range w.loops {
+		l.lead(w)
+		if !w.srv.crew.putBack(w) {
+			return
+		}
+	}
+}
+
+// rescue ends the turn of a handler that panicked, or called runtime.Goexit
+// (panicked is nil then, and this goroutine is about to end: another takes its
+// place).
+func (w *worker) rescue(c *Conn, panicked any) {
+	l := c.loop
+	stack := make([]byte, 16<<10)
+	stack = stack[:runtime.Stack(stack, false)]
+	l.counters.panics.Add(1)
+	l.srv.log().Error("handler panicked", "panic", panicked, "remote", c.RemoteAddr(), "stack", string(stack))
+	w.decoder = w.srv.newDecoder()
+	c.endPanicked()
+	if panicked != nil {
+		c.takeTurn(w, 0) // the handler's Close is due
+		return
+	}
+	successor := newWorker(w.srv)
+	successor.turn = w.turn
+	go func() {
+		c.takeTurn(successor, 0)
+		if l.finishTurn(c, w.turn) {
+			l.lead(successor)
+		}
+		if w.srv.crew.putBack(successor) {
+			successor.run()
+		}
+	}()
+}
+
+// reportPeriod is the least time between two reports of the same trouble.
+const reportPeriod = 10 * time.Second
+
+// reportShortage logs, once a period, that all workers are held by slow
+// handlers, with the stack of one.
+func (cr *crew) reportShortage() {
+	cr.mu.Lock()
+	now := time.Now()
+	due := now.Sub(cr.lastReport) >= reportPeriod
+	if due {
+		cr.lastReport = now
+	}
+	cr.mu.Unlock()
+	if due {
+		cr.srv.log().Warn("all workers are held by slow handlers, the loops wait",
+			"workers", cr.srv.limits.workers, "stack", slowStack())
+	}
+}
+
+// slowStack is the stack of a goroutine that is in a handler.
+func slowStack() string {
+	all := make([]byte, 256<<10)
+	all = all[:runtime.Stack(all, true)]
+	for stack := range bytes.SplitSeq(all, []byte("\n\n")) {
+		if bytes.Contains(stack, []byte("server.(*Conn).takeTurn")) {
+			return string(stack)
+		}
+	}
+	return "none found in the first 256 KiB of stacks"
+}
