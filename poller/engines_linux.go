@@ -1,0 +1,4 @@
+package poller
+
+// engines are the engines of this system, the default first.
+var engines = []Engine{epollEngine{}, easygoEngine{}}
