@@ -91,7 +91,7 @@ func (c *Conn) failLocked(cause *ws.CloseError) {
 		return
 	}
 	c.setLife(lifeEnding)
-	c.lingers = true
+	c.leave = max(c.leave, leaveRead)
 	c.endBy(cause, c.loop.srv.limits.linger)
 	if life == lifeOpen {
 		c.putClose(cause.Code, cause.Reason)
@@ -125,7 +125,7 @@ func (c *Conn) peerGone(err error) {
 		c.writeFailed(err)
 		return
 	}
-	c.lingers = false
+	c.leave = min(c.leave, leaveWritten)
 	c.setLife(lifeEnding)
 	c.endBy(errGone, c.loop.srv.limits.closing)
 }
@@ -139,7 +139,7 @@ var errReset = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "connection reset b
 // writeFailed ends a connection that is broken: nothing more can be written. The
 // caller holds mu.
 func (c *Conn) writeFailed(err error) {
-	c.cut = true
+	c.leave = leaveNow
 	c.setLife(lifeEnding)
 	if errors.Is(err, syscall.ECONNRESET) {
 		c.endBy(errReset, 0)
@@ -177,13 +177,13 @@ func (c *Conn) conclude() {
 	c.mu.Unlock()
 	if c.opened {
 		c.opened = false
-		c.handler.Close(c, cause)
+		(*c.handler).Close(c, cause)
 	}
 	c.mu.Lock()
-	written, cut, lingers := c.out == nil, c.cut, c.lingers
+	written, leave := c.out == nil, c.leave
 	c.mu.Unlock()
 	switch {
-	case cut || written && !lingers:
+	case leave == leaveNow || written && leave == leaveWritten:
 		c.finish()
 	case written && !c.finSent:
 		c.finSent = true

@@ -27,39 +27,49 @@ const (
 // hangs on it while it is needed (in, out, facts).
 type Conn struct {
 	loop    *loop
-	handler Handler // set at the upgrade, before Open
+	handler *Handler // set at the upgrade, before Open
 
 	// The turn's: only the worker whose turn it is touches these.
-	in       *inbound // unfinished bytes
-	fd       int32    // Send uses it under mu before lifeClosed; -1: handed to net/http
-	lastText tick     // with IdleTimeout: the last message
-	more     reason   // there may be more to read: another turn after the others
-	wantsDue bool     // the deadline must be set anew
-	opened   bool     // Handler.Open was called, Handler.Close is due
-	pinged   bool     // a keepalive ping is out since the last sign of life
-	finSent  bool     // our direction is ended
-	gone     bool     // finished: the leader frees its slot
+	in *inbound // unfinished bytes
+	fd int32    // Send uses it under mu before lifeClosed; -1: handed to net/http
+
+	slot   uint32        // the leader's: its place in the loop's table
+	active atomic.Uint32 // tick of the last sign of life from the peer
+	life   atomic.Uint32 // a life; written under mu, read anywhere
+
+	mu    sync.Mutex // guards what follows, up to leave
+	out   *outbound  // the cork or the queue; nil: Send writes right away
+	facts *facts
+	value any
+	stats connStats
+	leave leave
+
+	kicked bool // guarded by loop.mu: is in the inbox
+
+	port uint16 // the peer's; not changed once the loop has the connection
+	ipv4 [4]byte
+
+	// The turn's, continued: bytes together make the Conn small.
+	more     reason // there may be more to read: another turn after the others
+	wantsDue bool   // the deadline must be set anew
+	opened   bool   // Handler.Open was called, Handler.Close is due
+	pinged   bool   // a keepalive ping is out since the last sign of life
+	finSent  bool   // our direction is ended
+	gone     bool   // finished: the leader frees its slot
 
 	// The leader's.
 	away   bool   // in a slow turn, not under the leader
 	missed reason // why it should have had a turn meanwhile
-	slot   uint32
-
-	kicked bool // guarded by loop.mu: is in the inbox
-
-	active atomic.Uint32 // tick of the last sign of life from the peer
-
-	mu      sync.Mutex    // guards what follows
-	life    atomic.Uint32 // a life; written under mu, read anywhere
-	out     *outbound     // the cork or the queue; nil: Send writes right away
-	facts   *facts
-	value   any
-	stats   connStats
-	cut     bool // do not wait for the output or for the peer
-	lingers bool // read on after our last word
-	port    uint16
-	address [16]byte
 }
+
+// leave is what a connection in lifeEnding still waits for.
+type leave uint8
+
+const (
+	leaveWritten leave = iota // until all is written
+	leaveRead                 // and until the peer has read it, or the deadline
+	leaveNow                  // for nothing
+)
 
 // inbound is what a connection has received in part.
 type inbound struct {
@@ -73,8 +83,10 @@ type inbound struct {
 type facts struct {
 	subprotocol string
 	request     *ws.Request
-	cause       error // why we closed it, for Handler.Close
-	closeAt     tick  // with life closing or ending: the deadline
+	remote      netip.Addr // the peer's, if it is not an IPv4 address
+	cause       error      // why the connection ends, for Handler.Close
+	closeAt     tick       // the deadline of its end
+	messageAt   tick       // with IdleTimeout: when the last message came
 }
 
 type connStats struct {
@@ -93,15 +105,23 @@ func (c *Conn) lifeNow() life { return life(c.life.Load()) }
 
 // RemoteAddr is the peer's address; the zero value on a Unix socket.
 func (c *Conn) RemoteAddr() netip.AddrPort {
-	if c.port == 0 && c.address == [16]byte{} {
+	if c.ipv4 != [4]byte{} {
+		return netip.AddrPortFrom(netip.AddrFrom4(c.ipv4), c.port)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.facts == nil {
 		return netip.AddrPort{}
 	}
-	return netip.AddrPortFrom(netip.AddrFrom16(c.address).Unmap(), c.port)
+	return netip.AddrPortFrom(c.facts.remote, c.port)
 }
 
 func (c *Conn) setRemote(remote netip.AddrPort) {
-	if remote.IsValid() {
-		c.address, c.port = remote.Addr().As16(), remote.Port()
+	c.port = remote.Port()
+	if remote.Addr().Is4() {
+		c.ipv4 = remote.Addr().As4()
+	} else if remote.IsValid() {
+		c.remember().remote = remote.Addr()
 	}
 }
 

@@ -22,7 +22,7 @@ func (c *Conn) nextDue(now tick) tick {
 	case lifeOpen:
 		due := c.nextPing(lim)
 		if lim.idle > 0 {
-			due = min(due, c.lastText+lim.idle)
+			due = min(due, c.facts.messageAt+lim.idle)
 		}
 		if c.out != nil {
 			due = min(due, c.out.since+lim.write)
@@ -98,8 +98,8 @@ func (c *Conn) expire(life life) {
 		c.expireOpen(lim, now)
 	default:
 		c.mu.Lock()
-		c.cut = c.cut || c.facts != nil && now >= c.facts.closeAt
-		if c.cut {
+		if now >= c.facts.closeAt {
+			c.leave = leaveNow
 			c.setLife(lifeEnding)
 		}
 		c.mu.Unlock()
@@ -111,7 +111,7 @@ func (c *Conn) expireOpen(lim *limits, now tick) {
 	switch {
 	case c.writeOverdue(lim, now):
 		c.abort(errNotTaken)
-	case lim.idle > 0 && now-c.lastText >= lim.idle:
+	case lim.idle > 0 && now-c.facts.messageAt >= lim.idle:
 		c.fail(errIdle)
 	case lim.ping == 0:
 	case c.pinged && silent >= 2*lim.ping:
@@ -147,7 +147,7 @@ func (c *Conn) ping() {
 func (c *Conn) abort(cause *ws.CloseError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.cut = true
+	c.leave = leaveNow
 	if c.lifeNow() >= lifeEnding {
 		return
 	}

@@ -62,6 +62,8 @@ type Accept struct {
 	// KeepRequest keeps a copy of the request for Conn.Request beyond Open, at
 	// the price of its bytes.
 	KeepRequest bool
+
+	shared *Handler // Handler, where many connections have the same
 }
 
 var (

@@ -95,11 +95,13 @@ func (s *Server) decide(r *ws.Request) (accept Accept, err error) {
 
 // withDefaults fills in what a hook left open.
 func (s *Server) withDefaults(r *ws.Request, accept Accept) Accept {
-	if accept.Handler == nil {
-		accept.Handler = s.Handler
-	}
-	if accept.Handler == nil {
-		accept.Handler = ignore{}
+	switch {
+	case accept.shared != nil:
+	case accept.Handler == nil:
+		accept.shared = &s.fallback
+	default:
+		own := accept.Handler // not accept itself, which stays off the heap so
+		accept.shared = &own
 	}
 	if accept.Subprotocol == "" && len(s.Subprotocols) > 0 {
 		accept.Subprotocol = r.SelectSubprotocol(s.Subprotocols...)
@@ -118,8 +120,7 @@ func (s *Server) originAllowed(r *ws.Request) bool {
 
 // open makes the connection a WebSocket: response is the 101 to send.
 func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
-	c.handler = accept.Handler
-	c.lastText = c.loop.now()
+	c.handler = accept.shared
 	c.wantsDue = true
 	c.opened = true
 	c.loop.counters.upgraded.Add(1)
@@ -128,33 +129,37 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	c.setLife(lifeOpen)
 	c.putPlain(response)
 	c.value = accept.Value
-	w.facts = facts{subprotocol: accept.Subprotocol, request: r}
-	c.facts = &w.facts
-	if accept.KeepRequest || accept.Subprotocol != "" {
-		c.facts = &facts{subprotocol: accept.Subprotocol, request: r}
+	if c.facts == nil {
+		c.facts = &w.facts
 	}
+	c.facts.request = r
+	c.facts.subprotocol = accept.Subprotocol
+	c.facts.messageAt = c.loop.now()
 	c.mu.Unlock()
 
 	defer c.afterOpen(w, accept.KeepRequest) // also if Open panics: w.facts is the worker's
-	c.handler.Open(c)
+	(*c.handler).Open(c)
 }
 
-// afterOpen keeps of the request what is to be kept.
+// afterOpen keeps the facts that are worth it with the connection.
 func (c *Conn) afterOpen(w *worker, keepRequest bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case keepRequest:
-		c.facts.request = c.facts.request.Clone()
-	case c.facts == &w.facts && c.facts.cause == nil:
-		c.facts = nil
-	case c.facts == &w.facts:
-		kept := w.facts
-		kept.request = nil
-		c.facts = &kept
-	default:
-		c.facts.request = nil
+	f := c.facts
+	if keepRequest {
+		f.request = f.request.Clone()
+	} else {
+		f.request = nil
 	}
+	if f != &w.facts {
+		return
+	}
+	c.facts = nil
+	if keepRequest || f.subprotocol != "" || f.cause != nil || c.loop.srv.limits.idle > 0 {
+		kept := *f
+		c.facts = &kept
+	}
+	*f = facts{}
 }
 
 // ignore is the Handler of a server that has none.
@@ -176,7 +181,7 @@ func (c *Conn) refuse(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.setLife(lifeEnding)
-	c.lingers = true
+	c.leave = max(c.leave, leaveRead)
 	c.endBy(refusal, c.loop.srv.limits.linger)
 	c.putPlain(ws.AppendRefusal(nil, refusal))
 }

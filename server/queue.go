@@ -13,7 +13,7 @@ type outbound struct {
 	cork   []byte
 	plain  int // bytes at the cork's head that are no frames: the 101 response
 
-	segments []segment
+	segments []frames
 	bytes    int // in the segments, not yet written
 	pieces   [][]byte
 	pong     []byte // the payload of a pong that waits for the queue to be empty; nil: none
@@ -22,8 +22,8 @@ type outbound struct {
 	written int  // since then
 }
 
-// segment is a run of whole frames, of which the first off bytes are written.
-type segment struct {
+// frames is a run of whole frames, of which the first off bytes are written.
+type frames struct {
 	buf   *buffer.Buffer
 	off   int
 	plain int // bytes at its head that are no frames
@@ -67,7 +67,7 @@ func (o *outbound) add(head, tail []byte, plain, n int) {
 	size := len(head) + len(tail)
 	last := len(o.segments) - 1
 	if last < 0 || cap(o.segments[last].buf.B)-len(o.segments[last].buf.B) < size {
-		o.segments = append(o.segments, segment{buf: buffer.Get(max(size, segmentRoom)), off: n, plain: plain})
+		o.segments = append(o.segments, frames{buf: buffer.Get(max(size, segmentRoom)), off: n, plain: plain})
 		last++
 	}
 	b := o.segments[last].buf
@@ -163,14 +163,14 @@ func (o *outbound) truncate() {
 	first.buf.B = first.buf.B[:end]
 	for i := range o.segments[1:] {
 		o.segments[1+i].buf.Free()
-		o.segments[1+i] = segment{}
+		o.segments[1+i] = frames{}
 	}
 	o.segments = o.segments[:1]
 	o.bytes = end - first.off
 }
 
 // boundary is the first end of a frame in ch at or behind what is written.
-func boundary(ch *segment) int {
+func boundary(ch *frames) int {
 	end := ch.plain
 	for end < ch.off {
 		end += ws.FrameSize(ch.buf.B[end:])

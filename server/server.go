@@ -101,6 +101,7 @@ type Server struct {
 	startOnce sync.Once
 	startErr  error
 	limits    limits
+	fallback  Handler // of connections whose Accept names none
 	engine    poller.Engine
 	loops     []*loop
 	nextLoop  atomic.Uint32
@@ -179,6 +180,9 @@ func (s *Server) start() error {
 
 func (s *Server) startLoops() error {
 	s.limits = s.effectiveLimits()
+	if s.fallback = s.Handler; s.fallback == nil {
+		s.fallback = ignore{}
+	}
 	s.listeners = make(map[poller.Listener]chan struct{})
 	if s.engine = s.Engine; s.engine == nil {
 		var err error

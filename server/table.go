@@ -18,36 +18,36 @@ type chunk struct {
 }
 
 // table finds a loop's connections by their token, slot and generation, and
-// keeps their deadlines. It belongs to the loop's leader.
+// keeps their deadlines. It belongs to the loop's leader. A free slot's deadline
+// field holds the number of the next free one.
 type table struct {
 	chunks []*chunk
-	free   []uint32
+	free   uint32 // the first free slot, if used is below the number of slots
 	used   int
 }
 
 func (t *table) insert(c *Conn) poller.Token {
-	if len(t.free) == 0 {
+	if t.used == len(t.chunks)*chunkSlots {
 		t.grow()
 	}
-	slot := t.free[len(t.free)-1]
-	t.free = t.free[:len(t.free)-1]
-	t.used++
+	slot := t.free
 	ch, i := t.at(slot)
+	t.free = uint32(ch.due[i])
+	t.used++
+	ch.due[i] = noDue
 	ch.conns[i] = c
 	c.slot = slot
 	return poller.Token(ch.gen[i])<<32 | poller.Token(slot)
 }
 
+// grow adds a chunk; all slots were in use.
 func (t *table) grow() {
-	base := uint32(len(t.chunks) * chunkSlots)
+	t.free = uint32(len(t.chunks) * chunkSlots)
 	ch := &chunk{first: noDue}
 	for i := range ch.due {
-		ch.due[i] = noDue
+		ch.due[i] = tick(t.free) + tick(i) + 1
 	}
 	t.chunks = append(t.chunks, ch)
-	for i := range uint32(chunkSlots) {
-		t.free = append(t.free, base+chunkSlots-1-i)
-	}
 }
 
 // find is the connection of a token, nil if its slot has been left since.
@@ -67,9 +67,9 @@ func (t *table) find(token poller.Token) *Conn {
 func (t *table) remove(c *Conn) {
 	ch, i := t.at(c.slot)
 	ch.conns[i] = nil
-	ch.due[i] = noDue
+	ch.due[i] = tick(t.free)
 	ch.gen[i] = (ch.gen[i] + 1) &^ (1 << 31) // the top bit marks listeners
-	t.free = append(t.free, c.slot)
+	t.free = c.slot
 	t.used--
 }
 
@@ -99,6 +99,9 @@ func (t *table) expired(now tick, take func(*Conn)) tick {
 func (ch *chunk) expire(now tick, take func(*Conn)) {
 	ch.first = noDue
 	for i, due := range ch.due {
+		if ch.conns[i] == nil {
+			continue
+		}
 		if due > now {
 			ch.first = min(ch.first, due)
 			continue

@@ -147,19 +147,21 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 	case ws.Text, ws.Binary:
 		w.received.messages++
 		if c.lifeNow() == lifeOpen {
-			c.lastText = c.loop.now()
-			c.handler.Message(c, m)
+			if c.loop.srv.limits.idle > 0 {
+				c.facts.messageAt = c.loop.now()
+			}
+			(*c.handler).Message(c, m)
 		}
 	case ws.Close:
 		c.peerClosed(m.Payload)
 		return false
 	case ws.Ping:
 		c.pong(m.Payload)
-		if h, ok := c.handler.(PingHandler); ok && c.lifeNow() == lifeOpen {
+		if h, ok := (*c.handler).(PingHandler); ok && c.lifeNow() == lifeOpen {
 			h.Ping(c, m.Payload)
 		}
 	case ws.Pong:
-		if h, ok := c.handler.(PongHandler); ok && c.lifeNow() == lifeOpen {
+		if h, ok := (*c.handler).(PongHandler); ok && c.lifeNow() == lifeOpen {
 			h.Pong(c, m.Payload)
 		}
 	}
@@ -244,7 +246,7 @@ func (c *Conn) endTurn(w *worker) {
 
 // callDrained tells the handler that the queue is empty again.
 func (c *Conn) callDrained() {
-	if h, ok := c.handler.(DrainedHandler); ok && c.lifeNow() == lifeOpen {
+	if h, ok := (*c.handler).(DrainedHandler); ok && c.lifeNow() == lifeOpen {
 		h.Drained(c)
 	}
 }

@@ -1,0 +1,231 @@
+package server_test
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/poller/simnet"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
+
+// startServer serves on 127.0.0.1 with the engine that MILLRACE_POLLER names
+// until the test ends, and then checks the ledger of its handlers.
+func startServer(t *testing.T, configure func(*server.Server)) (addr string, srv *server.Server) {
+	t.Helper()
+	engine, err := poller.New(os.Getenv("MILLRACE_POLLER"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return start(t, engine, configure)
+}
+
+// startSim is startServer on a network in memory, which must end without a
+// violation of the poller contract and without an open descriptor.
+func startSim(t *testing.T, config simnet.Config, configure func(*server.Server)) (*simnet.Network, string, *server.Server) {
+	t.Helper()
+	n := simnet.New(config)
+	t.Cleanup(func() {
+		for _, violation := range n.Violations() {
+			t.Errorf("simnet: %s", violation)
+		}
+		eventually(t, "no open descriptor", func() bool { return n.OpenFDs() == 0 })
+	})
+	addr, srv := start(t, n, configure)
+	return n, addr, srv
+}
+
+func start(t *testing.T, engine poller.Engine, configure func(*server.Server)) (addr string, srv *server.Server) {
+	t.Helper()
+	srv = &server.Server{Engine: engine, Handler: echo{}, Logger: slog.New(slog.DiscardHandler)}
+	if configure != nil {
+		configure(srv)
+	}
+	l := &ledger{t: t, open: make(map[*server.Conn]*page)}
+	l.watch(srv)
+	ln, err := srv.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr = ln.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	t.Cleanup(func() {
+		if err := srv.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		select {
+		case err := <-served:
+			if !errors.Is(err, server.ErrServerClosed) {
+				t.Errorf("Serve: %v, want ErrServerClosed", err)
+			}
+		case <-time.After(patience):
+			t.Error("Serve did not return after Close")
+		}
+		eventually(t, "a Close for every Open", func() bool { return l.balanced() })
+	})
+	return addr, srv
+}
+
+// eventually waits until what is true, or fails the test.
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Errorf("waited %v in vain for: %s", patience, what)
+			return
+		}
+	}
+}
+
+// idle waits until the server on n has handled all there is.
+func idle(t testing.TB, n *simnet.Network) {
+	t.Helper()
+	if !n.WaitIdle(patience) {
+		t.Fatal("the network does not come to rest")
+	}
+}
+
+// ledger holds every handler of a server to its promises: Open first, Close last
+// and once, one method of a connection at a time.
+type ledger struct {
+	t    testing.TB
+	mu   sync.Mutex
+	open map[*server.Conn]*page
+}
+
+type page struct{ busy bool }
+
+// watch puts the ledger between srv and its handlers.
+func (l *ledger) watch(srv *server.Server) {
+	if srv.Handler != nil {
+		srv.Handler = watched{l, srv.Handler}
+	}
+	hook := srv.Upgrade
+	if hook == nil {
+		return
+	}
+	srv.Upgrade = func(r *ws.Request) (server.Accept, error) {
+		accept, err := hook(r)
+		if accept.Handler != nil {
+			accept.Handler = watched{l, accept.Handler}
+		}
+		return accept, err
+	}
+}
+
+func (l *ledger) balanced() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open) == 0
+}
+
+// enter notes that a method begins and gives what to do when it ends.
+func (l *ledger) enter(c *server.Conn, method string) (leave func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.open[c]
+	switch {
+	case method == "Open" && p == nil:
+		p = &page{}
+		l.open[c] = p
+	case method == "Open":
+		l.t.Error("Open twice for one connection")
+	case p == nil:
+		l.t.Errorf("%s without Open, or after Close", method)
+		return func() {}
+	case p.busy:
+		l.t.Errorf("%s while another method of the connection runs", method)
+	}
+	p.busy = true
+	if method == "Close" {
+		delete(l.open, c)
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		p.busy = false
+	}
+}
+
+// watched is a handler with the ledger in front.
+type watched struct {
+	l     *ledger
+	inner server.Handler
+}
+
+func (h watched) Open(c *server.Conn) {
+	defer h.l.enter(c, "Open")()
+	h.inner.Open(c)
+}
+
+func (h watched) Message(c *server.Conn, m ws.Message) {
+	defer h.l.enter(c, "Message")()
+	h.inner.Message(c, m)
+}
+
+func (h watched) Close(c *server.Conn, err error) {
+	defer h.l.enter(c, "Close")()
+	h.inner.Close(c, err)
+}
+
+func (h watched) Ping(c *server.Conn, payload []byte) {
+	defer h.l.enter(c, "Ping")()
+	if p, ok := h.inner.(server.PingHandler); ok {
+		p.Ping(c, payload)
+	}
+}
+
+func (h watched) Pong(c *server.Conn, payload []byte) {
+	defer h.l.enter(c, "Pong")()
+	if p, ok := h.inner.(server.PongHandler); ok {
+		p.Pong(c, payload)
+	}
+}
+
+func (h watched) Drained(c *server.Conn) {
+	defer h.l.enter(c, "Drained")()
+	if d, ok := h.inner.(server.DrainedHandler); ok {
+		d.Drained(c)
+	}
+}
+
+// echo sends back what it gets.
+type echo struct{}
+
+func (echo) Open(*server.Conn)                    {}
+func (echo) Message(c *server.Conn, m ws.Message) { _ = c.Send(m.Opcode, m.Payload) } // closing: the test sees
+func (echo) Close(*server.Conn, error)            {}
+
+// handler is a Handler of functions; those that are nil do nothing.
+type handler struct {
+	open    func(c *server.Conn)
+	message func(c *server.Conn, m ws.Message)
+	close   func(c *server.Conn, err error)
+}
+
+func (h handler) Open(c *server.Conn) {
+	if h.open != nil {
+		h.open(c)
+	}
+}
+
+func (h handler) Message(c *server.Conn, m ws.Message) {
+	if h.message != nil {
+		h.message(c, m)
+	}
+}
+
+func (h handler) Close(c *server.Conn, err error) {
+	if h.close != nil {
+		h.close(c, err)
+	}
+}
