@@ -174,7 +174,7 @@ func (p *epollPoller) translate(events []Event, ready []unix.EpollEvent) int {
 		if t == wakeToken {
 			// The eventfd is never read: each write to it is an edge. Swap, not
 			// Store: it orders what the waker did before Wake with what follows.
-			_ = 0
+			p.woken.Swap(false)
 			continue
 		}
 		events[n] = Event{Token: t, Ready: epollReady(ready[i].Events)}

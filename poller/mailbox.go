@@ -125,9 +125,6 @@ func (m *mailbox) take(events []Event) (n int, over bool, err error) {
 	if n == 0 {
 		err = m.failure
 	}
-	if m.first != nil {
-		m.rouse()
-	}
 	return n, over, err
 }
 

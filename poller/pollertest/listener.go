@@ -27,7 +27,7 @@ func acceptSaysAgain(b *bed) {
 
 func connectionIsAnEvent(b *bed) {
 	for range 10 {
-		peer := b.cfg.Dial(b.T, b.engine, b.listener.Addr())
+		peer := b.dial()
 		b.await(b.incoming, "a connection", func(e poller.Event) bool {
 			return e.Token == 1 && e.Ready&poller.Readable != 0
 		})
@@ -40,8 +40,7 @@ func acceptTakesEach(b *bed) {
 	const dialled = 20
 	open := map[int]bool{}
 	for range dialled {
-		peer := b.cfg.Dial(b.T, b.engine, b.listener.Addr())
-		b.Cleanup(func() { peer.Close() })
+		b.dial()
 	}
 	for range dialled {
 		fd := b.accept()
@@ -57,8 +56,7 @@ func acceptTakesEach(b *bed) {
 }
 
 func remoteIsThePeers(b *bed) {
-	peer := b.cfg.Dial(b.T, b.engine, b.listener.Addr())
-	b.Cleanup(func() { peer.Close() })
+	peer := b.dial()
 	b.await(b.incoming, "a connection", func(poller.Event) bool { return true })
 	fd, remote, err := b.listener.Accept()
 	b.must("Accept", err)

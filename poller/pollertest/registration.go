@@ -71,8 +71,11 @@ func reusedNumber(b *bed) {
 		old, next := 2*round, 2*round+1
 		c := b.added(old)
 		b.send(c.peer, "old")
+		// Dialled first, lest the peer take the number that becomes free.
+		d := pair{peer: b.dial()}
 		b.closeFD(c.fd)
-		d := b.added(next)
+		d.fd = b.accept()
+		b.must("Add under a number used before", b.poller.Add(d.fd, next))
 		b.send(d.peer, "new")
 		b.await(b.poller, "the new connection", func(e poller.Event) bool {
 			if e.Token != old && e.Token != next {

@@ -96,7 +96,8 @@ func dialAddress(text string) (address, error) {
 	return address{}, fmt.Errorf("simnet: %q has no port and is no path", text)
 }
 
-// addrPort returns the address of an end, or none for a unix socket.
+// addrPort returns the address of an end, or none for a unix socket. c.mu is
+// held, as for clientAddr and netAddr.
 func (c *Conn) addrPort(s side) netip.AddrPort {
 	tcp, ok := c.listener.addr.(*net.TCPAddr)
 	switch {
@@ -121,6 +122,13 @@ func (c *Conn) clientAddr() netip.AddrPort {
 	i := c.number
 	ip := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 	return netip.AddrPortFrom(ip, firstFreePort+uint16(i>>24))
+}
+
+// lockedAddr is netAddr for callers that do not hold the lock.
+func (c *Conn) lockedAddr(s side) net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.netAddr(s)
 }
 
 // netAddr is addrPort for a net.Conn.

@@ -196,10 +196,10 @@ func (c *Conn) Write(p []byte) (int, error) { return c.blockingWrite(client, p) 
 func (c *Conn) Close() error { return c.blockingClose(client) }
 
 // LocalAddr returns the client's address, a *net.TCPAddr or *net.UnixAddr.
-func (c *Conn) LocalAddr() net.Addr { return c.netAddr(client) }
+func (c *Conn) LocalAddr() net.Addr { return c.lockedAddr(client) }
 
 // RemoteAddr returns the server's address.
-func (c *Conn) RemoteAddr() net.Addr { return c.netAddr(server) }
+func (c *Conn) RemoteAddr() net.Addr { return c.lockedAddr(server) }
 
 // SetDeadline sets both deadlines, in real time.
 func (c *Conn) SetDeadline(t time.Time) error {

@@ -19,8 +19,8 @@ var (
 func (s *serverConn) Read(p []byte) (int, error)  { return s.conn.blockingRead(server, p) }
 func (s *serverConn) Write(p []byte) (int, error) { return s.conn.blockingWrite(server, p) }
 func (s *serverConn) Close() error                { return s.conn.blockingClose(server) }
-func (s *serverConn) LocalAddr() net.Addr         { return s.conn.netAddr(server) }
-func (s *serverConn) RemoteAddr() net.Addr        { return s.conn.netAddr(client) }
+func (s *serverConn) LocalAddr() net.Addr         { return s.conn.lockedAddr(server) }
+func (s *serverConn) RemoteAddr() net.Addr        { return s.conn.lockedAddr(client) }
 
 func (s *serverConn) SetDeadline(t time.Time) error {
 	return s.conn.setDeadline(server, t, readDeadline, writeDeadline)

@@ -54,12 +54,12 @@ func churn(t *testing.T, server *echoServer, c *simnet.Conn, round int, payload 
 func TestTwoLoops(t *testing.T) {
 	n := simnet.New(simnet.Config{RealClock: true})
 	for i := range 2 {
-		p, l := listen(t, n)
-		c, fd := connect(t, n, l)
-		must(t, p.Add(fd, 2))
-		trip := newTrip(t, n, p, c, fd, 100)
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
+			p, l := listen(t, n)
+			c, fd := connect(t, n, l)
+			must(t, p.Add(fd, 2))
+			trip := newTrip(t, n, p, c, fd, 100)
 			for range 2000 {
 				trip()
 			}
