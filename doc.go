@@ -1,0 +1,14 @@
+// Package millrace is the root of an event-loop WebSocket server: a library and
+// a ready-to-run binary for very many connections on few cores and little
+// memory. It holds no code; these packages do:
+//
+//   - [github.com/millrace/millrace/server] is where to start: a Server, a
+//     Handler, connections.
+//   - [github.com/millrace/millrace/ws] is the protocol, RFC 6455: bytes in,
+//     bytes out, no I/O.
+//   - [github.com/millrace/millrace/poller] is readiness and non-blocking I/O on
+//     descriptors: epoll, kqueue, and an in-memory network for tests.
+//
+// The command cmd/millrace serves out of the box. ARCHITECTURE.md follows a
+// byte through the packages.
+package millrace

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# deps.sh: installs what the checks need besides Go, git, make and node: Debian
+# packages where that is possible, and the npm packages of the interop module.
+# Where it is not possible it goes on and says which tests will skip.
+# DEPS=no installs nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=() # Debian packages
+skipped=() # what goes without them, in the same order
+
+# need TEST PACKAGES EFFECT: PACKAGES are missing unless the command TEST succeeds.
+need() {
+  if bash -c "$1" >/dev/null 2>&1; then return; fi
+  missing+=("$2")
+  skipped+=("$3")
+}
+
+need 'command -v cc' 'gcc libc6-dev' 'go test -race cannot run (it needs a C compiler)'
+need '/usr/bin/python3 -c "import websockets"' 'python3-websockets' 'the tests with the Python client will skip'
+need 'command -v chromium' 'chromium' 'the tests in a browser will skip'
+need 'command -v chromedriver' 'chromium-driver' 'the tests in a browser will skip'
+
+install() {
+  # shellcheck disable=SC2086 # an entry may name several packages
+  set -- ${missing[*]}
+  echo "installing $*"
+  export DEBIAN_FRONTEND=noninteractive
+  local apt=(apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0)
+  "${apt[@]}" update >/dev/null
+  "${apt[@]}" install -y --no-install-recommends "$@" >/dev/null
+}
+
+if [ ${#missing[@]} -gt 0 ]; then
+  why=
+  if [ "${DEPS:-}" = no ]; then why='DEPS=no'
+  elif [ "$(id -u)" != 0 ]; then why='not root'
+  elif ! command -v apt-get >/dev/null; then why='no apt-get'
+  fi
+  if [ -z "$why" ]; then
+    install
+  else
+    for i in "${!missing[@]}"; do echo "$why, so without ${missing[i]}: ${skipped[i]}"; done
+  fi
+fi
+
+# npm packages: from the lock file, scripts off so that nothing but the registry is asked.
+if [ "${DEPS:-}" != no ]; then
+  while IFS= read -r lock; do
+    folder=$(dirname "$lock")
+    if ! command -v npm >/dev/null; then
+      echo "no npm: the tests with $folder will skip"
+    elif ! cmp -s "$lock" "$folder/node_modules/.deps-lock"; then
+      echo "npm ci in $folder"
+      npm --prefix "$folder" ci --ignore-scripts --no-audit --no-fund
+      cp "$lock" "$folder/node_modules/.deps-lock" # what is installed, so that the next run need not ask
+    fi
+  done < <(find interop -name node_modules -prune -o -name package-lock.json -print 2>/dev/null)
+fi
+go mod download
+if [ -f interop/go.mod ]; then (cd interop && go mod download); fi
+echo 'ready'

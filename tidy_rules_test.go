@@ -1,0 +1,185 @@
+package millrace_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The rules of the source. They apply to test files too unless they say
+// otherwise. A package is named by its folder below the module's root ("." the
+// root itself), and a folder's name stands for the folders in it too.
+
+const (
+	modulePath  = "github.com/millrace/millrace"
+	maxFunction = 70  // lines from "func" to the closing brace
+	maxFile     = 400 // lines, test files excepted
+	minTODO     = 5   // words of a TODO: what is to do, and why
+)
+
+// importers says which packages may import a module from outside. One that is
+// not listed may be imported by none: it would enter every user's go.sum. What
+// only tests need lives in a module of its own.
+var importers = map[string][]string{
+	"github.com/gobwas":             {"ws"},
+	"github.com/klauspost/compress": {"ws"},
+	"github.com/mailru/easygo":      {"poller"},
+	"golang.org/x/sys":              {"poller"},
+}
+
+// keptFrom says which packages must not import a folder of ours, or part of the
+// standard library; all others may. A folder may always import itself.
+var keptFrom = map[string]func(importer string) bool{
+	"poller":  oneOf("ws", "buffer"),
+	"ws":      oneOf("poller", "buffer"),
+	"server":  oneOf("poller", "ws", "buffer"),
+	"bench":   func(importer string) bool { return !within(importer, "cmd") },
+	"cmd":     everybody,
+	"interop": everybody,
+	"unsafe":  func(importer string) bool { return !within(importer, "poller") },
+	"C":       everybody,
+}
+
+// grabBags are names that say nothing of what is in a package.
+var grabBags = []string{"common", "helper", "helpers", "internal", "misc", "util", "utils"}
+
+var (
+	todo       = regexp.MustCompile(`^[\s/*]*(?:TODO|FIXME|XXX|HACK)\b[^\w\n]*(.*)`)
+	packageDoc = regexp.MustCompile(`^(?:Package|Command) \w`)
+)
+
+func everybody(string) bool { return true }
+
+func oneOf(folders ...string) func(string) bool {
+	return func(importer string) bool {
+		return slices.ContainsFunc(folders, func(f string) bool { return within(importer, f) })
+	}
+}
+
+// within tells whether a slash-separated path is folder or below it.
+func within(p, folder string) bool {
+	return p == folder || strings.HasPrefix(p, folder+"/")
+}
+
+// source is the files of a tree, path below its root to content.
+type source map[string]string
+
+// check gives what breaks a rule, a line each, sorted. Folders named in modules
+// are modules of their own: the rules for imports do not apply there.
+func check(files source, modules ...string) []string {
+	var c checker
+	c.documented = map[string]bool{}
+	for name, text := range files {
+		c.file(name, text, slices.ContainsFunc(modules, func(m string) bool { return within(name, m) }))
+	}
+	for folder, ok := range c.documented {
+		if !ok {
+			c.report("%s: no doc comment that begins with \"Package\" or \"Command\"", folder)
+		}
+	}
+	slices.Sort(c.broken)
+	return c.broken
+}
+
+type checker struct {
+	broken     []string
+	documented map[string]bool // by folder
+}
+
+func (c *checker) report(format string, args ...any) {
+	c.broken = append(c.broken, fmt.Sprintf(format, args...))
+}
+
+func (c *checker) file(name, text string, ownModule bool) {
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, name, text, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		c.report("%v", err)
+		return
+	}
+	folder, isTest := path.Dir(name), strings.HasSuffix(name, "_test.go")
+	if !isTest {
+		c.documented[folder] = c.documented[folder] || packageDoc.MatchString(f.Doc.Text())
+		if n := fset.File(f.FileStart).LineCount(); n > maxFile {
+			c.report("%s: %d lines, more than %d", name, n, maxFile)
+		}
+	}
+	c.names(name, f.Name.Name)
+	c.functions(fset, f)
+	c.comments(fset, f)
+	if !ownModule {
+		c.imports(fset, f, folder)
+	}
+}
+
+func (c *checker) names(name, packageName string) {
+	elements := append(strings.Split(path.Dir(name), "/"), strings.TrimSuffix(packageName, "_test"))
+	for _, e := range elements {
+		if slices.Contains(grabBags, e) {
+			c.report("%s: a package named %s says nothing of what is in it", name, e)
+			return
+		}
+	}
+}
+
+func (c *checker) functions(fset *token.FileSet, f *ast.File) {
+	for _, d := range f.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok {
+			continue
+		}
+		from, to := fset.Position(fn.Type.Func), fset.Position(fn.End())
+		if n := to.Line - from.Line + 1; n > maxFunction {
+			c.report("%s: %s has %d lines, more than %d", from, fn.Name.Name, n, maxFunction)
+		}
+	}
+}
+
+func (c *checker) comments(fset *token.FileSet, f *ast.File) {
+	for _, group := range f.Comments {
+		for _, comment := range group.List {
+			at := fset.Position(comment.Slash)
+			if strings.HasPrefix(comment.Text, "//go:norace") {
+				c.report("%s: //go:norace hides a race", at)
+			}
+			if m := todo.FindStringSubmatch(comment.Text); m != nil && len(strings.Fields(m[1])) < minTODO {
+				c.report("%s: a TODO that does not say what and why", at)
+			}
+		}
+	}
+}
+
+func (c *checker) imports(fset *token.FileSet, f *ast.File, folder string) {
+	for _, spec := range f.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil || !allowed(folder, imported) {
+			c.report("%s: %s must not import %s", fset.Position(spec.Pos()), folder, spec.Path.Value)
+		}
+	}
+}
+
+// allowed tells whether the package in folder may import what it imports.
+func allowed(folder, imported string) bool {
+	host, _, _ := strings.Cut(imported, "/")
+	if strings.Contains(host, ".") && !within(imported, modulePath) { // the standard library has no dot there
+		for module, may := range importers {
+			if within(imported, module) {
+				return oneOf(may...)(folder)
+			}
+		}
+		return false
+	}
+	imported = strings.TrimPrefix(imported, modulePath+"/")
+	for kept, from := range keptFrom {
+		if within(imported, kept) {
+			return within(folder, kept) || !from(folder)
+		}
+	}
+	return true // the standard library, or the module's root
+}
