@@ -66,7 +66,7 @@ func (l *loop) accept(a *acceptor) {
 			return
 		}
 	}
-	l.retryAccept(a, l.now()) // edge-triggered: the rest of the queue has no event of its own
+	l.again = append(l.again, visit{acceptor: a}) // the rest of the queue has no edge of its own
 }
 
 // acceptFailed pauses: no event tells when the machine has room again, and
@@ -76,12 +76,8 @@ func (l *loop) acceptFailed(a *acceptor, err error) {
 		l.srv.log().Warn("accepting failed", "addr", a.ln.Addr(), "err", err,
 			"failures", l.counters.acceptErrors.Load())
 	}
-	l.retryAccept(a, l.now()+l.srv.limits.acceptRetry)
-}
-
-func (l *loop) retryAccept(a *acceptor, at tick) {
-	a.retry = at
-	l.nextDue = min(l.nextDue, at)
+	a.retry = l.now() + l.srv.limits.acceptRetry
+	l.nextDue = min(l.nextDue, a.retry)
 }
 
 // spread gives an accepted connection to one of the loops.

@@ -163,6 +163,9 @@ var errSlow = &ws.CloseError{Code: ws.CodePolicy, Reason: "outbound queue full: 
 
 // endPanicked ends the connection of a handler that panicked.
 func (c *Conn) endPanicked() {
+	if c.lifeNow() == lifeHead {
+		c.refuse(refuseInternal) // the panic was the Upgrade hook's
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.failLocked(&ws.CloseError{Code: ws.CodeInternal, Reason: "internal error"})

@@ -37,12 +37,12 @@ type Conn struct {
 	active atomic.Uint32 // tick of the last sign of life from the peer
 	life   atomic.Uint32 // a life; written under mu, read anywhere
 
-	mu    sync.Mutex // guards what follows, up to leave
-	out   *outbound  // the cork or the queue; nil: Send writes right away
-	facts *facts
-	value any
-	stats connStats
-	leave leave
+	mu     sync.Mutex // guards what follows, up to leave
+	out    *outbound  // the cork or the queue; nil: Send writes right away
+	facts  *facts
+	value  any
+	counts [numCounts]count
+	leave  leave
 
 	kicked bool // guarded by loop.mu: is in the inbox
 
@@ -83,15 +83,41 @@ type inbound struct {
 type facts struct {
 	subprotocol string
 	request     *ws.Request
-	remote      netip.Addr // the peer's, if it is not an IPv4 address
-	cause       error      // why the connection ends, for Handler.Close
-	closeAt     tick       // the deadline of its end
-	messageAt   tick       // with IdleTimeout: when the last message came
+	remote      netip.Addr        // the peer's, if it is not an IPv4 address
+	cause       error             // why the connection ends, for Handler.Close
+	closeAt     tick              // the deadline of its end
+	carries     [numCounts]uint32 // the high halves of Conn.counts
+	messageAt   tick              // with IdleTimeout: when the last message came
 }
 
-type connStats struct {
-	messagesIn, messagesOut uint64
-	bytesIn, bytesOut       uint64
+// count is the low half of a counter; its high half is a carry in the
+// connection's facts, which a connection has only once it has counted far.
+type count uint32
+
+const (
+	messagesIn = iota
+	messagesOut
+	bytesIn
+	bytesOut
+	numCounts
+)
+
+// tally adds n to one of the connection's counts. The caller holds mu.
+func (c *Conn) tally(which, n int) {
+	before := c.counts[which]
+	c.counts[which] += count(n)
+	if carry := (uint64(before) + uint64(n)) >> 32; carry > 0 {
+		c.remember().carries[which] += uint32(carry)
+	}
+}
+
+// total is one of the connection's counts. The caller holds mu.
+func (c *Conn) total(which int) uint64 {
+	n := uint64(c.counts[which])
+	if c.facts != nil {
+		n += uint64(c.facts.carries[which]) << 32
+	}
+	return n
 }
 
 // Stats are a connection's counts since it was accepted.
@@ -178,8 +204,8 @@ func (c *Conn) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := Stats{
-		MessagesIn: c.stats.messagesIn, MessagesOut: c.stats.messagesOut,
-		BytesIn: c.stats.bytesIn, BytesOut: c.stats.bytesOut,
+		MessagesIn: c.total(messagesIn), MessagesOut: c.total(messagesOut),
+		BytesIn: c.total(bytesIn), BytesOut: c.total(bytesOut),
 	}
 	if c.out != nil {
 		s.Queued = c.out.size()

@@ -12,6 +12,7 @@ import (
 // every PingInterval.
 
 // nextDue is the connection's next deadline. The leader calls it, after a turn.
+// It may be over already: a busy peer must not put it off with each turn.
 func (c *Conn) nextDue(now tick) tick {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -27,9 +28,9 @@ func (c *Conn) nextDue(now tick) tick {
 		if c.out != nil {
 			due = min(due, c.out.since+lim.write)
 		}
-		return max(due, now+1)
+		return due
 	default:
-		return max(c.facts.closeAt, now+1)
+		return c.facts.closeAt
 	}
 }
 
@@ -62,20 +63,13 @@ func (c *Conn) noteAlive() {
 	c.pinged = false
 }
 
-// obey does what a deadline or the server's end asks for.
+// obey does what the server's end asks for.
 func (c *Conn) obey(why reason) {
-	life := c.lifeNow()
-	switch {
-	case why&stopped != 0:
+	if why&stopped != 0 || c.lifeNow() == lifeHead {
 		c.abort(errStopped)
-	case why&draining != 0 && life == lifeHead:
-		c.abort(errStopped)
-	case why&draining != 0:
-		_ = c.Close(ws.CodeGoingAway, "server shutting down") // ErrClosed: it is closing already
+		return
 	}
-	if why&expired != 0 {
-		c.expire(life)
-	}
+	_ = c.Close(ws.CodeGoingAway, "server shutting down") // ErrClosed: it is closing already
 }
 
 var (
@@ -87,11 +81,11 @@ var (
 )
 
 // expire looks what is overdue.
-func (c *Conn) expire(life life) {
+func (c *Conn) expire() {
 	c.wantsDue = true
 	lim := &c.loop.srv.limits
 	now := c.loop.now()
-	switch life {
+	switch c.lifeNow() {
 	case lifeHead:
 		c.headTimedOut()
 	case lifeOpen:

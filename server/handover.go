@@ -134,6 +134,7 @@ func (d *watchdog) park() bool {
 	}
 	select {
 	case <-d.wake:
+		d.parked.Store(false) // it is still set if the wake was an old one
 		return true
 	case <-d.done:
 		return false
@@ -142,7 +143,10 @@ func (d *watchdog) park() bool {
 
 func (d *watchdog) unpark() {
 	if d.parked.CompareAndSwap(true, false) {
-		d.wake <- struct{}{} // room for one, and parked allows one
+		select {
+		case d.wake <- struct{}{}:
+		default: // one is in there that park did not need: it wakes as well
+		}
 	}
 }
 

@@ -57,7 +57,9 @@ func start(t *testing.T, engine poller.Engine, configure func(*server.Server)) (
 	}
 	addr = ln.Addr().String()
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
+	watchedLn := &watchedListener{Listener: ln, taken: make(chan struct{})}
+	go func() { served <- srv.Serve(watchedLn) }()
+	<-watchedLn.taken // from here on a network at rest is one that listens
 	t.Cleanup(func() {
 		if err := srv.Close(); err != nil {
 			t.Errorf("Close: %v", err)
@@ -73,6 +75,18 @@ func start(t *testing.T, engine poller.Engine, configure func(*server.Server)) (
 		eventually(t, "a Close for every Open", func() bool { return l.balanced() })
 	})
 	return addr, srv
+}
+
+// watchedListener tells when a loop has begun to accept from it.
+type watchedListener struct {
+	poller.Listener
+	once  sync.Once
+	taken chan struct{}
+}
+
+func (l *watchedListener) FD() int {
+	l.once.Do(func() { close(l.taken) })
+	return l.Listener.FD()
 }
 
 // eventually waits until what is true, or fails the test.

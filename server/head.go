@@ -155,7 +155,7 @@ func (c *Conn) afterOpen(w *worker, keepRequest bool) {
 		return
 	}
 	c.facts = nil
-	if keepRequest || f.subprotocol != "" || f.cause != nil || c.loop.srv.limits.idle > 0 {
+	if keepRequest || f.subprotocol != "" || f.cause != nil || f.carries != [numCounts]uint32{} || c.loop.srv.limits.idle > 0 {
 		kept := *f
 		c.facts = &kept
 	}
@@ -202,7 +202,7 @@ var refuseLate = &ws.Refusal{Status: http.StatusRequestTimeout, Reason: "request
 // putPlain sends bytes that are no frames, the first of the connection. The
 // caller holds mu.
 func (c *Conn) putPlain(b []byte) {
-	c.stats.bytesOut += uint64(len(b))
+	c.tally(bytesOut, len(b))
 	if c.out != nil && c.out.corked {
 		c.out.cork = append(c.out.cork, b...)
 		c.out.plain = len(c.out.cork)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"runtime"
 	"time"
 
 	"github.com/millrace/millrace/ws"
@@ -9,6 +10,7 @@ import (
 
 // limits are the server's bounds with the defaults filled in and times in ticks.
 type limits struct {
+	loops        int
 	head         ws.HeadLimits
 	maxMessage   int64
 	maxEmpty     int
@@ -51,8 +53,9 @@ const (
 )
 
 func (s *Server) effectiveLimits() limits {
-	loops := max(s.Loops, 1)
+	loops := positive(s.Loops, runtime.GOMAXPROCS(0))
 	l := limits{
+		loops: loops,
 		head: ws.HeadLimits{
 			Bytes: positive(s.MaxHead, defaultMaxHead),
 			Lines: positive(s.MaxHeadLines, defaultMaxHeadLines),

@@ -21,17 +21,22 @@ const (
 	draining reason = 1 << 5 // the server shuts down: close with 1001
 	stopped  reason = 1 << 6 // the server stops now
 	returned reason = 1 << 7 // its slow turn is over, the loop has it back
+
+	// emptied stands where returned can not, in Conn.missed: the queue was written
+	// out meanwhile.
+	emptied = returned
 )
 
 // listenerToken marks tokens that name a listener instead of a slot.
 const listenerToken poller.Token = 1 << 63
 
 // visit is a thing for the leader to do: a connection's turn, a connection that
-// arrives, or a listener to serve.
+// arrives, a listener to go on accepting from, or one to begin with.
 type visit struct {
 	conn     *Conn
 	why      reason
 	arrival  *arrival
+	acceptor *acceptor
 	listener poller.Listener
 }
 
@@ -123,10 +128,12 @@ func (l *loop) takeVisit(w *worker, v visit) bool {
 		return l.turn(w, v.conn, v.why)
 	case v.arrival != nil:
 		return l.arrive(w, v.arrival)
+	case v.acceptor != nil:
+		l.accept(v.acceptor)
 	default:
 		l.addListener(v.listener)
-		return true
 	}
+	return true
 }
 
 // collectVisits makes the next round of visits: connections that have more to

@@ -2,16 +2,20 @@ package server
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"go/token"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/millrace/millrace/ws"
 )
 
 // Mux routes upgrade requests by their path: srv.Upgrade = mux.Upgrade. The zero
 // value is ready. Register all patterns before the first request; after that any
-// goroutine may use it.
+// goroutine may use it. Patterns are tried one after another.
 //
 // Patterns are those of net/http.ServeMux without method and host. A segment is
 // literal or a wildcard, whose value is ws.Request.PathValue, percent-decoded:
@@ -26,11 +30,10 @@ import (
 // paths the others match as well. Two patterns of which that can't be said
 // conflict, and the second one panics, as does one that is malformed.
 //
-// A WebSocket client follows no redirect, so where ServeMux would send one (to
-// /files/ from /files, to /a from //a or /b/../a) the answer is 404.
+// A WebSocket client follows no redirect, so there is none: /files is not a path
+// of /files/, and one that ServeMux would clean (//a, /b/../a) gets 404.
 type Mux struct {
-	root   node
-	routes []*route
+	routes []*route // each before those that match all its paths and more
 }
 
 // Handle routes requests that match the pattern to h.
@@ -48,123 +51,98 @@ func (m *Mux) HandleUpgrade(pattern string, hook func(*ws.Request) (Accept, erro
 	if hook == nil {
 		panic("server: nil upgrade hook")
 	}
-	segments, err := parsePattern(pattern)
+	parts, err := parsePattern(pattern)
 	if err != nil {
 		panic(fmt.Sprintf("server: pattern %q: %v", pattern, err))
 	}
-	added := &route{pattern: pattern, segments: segments, hook: hook}
-	for _, r := range m.routes {
-		if conflict(r.segments, segments) {
+	at := len(m.routes)
+	for i, r := range slices.Backward(m.routes) {
+		shared, rWider, newWider := compare(r.parts, parts)
+		if shared && rWider == newWider {
 			panic(fmt.Sprintf("server: pattern %q conflicts with %q: both match some path, and neither is more specific",
 				pattern, r.pattern))
 		}
+		if shared && rWider {
+			at = i
+		}
 	}
-	m.routes = append(m.routes, added)
-	m.root.add(added, segments)
+	m.routes = slices.Insert(m.routes, at, &route{pattern, parts, hook})
 }
 
-// Upgrade is the hook for Server.Upgrade: it calls the one of the pattern that
-// matches, and refuses with 404 if there is none.
+// Upgrade is the hook for Server.Upgrade: it calls the one whose pattern matches,
+// and refuses with 404 if there is none.
 func (m *Mux) Upgrade(r *ws.Request) (Accept, error) {
 	path := r.PathBytes()
-	found := m.root.match(path)
-	if found == nil || !clean(path) {
-		return Accept{}, refuseNoRoute
+	for _, rt := range m.routes {
+		if rt.match(path) && clean(path) {
+			rt.setPathValues(r, path)
+			return rt.hook(r)
+		}
 	}
-	found.setPathValues(r, path)
-	return found.hook(r)
+	return Accept{}, refuseNoRoute
 }
 
 var refuseNoRoute = &ws.Refusal{Status: http.StatusNotFound, Reason: "no WebSocket at this path"}
 
 // route is a registered pattern.
 type route struct {
-	pattern  string
-	segments []segment
-	hook     func(*ws.Request) (Accept, error)
+	pattern string
+	parts   []patternPart
+	hook    func(*ws.Request) (Accept, error)
+}
+
+// patternPart is what stands between two slashes of a pattern.
+type patternPart struct {
+	kind partKind
+	text string // the literal, unescaped, or the wildcard's name
+}
+
+// partKind is ordered: what matches more is greater.
+type partKind uint8
+
+const (
+	literal partKind = iota // "" stands for {$}
+	one                     // {name}
+	all                     // {name...}, or a final slash, whose name is ""
+)
+
+func (rt *route) match(path []byte) bool {
+	for _, p := range rt.parts {
+		if len(path) == 0 || p.kind == all {
+			return len(path) > 0
+		}
+		segment, rest := cutSegment(path)
+		if p.kind == one && len(segment) == 0 || p.kind == literal && !p.equals(segment) {
+			return false
+		}
+		path = rest
+	}
+	return len(path) == 0
+}
+
+func (p patternPart) equals(segment []byte) bool {
+	if bytes.IndexByte(segment, '%') < 0 {
+		return string(segment) == p.text // does not allocate
+	}
+	return unescape(string(segment)) == p.text
 }
 
 // setPathValues leaves in r what the wildcards stand for in path, which matches.
 func (rt *route) setPathValues(r *ws.Request, path []byte) {
-	for _, s := range rt.segments {
-		part, rest := cutSegment(path)
+	for _, p := range rt.parts {
+		segment, rest := cutSegment(path)
 		switch {
-		case s.kind == one:
-			r.SetPathValue(s.text, unescape(part))
-		case s.kind == all && s.text != "":
-			r.SetPathValue(s.text, unescape(path[1:]))
+		case p.kind == one:
+			r.SetPathValue(p.text, unescape(string(segment)))
+		case p.kind == all && p.text != "":
+			r.SetPathValue(p.text, unescape(string(path[1:])))
 		}
 		path = rest
 	}
 }
 
-// node is a place in the tree of all patterns, one level a segment.
-type node struct {
-	literals map[string]*node // "" is {$}: what stands behind a final slash
-	wildcard *node            // {name}
-	rest     *route           // {name...} or a final slash
-	end      *route           // the pattern that ends here
-}
-
-func (n *node) add(rt *route, segments []segment) {
-	if len(segments) == 0 {
-		n.end = rt
-		return
-	}
-	var next **node
-	switch s := segments[0]; s.kind {
-	case all:
-		n.rest = rt
-		return
-	case one:
-		next = &n.wildcard
-	default:
-		child := n.literals[s.text]
-		if n.literals == nil {
-			n.literals = make(map[string]*node)
-		}
-		if child == nil {
-			child = &node{}
-			n.literals[s.text] = child
-		}
-		next = &child
-	}
-	if *next == nil {
-		*next = &node{}
-	}
-	(*next).add(rt, segments[1:])
-}
-
-// match finds the most specific route for path, which is empty or begins with a
-// slash. Since no two patterns conflict, that is the one that is most literal
-// from the left. No node is looked at twice.
-func (n *node) match(path []byte) *route {
-	if len(path) == 0 {
-		return n.end
-	}
-	part, rest := cutSegment(path)
-	if child := n.literal(part); child != nil {
-		if found := child.match(rest); found != nil {
-			return found
-		}
-	}
-	if n.wildcard != nil && len(part) > 0 {
-		if found := n.wildcard.match(rest); found != nil {
-			return found
-		}
-	}
-	return n.rest
-}
-
-func (n *node) literal(part []byte) *node {
-	if bytes.IndexByte(part, '%') < 0 {
-		return n.literals[string(part)] // does not allocate
-	}
-	return n.literals[unescape(part)]
-}
-
 // cutSegment takes the first segment off a path that begins with a slash.
-func cutSegment(path []byte) (part, rest []byte) {
+func cutSegment(path []byte) (segment, rest []byte) {
 	path = path[1:]
 	if i := bytes.IndexByte(path, '/'); i >= 0 {
 		return path[:i], path[i:]
@@ -173,11 +151,11 @@ func cutSegment(path []byte) (part, rest []byte) {
 }
 
 // clean reports whether the path has no segment that is ".", ".." or, but for the
-// last, empty: none that a wildcard should hand to a file system.
+// last, empty: none that ServeMux would clean away.
 func clean(path []byte) bool {
 	for len(path) > 0 {
-		part, rest := cutSegment(path)
-		if string(part) == "." || string(part) == ".." || len(part) == 0 && len(rest) > 0 {
+		segment, rest := cutSegment(path)
+		if isDots(string(segment)) || len(segment) == 0 && len(rest) > 0 {
 			return false
 		}
 		path = rest
@@ -185,11 +163,83 @@ func clean(path []byte) bool {
 	return true
 }
 
-// unescape decodes a path, or a part of it, whose escapes are well formed.
-func unescape[T string | []byte](part T) string {
-	s, err := url.PathUnescape(string(part))
-	if err != nil {
-		return string(part)
+func isDots(segment string) bool { return segment == "." || segment == ".." }
+
+// unescape decodes a segment or a path; malformed escapes leave it as it is.
+func unescape(s string) string {
+	if decoded, err := url.PathUnescape(s); err == nil {
+		return decoded
 	}
 	return s
+}
+
+// parsePattern takes a pattern of Mux apart; the error says what is wrong with it.
+func parsePattern(pattern string) (parts []patternPart, err error) {
+	if !strings.HasPrefix(pattern, "/") || strings.ContainsAny(pattern, " \t") {
+		return nil, errors.New("must be a path that begins with a slash, without method and host")
+	}
+	segments := strings.Split(pattern[1:], "/")
+	for i, segment := range segments {
+		p, err := parsePart(segment, i == len(segments)-1)
+		if err != nil {
+			return nil, err
+		}
+		if p.kind != literal && slices.ContainsFunc(parts, func(q patternPart) bool { return q.kind != literal && q.text == p.text }) {
+			return nil, fmt.Errorf("duplicate wildcard name %q", p.text)
+		}
+		parts = append(parts, p)
+	}
+	return parts, nil
+}
+
+func parsePart(segment string, last bool) (patternPart, error) {
+	name, braced := strings.CutPrefix(segment, "{")
+	name, closed := strings.CutSuffix(name, "}")
+	name, multi := strings.CutSuffix(name, "...")
+	switch {
+	case segment == "" && last:
+		return patternPart{kind: all}, nil
+	case segment == "" || isDots(segment):
+		return patternPart{}, fmt.Errorf("segment %q can never match: such paths are answered with 404", segment)
+	case !strings.Contains(segment, "{"):
+		return patternPart{kind: literal, text: unescape(segment)}, nil
+	case !braced || !closed:
+		return patternPart{}, fmt.Errorf("segment %q: a wildcard must be all of its segment", segment)
+	case (multi || name == "$") && !last:
+		return patternPart{}, fmt.Errorf("%s must stand at the end", segment)
+	case name == "$" && !multi:
+		return patternPart{kind: literal}, nil
+	case !token.IsIdentifier(name) && !token.IsKeyword(name):
+		return patternPart{}, fmt.Errorf("wildcard name %q is not a Go identifier", name)
+	case multi:
+		return patternPart{kind: all, text: name}, nil
+	}
+	return patternPart{kind: one, text: name}, nil
+}
+
+// compare tells whether there is a path that both patterns match, and if so,
+// which of them matches paths that the other does not.
+func compare(a, b []patternPart) (shared, aWider, bWider bool) {
+	for i := range min(len(a), len(b)) {
+		p, q := a[i], b[i]
+		switch {
+		case p.kind > q.kind:
+			aWider = true
+		case p.kind < q.kind:
+			bWider = true
+		case p.kind == literal && p.text != q.text:
+			return false, false, false
+		}
+		end := patternPart{} // {$}: nothing, which {name} does not match
+		if p == end && q.kind == one || q == end && p.kind == one {
+			return false, false, false
+		}
+	}
+	switch {
+	case len(a) < len(b):
+		return a[len(a)-1].kind == all, true, bWider
+	case len(b) < len(a):
+		return b[len(b)-1].kind == all, aWider, true
+	}
+	return true, aWider, bWider
 }

@@ -63,7 +63,7 @@ func (c *Conn) send(op ws.Opcode, payload, frame []byte) error {
 		return err
 	}
 	if op == ws.Text || op == ws.Binary {
-		c.stats.messagesOut++
+		c.tally(messagesOut, 1)
 	}
 	return nil
 }
@@ -95,7 +95,7 @@ func (c *Conn) putCorked(op ws.Opcode, payload, frame []byte) {
 	} else {
 		out.cork = ws.AppendFrame(out.cork, op, payload)
 	}
-	c.stats.bytesOut += uint64(len(out.cork) - before)
+	c.tally(bytesOut, len(out.cork)-before)
 	if len(out.cork) >= c.loop.srv.limits.corkBytes {
 		c.writeCork()
 	}
@@ -112,7 +112,7 @@ func (c *Conn) putDirect(op ws.Opcode, payload, frame []byte) {
 		b.B = ws.AppendHeader(b.B, op, true, len(payload))
 		head, tail = b.B, payload
 	}
-	c.stats.bytesOut += uint64(len(head) + len(tail))
+	c.tally(bytesOut, len(head)+len(tail))
 	n, err := c.write(head, tail)
 	switch {
 	case err != nil && err != poller.ErrAgain:
@@ -144,7 +144,7 @@ func (c *Conn) write(head, tail []byte) (n int, err error) {
 // putQueued puts the frame behind what waits already.
 func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
 	size := len(payload) + len(frame) + ws.MaxHeader
-	if c.out.size()+size > c.loop.srv.limits.maxQueue && !op.IsControl() {
+	if c.out.size()+size > c.loop.srv.limits.maxQueue && op != ws.Close {
 		c.overflow()
 		return ErrQueueFull
 	}
@@ -155,7 +155,7 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
 		var header [ws.MaxHeader]byte
 		c.out.add(ws.AppendHeader(header[:0], op, true, len(payload)), payload, 0, 0)
 	}
-	c.stats.bytesOut += uint64(c.out.size() - before)
+	c.tally(bytesOut, c.out.size()-before)
 	return nil
 }
 
@@ -200,11 +200,33 @@ func (c *Conn) writeCork() {
 }
 
 // flushQueue writes what waits, as much as the kernel takes, and says whether
-// that was all. What is sent after it in the turn is gathered as usual.
-func (c *Conn) flushQueue(w *worker) (drained bool) {
+// that was all, or was before the turn. What is sent after it in the turn is
+// gathered as usual.
+func (c *Conn) flushQueue(w *worker, why reason) (drained bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.out == nil || c.out.corked || c.lifeNow() == lifeClosed {
+	if c.out == nil || c.out.corked {
+		return why&emptied != 0
+	}
+	if !c.flush() {
+		return false
+	}
+	c.out = &w.out
+	return true
+}
+
+// flushAway is flushQueue beside a slow turn, whose handler may be waiting for
+// just that.
+func (c *Conn) flushAway() (drained bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out != nil && !c.out.corked && c.flush()
+}
+
+// flush writes what waits and, if that was all, gives up the queue. The caller
+// holds mu.
+func (c *Conn) flush() (drained bool) {
+	if c.lifeNow() == lifeClosed {
 		return false
 	}
 	if err := c.out.flush(c.loop.engine, int(c.fd), c.loop.now()); err != nil {
@@ -215,7 +237,7 @@ func (c *Conn) flushQueue(w *worker) (drained bool) {
 		return false
 	}
 	c.out.release()
-	c.out = &w.out
+	c.out = nil
 	return true
 }
 

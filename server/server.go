@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -145,19 +144,29 @@ func (s *Server) Listen(network, addr string) (poller.Listener, error) {
 // Close; it closes ln and returns ErrServerClosed.
 func (s *Server) Serve(ln poller.Listener) error {
 	if err := s.start(); err != nil {
-		return err
+		return closeUnserved(ln, err)
 	}
 	done := make(chan struct{})
 	s.mu.Lock()
 	if s.stopping.Load() {
 		s.mu.Unlock()
-		return errors.Join(ErrServerClosed, ln.Close())
+		return closeUnserved(ln, ErrServerClosed)
 	}
 	s.listeners[ln] = done
 	s.mu.Unlock()
-	s.loops[0].post(visit{listener: ln})
+	if !s.loops[0].post(visit{listener: ln}) {
+		s.listenerClosed(ln)
+	}
 	<-done
 	return ErrServerClosed
+}
+
+// closeUnserved closes a listener that is not served because of err.
+func closeUnserved(ln poller.Listener, err error) error {
+	if closeErr := ln.Close(); closeErr != nil {
+		return errors.Join(err, closeErr)
+	}
+	return err
 }
 
 // ListenAddrs are the addresses being served now.
@@ -191,10 +200,7 @@ func (s *Server) startLoops() error {
 		}
 	}
 	s.crew.init(s)
-	n := s.Loops
-	if n <= 0 {
-		n = runtime.GOMAXPROCS(0)
-	}
+	n := s.limits.loops
 	for i := range n {
 		p, err := s.engine.NewPoller()
 		if err != nil {

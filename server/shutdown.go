@@ -15,10 +15,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if !s.stop(draining) {
 		return nil
 	}
-	webErr := s.shutdownWeb(ctx)
+	if err := s.shutdownWeb(ctx); err != nil {
+		_ = s.Close() // always nil
+		return err
+	}
 	select {
 	case <-s.watchdog.done:
-		return webErr
+		return nil
 	case <-ctx.Done():
 		_ = s.Close() // always nil
 		return ctx.Err()

@@ -37,10 +37,10 @@ type loopCounters struct {
 
 func (n *loopCounters) add(received turnStats) {
 	if received.messages > 0 {
-		n.messagesIn.Add(received.messages)
+		n.messagesIn.Add(uint64(received.messages))
 	}
 	if received.bytes > 0 {
-		n.bytesIn.Add(received.bytes)
+		n.bytesIn.Add(uint64(received.bytes))
 	}
 }
 

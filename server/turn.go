@@ -12,11 +12,17 @@ import (
 func (l *loop) turn(w *worker, c *Conn, why reason) (leads bool) {
 	if why&returned != 0 {
 		c.away = false
-		why |= c.missed
+		why = why&^returned | c.missed
 		c.missed = 0
+		if c.gone {
+			l.discard(c) // it ended in its slow turn, which could not settle it
+			return true
+		}
 	}
 	if c.away {
-		c.missed |= why
+		if c.missed |= why; why&writable != 0 && c.flushAway() {
+			c.missed |= emptied
+		}
 		return true
 	}
 	if c.gone {
@@ -64,18 +70,24 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 		}
 	}()
 	c.cork(w)
-	if why&(expired|draining|stopped) != 0 {
+	if why&(draining|stopped) != 0 {
 		c.obey(why)
+	}
+	if why&expired != 0 {
+		why |= readable | writable // look before the cut: the loop itself may have been late
 	}
 	if why&kicked != 0 && c.in != nil && c.in.taken != nil {
 		c.openTaken(w)
 	}
-	drained := why&writable != 0 && c.flushQueue(w)
+	drained := why&writable != 0 && c.flushQueue(w, why)
 	if why&(readable|hangup) != 0 {
 		c.read(w, why)
 	}
 	if drained {
 		c.callDrained()
+	}
+	if why&expired != 0 && !c.gone {
+		c.expire()
 	}
 	c.endTurn(w)
 	done = true
@@ -90,7 +102,7 @@ func (c *Conn) read(w *worker, why reason) {
 	n, err := c.loop.engine.Read(int(c.fd), w.in)
 	switch {
 	case err == nil:
-		w.received.bytes += uint64(n)
+		w.received.bytes += n
 		c.noteAlive()
 		c.eat(w, w.in[:n])
 		if n == len(w.in) || why&hangup != 0 {
@@ -145,7 +157,9 @@ func (c *Conn) eatFrames(w *worker, in []byte) {
 func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 	switch m.Opcode {
 	case ws.Text, ws.Binary:
-		w.received.messages++
+		if !m.More {
+			w.received.messages++
+		}
 		if c.lifeNow() == lifeOpen {
 			if c.loop.srv.limits.idle > 0 {
 				c.facts.messageAt = c.loop.now()
@@ -232,8 +246,8 @@ func (s *Server) newDecoder() *ws.Decoder {
 // end, ends it.
 func (c *Conn) endTurn(w *worker) {
 	c.mu.Lock()
-	c.stats.messagesIn += w.received.messages
-	c.stats.bytesIn += w.received.bytes
+	c.tally(messagesIn, w.received.messages)
+	c.tally(bytesIn, w.received.bytes)
 	c.uncork()
 	c.wantsDue = c.wantsDue || c.out != nil || c.lifeNow() > lifeOpen
 	c.mu.Unlock()

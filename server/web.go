@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,11 +49,16 @@ func (c *Conn) handToHTTP(in []byte) {
 	}
 	c.fd = -1
 	l.counters.handedToHTTP.Add(1)
-	l.srv.startWeb()
+	if !l.srv.startWeb() {
+		_ = conn.Close() // the server is closing: the peer sees just that
+		return
+	}
 	l.srv.web.conns.offer(&readConn{Conn: conn, unread: slices.Clone(in)})
 }
 
-func (s *Server) startWeb() {
+// startWeb starts net/http's part with the first connection for it; false means
+// that the server stopped before there was one.
+func (s *Server) startWeb() bool {
 	s.web.once.Do(func() {
 		s.web.conns.init()
 		s.web.server = &http.Server{
@@ -64,6 +70,7 @@ func (s *Server) startWeb() {
 		}
 		go func() { _ = s.web.server.Serve(&s.web.conns) }() // ends with ErrServerClosed
 	})
+	return s.web.server != nil
 }
 
 // serveWeb serves a request of a connection that net/http has: an upgrade may
@@ -83,7 +90,7 @@ func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
 // descriptor to take and get 501.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req := headOf(r)
-	err := checkHead(req)
+	err := checkHead(r, req)
 	var accept Accept
 	if err == nil {
 		accept, err = s.decide(req)
@@ -91,33 +98,37 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = s.takeOver(w, r, req, accept)
 	}
-	s.answerWeb(w, err)
+	s.answerWeb(w, r, err)
 }
 
 // HandleHTTP is ServeHTTP for a router that has decided already: accept takes the
 // place of the Upgrade hook. The origin is checked.
 func (s *Server) HandleHTTP(w http.ResponseWriter, r *http.Request, accept Accept) {
 	req := headOf(r)
-	err := checkHead(req)
+	err := checkHead(r, req)
 	if err == nil && !s.originAllowed(req) {
 		err = refuseOrigin
 	}
 	if err == nil {
 		err = s.takeOver(w, r, req, s.withDefaults(req, accept))
 	}
-	s.answerWeb(w, err)
+	s.answerWeb(w, r, err)
 }
 
-func checkHead(r *ws.Request) error {
-	if !r.WantsUpgrade() {
+func checkHead(r *http.Request, req *ws.Request) error {
+	switch {
+	case r.TLS != nil || r.ProtoMajor != 1:
+		return refuseTakeOver
+	case !req.WantsUpgrade():
 		return ws.UpgradeRequired()
 	}
-	return r.CheckUpgrade()
+	return req.CheckUpgrade()
 }
 
 // answerWeb answers an error; after a successful take-over it is nil and w is no
-// longer ours.
-func (s *Server) answerWeb(w http.ResponseWriter, err error) {
+// longer ours. As on the server's own port the connection ends with a refusal:
+// what follows it may be frames.
+func (s *Server) answerWeb(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		return
 	}
@@ -126,8 +137,21 @@ func (s *Server) answerWeb(w http.ResponseWriter, err error) {
 		s.log().Error("upgrade failed", "err", err)
 		refusal = refuseInternal
 	}
-	maps.Copy(w.Header(), refusal.Header)
-	http.Error(w, refusal.Reason, refusal.Status)
+	status := refusal.Status
+	if status < 200 || status > 599 { // as ws.AppendRefusal
+		status = http.StatusInternalServerError
+	}
+	h := w.Header()
+	maps.Copy(h, refusal.Header)
+	if r.ProtoMajor == 1 {
+		h.Set("Connection", "close")
+	}
+	if status == http.StatusUpgradeRequired {
+		h.Add("Connection", "Upgrade")
+		h.Set("Upgrade", "websocket")
+		h.Set("Sec-WebSocket-Version", "13")
+	}
+	http.Error(w, cmp.Or(refusal.Reason, http.StatusText(status)), status)
 }
 
 // headOf is r as package ws sees requests. A request that net/http has accepted
@@ -139,6 +163,9 @@ func headOf(r *http.Request) *ws.Request {
 		for _, value := range values {
 			head = fmt.Appendf(head, "%s: %s\r\n", name, value)
 		}
+	}
+	for _, coding := range r.TransferEncoding { // net/http takes it out of the header
+		head = fmt.Appendf(head, "Transfer-Encoding: %s\r\n", coding)
 	}
 	head = append(head, "\r\n"...)
 	req := &ws.Request{}
@@ -167,9 +194,6 @@ var refuseTakeOver = &ws.Refusal{
 func (s *Server) takeOver(w http.ResponseWriter, r *http.Request, req *ws.Request, accept Accept) error {
 	if err := s.start(); err != nil {
 		return err
-	}
-	if r.TLS != nil || r.ProtoMajor != 1 {
-		return refuseTakeOver
 	}
 	t := &takenOver{accept: accept, request: req}
 	resp := ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header}
@@ -213,7 +237,7 @@ func (c *Conn) openTaken(w *worker) {
 	c.in.taken = nil
 	c.open(w, t.request, t.accept, t.response)
 	if c.lifeNow() == lifeOpen && len(t.unread) > 0 {
-		w.received.bytes += uint64(len(t.unread))
+		w.received.bytes += len(t.unread)
 		c.eatFrames(w, t.unread)
 	}
 	c.dropHead()
@@ -256,6 +280,23 @@ func (h *handedOver) offer(c net.Conn) {
 	case <-h.done:
 		_ = c.Close() // the server is closing: the peer sees just that
 	}
+	select {
+	case <-h.done:
+		h.drain() // both cases above may have been possible
+	default:
+	}
+}
+
+// drain closes the connections that nobody accepts any more.
+func (h *handedOver) drain() {
+	for {
+		select {
+		case c := <-h.conns:
+			_ = c.Close() // as in offer
+		default:
+			return
+		}
+	}
 }
 
 // Accept implements net.Listener.
@@ -271,6 +312,7 @@ func (h *handedOver) Accept() (net.Conn, error) {
 // Close implements net.Listener.
 func (h *handedOver) Close() error {
 	h.once.Do(func() { close(h.done) })
+	h.drain()
 	return nil
 }
 

@@ -27,7 +27,7 @@ type worker struct {
 
 // turnStats is what a turn has received, added up when it ends.
 type turnStats struct {
-	messages, bytes uint64
+	messages, bytes int
 }
 
 func newWorker(s *Server) *worker {

@@ -1,0 +1,106 @@
+package server_test
+
+import (
+	"bytes"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/millrace/millrace/poller/simnet"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// starter starts a server on one of the networks and gives a way to connect.
+type starter func(t *testing.T, configure func(*server.Server)) (connect func() *client, srv *server.Server)
+
+// onBoth runs a test on a network in memory and on real sockets.
+func onBoth(t *testing.T, test func(t *testing.T, start starter)) {
+	t.Run("simnet", func(t *testing.T) { test(t, onSimnet) })
+	t.Run("sockets", func(t *testing.T) { test(t, onSockets) })
+}
+
+func onSimnet(t *testing.T, configure func(*server.Server)) (func() *client, *server.Server) {
+	n, addr, srv := startSim(t, simnet.Config{}, configure)
+	return func() *client { return dialSim(t, n, addr) }, srv
+}
+
+func onSockets(t *testing.T, configure func(*server.Server)) (func() *client, *server.Server) {
+	addr, srv := startServer(t, configure)
+	return func() *client { return dial(t, addr) }, srv
+}
+
+// slowedDown says whether the race detector makes everything ten times as slow.
+var slowedDown = sync.OnceValue(func() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+})
+
+// scaled is n, or a tenth of it under the race detector.
+func scaled(n int) int {
+	if slowedDown() {
+		return n / 10
+	}
+	return n
+}
+
+// logBook keeps what a server logs.
+type logBook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBook) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+
+func (b *logBook) count(text string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Count(b.text.String(), text)
+}
+
+// staller holds up the handlers of messages that say "hold".
+type staller struct {
+	held    chan struct{} // one for each handler that is held
+	release chan struct{} // closed: they go on
+}
+
+func newStaller() *staller {
+	return &staller{held: make(chan struct{}, 100), release: make(chan struct{})}
+}
+
+// hold blocks if m says so.
+func (s *staller) hold(m ws.Message) (held bool) {
+	if string(m.Payload) != "hold" {
+		return false
+	}
+	s.held <- struct{}{}
+	<-s.release
+	return true
+}
+
+// stall makes the one loop of a server with two workers stand still, until
+// release is closed: what comes meanwhile makes one batch of events.
+func (s *staller) stall(a, b *client) {
+	for _, c := range []*client{a, b} {
+		c.send(frame(opText, "hold"))
+		<-s.held
+	}
+}
+
+// twoWorkers is the smallest server, and one that can be stalled.
+func twoWorkers(srv *server.Server) {
+	srv.Loops = 1
+	srv.MaxWorkers = 2
+}
+
+// onlyMessage is a handler of messages.
+func onlyMessage(message func(*server.Conn, ws.Message)) handler { return handler{message: message} }

@@ -1,0 +1,204 @@
+package server_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/millrace/millrace/poller/simnet"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// TestExactOrder sends a million numbered messages over a thousand connections:
+// each handler sees its own in order, and each peer gets them back in order.
+func TestExactOrder(t *testing.T) {
+	onBoth(t, func(t *testing.T, start starter) {
+		const conns, inFlight = 1000, 10
+		each := scaled(1_000_000) / conns
+		connect, srv := start(t, func(srv *server.Server) {
+			srv.Loops = 4
+			srv.Upgrade = func(*ws.Request) (server.Accept, error) {
+				return server.Accept{Value: new(uint32)}, nil
+			}
+			srv.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
+				next := c.Value().(*uint32)
+				if got := binary.BigEndian.Uint32(m.Payload); got != *next {
+					t.Errorf("message %d, want %d", got, *next)
+				}
+				*next++
+				_ = c.Send(m.Opcode, m.Payload) // closing: the test sees
+			})
+		})
+		clients := make([]*client, conns)
+		for i := range clients {
+			clients[i] = connect().upgraded()
+		}
+		var batch []byte
+		for first := 0; first < each; first += inFlight {
+			batch = batch[:0]
+			for i := range inFlight {
+				batch = append(batch, frame(opBinary, number(first+i))...)
+			}
+			for _, c := range clients {
+				c.send(string(batch))
+			}
+			for _, c := range clients {
+				for i := range inFlight {
+					c.expect(opBinary, number(first+i))
+				}
+			}
+		}
+		if got := srv.Stats().MessagesIn; got != uint64(each*conns) {
+			t.Errorf("%d messages were counted, want %d", got, each*conns)
+		}
+	})
+}
+
+func number(i int) string { return string(binary.BigEndian.AppendUint32(nil, uint32(i))) }
+
+// crowd is the connections that are open, as an application keeps them.
+type crowd struct {
+	mu    sync.Mutex
+	conns map[*server.Conn]bool // and whether Close was called
+	late  atomic.Int32          // messages that were taken after Close
+}
+
+func newCrowd() *crowd { return &crowd{conns: make(map[*server.Conn]bool)} }
+
+func (cr *crowd) Open(c *server.Conn) {
+	cr.mu.Lock()
+	defer cr.mu.Unlock()
+	cr.conns[c] = true
+}
+
+func (cr *crowd) Close(c *server.Conn, _ error) {
+	if c.SendText("after Close") == nil {
+		cr.late.Add(1)
+	}
+	cr.mu.Lock()
+	defer cr.mu.Unlock()
+	delete(cr.conns, c)
+}
+
+// each calls do for every connection, under the crowd's own lock: the server
+// must not call a handler from within a Send or a Close.
+func (cr *crowd) each(do func(*server.Conn)) {
+	cr.mu.Lock()
+	defer cr.mu.Unlock()
+	for c := range cr.conns {
+		do(c)
+	}
+}
+
+func (cr *crowd) Message(c *server.Conn, m ws.Message) {
+	switch string(m.Payload) {
+	case "to me":
+		_ = c.Send(m.Opcode, m.Payload) // here and below: the test sees
+	case "to all":
+		p := ws.Prepare(m.Opcode, m.Payload)
+		cr.each(func(c *server.Conn) { _ = c.SendPrepared(p) })
+	case "close me":
+		_ = c.Close(ws.CodeNormal, "")
+		_ = c.Close(ws.CodeNormal, "twice")
+	case "close all":
+		cr.each(func(c *server.Conn) { _ = c.Close(ws.CodeNormal, "") })
+	case "ping all":
+		cr.each(func(c *server.Conn) { _ = c.Ping(m.Payload) })
+	}
+}
+
+// TestHandlersAmongEachOther has handlers on several loops write to themselves
+// and to all, and close themselves and all, at once, with slow peers among them:
+// no deadlock.
+func TestHandlersAmongEachOther(t *testing.T) {
+	onBoth(t, func(t *testing.T, start starter) {
+		cr := newCrowd()
+		connect, srv := start(t, func(srv *server.Server) {
+			srv.Loops = 4
+			srv.MaxQueue = 3000
+			srv.Handler = cr
+		})
+		for round := range scaled(100) {
+			var clients [40]*client
+			for i := range clients {
+				clients[i] = connect().upgraded()
+			}
+			for i, c := range clients {
+				for _, text := range []string{"to me", "to all", "ping all", "to all"} {
+					c.send(frame(opText, text))
+				}
+				if i%10 == 9 {
+					c.send(frame(opText, "close me"))
+				}
+			}
+			clients[round%40].send(frame(opText, "close all"))
+			for _, c := range clients {
+				for op := byte(0); op != opClose; op, _ = c.frame() {
+				}
+				_ = c.Conn.Close() // it was closed properly, or was reset by our unread bytes
+			}
+		}
+		eventually(t, "all are closed", func() bool { return srv.Stats().Open == 0 })
+		if cr.late.Load() > 0 {
+			t.Errorf("%d messages were taken in Close", cr.late.Load())
+		}
+	})
+}
+
+// TestBroadcastAgainstClose sends to ten thousand connections from several
+// goroutines while all of them are closed from both sides: no Send succeeds after
+// Handler.Close, and none reaches another.
+func TestBroadcastAgainstClose(t *testing.T) {
+	const conns = 10_000
+	cr := newCrowd()
+	n, addr, srv := startSim(t, simnet.Config{StaleEvents: true}, func(srv *server.Server) {
+		srv.Loops = 4
+		srv.MaxQueue = 2000
+		srv.Handler = cr
+	})
+	clients := make([]*simnet.Conn, conns)
+	for i := range clients {
+		conn, err := n.Dial(addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.TryWrite([]byte(upgradeRequest())); err != nil {
+			t.Fatal(err)
+		}
+		clients[i] = conn
+	}
+	eventually(t, "all are open", func() bool { return srv.Stats().Upgraded == conns })
+	idle(t, n)
+	var senders sync.WaitGroup
+	for s := range 3 {
+		p := ws.Prepare(ws.Text, []byte(fmt.Sprint("broadcast ", s)))
+		senders.Go(func() {
+			for range 10 {
+				cr.each(func(c *server.Conn) { _ = c.SendPrepared(p) }) // closing: as it should
+			}
+		})
+	}
+	for i, c := range clients {
+		switch i % 4 {
+		case 0:
+			c.Reset()
+		case 1:
+			_, _ = c.TryWrite([]byte(frame(opClose, closePayload(1000, "")))) // it may be gone
+		case 2:
+			_, _ = c.TryWrite([]byte(frame(opText, "close me")))
+		case 3:
+			_ = c.Close()
+		}
+	}
+	senders.Wait()
+	for _, c := range clients {
+		_ = c.Close() // most are
+	}
+	eventually(t, "all are closed", func() bool { return srv.Stats().Open == 0 })
+	if cr.late.Load() > 0 {
+		t.Errorf("%d messages were taken in Close", cr.late.Load())
+	}
+}
