@@ -41,7 +41,7 @@ func (m *Mux) Handle(pattern string, h Handler) {
 	if h == nil {
 		panic("server: nil handler")
 	}
-	accept := Accept{Handler: h}
+	accept := Accept{Handler: h, shared: &h}
 	m.HandleUpgrade(pattern, func(*ws.Request) (Accept, error) { return accept, nil })
 }
 

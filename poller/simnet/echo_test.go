@@ -32,7 +32,6 @@ type echoServer struct {
 type echoConn struct {
 	fd      int
 	pending []byte
-	ended   bool
 }
 
 const listenerToken = poller.Token(1)

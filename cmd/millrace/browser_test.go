@@ -1,0 +1,70 @@
+package main_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// enter is the Enter key, and shiftEnter one with Shift held (WebDriver, section
+// 17.4.2).
+const (
+	enter      = "\ue007"
+	shiftEnter = "\ue008\ue007\ue000"
+)
+
+// TestBrowser uses the page as a person does: connects, sends, disconnects,
+// tries an address that is none, and sees the server go. With
+// MILLRACE_SCREENSHOTS it leaves pictures in that folder.
+func TestBrowser(t *testing.T) {
+	b := startBrowser(t)
+	p := serve(t, nil)
+	b.navigate("http://" + p.addr + "/")
+	b.waitForText("#state", "disconnected")
+	shoot(b, "1-begin.png")
+
+	b.click("#connect")
+	b.waitForText("#state", "connected")
+	b.waitForText("#log", "connected to ws://"+p.addr+"/echo")
+	b.typeInto("#message", "Grüße <b>aus</b> der Mühle")
+	b.click("#send")
+	b.waitForText("#log .sent", "→ out", "Grüße <b>aus</b> der Mühle", "(29 bytes)")
+	b.waitForText("#log .received", "← in", "Grüße <b>aus</b> der Mühle", "(29 bytes)")
+	b.typeInto("#message", "two"+shiftEnter+"lines"+enter)
+	b.waitForText("#log .received:last-child", "two\nlines", "(9 bytes)")
+	b.waitForText("#count", "2 sent, 2 received")
+	shoot(b, "2-echoed.png")
+
+	b.click("#disconnect")
+	b.waitForText("#log .closed", "× close", "code 1000 normal after ")
+	b.waitForText("#state", "disconnected")
+
+	b.typeInto("#url", "ws://"+p.addr+"/nowhere")
+	b.click("#connect")
+	b.waitForText("#log .closed:last-child", "code 1006", "before it was open")
+	b.waitForText("#state", "failed")
+	for _, line := range b.complaints() {
+		if !isRefusal(line) {
+			t.Errorf("console: %s", line)
+		}
+	}
+
+	b.click("#clear")
+	b.typeInto("#url", "ws://"+p.addr+"/echo"+enter)
+	b.waitForText("#log", "connected to ")
+	p.signal(syscall.SIGTERM)
+	b.waitForText("#log .closed", "code 1001 server shutting down after ")
+	p.expectStatus(0, "msg=stopped")
+	shoot(b, "3-gone.png")
+}
+
+// isRefusal: the browser itself reports the connection that is refused on purpose.
+func isRefusal(line string) bool { return strings.Contains(line, "/nowhere' failed:") }
+
+func shoot(b *browser, name string) {
+	if dir := os.Getenv("MILLRACE_SCREENSHOTS"); dir != "" {
+		b.screenshot(filepath.Join(dir, name))
+	}
+}

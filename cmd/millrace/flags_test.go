@@ -1,0 +1,173 @@
+package main_test
+
+import (
+	"net"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// settings are all flags with a value that is wrong and what the error says is
+// allowed.
+var settings = []struct{ flag, wrong, allowed string }{
+	{"listen", "8080", "HOST:PORT"},
+	{"listen", "localhost:http", "a port from 0 to 65535"},
+	{"listen", "127.0.0.1:65536", "a port from 0 to 65535"},
+	{"origin", "example.com", "origins such as https://example.com"},
+	{"origin", "https://a.example,https://b.example/path", "without a path"},
+	{"max-message", "1x", "a size such as 65536, 64k or 1MiB, from 1 byte to 1GiB"},
+	{"max-message", "0", "from 1 byte"},
+	{"max-message", "-1k", "from 1 byte"},
+	{"max-message", "2g", "to 1GiB"},
+	{"max-message", "99999999999999999999g", "to 1GiB"},
+	{"max-queue", "", "a size"},
+	{"max-queue", "1i", "a size"},
+	{"max-queue", "k", "a size"},
+	{"max-queue", "1kk", "a size"},
+	{"queue-policy", "wait", "one of close, drop"},
+	{"handshake-timeout", "10", "a time with its unit such as 500ms, 30s or 5m, from 1ms to 24h0m0s"},
+	{"handshake-timeout", "0", "from 1ms"},
+	{"write-timeout", "-1s", "from 1ms"},
+	{"close-timeout", "25h", "to 24h0m0s"},
+	{"ping-interval", "-1s", "from 0s"},
+	{"idle-timeout", "soon", "a time"},
+	{"shutdown-delay", "x", "a time"},
+	{"shutdown-timeout", "1", "a time"},
+	{"poller", "select", "one of "},
+	{"loops", "-1", "a whole number from 0 to 1024"},
+	{"loops", "1.5", "a whole number"},
+	{"max-workers", "0", "a whole number from 1 to"},
+	{"log-level", "loud", "one of debug, info, warn, error"},
+}
+
+func TestWrongValues(t *testing.T) {
+	t.Parallel()
+	for _, s := range settings {
+		variable := "MILLRACE_" + strings.ToUpper(strings.ReplaceAll(s.flag, "-", "_"))
+		expectMisuse(t, nil, []string{"serve", "--" + s.flag + "=" + s.wrong}, "--"+s.flag+": ", s.wrong, s.allowed)
+		expectMisuse(t, []string{variable + "=" + s.wrong}, []string{"serve"}, variable+": ", s.wrong, s.allowed)
+	}
+}
+
+func TestWrongUse(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ args, want string }{
+		{"serve --nonsense", "-nonsense"},
+		{"serve --loops", "-loops"},
+		{"serve now", `"now"`},
+		{"server", `unknown command "server": use serve, help or --version`},
+	} {
+		expectMisuse(t, nil, strings.Fields(c.args), c.want)
+	}
+	if _, stderr, status := runToEnd(t, nil); status != 2 || !strings.Contains(stderr, "Usage: millrace COMMAND") {
+		t.Errorf("without a command: status %d, stderr %q", status, stderr)
+	}
+}
+
+// expectMisuse: one line on stderr with all the words, nothing on stdout, status 2.
+func expectMisuse(t *testing.T, env, args []string, words ...string) {
+	t.Helper()
+	stdout, stderr, status := runToEnd(t, env, args...)
+	if status != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("%v %v: status %d, stdout %q, stderr %q; want 2 and one line on stderr", env, args, status, stdout, stderr)
+	}
+	for _, word := range words {
+		if !strings.Contains(stderr, word) {
+			t.Errorf("%v %v: stderr %q lacks %q", env, args, stderr, word)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{"serve --help", "serve -h"} {
+		stdout, stderr, status := runToEnd(t, nil, strings.Fields(args)...)
+		if status != 0 || stderr != "" {
+			t.Errorf("%s: status %d, stderr %q", args, status, stderr)
+		}
+		for _, s := range settings {
+			variable := "MILLRACE_" + strings.ToUpper(strings.ReplaceAll(s.flag, "-", "_"))
+			entry := regexp.MustCompile(`(?m)^  --` + s.flag + ` [A-Z:]+  \[` + variable + `\]\n(        .*\n)+        \(default .+\)$`)
+			if !entry.MatchString(stdout) {
+				t.Errorf("%s lacks --%s:\n%s", args, s.flag, stdout)
+			}
+		}
+	}
+	for _, args := range []string{"help", "--help", "-h"} {
+		if stdout, _, status := runToEnd(t, nil, args); status != 0 || !strings.Contains(stdout, "serve") {
+			t.Errorf("%s: status %d, %q", args, status, stdout)
+		}
+	}
+	stdout, _, status := runToEnd(t, nil, "--version")
+	if want := runtime.Version() + " " + runtime.GOOS; status != 0 || !strings.HasPrefix(stdout, "millrace ") || !strings.Contains(stdout, want) {
+		t.Errorf("--version: status %d, %q, want %q in it", status, stdout, want)
+	}
+}
+
+// expectCannotListen: one line on stderr with the words, nothing on stdout,
+// status 1.
+func expectCannotListen(t *testing.T, stdout, stderr string, status int, words ...string) {
+	t.Helper()
+	if status != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("status %d, stdout %q, stderr %q; want 1 and one line on stderr", status, stdout, stderr)
+	}
+	for _, word := range words {
+		if !strings.Contains(stderr, word) {
+			t.Errorf("stderr %q lacks %q", stderr, word)
+		}
+	}
+}
+
+func TestPortTaken(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	addr := ln.Addr().String()
+	stdout, stderr, status := runToEnd(t, nil, "serve", "--listen", addr)
+	expectCannotListen(t, stdout, stderr, status, "--listen "+addr+": the port is taken")
+}
+
+func TestForeignAddress(t *testing.T) {
+	t.Parallel()
+	stdout, stderr, status := runToEnd(t, nil, "serve", "--listen", "192.0.2.1:0") // RFC 5737: nobody's
+	expectCannotListen(t, stdout, stderr, status, "--listen 192.0.2.1:0: this machine has no such address")
+}
+
+// TestSizes: each way to write a size is the number of bytes it says.
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	for text, bytes := range map[string]int{
+		"100": 100, "100b": 100, "1k": 1 << 10, "1K": 1 << 10, "1kb": 1 << 10, "2ki": 2 << 10, "1KiB": 1 << 10, "1m": 1 << 20, "1MiB": 1 << 20,
+	} {
+		t.Run(text, func(t *testing.T) {
+			t.Parallel()
+			expectLimit(t, serve(t, nil, "--max-message", text, "--max-queue", "2m"), bytes)
+		})
+	}
+}
+
+// expectLimit sends a message of limit bytes, which is echoed, and the header of
+// one a byte larger, which is not.
+func expectLimit(t *testing.T, p *process, limit int) {
+	t.Helper()
+	c := open(t, p.addr)
+	payload := strings.Repeat("x", limit)
+	c.send(fin|opText, payload)
+	c.expect(opText, payload)
+	c.write(header(fin|opText, limit+1))
+	c.expectClose(1009)
+}
+
+// TestSources: a flag wins over its variable, which wins over the default.
+func TestSources(t *testing.T) {
+	t.Parallel()
+	env := []string{"MILLRACE_MAX_MESSAGE=200", "MILLRACE_LOOPS=1"}
+	expectLimit(t, serve(t, env), 200)
+	expectLimit(t, serve(t, env, "--max-message", "300"), 300)
+	expectLimit(t, serve(t, env, "--max-message", "300", "--max-message=400"), 400)
+	expectLimit(t, serve(t, nil), 1<<20)
+}

@@ -1,0 +1,158 @@
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 30 * time.Second
+
+// program is the command, built once for all tests.
+var program string
+
+func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "millrace-test-")
+	if err == nil {
+		defer func() { _ = os.RemoveAll(dir) }() // in the system's temporary folder anyway
+		err = os.Chmod(dir, 0o755)               // a test runs it as another user
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	program = filepath.Join(dir, "millrace")
+	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// command is the binary with these arguments and no MILLRACE_ variables but those
+// in env.
+func command(ctx context.Context, env []string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, program, args...)
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "MILLRACE_") {
+			cmd.Env = append(cmd.Env, variable)
+		}
+	}
+	cmd.Env = append(cmd.Env, env...)
+	return cmd
+}
+
+// runToEnd runs the binary until it exits by itself.
+func runToEnd(t *testing.T, env []string, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	return finish(t, command(ctx, env, args...))
+}
+
+func finish(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, status int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// process is a running "millrace serve".
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	addr   string // host:port it listens on
+	stderr bytes.Buffer
+	exited chan struct{} // after it, stderr may be read
+}
+
+// serve starts "millrace serve" on a free port of 127.0.0.1 and waits until it
+// says that it listens. It ends with the test.
+func serve(t *testing.T, env []string, flags ...string) *process {
+	t.Helper()
+	args := append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)
+	p := &process{t: t, cmd: command(context.Background(), env, args...), exited: make(chan struct{})}
+	p.cmd.Stderr = &p.stderr
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.end)
+	line := make(chan string, 1)
+	go func() {
+		r := bufio.NewReader(stdout)
+		text, _ := r.ReadString('\n') // a line that is cut short does not fit
+		line <- text
+		_, _ = io.Copy(io.Discard, r) // ends with the process
+		_ = p.cmd.Wait()              // its status is in ProcessState
+		close(p.exited)
+	}()
+	select {
+	case text := <-line:
+		addr, ok := strings.CutPrefix(text, "listening on http://")
+		if !ok {
+			<-p.exited
+			t.Fatalf("it said %q on stdout and %q on stderr", text, p.stderr.String())
+		}
+		p.addr = strings.TrimSpace(addr)
+	case <-time.After(patience):
+		t.Fatal("it does not say that it listens")
+	}
+	return p
+}
+
+func (p *process) end() {
+	_ = p.cmd.Process.Kill() // it may have exited
+	<-p.exited
+	if p.t.Failed() {
+		p.t.Logf("stderr of %v:\n%s", p.cmd.Args, p.stderr.String())
+	}
+}
+
+func (p *process) signal(sig syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// status waits for the exit and gives its status and the text on stderr.
+func (p *process) status() (status int, stderr string) {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		p.t.Fatal("it does not exit")
+	}
+	return p.cmd.ProcessState.ExitCode(), p.stderr.String()
+}
+
+// expectStatus waits for the exit, and fails the test for another status or when
+// stderr does not have the text.
+func (p *process) expectStatus(want int, text string) {
+	p.t.Helper()
+	if got, stderr := p.status(); got != want || !strings.Contains(stderr, text) {
+		p.t.Errorf("exit status %d, stderr %q; want %d and %q in it", got, stderr, want, text)
+	}
+}

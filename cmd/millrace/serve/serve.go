@@ -1,0 +1,137 @@
+// Package serve is the command "millrace serve": a WebSocket server to try, to
+// measure and to put behind a balancer. Read serve.go for its life, web.go for
+// what it answers, config.go for what can be set.
+package serve
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/server"
+)
+
+// Exit statuses.
+const (
+	done   = 0
+	failed = 1
+	misuse = 2
+)
+
+// Main runs the command with its flags and gives its exit status: 0 after a
+// graceful stop, 1 when it could not serve or was stopped at once, 2 for wrong
+// flags. What it listens on goes to stdout; errors, in one line, and logs go to
+// stderr. SIGTERM and SIGINT are the process's own while it runs.
+func Main(args []string, stdout, stderr io.Writer) (status int) {
+	c, err := readConfig(args, os.LookupEnv)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		printHelp(stdout)
+		return done
+	case err != nil:
+		fmt.Fprintln(stderr, "millrace serve:", err)
+		return misuse
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: c.logLevel}))
+	if err := run(c, log, signals, stdout); err != nil {
+		fmt.Fprintln(stderr, "millrace serve:", err)
+		return failed
+	}
+	return done
+}
+
+// run serves until a signal comes.
+func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer) error {
+	srv, err := c.server()
+	if err != nil {
+		return err
+	}
+	srv.Logger = log
+	ready := route(srv)
+	ln, err := srv.Listen("tcp", c.listen)
+	if err != nil {
+		return listenError(c.listen, err)
+	}
+	raiseDescriptorLimit(log)
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	ready.Store(true)
+	fmt.Fprintf(stdout, "listening on http://%s\n", ln.Addr())
+
+	select {
+	case err := <-served:
+		return err
+	case sig := <-signals:
+		log.Info("stopping", "signal", sig, "connections", srv.Stats().Open)
+		ready.Store(false)
+	}
+	return stop(c, log, srv, signals)
+}
+
+// stop ends the server gracefully; the next signal ends it at once.
+func stop(c *config, log *slog.Logger, srv *server.Server, signals <-chan os.Signal) error {
+	select {
+	case <-time.After(c.shutdownDelay):
+	case sig := <-signals:
+		return stopNow(srv, sig)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.shutdownTimeout)
+	defer cancel()
+	drained := make(chan error, 1)
+	go func() { drained <- srv.Shutdown(ctx) }()
+	select {
+	case err := <-drained:
+		if err != nil {
+			log.Warn("shutdown-timeout passed, the rest was cut", "err", err)
+			return nil
+		}
+		log.Info("stopped")
+		return nil
+	case sig := <-signals:
+		return stopNow(srv, sig)
+	}
+}
+
+func stopNow(srv *server.Server, sig os.Signal) error {
+	_ = srv.Close() // always nil
+	return fmt.Errorf("stopped at once by a second signal (%v)", sig)
+}
+
+// raiseDescriptorLimit makes room for as many connections as the system allows;
+// less is worth a warning only.
+func raiseDescriptorLimit(log *slog.Logger) {
+	soft, hard, err := poller.RaiseDescriptorLimit()
+	if err != nil {
+		log.Warn("descriptor limit not raised", "limit", soft, "hard", hard, "err", err)
+		return
+	}
+	log.Info("descriptor limit raised", "limit", soft, "hard", hard)
+}
+
+// listenError puts the usual reasons into plain words.
+func listenError(address string, err error) error {
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("--listen %s: the port is taken by another process: stop it or choose another port", address)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("--listen %s: no permission for this port: choose one from 1024 up, or grant CAP_NET_BIND_SERVICE", address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("--listen %s: this machine has no such address", address)
+	case errors.As(err, &dns):
+		return fmt.Errorf("--listen %s: the host %q can't be resolved: %s", address, dns.Name, dns.Err)
+	}
+	return fmt.Errorf("--listen %s: %w", address, err)
+}

@@ -1,0 +1,142 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// number is a whole number from least to most.
+func number(to *int, least, most int) setter {
+	return func(text string) error {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < least || n > most {
+			return fmt.Errorf("a whole number from %d to %d", least, most)
+		}
+		*to = n
+		return nil
+	}
+}
+
+// size is a number of bytes from least to most, which is a power of 1024 times
+// a number.
+func size[T int | int64](to *T, least, most int64) setter {
+	return func(text string) error {
+		n, ok := parseSize(text)
+		if !ok || n < least || n > most {
+			return fmt.Errorf("a size such as 65536, 64k or 1MiB, from %d byte to %s", least, formatSize(most))
+		}
+		*to = T(n)
+		return nil
+	}
+}
+
+// sizeUnits are all powers of 1024, in any letter case; an i and a B may follow.
+var sizeUnits = []string{"", "k", "m", "g"}
+
+func parseSize(text string) (n int64, ok bool) {
+	digits := strings.TrimRight(text, "bBiIkKmMgG")
+	unit := strings.ToLower(text[len(digits):])
+	unit = strings.TrimSuffix(unit, "b")
+	power := slices.Index(sizeUnits, strings.TrimSuffix(unit, "i"))
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || power < 0 || unit == "i" || n > maxBytes {
+		return 0, false // the bound keeps the shift in range
+	}
+	return n << (10 * power), true
+}
+
+func formatSize(n int64) string {
+	for _, unit := range []string{"", "KiB", "MiB"} {
+		if n%1024 != 0 {
+			return strconv.FormatInt(n, 10) + unit
+		}
+		n /= 1024
+	}
+	return strconv.FormatInt(n, 10) + "GiB"
+}
+
+// duration is a time from least to most; a bare 0 needs no unit.
+func duration(to *time.Duration, least, most time.Duration) setter {
+	return func(text string) error {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < least || d > most {
+			return fmt.Errorf("a time with its unit such as 500ms, 30s or 5m, from %v to %v", least, most)
+		}
+		*to = d
+		return nil
+	}
+}
+
+// name is one of the names.
+func name(to *string, names []string) setter {
+	return func(text string) error {
+		if !slices.Contains(names, text) {
+			return errors.New("one of " + strings.Join(names, ", "))
+		}
+		*to = text
+		return nil
+	}
+}
+
+// choice is what one of the names, which are the keys of values, stands for.
+func choice[T any](to *T, values map[string]T, names ...string) setter {
+	return func(text string) error {
+		var chosen string
+		if err := name(&chosen, names)(text); err != nil {
+			return err
+		}
+		*to = values[chosen]
+		return nil
+	}
+}
+
+// address is host:port with a number for the port.
+func address(to *string) setter {
+	return func(text string) error {
+		_, port, err := net.SplitHostPort(text)
+		if _, badPort := strconv.ParseUint(port, 10, 16); err != nil || badPort != nil {
+			return errors.New("HOST:PORT such as :8080, 127.0.0.1:8080 or [::1]:8080, with a port from 0 to 65535")
+		}
+		*to = text
+		return nil
+	}
+}
+
+// list is what stands between commas, each checked.
+func list(to *[]string, check func(string) error) setter {
+	return func(text string) error {
+		var items []string
+		for item := range strings.SplitSeq(text, ",") {
+			if item = strings.TrimSpace(item); item == "" {
+				continue
+			}
+			if err := check(item); err != nil {
+				return err
+			}
+			items = append(items, item)
+		}
+		*to = items
+		return nil
+	}
+}
+
+var errOrigin = errors.New("origins such as https://example.com or http://localhost:3000, without a path, or *, or null")
+
+// origin checks a value that the Origin field of a request may have (RFC 6454
+// section 7), or "*".
+func origin(text string) error {
+	if text == "*" || text == "null" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || text != u.Scheme+"://"+u.Host {
+		return errOrigin
+	}
+	return nil
+}

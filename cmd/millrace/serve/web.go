@@ -1,0 +1,75 @@
+package serve
+
+import (
+	_ "embed"
+	"errors"
+	"io"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// route gives srv what it answers: the WebSocket /echo, and by plain HTTP a page
+// to try it, /healthz, and /readyz, which fails while the returned flag is false.
+func route(srv *server.Server) (ready *atomic.Bool) {
+	ready = new(atomic.Bool)
+	var sockets server.Mux
+	sockets.Handle("/echo", echo{})
+	srv.Upgrade = sockets.Upgrade
+
+	pages := http.NewServeMux()
+	pages.HandleFunc("GET /{$}", servePage)
+	pages.Handle("/echo", srv) // without an upgrade: 426
+	pages.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, "ok\n")
+	})
+	pages.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if ready.Load() {
+			answer(w, http.StatusOK, "ready\n")
+		} else {
+			answer(w, http.StatusServiceUnavailable, "shutting down\n")
+		}
+	})
+	srv.HTTP = pages
+	return ready
+}
+
+func answer(w http.ResponseWriter, status int, text string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text) // the peer is gone if it fails
+}
+
+//go:embed page.html
+var page string
+
+// pagePolicy lets the page do what it does and nothing else. Any WebSocket may be
+// tried with it.
+const pagePolicy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; " +
+	"connect-src ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+func servePage(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", pagePolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	_, _ = io.WriteString(w, page) // the peer is gone if it fails
+}
+
+// echo answers each message with itself.
+type echo struct{}
+
+func (echo) Open(*server.Conn) {}
+
+func (echo) Message(c *server.Conn, m ws.Message) {
+	if err := c.Send(m.Opcode, m.Payload); errors.Is(err, server.ErrMessageTooBig) {
+		_ = c.Close(ws.CodeTooBig, "the echo does not fit into --max-queue") // closed already is as good
+	}
+}
+
+func (echo) Close(*server.Conn, error) {}

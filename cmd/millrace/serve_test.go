@@ -1,0 +1,217 @@
+package main_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/poller"
+)
+
+// fetch sends a plain request, on a connection of its own.
+func fetch(t *testing.T, method, url string) (resp *http.Response, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close = true
+	client := http.Client{Timeout: patience}
+	resp, err = client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(b)
+}
+
+func TestPlainRequests(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil)
+	for _, c := range []struct {
+		method, path string
+		status       int
+		contentType  string
+		body         string
+	}{
+		{"GET", "/", 200, "text/html; charset=utf-8", "<title>millrace</title>"},
+		{"HEAD", "/", 200, "text/html; charset=utf-8", ""},
+		{"POST", "/", 405, "text/plain; charset=utf-8", ""},
+		{"GET", "/healthz", 200, "text/plain; charset=utf-8", "ok"},
+		{"GET", "/readyz", 200, "text/plain; charset=utf-8", "ready"},
+		{"GET", "/echo", 426, "text/plain; charset=utf-8", "WebSocket"},
+		{"GET", "/nowhere", 404, "text/plain; charset=utf-8", "not found"},
+	} {
+		resp, body := fetch(t, c.method, "http://"+p.addr+c.path)
+		if resp.StatusCode != c.status || resp.Header.Get("Content-Type") != c.contentType || !strings.Contains(body, c.body) {
+			t.Errorf("%s %s: %s, %q, want %d, %s, %q", c.method, c.path, resp.Status, body, c.status, c.contentType, c.body)
+		}
+		if c.status == 426 && (resp.Header.Get("Upgrade") != "websocket" || resp.Header.Get("Sec-WebSocket-Version") != "13") {
+			t.Errorf("%s: header %v", c.path, resp.Header)
+		}
+	}
+	for _, path := range []string{"/", "/echo/", "/nowhere"} {
+		if status := dial(t, p.addr).upgrade(path); status != 404 {
+			t.Errorf("upgrade at %s: status %d, want 404", path, status)
+		}
+	}
+}
+
+// TestPage: the page needs nothing from elsewhere, and says so to the browser.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil)
+	resp, page := fetch(t, "GET", "http://"+p.addr+"/")
+	if policy := resp.Header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none';") {
+		t.Errorf("Content-Security-Policy %q", policy)
+	}
+	page = strings.ReplaceAll(page, "xmlns='http://www.w3.org/2000/svg'", "") // a name, never loaded
+	for _, outside := range regexp.MustCompile(`https?://|(src|href)="[^d#]|url\(|@import`).FindAllString(page, -1) {
+		t.Errorf("the page has %q", outside)
+	}
+}
+
+func TestEcho(t *testing.T) {
+	t.Parallel()
+	for _, engine := range poller.Engines() {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			c := open(t, serve(t, nil, "--poller", engine).addr)
+			for _, size := range []int{0, 1, 125, 126, 65535, 65536, 1 << 20} {
+				payload := strings.Repeat("å", size/2) + strings.Repeat("b", size%2)
+				c.send(fin|opText, payload)
+				c.expect(opText, payload)
+				c.send(fin|opBinary, payload)
+				c.expect(opBinary, payload)
+			}
+			c.send(opText, "in ")
+			c.send(fin|opPing, "are you there?")
+			c.send(fin|opContinuation, "two frames")
+			c.expect(opPong, "are you there?")
+			c.expect(opText, "in two frames")
+			c.sendClose(4711, "bye")
+			c.expectClose(4711)
+			c.expectEOF()
+		})
+	}
+}
+
+func TestEchoTooBigForQueue(t *testing.T) {
+	t.Parallel()
+	c := open(t, serve(t, nil, "--max-queue", "1k").addr)
+	c.send(fin|opBinary, strings.Repeat("x", 2<<10))
+	if reason := c.expectClose(1009); !strings.Contains(reason, "--max-queue") {
+		t.Errorf("reason %q", reason)
+	}
+}
+
+func TestOrigins(t *testing.T) {
+	t.Parallel()
+	p := serve(t, []string{"MILLRACE_ORIGIN=https://unused.example"},
+		"--origin", "https://a.example, https://b.example:444", "--origin", "http://c.example")
+	for origin, want := range map[string]int{
+		"http://" + p.addr:       101,
+		"https://a.example":      101,
+		"https://b.example:444":  101,
+		"http://c.example":       101,
+		"https://b.example":      403,
+		"https://unused.example": 403,
+		"null":                   403,
+	} {
+		if status := dial(t, p.addr).upgrade("/echo", "Origin: "+origin); status != want {
+			t.Errorf("%s: status %d, want %d", origin, status, want)
+		}
+	}
+	if status := dial(t, serve(t, nil, "--origin=*").addr).upgrade("/echo", "Origin: https://any.example"); status != 101 {
+		t.Errorf("with --origin=*: status %d", status)
+	}
+}
+
+// TestTimes: each of the times ends what it says, long before the test would.
+func TestTimes(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil, "--handshake-timeout", "300ms", "--ping-interval", "200ms", "--idle-timeout", "300ms", "--close-timeout", "100ms")
+	silent := dial(t, p.addr)
+	silent.expectEOF()
+	c := open(t, p.addr)
+	c.expect(opPing, "")
+	c.send(fin|opPong, "")
+	for {
+		op, payload := c.read()
+		if op == opClose {
+			if payload[:2] != "\x03\xe9" { // 1001
+				t.Errorf("close frame %q, want 1001", payload)
+			}
+			break
+		}
+		c.send(fin|opPong, payload)
+	}
+	c.expectEOF()
+}
+
+func TestGracefulStop(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		p := serve(t, nil, "--shutdown-timeout", "1h", "--close-timeout", "1h")
+		c := open(t, p.addr)
+		p.signal(sig)
+		c.expectClose(1001)
+		c.sendClose(1001, "")
+		c.expectEOF()
+		p.expectStatus(0, "msg=stopped")
+	}
+}
+
+// TestStopCutsTheRest: a client that does not answer is not waited for longer
+// than --shutdown-timeout.
+func TestStopCutsTheRest(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil, "--shutdown-timeout", "100ms", "--close-timeout", "1h")
+	c := open(t, p.addr)
+	p.signal(syscall.SIGTERM)
+	c.expectClose(1001)
+	p.expectStatus(0, "shutdown-timeout passed")
+}
+
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil, "--shutdown-timeout", "1h", "--close-timeout", "1h")
+	c := open(t, p.addr)
+	p.signal(syscall.SIGTERM)
+	c.expectClose(1001)
+	p.signal(syscall.SIGINT)
+	p.expectStatus(1, "stopped at once by a second signal (interrupt)\n")
+}
+
+// TestShutdownDelay: readiness fails first, while all else goes on.
+func TestShutdownDelay(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil, "--shutdown-delay", "1h")
+	c := open(t, p.addr)
+	p.signal(syscall.SIGTERM)
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		resp, body := fetch(t, "GET", "http://"+p.addr+"/readyz")
+		if resp.StatusCode == 503 && strings.Contains(body, "shutting down") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("/readyz: %s, want 503", resp.Status)
+		}
+	}
+	if resp, _ := fetch(t, "GET", "http://"+p.addr+"/healthz"); resp.StatusCode != 200 {
+		t.Errorf("/healthz: %s, want 200", resp.Status)
+	}
+	c.send(fin|opText, "still here?")
+	c.expect(opText, "still here?")
+	p.signal(syscall.SIGTERM)
+	p.expectStatus(1, fmt.Sprintf("second signal (%v)", syscall.SIGTERM))
+}

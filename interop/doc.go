@@ -1,0 +1,5 @@
+// Package interop tests the server against clients that this project did not
+// write: gorilla/websocket and coder/websocket in Go, websockets in Python and ws
+// in JavaScript. It is a module of its own, so that nobody who uses the library
+// gets these dependencies.
+package interop
