@@ -60,7 +60,7 @@ func (c *Conn) endBy(cause error, within ticks) {
 	if f.cause == nil {
 		f.cause = cause
 	}
-	f.closeAt = c.loop.now() + within
+	f.closeAt = c.loop.rightNow() + within
 }
 
 // setLife moves the connection on; it never goes back. The caller holds mu.

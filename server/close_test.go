@@ -93,9 +93,35 @@ func TestClosedAfterHandshake(t *testing.T) {
 		pass(t, n, 2*second)
 		c.expectEOF()
 		rec.expect("open", test.event)
-		if n.OpenFDs() != 1 {
-			t.Errorf("%d descriptors are open, want the listener's alone", n.OpenFDs())
-		}
+		eventually(t, "no descriptor but the listener's", func() bool { return n.OpenFDs() == 1 })
+	}
+}
+
+// TestLinger: after a refusal and after our close frame for a bad frame we read
+// on, so that the peer can read our last word, but not for ever.
+func TestLinger(t *testing.T) {
+	t.Parallel()
+	n, addr, _ := startSim(t, simnet.Config{}, nil)
+	for name, bad := range map[string]string{"refusal": without("Host:"), "close frame": upgradeRequest() + frame(3, "")} {
+		t.Run(name, func(t *testing.T) {
+			c := dialSim(t, n, addr)
+			c.send(bad)
+			pass(t, n, second)
+			pass(t, n, second/2)
+			c.send("sent before the answer was read")
+			idle(t, n)
+			if name == "refusal" {
+				c.expectRefusal(400)
+			} else {
+				c.expectSwitch()
+				c.expectClose(1002)
+			}
+			if n.OpenFDs() != 2 {
+				t.Errorf("%d descriptors are open, want the listener's and the connection's", n.OpenFDs())
+			}
+			pass(t, n, second)
+			eventuallyOn(t, n, "no descriptor but the listener's", func() bool { return n.OpenFDs() == 1 })
+		})
 	}
 }
 
@@ -140,11 +166,9 @@ func TestNeverAnswersOurClose(t *testing.T) {
 		silentStill(t, c)
 		rec.expectNone()
 		pass(t, n, 2*second)
+		eventuallyOn(t, n, "no descriptor but the listener's", func() bool { return n.OpenFDs() == 1 })
 		rec.expect("close 4000 ours")
 		c.expectEnd()
-		if n.OpenFDs() != 1 {
-			t.Errorf("%d descriptors are open, want the listener's alone", n.OpenFDs())
-		}
 	}
 }
 

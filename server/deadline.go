@@ -60,7 +60,10 @@ func (c *Conn) noteAlive() {
 	if c.active.Load() != now {
 		c.active.Store(now)
 	}
-	c.pinged = false
+	if c.pinged {
+		c.pinged = false
+		c.wantsDue = true // of the next ping, or those answered together stay together
+	}
 }
 
 // obey does what the server's end asks for.
@@ -111,7 +114,7 @@ func (c *Conn) expireOpen(lim *limits, now tick) {
 	case c.pinged && silent >= 2*lim.ping:
 		c.abort(errDead)
 	case !c.pinged && now >= c.nextPing(lim):
-		c.ping()
+		c.ping(lim, now)
 	}
 }
 
@@ -125,12 +128,15 @@ func (c *Conn) writeOverdue(lim *limits, now tick) bool {
 
 // ping sends a keepalive ping, unless there is a queue: then the write deadline
 // watches over the connection, and a ping would only wait in line.
-func (c *Conn) ping() {
+func (c *Conn) ping(lim *limits, now tick) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.out == nil || !c.out.corked {
-		c.active.Store(uint32(c.loop.now()))
+		c.active.Store(uint32(now))
 		return
+	}
+	if late := lim.ping + lim.ping/5; now-tick(c.active.Load()) > late {
+		c.active.Store(uint32(now - lim.ping)) // the silence was ours: the peer has an interval to answer
 	}
 	c.pinged = true
 	_ = c.put(ws.Ping, nil, nil) // corked: nothing to fail here

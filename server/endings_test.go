@@ -84,31 +84,25 @@ func TestReset(t *testing.T) {
 		n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) { s.Handler = rec })
 		other := dialSim(t, n, addr).upgraded()
 		rec.expect("open")
-		for i := 0; i < len(whole); i++ {
+		for i := range len(whole) {
 			c := dialSim(t, n, addr)
 			c.send(whole[:i])
-			idle(t, n)
-			c.reset()
-			other.send(frame(opText, "next to it"))
-			other.expect(opText, "next to it")
-			idle(t, n)
-			want := map[string]int{"1 next to it": 1}
+			var last []string
 			if i >= opened {
-				want["open"]++
-				want["close 1006 ours"]++
+				rec.expect("open")
+				last = []string{"close 1006 ours"}
 			}
 			if i >= opened+len(frame(opText, "whole")) {
-				want["1 whole"]++
+				rec.expect("1 whole")
 			}
-			for len(rec.events) > 0 {
-				want[<-rec.events]--
-			}
-			for event, missing := range want {
-				if missing != 0 {
-					t.Fatalf("reset after %d bytes: %q is missing %d times", i, event, missing)
-				}
-			}
+			idle(t, n)
+			c.reset()
+			rec.expect(last...)
+			other.send(frame(opText, "next to it"))
+			other.expect(opText, "next to it")
+			rec.expect("1 next to it")
 		}
+		rec.expectNone()
 	})
 	t.Run("real sockets", func(t *testing.T) {
 		rec := newRecorder(t)

@@ -78,6 +78,8 @@ var (
 	ErrQueueFull = errors.New("server: outbound queue full")
 	// ErrMessageTooBig: the message is larger than Server.MaxQueue.
 	ErrMessageTooBig = errors.New("server: message larger than the outbound queue may be")
+	// ErrOpcode: a message is ws.Text or ws.Binary.
+	ErrOpcode = errors.New("server: a message is text or binary")
 	// ErrTooBig: a control frame's payload is longer than 125 bytes.
 	ErrTooBig = errors.New("server: control payload longer than 125 bytes")
 )

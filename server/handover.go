@@ -28,7 +28,7 @@ import (
 // Between a successful take and the moment a new worker leads, the watchdog owns
 // the loop. It marks the connection of the slow turn as away, so that the new
 // leader gives it no second turn but notes what it misses, and flushes what the
-// slow handler has sent. The slow worker finishes its turn with the connection
+// slow handler has sent; the leader goes on writing its queue. The slow worker finishes its turn with the connection
 // still its own, finds that its swap fails, and posts the connection back to the
 // loop's inbox: the leader then clears the mark and gives it the turn it missed.
 

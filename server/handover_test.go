@@ -127,11 +127,12 @@ func disturb(n *simnet.Network, clients []*client) {
 // TestParkedWatchdog lets the watchdog fall asleep between bursts, and then
 // needs it: turns begin just when it parks.
 func TestParkedWatchdog(t *testing.T) {
+	goOn := make(chan struct{})
 	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
 		srv.Loops = 2
 		srv.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
 			if string(m.Payload) == "slow" {
-				time.Sleep(8 * time.Millisecond)
+				<-goOn
 			}
 			_ = c.Send(m.Opcode, m.Payload) // closing: the test sees
 		})
@@ -147,12 +148,11 @@ func TestParkedWatchdog(t *testing.T) {
 		for _, c := range clients {
 			c.send(frame(opText, "quick"))
 		}
+		eventually(t, "the watchdog sees the slow handler", func() bool { return srv.Stats().Handovers > before })
+		goOn <- struct{}{}
 		clients[i%4].expect(opText, "slow")
 		for _, c := range clients {
 			c.expect(opText, "quick")
-		}
-		if srv.Stats().Handovers == before {
-			t.Fatalf("round %d: the watchdog did not see a handler of 8 ms", i)
 		}
 	}
 }

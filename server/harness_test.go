@@ -100,6 +100,16 @@ func eventually(t testing.TB, what string, done func() bool) {
 	}
 }
 
+// eventuallyOn is eventually with the clock of n going on: a worker whose turn
+// was slow can come too late for the deadline that a test has moved it to.
+func eventuallyOn(t testing.TB, n *simnet.Network, what string, done func() bool) {
+	t.Helper()
+	eventually(t, what, func() bool {
+		n.Advance(100 * time.Millisecond)
+		return done()
+	})
+}
+
 // idle waits until the server on n has handled all there is.
 func idle(t testing.TB, n *simnet.Network) {
 	t.Helper()

@@ -213,7 +213,7 @@ func (c *Conn) putPlain(b []byte) {
 	case err != nil && err != poller.ErrAgain:
 		c.writeFailed(err)
 	case n < len(b):
-		c.out = newQueue(c.loop.now())
+		c.out = newQueue(c.loop.rightNow())
 		c.out.add(b, nil, len(b), n)
 	}
 }

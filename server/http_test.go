@@ -91,19 +91,26 @@ func TestPlainHTTP(t *testing.T) {
 	})
 	t.Run("all in one segment", func(t *testing.T) {
 		c := dial(t, addr)
-		c.send(get("/first") + upgradeRequest() + frame(opText, "pipelined"))
+		long := strings.Repeat("more than net/http reads ahead", 1000)
+		c.send(get("/first") + upgradeRequest() + frame(opText, "pipelined") + frame(opText, long))
 		c.expectPlain("GET /first ")
 		c.expectSwitch()
 		c.expect(opText, "pipelined")
-	})
-	t.Run("FIN behind the request", func(t *testing.T) {
-		c := dial(t, addr)
-		c.send(get("/fin"))
-		c.closeWrite()
-		c.expectPlain("GET /fin ")
-		c.expectEOF()
+		c.expect(opText, long)
 	})
 	eventually(t, "handed over connections to leave the loops", func() bool { return srv.Stats().Open <= 1 })
+}
+
+// TestPlainHTTPThenFIN: a request is answered though the client's direction has
+// ended behind it.
+func TestPlainHTTPThenFIN(t *testing.T) {
+	t.Parallel()
+	addr, _ := startServer(t, plainHTTP)
+	c := dial(t, addr)
+	c.send(get("/fin"))
+	c.closeWrite()
+	c.expectPlain("GET /fin ")
+	c.expectEOF()
 }
 
 // TestPlainHTTPDescriptors: what goes to net/http and comes back is used by the

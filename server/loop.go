@@ -283,11 +283,16 @@ func ticksOf(d time.Duration) ticks { return ticks((d + tickTime - 1) / tickTime
 
 func (t tick) time() time.Duration { return time.Duration(t) * tickTime }
 
-// now is the clock as of the loop's last Wait.
+// now is the clock as of the loop's last Wait: right for its leader and for a
+// turn.
 func (l *loop) now() tick { return tick(l.clock.Load()) }
 
+// rightNow is the clock itself, for goroutines that have not come out of a Wait
+// just now: the loop may have been asleep for long.
+func (l *loop) rightNow() tick { return tick(l.engine.Now() / tickTime) }
+
 func (l *loop) updateClock() {
-	if now := uint32(l.engine.Now() / tickTime); now != l.clock.Load() {
+	if now := uint32(l.rightNow()); now != l.clock.Load() {
 		l.clock.Store(now)
 	}
 }

@@ -59,54 +59,54 @@ func TestExactOrder(t *testing.T) {
 
 func number(i int) string { return string(binary.BigEndian.AppendUint32(nil, uint32(i))) }
 
-// crowd is the connections that are open, as an application keeps them.
-type crowd struct {
+// gathering is the connections that are open, as an application keeps them.
+type gathering struct {
 	mu    sync.Mutex
 	conns map[*server.Conn]bool // and whether Close was called
 	late  atomic.Int32          // messages that were taken after Close
 }
 
-func newCrowd() *crowd { return &crowd{conns: make(map[*server.Conn]bool)} }
+func newGathering() *gathering { return &gathering{conns: make(map[*server.Conn]bool)} }
 
-func (cr *crowd) Open(c *server.Conn) {
-	cr.mu.Lock()
-	defer cr.mu.Unlock()
-	cr.conns[c] = true
+func (g *gathering) Open(c *server.Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.conns[c] = true
 }
 
-func (cr *crowd) Close(c *server.Conn, _ error) {
+func (g *gathering) Close(c *server.Conn, _ error) {
 	if c.SendText("after Close") == nil {
-		cr.late.Add(1)
+		g.late.Add(1)
 	}
-	cr.mu.Lock()
-	defer cr.mu.Unlock()
-	delete(cr.conns, c)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.conns, c)
 }
 
-// each calls do for every connection, under the crowd's own lock: the server
+// each calls do for every connection, under its own lock: the server
 // must not call a handler from within a Send or a Close.
-func (cr *crowd) each(do func(*server.Conn)) {
-	cr.mu.Lock()
-	defer cr.mu.Unlock()
-	for c := range cr.conns {
+func (g *gathering) each(do func(*server.Conn)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for c := range g.conns {
 		do(c)
 	}
 }
 
-func (cr *crowd) Message(c *server.Conn, m ws.Message) {
+func (g *gathering) Message(c *server.Conn, m ws.Message) {
 	switch string(m.Payload) {
 	case "to me":
 		_ = c.Send(m.Opcode, m.Payload) // here and below: the test sees
 	case "to all":
 		p := ws.Prepare(m.Opcode, m.Payload)
-		cr.each(func(c *server.Conn) { _ = c.SendPrepared(p) })
+		g.each(func(c *server.Conn) { _ = c.SendPrepared(p) })
 	case "close me":
 		_ = c.Close(ws.CodeNormal, "")
 		_ = c.Close(ws.CodeNormal, "twice")
 	case "close all":
-		cr.each(func(c *server.Conn) { _ = c.Close(ws.CodeNormal, "") })
+		g.each(func(c *server.Conn) { _ = c.Close(ws.CodeNormal, "") })
 	case "ping all":
-		cr.each(func(c *server.Conn) { _ = c.Ping(m.Payload) })
+		g.each(func(c *server.Conn) { _ = c.Ping(m.Payload) })
 	}
 }
 
@@ -115,11 +115,11 @@ func (cr *crowd) Message(c *server.Conn, m ws.Message) {
 // no deadlock.
 func TestHandlersAmongEachOther(t *testing.T) {
 	onBoth(t, func(t *testing.T, start starter) {
-		cr := newCrowd()
+		g := newGathering()
 		connect, srv := start(t, func(srv *server.Server) {
 			srv.Loops = 4
 			srv.MaxQueue = 3000
-			srv.Handler = cr
+			srv.Handler = g
 		})
 		for round := range scaled(100) {
 			var clients [40]*client
@@ -134,7 +134,8 @@ func TestHandlersAmongEachOther(t *testing.T) {
 					c.send(frame(opText, "close me"))
 				}
 			}
-			clients[round%40].send(frame(opText, "close all"))
+			clients[round%40].send(frame(opText, "close all")) // unless it is closed already
+			g.each(func(c *server.Conn) { _ = c.Close(ws.CodeNormal, "") })
 			for _, c := range clients {
 				for op := byte(0); op != opClose; op, _ = c.frame() {
 				}
@@ -142,8 +143,8 @@ func TestHandlersAmongEachOther(t *testing.T) {
 			}
 		}
 		eventually(t, "all are closed", func() bool { return srv.Stats().Open == 0 })
-		if cr.late.Load() > 0 {
-			t.Errorf("%d messages were taken in Close", cr.late.Load())
+		if g.late.Load() > 0 {
+			t.Errorf("%d messages were taken in Close", g.late.Load())
 		}
 	})
 }
@@ -153,11 +154,11 @@ func TestHandlersAmongEachOther(t *testing.T) {
 // Handler.Close, and none reaches another.
 func TestBroadcastAgainstClose(t *testing.T) {
 	const conns = 10_000
-	cr := newCrowd()
+	g := newGathering()
 	n, addr, srv := startSim(t, simnet.Config{StaleEvents: true}, func(srv *server.Server) {
 		srv.Loops = 4
 		srv.MaxQueue = 2000
-		srv.Handler = cr
+		srv.Handler = g
 	})
 	clients := make([]*simnet.Conn, conns)
 	for i := range clients {
@@ -177,7 +178,7 @@ func TestBroadcastAgainstClose(t *testing.T) {
 		p := ws.Prepare(ws.Text, []byte(fmt.Sprint("broadcast ", s)))
 		senders.Go(func() {
 			for range 10 {
-				cr.each(func(c *server.Conn) { _ = c.SendPrepared(p) }) // closing: as it should
+				g.each(func(c *server.Conn) { _ = c.SendPrepared(p) }) // closing: as it should
 			}
 		})
 	}
@@ -198,7 +199,7 @@ func TestBroadcastAgainstClose(t *testing.T) {
 		_ = c.Close() // most are
 	}
 	eventually(t, "all are closed", func() bool { return srv.Stats().Open == 0 })
-	if cr.late.Load() > 0 {
-		t.Errorf("%d messages were taken in Close", cr.late.Load())
+	if g.late.Load() > 0 {
+		t.Errorf("%d messages were taken in Close", g.late.Load())
 	}
 }

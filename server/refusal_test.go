@@ -3,6 +3,7 @@ package server_test
 import (
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -148,10 +149,30 @@ func TestRefusalWhileSending(t *testing.T) {
 	}
 }
 
+// TestHeadLines: 100 lines are taken, one more is not, however much room there is.
+func TestHeadLines(t *testing.T) {
+	t.Parallel()
+	addr, _ := startServer(t, func(s *server.Server) { s.MaxHead = 8 << 20 })
+	spare := make([]string, 100-strings.Count(upgradeRequest(), "\r\n")+1) // the last of those ends the head
+	for i := range spare {
+		spare[i] = "a: b"
+	}
+	c := dial(t, addr)
+	c.send(upgradeRequest(spare...))
+	c.expectSwitch()
+	for _, more := range []int{1, 200_000} {
+		c = dial(t, addr)
+		go func() { _, _ = c.Write([]byte(upgradeRequest(append(spare, slices.Repeat(spare[:1], more)...)...))) }() // the answer tells
+		c.expectRefusal(431)
+	}
+}
+
 // TestHugeHead: "8 MiB header, 200,000 lines => 431, memory + < 1 MiB", measured
 // as all that is allocated on the way, freed or not.
 func TestHugeHead(t *testing.T) {
-	addr, _ := startServer(t, nil)
+	addr, _ := startServer(t, func(s *server.Server) {
+		s.MaxWorkers = 1 // a worker's buffers are not what is measured
+	})
 	dial(t, addr).upgraded()
 	for name, chunk := range map[string]string{
 		"one line of 8 MiB": strings.Repeat("x", 64<<10),

@@ -13,7 +13,7 @@ import (
 // than the write of what is already in there.
 const direct = 16 << 10
 
-// Send sends a text or binary message. The payload is copied or written before
+// Send sends a message, text or binary. The payload is copied or written before
 // it returns, so it stays the caller's. Within a handler the messages for its own
 // connection are gathered and written together when the handler returns, or when
 // it blocks; from elsewhere they are written at once. What the kernel does not
@@ -23,7 +23,11 @@ const direct = 16 << 10
 // would be passed, see Server.QueuePolicy. ErrMessageTooBig: the payload is larger
 // than Server.MaxQueue. In all these cases nothing of the message was sent. A text
 // message must be valid UTF-8 (RFC 6455 section 5.6); Send does not check it.
+// Another opcode is ErrOpcode: see Ping and Close.
 func (c *Conn) Send(op ws.Opcode, payload []byte) error {
+	if op != ws.Text && op != ws.Binary {
+		return ErrOpcode
+	}
 	c.mu.Lock()
 	err := c.send(op, payload, nil)
 	c.mu.Unlock()
@@ -35,6 +39,9 @@ func (c *Conn) SendText(text string) error { return c.Send(ws.Text, []byte(text)
 
 // SendPrepared is Send of a message that was framed once for many connections.
 func (c *Conn) SendPrepared(p *ws.Prepared) error {
+	if op := p.Opcode(); op != ws.Text && op != ws.Binary {
+		return ErrOpcode
+	}
 	c.mu.Lock()
 	err := c.send(p.Opcode(), nil, p.Frame())
 	c.mu.Unlock()
@@ -47,7 +54,10 @@ func (c *Conn) Ping(payload []byte) error {
 	if len(payload) > ws.MaxControlPayload {
 		return ErrTooBig
 	}
-	return c.Send(ws.Ping, payload)
+	c.mu.Lock()
+	err := c.send(ws.Ping, payload, nil)
+	c.mu.Unlock()
+	return err
 }
 
 // send takes one frame, given as its payload or whole, for the cork, the kernel
@@ -119,7 +129,7 @@ func (c *Conn) putDirect(op ws.Opcode, payload, frame []byte) {
 		c.writeFailed(err)
 		c.kick()
 	case n < len(head)+len(tail):
-		c.out = newQueue(c.loop.now())
+		c.out = newQueue(c.loop.rightNow())
 		c.out.add(head, tail, 0, n)
 		c.kick() // for the write deadline; the edge comes by itself
 	}
@@ -159,10 +169,11 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
 	return nil
 }
 
-// cork makes what is sent from here on wait for the end of the turn.
+// cork makes what is sent from here on wait for the end of the turn, unless the
+// loop was taken already: take uncorks under the same lock.
 func (c *Conn) cork(w *worker) {
 	c.mu.Lock()
-	if c.out == nil {
+	if c.out == nil && c.loop.turnWord.Load() == w.turn {
 		c.out = &w.out
 	}
 	c.mu.Unlock()
@@ -193,7 +204,7 @@ func (c *Conn) writeCork() {
 		c.out = nil
 		c.writeFailed(err)
 	case n < len(out.cork):
-		c.out = newQueue(c.loop.now())
+		c.out = newQueue(c.loop.rightNow())
 		c.out.add(out.cork, nil, out.plain, n)
 	}
 	out.resetCork()

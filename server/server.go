@@ -99,6 +99,7 @@ type Server struct {
 
 	startOnce sync.Once
 	startErr  error
+	started   atomic.Bool
 	limits    limits
 	fallback  Handler // of connections whose Accept names none
 	engine    poller.Engine
@@ -214,6 +215,7 @@ func (s *Server) startLoops() error {
 		s.crew.lead(l)
 	}
 	s.watchdog.start(s)
+	s.started.Store(true)
 	return nil
 }
 

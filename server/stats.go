@@ -44,9 +44,10 @@ func (n *loopCounters) add(received turnStats) {
 	}
 }
 
-// Stats are the server's counts so far. It may be called at any time.
+// Stats are the server's counts so far. It may be called at any time; before
+// the first use they are zero.
 func (s *Server) Stats() (sum ServerStats) {
-	if s.start() != nil {
+	if !s.started.Load() {
 		return sum
 	}
 	for _, l := range s.loops {

@@ -170,6 +170,22 @@ func TestTakeOverRefused(t *testing.T) {
 			t.Errorf("status %d, want 501", resp.StatusCode)
 		}
 	})
+	t.Run("HTTP/2 without TLS", func(t *testing.T) {
+		var h2c http.Protocols
+		h2c.SetUnencryptedHTTP2(true)
+		plain := httptest.NewUnstartedServer(srv)
+		plain.Config.Protocols = &h2c
+		plain.Start()
+		t.Cleanup(plain.Close)
+		resp, err := (&http.Client{Transport: &http.Transport{Protocols: &h2c}}).Get(plain.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close() // read whole or not
+		if resp.ProtoMajor != 2 || resp.StatusCode != 501 {
+			t.Errorf("status %d over %s, want 501 over HTTP/2", resp.StatusCode, resp.Proto)
+		}
+	})
 	t.Run("TLS", func(t *testing.T) {
 		web.Client().Transport.(*http.Transport).ForceAttemptHTTP2 = false
 		if resp := get(t, 1); resp.StatusCode != 501 {

@@ -260,7 +260,10 @@ func (c *Conn) endTurn(w *worker) {
 
 // callDrained tells the handler that the queue is empty again.
 func (c *Conn) callDrained() {
-	if h, ok := (*c.handler).(DrainedHandler); ok && c.lifeNow() == lifeOpen {
+	if c.lifeNow() != lifeOpen {
+		return
+	}
+	if h, ok := (*c.handler).(DrainedHandler); ok {
 		h.Drained(c)
 	}
 }

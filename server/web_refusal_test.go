@@ -3,6 +3,7 @@ package server_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ func TestServeHTTPRefuses(t *testing.T) {
 	oldVersion := upgrade.Clone()
 	oldVersion["Sec-Websocket-Version"] = []string{"8"}
 	mustUpgrade := http.Header{
-		"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Version": {"13"},
+		"Upgrade": {"websocket"}, "Connection": {"close", "Upgrade"}, "Sec-Websocket-Version": {"13"},
 	}
 	for _, c := range []struct {
 		name    string
@@ -47,7 +48,7 @@ func TestServeHTTPRefuses(t *testing.T) {
 				t.Errorf("status %d, body %q, want %d, %q in it", w.Code, w.Body, c.status, c.body)
 			}
 			for name, values := range c.want {
-				if got := w.Header()[name]; len(got) != 1 || got[0] != values[0] {
+				if got := w.Header()[name]; !slices.Equal(got, values) {
 					t.Errorf("%s: %q, want %q", name, got, values)
 				}
 			}
