@@ -93,9 +93,9 @@ func (p *epollPoller) control(op, fd int, events uint32, t Token) error {
 	return nil
 }
 
-// Wait looks twice without sleeping before it blocks: a call that can't block
-// needs none of the scheduler's bookkeeping, and on a busy server there nearly
-// always is an event.
+// Wait looks without blocking first: a call that can't block needs none of the
+// scheduler's bookkeeping, and on a busy server there nearly always is an event.
+// If not, other goroutines have their turn before it blocks.
 func (p *epollPoller) Wait(events []Event, timeout time.Duration) (int, error) {
 	if len(events) == 0 {
 		return 0, nil
@@ -107,9 +107,6 @@ func (p *epollPoller) Wait(events []Event, timeout time.Duration) (int, error) {
 	n, errno := p.look(ready)
 	if n == 0 && errno == 0 && timeout != 0 {
 		runtime.Gosched()
-		n, errno = p.look(ready)
-	}
-	if n == 0 && errno == 0 && timeout != 0 {
 		n, errno = p.block(ready, timeout)
 	}
 	if errno != 0 {

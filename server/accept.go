@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 
 	"github.com/millrace/millrace/poller"
@@ -30,12 +31,11 @@ type arrival struct {
 func (l *loop) addListener(ln poller.Listener) {
 	a := &acceptor{ln: ln, token: listenerToken | poller.Token(ln.FD()), retry: noDue}
 	if l.stopSeen != 0 {
-		l.srv.listenerClosed(ln)
+		l.srv.listenerClosed(ln, ErrServerClosed)
 		return
 	}
 	if err := l.poll.Add(ln.FD(), a.token); err != nil {
-		l.srv.log().Error("listener can not be watched", "addr", ln.Addr(), "err", err)
-		l.srv.listenerClosed(ln)
+		l.srv.listenerClosed(ln, fmt.Errorf("server: watching %v: %w", ln.Addr(), err))
 		return
 	}
 	l.listeners = append(l.listeners, a)
@@ -137,11 +137,11 @@ func (l *loop) closeListener(a *acceptor) {
 	if err := l.poll.Remove(a.ln.FD()); err != nil {
 		l.srv.log().Error("removing listener", "addr", a.ln.Addr(), "err", err)
 	}
-	l.srv.listenerClosed(a.ln)
+	l.srv.listenerClosed(a.ln, ErrServerClosed)
 }
 
-// listenerClosed closes ln and lets its Serve return.
-func (s *Server) listenerClosed(ln poller.Listener) {
+// listenerClosed closes ln and lets its Serve return why.
+func (s *Server) listenerClosed(ln poller.Listener, why error) {
 	if err := ln.Close(); err != nil {
 		s.log().Error("closing listener", "addr", ln.Addr(), "err", err)
 	}
@@ -149,6 +149,6 @@ func (s *Server) listenerClosed(ln poller.Listener) {
 	defer s.mu.Unlock()
 	if done := s.listeners[ln]; done != nil {
 		delete(s.listeners, ln)
-		close(done)
+		done <- why
 	}
 }

@@ -115,19 +115,31 @@ func (c *Conn) peerClosed(payload []byte) {
 	}
 }
 
-// peerGone ends a connection whose stream has ended (err is nil) or broken. What
-// is queued is still written after an end of stream: the peer may have closed its
-// direction only.
-func (c *Conn) peerGone(err error) {
+// peerGone ends a connection whose stream has ended. What is queued is still
+// written: the peer may have closed its direction only. A connection that is
+// ending has its deadline already, and needs to read no more.
+func (c *Conn) peerGone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil {
-		c.writeFailed(err)
+	if c.lifeNow() >= lifeEnding {
+		c.leave = c.leave.withoutReading()
 		return
 	}
-	c.leave = min(c.leave, leaveWritten)
+	cause := error(errGone)
+	if c.facts != nil && c.facts.broken != nil {
+		cause = c.facts.broken
+	}
 	c.setLife(lifeEnding)
-	c.endBy(errGone, c.loop.srv.limits.closing)
+	c.endBy(cause, c.loop.srv.limits.closing)
+}
+
+// lost ends a connection that is broken: nothing more comes or goes.
+func (c *Conn) lost(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leave = leaveNow
+	c.setLife(lifeEnding)
+	c.endBy(cause, 0)
 }
 
 // errGone is the cause of a connection that ended without a close frame.
@@ -136,16 +148,33 @@ var errGone = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "the peer ended the 
 // errReset is that of one that was reset, which is too common to be wrapped.
 var errReset = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "connection reset by the peer"}
 
-// writeFailed ends a connection that is broken: nothing more can be written. The
-// caller holds mu.
-func (c *Conn) writeFailed(err error) {
-	c.leave = leaveNow
-	c.setLife(lifeEnding)
+// causeOf is the cause of a connection that ended with a network error.
+func causeOf(err error) error {
 	if errors.Is(err, syscall.ECONNRESET) {
-		c.endBy(errReset, 0)
-	} else {
-		c.endBy(fmt.Errorf("%w: %w", errGone, err), 0)
+		return errReset
 	}
+	return fmt.Errorf("%w: %w", errGone, err)
+}
+
+// writeFailed gives up a connection's output: nothing more can be written. What
+// the peer sent before is still read, its close frame perhaps, and that decides
+// how the connection ends. The caller holds mu.
+func (c *Conn) writeFailed(err error) {
+	if c.out != nil && !c.out.corked {
+		c.out.release()
+	}
+	c.out = nil
+	if c.lifeNow() >= lifeEnding {
+		c.leave = leaveNow
+		return
+	}
+	if c.mute() {
+		return
+	}
+	f := c.remember()
+	f.broken = causeOf(err)
+	f.closeAt = c.loop.rightNow() + c.loop.srv.limits.closing
+	c.kick()
 }
 
 // overflow does what the policy says when the queue is at its bound. The caller

@@ -71,6 +71,14 @@ const (
 	leaveNow                  // for nothing
 )
 
+// withoutReading is l once there is nothing more to read.
+func (l leave) withoutReading() leave {
+	if l == leaveRead {
+		return leaveWritten
+	}
+	return l
+}
+
 // inbound is what a connection has received in part.
 type inbound struct {
 	head    *buffer.Buffer // of the request
@@ -85,6 +93,7 @@ type facts struct {
 	request     *ws.Request
 	remote      netip.Addr        // the peer's, if it is not an IPv4 address
 	cause       error             // why the connection ends, for Handler.Close
+	broken      error             // of a write: send nothing more, read what came before
 	closeAt     tick              // the deadline of its end
 	carries     [numCounts]uint32 // the high halves of Conn.counts
 	messageAt   tick              // with IdleTimeout: when the last message came
@@ -222,6 +231,9 @@ func (c *Conn) SetNoDelay(on bool) error {
 	}
 	return c.loop.engine.SetNoDelay(int(c.fd), on)
 }
+
+// mute says that a write has failed. The caller holds mu.
+func (c *Conn) mute() bool { return c.facts != nil && c.facts.broken != nil }
 
 // remember returns the connection's facts, to be changed under mu.
 func (c *Conn) remember() *facts {

@@ -28,6 +28,9 @@ func (c *Conn) nextDue(now tick) tick {
 		if c.out != nil {
 			due = min(due, c.out.since+lim.write)
 		}
+		if c.mute() {
+			due = min(due, c.facts.closeAt)
+		}
 		return due
 	default:
 		return c.facts.closeAt
@@ -104,18 +107,29 @@ func (c *Conn) expire() {
 }
 
 func (c *Conn) expireOpen(lim *limits, now tick) {
-	silent := now - tick(c.active.Load())
+	mute, over := c.muted()
 	switch {
+	case over:
+		c.lost(c.facts.broken)
+	case mute:
 	case c.writeOverdue(lim, now):
 		c.abort(errNotTaken)
-	case lim.idle > 0 && now-c.facts.messageAt >= lim.idle:
+	case lim.idle > 0 && now >= c.facts.messageAt+lim.idle:
 		c.fail(errIdle)
 	case lim.ping == 0:
-	case c.pinged && silent >= 2*lim.ping:
+	case c.pinged && now >= tick(c.active.Load())+2*lim.ping:
 		c.abort(errDead)
 	case !c.pinged && now >= c.nextPing(lim):
 		c.ping(lim, now)
 	}
+}
+
+// muted says whether a write has failed, and whether the time is over in which
+// what the peer sent before should have ended the connection.
+func (c *Conn) muted() (mute, over bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mute(), c.mute() && c.loop.now() >= c.facts.closeAt
 }
 
 // writeOverdue says whether the peer takes too little of the queue. It holds
@@ -123,7 +137,7 @@ func (c *Conn) expireOpen(lim *limits, now tick) {
 func (c *Conn) writeOverdue(lim *limits, now tick) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.out != nil && !c.out.corked && now-c.out.since >= lim.write
+	return c.out != nil && !c.out.corked && now >= c.out.since+lim.write
 }
 
 // ping sends a keepalive ping, unless there is a queue: then the write deadline
@@ -135,7 +149,7 @@ func (c *Conn) ping(lim *limits, now tick) {
 		c.active.Store(uint32(now))
 		return
 	}
-	if late := lim.ping + lim.ping/5; now-tick(c.active.Load()) > late {
+	if late := lim.ping + lim.ping/5; now > tick(c.active.Load())+late {
 		c.active.Store(uint32(now - lim.ping)) // the silence was ours: the peer has an interval to answer
 	}
 	c.pinged = true

@@ -14,7 +14,7 @@
 //
 // # Who may touch what
 //
-// Two locks exist, and neither is ever held while a handler or another
+// Two locks matter here, and neither is ever held while a handler or another
 // connection is called: Conn.mu (output, life, value) and loop.mu (the inbox).
 // Conn.mu may be held while loop.mu is taken, never the other way round. All
 // else belongs either to the loop's leader or to the turn's worker; which

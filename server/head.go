@@ -134,7 +134,7 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	}
 	c.facts.request = r
 	c.facts.subprotocol = accept.Subprotocol
-	c.facts.messageAt = c.loop.now()
+	c.facts.messageAt = c.loop.rightNow()
 	c.mu.Unlock()
 
 	defer c.afterOpen(w, accept.KeepRequest) // also if Open panics: w.facts is the worker's
@@ -155,7 +155,7 @@ func (c *Conn) afterOpen(w *worker, keepRequest bool) {
 		return
 	}
 	c.facts = nil
-	if keepRequest || f.subprotocol != "" || f.cause != nil || f.carries != [numCounts]uint32{} || c.loop.srv.limits.idle > 0 {
+	if keepRequest || f.subprotocol != "" || f.cause != nil || f.broken != nil || f.carries != [numCounts]uint32{} || c.loop.srv.limits.idle > 0 {
 		kept := *f
 		c.facts = &kept
 	}

@@ -191,7 +191,7 @@ func (l *loop) wait() {
 
 func (l *loop) waitTime() time.Duration {
 	switch {
-	case len(l.visits) > 0:
+	case len(l.visits)+len(l.again) > 0:
 		return 0
 	case l.nextDue == noDue:
 		return -1
@@ -283,8 +283,8 @@ func ticksOf(d time.Duration) ticks { return ticks((d + tickTime - 1) / tickTime
 
 func (t tick) time() time.Duration { return time.Duration(t) * tickTime }
 
-// now is the clock as of the loop's last Wait: right for its leader and for a
-// turn.
+// now is the clock as of the loop's last Wait: right for its leader, and for a
+// turn until a handler has had the time to be slow.
 func (l *loop) now() tick { return tick(l.clock.Load()) }
 
 // rightNow is the clock itself, for goroutines that have not come out of a Wait

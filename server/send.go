@@ -16,8 +16,10 @@ const direct = 16 << 10
 // Send sends a message, text or binary. The payload is copied or written before
 // it returns, so it stays the caller's. Within a handler the messages for its own
 // connection are gathered and written together when the handler returns, or when
-// it blocks; from elsewhere they are written at once. What the kernel does not
-// take waits in the outbound queue.
+// it blocks; from elsewhere they are written at once. (While all of
+// Server.MaxWorkers are held by blocked handlers, nobody is there to notice that
+// one more blocks: then they wait for it.) What the kernel does not take waits in
+// the outbound queue.
 //
 // ErrClosed: the connection is closing or closed. ErrQueueFull: the queue's bound
 // would be passed, see Server.QueuePolicy. ErrMessageTooBig: the payload is larger
@@ -63,7 +65,7 @@ func (c *Conn) Ping(payload []byte) error {
 // send takes one frame, given as its payload or whole, for the cork, the kernel
 // or the queue. The caller holds mu.
 func (c *Conn) send(op ws.Opcode, payload, frame []byte) error {
-	if c.lifeNow() != lifeOpen {
+	if c.lifeNow() != lifeOpen || c.mute() {
 		return ErrClosed
 	}
 	if max(len(payload), len(frame)-ws.MaxHeader) > c.loop.srv.limits.maxQueue {
@@ -80,13 +82,16 @@ func (c *Conn) send(op ws.Opcode, payload, frame []byte) error {
 
 // put sends a frame whatever the connection's life. The caller holds mu.
 func (c *Conn) put(op ws.Opcode, payload, frame []byte) error {
+	if c.mute() {
+		return nil // Handler.Close will tell
+	}
 	if c.out != nil && c.out.corked {
 		if len(payload)+len(frame) < direct {
 			c.putCorked(op, payload, frame)
 			return nil
 		}
-		if c.writeCork(); c.lifeNow() == lifeEnding {
-			return nil // the write failed, Handler.Close will tell
+		if c.writeCork(); c.mute() {
+			return nil // as above
 		}
 	}
 	if c.out == nil || c.out.corked {
@@ -106,7 +111,7 @@ func (c *Conn) putCorked(op ws.Opcode, payload, frame []byte) {
 		out.cork = ws.AppendFrame(out.cork, op, payload)
 	}
 	c.tally(bytesOut, len(out.cork)-before)
-	if len(out.cork) >= c.loop.srv.limits.corkBytes {
+	if len(out.cork) >= min(c.loop.srv.limits.corkBytes, c.loop.srv.limits.maxQueue) {
 		c.writeCork()
 	}
 }
@@ -127,7 +132,6 @@ func (c *Conn) putDirect(op ws.Opcode, payload, frame []byte) {
 	switch {
 	case err != nil && err != poller.ErrAgain:
 		c.writeFailed(err)
-		c.kick()
 	case n < len(head)+len(tail):
 		c.out = newQueue(c.loop.rightNow())
 		c.out.add(head, tail, 0, n)
@@ -173,10 +177,14 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
 // loop was taken already: take uncorks under the same lock.
 func (c *Conn) cork(w *worker) {
 	c.mu.Lock()
+	c.corkLocked(w)
+	c.mu.Unlock()
+}
+
+func (c *Conn) corkLocked(w *worker) {
 	if c.out == nil && c.loop.turnWord.Load() == w.turn {
 		c.out = &w.out
 	}
-	c.mu.Unlock()
 }
 
 // uncork writes what the turn has gathered so far and ends the gathering. The
@@ -201,7 +209,6 @@ func (c *Conn) writeCork() {
 	n, err := c.loop.engine.Write(int(c.fd), out.cork)
 	switch {
 	case err != nil && err != poller.ErrAgain:
-		c.out = nil
 		c.writeFailed(err)
 	case n < len(out.cork):
 		c.out = newQueue(c.loop.rightNow())
@@ -222,7 +229,7 @@ func (c *Conn) flushQueue(w *worker, why reason) (drained bool) {
 	if !c.flush() {
 		return false
 	}
-	c.out = &w.out
+	c.corkLocked(w)
 	return true
 }
 

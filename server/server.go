@@ -69,7 +69,8 @@ type Server struct {
 	// Stream gives messages to Handler.Message in pieces, as their bytes arrive:
 	// Message.More is set on all but the last.
 	Stream bool
-	// MaxQueue bounds a connection's outbound queue in bytes; 0 is 1 MiB.
+	// MaxQueue bounds a connection's outbound queue in bytes; 0 is 1 MiB. What a
+	// single turn has gathered (up to 80 KiB) may come on top.
 	MaxQueue int
 	// QueuePolicy is what happens beyond that.
 	QueuePolicy QueuePolicy
@@ -113,7 +114,7 @@ type Server struct {
 	loopsDone sync.WaitGroup
 
 	mu        sync.Mutex
-	listeners map[poller.Listener]chan struct{} // closed when the listener is
+	listeners map[poller.Listener]chan error // gets why the listener is closed
 }
 
 // ListenAndServe listens on Addr and serves until Shutdown or Close, and then
@@ -142,12 +143,13 @@ func (s *Server) Listen(network, addr string) (poller.Listener, error) {
 }
 
 // Serve accepts from ln, which must be of the server's engine, until Shutdown or
-// Close; it closes ln and returns ErrServerClosed.
+// Close, and then returns ErrServerClosed, or until ln can not be watched. It
+// closes ln in any case.
 func (s *Server) Serve(ln poller.Listener) error {
 	if err := s.start(); err != nil {
 		return closeUnserved(ln, err)
 	}
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	s.mu.Lock()
 	if s.stopping.Load() {
 		s.mu.Unlock()
@@ -156,10 +158,9 @@ func (s *Server) Serve(ln poller.Listener) error {
 	s.listeners[ln] = done
 	s.mu.Unlock()
 	if !s.loops[0].post(visit{listener: ln}) {
-		s.listenerClosed(ln)
+		s.listenerClosed(ln, ErrServerClosed)
 	}
-	<-done
-	return ErrServerClosed
+	return <-done
 }
 
 // closeUnserved closes a listener that is not served because of err.
@@ -193,7 +194,7 @@ func (s *Server) startLoops() error {
 	if s.fallback = s.Handler; s.fallback == nil {
 		s.fallback = ignore{}
 	}
-	s.listeners = make(map[poller.Listener]chan struct{})
+	s.listeners = make(map[poller.Listener]chan error)
 	if s.engine = s.Engine; s.engine == nil {
 		var err error
 		if s.engine, err = poller.New(""); err != nil {

@@ -31,8 +31,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // closeWait is how long Close waits for handlers that are still running.
 const closeWait = time.Second
 
-// Close stops the server at once: every open connection is sent a close frame
-// with 1001 and closed without waiting for the answer; Handler.Close is called
+// Close stops the server at once: every open connection is closed without
+// waiting for anything, with a close frame of 1001 where nothing else waits to be
+// sent; Handler.Close is called
 // for each. Close returns when that is done, or after a second if handlers are
 // still running, whose connections close when they return. It returns nil.
 func (s *Server) Close() error {

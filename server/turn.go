@@ -79,6 +79,11 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 	if why&kicked != 0 && c.in != nil && c.in.taken != nil {
 		c.openTaken(w)
 	}
+	if why&kicked != 0 {
+		if mute, _ := c.muted(); mute {
+			why |= readable | hangup // to the end: no edge may tell of it any more
+		}
+	}
 	drained := why&writable != 0 && c.flushQueue(w, why)
 	if why&(readable|hangup) != 0 {
 		c.read(w, why)
@@ -104,15 +109,15 @@ func (c *Conn) read(w *worker, why reason) {
 	case err == nil:
 		w.received.bytes += n
 		c.noteAlive()
-		c.eat(w, w.in[:n])
 		if n == len(w.in) || why&hangup != 0 {
 			c.more = readable | why&hangup // a short read means drained, unless the end is behind it
 		}
+		c.eat(w, w.in[:n])
 	case err == poller.ErrAgain:
 	case err == io.EOF:
-		c.peerGone(nil)
+		c.peerGone()
 	default:
-		c.peerGone(err)
+		c.lost(causeOf(err))
 	}
 }
 
@@ -162,7 +167,7 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 		}
 		if c.lifeNow() == lifeOpen {
 			if c.loop.srv.limits.idle > 0 {
-				c.facts.messageAt = c.loop.now()
+				c.facts.messageAt = c.loop.rightNow()
 			}
 			(*c.handler).Message(c, m)
 		}
@@ -249,7 +254,7 @@ func (c *Conn) endTurn(w *worker) {
 	c.tally(messagesIn, w.received.messages)
 	c.tally(bytesIn, w.received.bytes)
 	c.uncork()
-	c.wantsDue = c.wantsDue || c.out != nil || c.lifeNow() > lifeOpen
+	c.wantsDue = c.wantsDue || c.out != nil || c.mute() || c.lifeNow() > lifeOpen
 	c.mu.Unlock()
 	c.loop.counters.add(w.received)
 	w.received = turnStats{}

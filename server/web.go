@@ -42,9 +42,7 @@ func (c *Conn) handToHTTP(in []byte) {
 	}
 	conn, err := l.engine.Detach(int(c.fd))
 	if err != nil {
-		l.srv.log().Error("handing over to net/http", "remote", c.RemoteAddr(), "err", err)
-		l.closeFD(int(c.fd))
-		c.fd = -1
+		l.noRoomForHTTP(c, err)
 		return
 	}
 	c.fd = -1
@@ -55,6 +53,19 @@ func (c *Conn) handToHTTP(in []byte) {
 	}
 	l.srv.web.conns.offer(&readConn{Conn: conn, unread: slices.Clone(in)})
 }
+
+// noRoomForHTTP answers a plain request that can not be handed over, most likely
+// for want of descriptors: net/http needs one more for a moment.
+func (l *loop) noRoomForHTTP(c *Conn, err error) {
+	if failures := l.counters.acceptErrors.Add(1); failures%100 == 1 {
+		l.srv.log().Warn("handing over to net/http", "remote", c.RemoteAddr(), "err", err, "failures", failures)
+	}
+	_, _ = l.engine.Write(int(c.fd), ws.AppendRefusal(nil, refuseNoRoom)) // what the kernel does not take is lost
+	l.closeFD(int(c.fd))
+	c.fd = -1
+}
+
+var refuseNoRoom = &ws.Refusal{Status: http.StatusServiceUnavailable, Reason: "out of descriptors"}
 
 // startWeb starts net/http's part with the first connection for it; false means
 // that the server stopped before there was one.
