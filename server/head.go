@@ -27,7 +27,7 @@ func (c *Conn) eatHead(w *worker, in []byte) (rest []byte) {
 		c.keepHead(scanner, in)
 		return nil
 	}
-	c.answer(w, in, end)
+	c.answer(w, in, end, &scanner)
 	return in[end:]
 }
 
@@ -42,10 +42,10 @@ func (c *Conn) keepHead(scanner ws.HeadScanner, in []byte) {
 
 // answer decides what becomes of a request: an open connection, a connection of
 // net/http, or a refusal. in holds its head and what came behind it.
-func (c *Conn) answer(w *worker, in []byte, end int) {
+func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 	r := &w.request
 	r.Reset()
-	err := r.Parse(in[:end])
+	err := r.ParseScanned(in[:end], scanner)
 	r.RemoteAddr = c.RemoteAddr()
 	switch {
 	case err != nil:

@@ -119,6 +119,9 @@ func (l *loop) takeEvent(w *worker, e poller.Event) bool {
 	if c == nil {
 		return true // an event that was under way when its connection was closed
 	}
+	if e.Ready == poller.Writable && c.lifeNow() == lifeHead {
+		return true // the edge of its registration: it has nothing to write yet
+	}
 	return l.turn(w, c, reason(e.Ready))
 }
 

@@ -44,26 +44,34 @@ type pathValue struct{ name, value string }
 // be read in two ways is refused. The error is a [*Refusal], 400 or 505, after
 // which the Request is empty.
 func (r *Request) Parse(head []byte) error {
+	var s HeadScanner
+	end, err := s.Scan(head, HeadLimits{Bytes: len(head) + 1, Lines: math.MaxInt32})
+	switch {
+	case err != nil:
+		r.clearHead()
+		return err
+	case end != len(head) || end == 0:
+		r.clearHead()
+		return refuseHeadEnd
+	}
+	return r.ParseScanned(head, &s)
+}
+
+// ParseScanned is Parse for a head whose end s has just found, and whose syntax
+// is so vetted already.
+func (r *Request) ParseScanned(head []byte, s *HeadScanner) error {
 	r.clearHead()
-	if refusal := r.parse(head); refusal != nil {
+	if refusal := r.parse(head, int(s.start)); refusal != nil {
 		r.clearHead()
 		return refusal
 	}
 	return nil
 }
 
-func (r *Request) parse(head []byte) *Refusal {
-	var s HeadScanner
-	end, err := s.Scan(head, HeadLimits{Bytes: len(head) + 1, Lines: math.MaxInt32})
-	if err != nil {
-		return err.(*Refusal)
-	}
-	if end != len(head) || end == 0 {
-		return refuseHeadEnd
-	}
-	// From here on the syntax of the lines is known to be right.
+func (r *Request) parse(head []byte, start int) *Refusal {
+	// The syntax of the lines is known to be right.
 	r.head = head
-	line, rest := cutLine(head[s.start:])
+	line, rest := cutLine(head[start:])
 	if refusal := r.parseRequestLine(line); refusal != nil {
 		return refusal
 	}
@@ -164,7 +172,7 @@ func (r *Request) Reset() {
 func (r *Request) Clone() *Request {
 	c := &Request{RemoteAddr: r.RemoteAddr, TLS: r.TLS}
 	if r.head != nil {
-		c.parse(bytes.Clone(r.head)) // was accepted once
+		_ = c.Parse(bytes.Clone(r.head)) // was accepted once
 	}
 	c.pathValues = append(c.pathValues, r.pathValues...)
 	return c
