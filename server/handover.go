@@ -167,16 +167,8 @@ const keepStandby = 4
 
 func (cr *crew) init(s *Server) { cr.srv = s }
 
-// lead gives the loop to a worker. The caller owns the loop; false means that
-// there is no worker left, and the caller owns it still.
-func (cr *crew) lead(l *loop) bool {
-	w := cr.take()
-	if w == nil {
-		return false
-	}
-	w.loops <- l
-	return true
-}
+// lead gives the loop to its first worker; the bound has room for one a loop.
+func (cr *crew) lead(l *loop) { cr.take().loops <- l }
 
 // take is a standby worker, or a new one within the bound.
 func (cr *crew) take() *worker {
