@@ -28,6 +28,7 @@ const (
 // only tests need lives in a module of its own.
 var importers = map[string][]string{
 	"github.com/gobwas":             {"ws"},
+	"github.com/HdrHistogram":       {"bench"},
 	"github.com/klauspost/compress": {"ws"},
 	"github.com/mailru/easygo":      {"poller"},
 	"golang.org/x/sys":              {"poller"},
