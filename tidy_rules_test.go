@@ -31,6 +31,7 @@ var importers = map[string][]string{
 	"github.com/HdrHistogram":       {"bench"},
 	"github.com/klauspost/compress": {"ws"},
 	"github.com/mailru/easygo":      {"poller"},
+	"github.com/prometheus/procfs":  {"bench"},
 	"golang.org/x/sys":              {"poller"},
 }
 

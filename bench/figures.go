@@ -22,6 +22,7 @@ func (r *Result) Figures() []Figure {
 	}
 	figures = append(figures, quantiles("", r.Latency)...)
 	figures = append(figures, quantiles("service-", r.Service)...)
+	figures = append(figures, quantiles("skew-", r.Skew)...)
 	figures = append(figures, quantiles("connect-", r.Connect)...)
 	server := r.Server
 	if server == nil {

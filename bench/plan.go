@@ -50,7 +50,7 @@ type Plan struct {
 	// ConnectTimeout is the longest a connection may take from connect to the
 	// upgrade. Default 10 s.
 	ConnectTimeout time.Duration `json:"connect_timeout_ns"`
-	// Messages of each connection, in churn. Default 1.
+	// Messages of each connection, in churn. Default 1, negative: none.
 	Messages int `json:"messages,omitempty"`
 	// Reset makes connections end with a reset instead of a close handshake, in
 	// churn and wave.

@@ -31,10 +31,14 @@ type Result struct {
 
 	// Latency is that of one Unit: a message's round trip (in an open loop from
 	// the time it was due), a connection's whole life in churn, the time from
-	// connect to upgrade in storm and wave, first to last receiver in broadcast.
+	// connect to upgrade in storm and wave; in broadcast from a message's sending
+	// to its arrival at each receiver.
 	Latency *Latency `json:"latency"`
-	// Service is a message's round trip from its actual sending, in open loops.
+	// Service is a message's round trip from its actual sending, in open loops
+	// and churn.
 	Service *Latency `json:"service,omitempty"`
+	// Skew is the time from a message's first receiver to its last, in broadcast.
+	Skew *Latency `json:"skew,omitempty"`
 	// Connect is the time from connect to upgrade, over the whole run.
 	Connect *Latency `json:"connect"`
 

@@ -21,6 +21,8 @@ import (
 // descriptor and switch sockets to blocking.
 type easygoEngine struct{ sockets }
 
+var _ Dialer = easygoEngine{}
+
 func (easygoEngine) Name() string { return "easygo" }
 
 func (easygoEngine) NewPoller() (Poller, error) {

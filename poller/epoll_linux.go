@@ -15,6 +15,8 @@ import (
 // epollEngine is the kernel's network with epoll, the default on Linux.
 type epollEngine struct{ sockets }
 
+var _ Dialer = epollEngine{}
+
 func (epollEngine) Name() string { return "epoll" }
 
 func (epollEngine) NewPoller() (Poller, error) {

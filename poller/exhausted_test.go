@@ -4,6 +4,7 @@ package poller_test
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"os/exec"
 	"testing"
@@ -55,7 +56,15 @@ func TestExhaustedChild(t *testing.T) {
 	if _, _, err := e.Attach(peer); !errors.Is(err, poller.ErrExhausted) {
 		t.Errorf("Attach = %v, want ErrExhausted", err)
 	}
+	if _, err := e.(poller.Dialer).Connect(netip.Addr{}, addrPort(l)); !errors.Is(err, poller.ErrExhausted) {
+		t.Errorf("Connect = %v, want ErrExhausted", err)
+	}
 	unix.Close(hoard[0]) // room for one
+	for range 2 {        // which a Connect that fails gives back
+		if _, err := e.(poller.Dialer).Connect(foreign, addrPort(l)); !errors.Is(err, unix.EADDRNOTAVAIL) {
+			t.Errorf("Connect from an address of no device = %v, want EADDRNOTAVAIL", err)
+		}
+	}
 
 	fd, _, err := l.Accept()
 	if err != nil {

@@ -116,7 +116,8 @@ type Engine interface {
 	// Read reads what is there: n > 0, or ErrAgain, or io.EOF at the end of the
 	// stream, or the error (os.SyscallError). n < len(p) means no more bytes
 	// were there at that moment; for the end of the stream see Hangup. Of an
-	// empty p it reads nothing: 0, nil.
+	// empty p it reads nothing: 0, nil. Once a reset was told (ECONNRESET), reads
+	// answer io.EOF and writes EPIPE.
 	Read(fd int, p []byte) (n int, err error)
 	// Write writes what the kernel takes, in part if need be: n > 0, or
 	// ErrAgain, or the error. Never a SIGPIPE. Of an empty p: 0, nil.

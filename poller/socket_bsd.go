@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -95,20 +94,25 @@ func acceptCloseOnExec(listener int) (int, unix.Sockaddr, error) {
 // differs between these systems, so it is set on each.
 const inheritsNoDelay = false
 
-// addrPort is zero for a unix socket.
-func addrPort(address unix.Sockaddr) netip.AddrPort {
-	switch a := address.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
-		ip := netip.AddrFrom16(a.Addr).Unmap()
-		if a.ZoneId != 0 && ip.Is6() {
-			ip = ip.WithZone(strconv.FormatUint(uint64(a.ZoneId), 10))
-		}
-		return netip.AddrPortFrom(ip, uint16(a.Port))
+// openTCP opens a TCP socket: non-blocking, close-on-exec. The lock lets no
+// child start between the two calls.
+func openTCP(family int) (int, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, unix.IPPROTO_TCP)
+	if err != nil {
+		return -1, err
 	}
-	return netip.AddrPort{}
+	unix.CloseOnExec(fd)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
+
+// bindWithoutPort does nothing: these systems choose the port in bind.
+func bindWithoutPort(int) {}
 
 // dup copies a descriptor, close-on-exec.
 func dup(fd int) (int, error) {

@@ -133,6 +133,18 @@ func networkOrder(port uint16) uint16 {
 	return binary.BigEndian.Uint16(b[:])
 }
 
+// openTCP opens a TCP socket: non-blocking, close-on-exec.
+func openTCP(family int) (int, error) {
+	return unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+}
+
+// bindWithoutPort has bind take the address only, so that connect can share a
+// port among remote addresses. A Linux before 4.2 does not know the option; bind
+// chooses the port there.
+func bindWithoutPort(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+}
+
 // dup copies a descriptor, close-on-exec.
 func dup(fd int) (int, error) {
 	n, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)

@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sockets is the kernel's network without readiness: the part of [Engine] that
+// sockets is the kernel's network without readiness: the part of [Dialer] that
 // epoll's and easygo's engines share. socket_linux.go and socket_bsd.go define
-// its Read, Write, Writev and Close, the functions accept and dup, and
-// inheritsNoDelay.
+// its Read, Write, Writev and Close, the functions accept, dup, openTCP and
+// bindWithoutPort, and inheritsNoDelay.
 type sockets struct{}
 
 func (sockets) Now() time.Duration { return time.Since(start) }

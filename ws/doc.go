@@ -10,6 +10,9 @@
 //     in place, and refuses bad ones with a *CloseError.
 //   - AppendFrame, AppendClose and Prepared make the frames that go back.
 //
+// For a client that drives its own I/O there is the other end of all this: see
+// ClientRequest, CheckResponse, AppendMaskedFrame and ParseServerHeader.
+//
 // Nothing here is safe for concurrent use unless its comment says so. Every
 // size that a peer chooses has a limit.
 package ws

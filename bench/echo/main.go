@@ -1,12 +1,16 @@
 // Command echo is the smallest echo server on the library, for comparisons.
 //
 //	go run ./bench/echo --listen 127.0.0.1:9001 [--poller epoll|easygo] [--stall-every N --stall 50ms]
+//	go run ./bench/echo --listen 127.0.0.1:9001 --broadcast
 package main
 
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +37,46 @@ func (e *echo) Message(c *server.Conn, m ws.Message) {
 	_ = c.Send(m.Opcode, m.Payload) // Close tells
 }
 
+// broadcast sends each message to all connections, the sender's too.
+type broadcast struct {
+	mu    sync.Mutex
+	conns map[*server.Conn]struct{}
+	all   atomic.Pointer[[]*server.Conn] // the connections, nil: not gathered since the last change
+}
+
+func (b *broadcast) Open(c *server.Conn) {
+	b.mu.Lock()
+	b.conns[c] = struct{}{}
+	b.all.Store(nil)
+	b.mu.Unlock()
+}
+
+func (b *broadcast) Close(c *server.Conn, _ error) {
+	b.mu.Lock()
+	delete(b.conns, c)
+	b.all.Store(nil)
+	b.mu.Unlock()
+}
+
+func (b *broadcast) Message(_ *server.Conn, m ws.Message) {
+	p := ws.Prepare(m.Opcode, m.Payload)
+	for _, c := range b.receivers() {
+		_ = c.SendPrepared(p) // Close tells
+	}
+}
+
+// receivers gathers the connections, so that sending needs no lock.
+func (b *broadcast) receivers() []*server.Conn {
+	if all := b.all.Load(); all != nil {
+		return *all
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := slices.Collect(maps.Keys(b.conns))
+	b.all.Store(&all)
+	return all
+}
+
 func main() {
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "echo:", err)
@@ -45,6 +89,7 @@ func run() error {
 	engine := flag.String("poller", "", "poller engine: "+fmt.Sprint(poller.Engines())+" (default the system's)")
 	stallEvery := flag.Uint64("stall-every", 0, "every `N`th message sleeps in its handler; 0: none")
 	stall := flag.Duration("stall", 50*time.Millisecond, "how long it sleeps")
+	toAll := flag.Bool("broadcast", false, "send each message to all connections, not back")
 	flag.Parse()
 
 	e, err := poller.New(*engine)
@@ -58,6 +103,9 @@ func run() error {
 		Addr:    *listen,
 		Engine:  e,
 		Handler: &echo{stallEvery: *stallEvery, stall: *stall},
+	}
+	if *toAll {
+		srv.Handler = &broadcast{conns: map[*server.Conn]struct{}{}}
 	}
 	return srv.ListenAndServe()
 }

@@ -11,10 +11,8 @@ import (
 var eventTests = []test{
 	{"DataBeforeAddIsReported", dataBeforeAdd},
 	{"EndBeforeAddIsReported", endBeforeAdd},
-	{"ResetBeforeAddIsReported", resetBeforeAdd},
 	{"RoomToWriteIsReportedAfterAdd", writableAfterAdd},
 	{"EndAfterAddIsReported", endAfterAdd},
-	{"ResetAfterAddIsReported", resetAfterAdd},
 	{"HangupTellsOfTheEndBehindBytes", hangupBehindBytes},
 	{"NoEdgeIsLost", noEdgeIsLost},
 	{"TokensComeBackWhole", tokensComeBackWhole},
@@ -44,15 +42,6 @@ func endBeforeAdd(b *bed) {
 	b.closeFD(c.fd)
 }
 
-func resetBeforeAdd(b *bed) {
-	c := b.connect()
-	b.reset(c)
-	b.must("Add", b.poller.Add(c.fd, 7))
-	b.awaitReady(7, poller.Readable|poller.Hangup)
-	b.wantReset(b.readError(c.fd, 7))
-	b.closeFD(c.fd)
-}
-
 func writableAfterAdd(b *bed) {
 	c := b.added(7)
 	b.awaitReady(7, poller.Writable)
@@ -67,22 +56,6 @@ func endAfterAdd(b *bed) {
 		b.Fatalf("Read: %v, want io.EOF", err)
 	}
 	b.closeFD(c.fd)
-}
-
-func resetAfterAdd(b *bed) {
-	c := b.added(7)
-	b.reset(c)
-	b.awaitReady(7, poller.Readable|poller.Hangup)
-	b.wantReset(b.readError(c.fd, 7))
-	b.closeFD(c.fd)
-}
-
-// wantReset takes any error that is not the end of a whole stream.
-func (b *bed) wantReset(err error) {
-	b.Helper()
-	if err == io.EOF || errors.Is(err, poller.ErrAgain) {
-		b.Fatalf("Read after a reset: %v", err)
-	}
 }
 
 // hangupBehindBytes reads as a server does: a short read means no more bytes,

@@ -199,15 +199,22 @@ func writeToClosedPeer(b *bed) {
 	if err := b.readError(c.fd, 7); err != io.EOF {
 		b.Fatalf("Read: %v, want io.EOF", err)
 	}
+	b.writeError(c.fd)
+	b.closeFD(c.fd)
+}
+
+// writeError writes to a peer that is closed until an error comes.
+func (b *bed) writeError(fd int) error {
+	b.Helper()
 	for range 1000 {
-		_, err := b.engine.Write(c.fd, []byte("anybody there?"))
+		_, err := b.engine.Write(fd, []byte("anybody there?"))
 		if err != nil && !errors.Is(err, poller.ErrAgain) {
-			b.closeFD(c.fd)
-			return
+			return err
 		}
 		runtime.Gosched() // the reset is on its way
 	}
 	b.Fatal("writes to a closed peer go on without an error")
+	return nil
 }
 
 func noDelay(b *bed) {

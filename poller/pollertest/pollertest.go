@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -46,7 +47,9 @@ func Run(t *testing.T, cfg Config) {
 		{"Registration", registrationTests},
 		{"Wait", waitTests},
 		{"IO", ioTests},
+		{"Resets", resetTests},
 		{"Listener", listenerTests},
+		{"Dialer", dialerTests},
 		{"HandOver", handOverTests},
 		{"Concurrency", concurrencyTests},
 	}
@@ -146,10 +149,18 @@ func (b *bed) added(t poller.Token) pair {
 // accept waits for a connection.
 func (b *bed) accept() int {
 	b.Helper()
+	fd, _ := b.acceptFrom(b.listener)
+	return fd
+}
+
+// acceptFrom is accept of a listener that is in the poller for incoming ones,
+// with the peer's address.
+func (b *bed) acceptFrom(l poller.Listener) (int, netip.AddrPort) {
+	b.Helper()
 	for {
-		fd, _, err := b.listener.Accept()
+		fd, remote, err := l.Accept()
 		if err == nil {
-			return fd
+			return fd, remote
 		}
 		if !errors.Is(err, poller.ErrAgain) {
 			b.Fatalf("Accept: %v", err)

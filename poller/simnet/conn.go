@@ -26,6 +26,8 @@ const (
 	closed                        // neither reads nor writes any more
 	blocked                       // a write came short: an edge is due once there is room
 	detached                      // its descriptor belongs to a net.Conn
+	untold                        // it does not know yet of the connection's reset
+	resets                        // closing it resets the connection
 )
 
 // Conn is a connection, and for those who dialed it their end of it: a
@@ -51,12 +53,12 @@ func (c *Conn) held(s side) bool {
 
 // receive takes bytes that wait for s. c.mu is held, as for all that follow.
 func (c *Conn) receive(s side, p []byte) (int, error) {
-	if c.reset {
-		return 0, syscall.ECONNRESET
+	if err := c.takeReset(s); err != nil {
+		return 0, err
 	}
 	q, from := c.in[s], s.other()
 	if q == nil {
-		if c.flags[from]&ended != 0 {
+		if c.reset || c.flags[from]&ended != 0 {
 			return 0, io.EOF
 		}
 		return 0, poller.ErrAgain
@@ -74,6 +76,9 @@ func (c *Conn) receive(s side, p []byte) (int, error) {
 
 // send takes bytes of the end s, at most limit and what the window holds.
 func (c *Conn) send(s side, pieces [][]byte, limit int) (int, error) {
+	if err := c.takeReset(s); err != nil {
+		return 0, err
+	}
 	to := s.other()
 	if c.reset || c.flags[s]&ended != 0 {
 		return 0, syscall.EPIPE
@@ -178,27 +183,41 @@ func (c *Conn) end(s side) error {
 	return nil
 }
 
-// abort resets the connection: what is on the way is lost.
+// abort resets the connection: what is on the way is lost. An end that had all
+// of the stream and its end has nothing to be told.
 func (c *Conn) abort() {
 	c.reset = true
 	for _, s := range [...]side{client, server} {
+		if c.in[s] != nil || c.flags[s.other()]&ended == 0 {
+			c.flags[s] |= untold
+		}
 		c.drop(s)
 		c.announce(s, poller.Readable|poller.Writable|poller.Hangup)
 	}
 }
 
+// takeReset tells the end s of a reset, once.
+func (c *Conn) takeReset(s side) error {
+	if c.flags[s]&untold == 0 {
+		return nil
+	}
+	c.flags[s] &^= untold
+	return syscall.ECONNRESET
+}
+
 // closeEnd closes the end s; the other one gets an end of stream, or a reset
-// when bytes were unread here.
+// when bytes were unread here or [Network.ResetOnClose] asked for it.
 func (c *Conn) closeEnd(s side) {
 	if c.flags[s]&closed != 0 {
 		return
 	}
-	unread := c.in[s] != nil
+	if !c.reset && (c.in[s] != nil || c.flags[s]&resets != 0) {
+		c.abort()
+	}
 	c.drop(s)
 	c.flags[s] |= ended | closed
 	c.announce(s, 0) // whoever blocks here sees that it is closed
-	if unread {
-		c.abort()
+	if c.reset {
 		return
 	}
 	// Writable too: a blocked writer there is to learn that nobody reads.
@@ -226,8 +245,13 @@ func (c *Conn) drop(s side) {
 func (c *Conn) openFD(s side) (int, bool) {
 	fd, ok := c.net.table.take()
 	if ok {
-		c.fd[s] = int32(fd)
-		c.net.table.at(fd).conn.Store(c)
+		c.setFD(s, fd)
 	}
 	return fd, ok
+}
+
+// setFD makes fd, which is not in use, the descriptor of the end s.
+func (c *Conn) setFD(s side, fd int) {
+	c.fd[s] = int32(fd)
+	c.net.table.at(fd).conn.Store(c)
 }

@@ -33,7 +33,8 @@ func (n *Network) DialContext(ctx context.Context, _, address string) (net.Conn,
 	return c, nil
 }
 
-// DialFrom is [Network.Dial] from a given address.
+// DialFrom is [Network.Dial] from a given address. Of a zero port it makes one,
+// another one for each connection until all had their turn.
 func (n *Network) DialFrom(remote netip.AddrPort, address string) (*Conn, error) {
 	key, err := dialAddress(address)
 	if err != nil {
@@ -47,6 +48,9 @@ func (n *Network) DialFrom(remote netip.AddrPort, address string) (*Conn, error)
 	}
 	c := &Conn{net: n, listener: l, number: n.dialed.Add(1) - 1}
 	if remote.IsValid() {
+		if remote.Port() == 0 {
+			remote = netip.AddrPortFrom(remote.Addr(), uint16(firstFreePort+c.number%(1<<16-firstFreePort)))
+		}
 		c.more().remote = remote
 	}
 	if n.config.Script != nil {
@@ -67,8 +71,8 @@ func dialError(address string) error {
 // stands for the connection in a [Call].
 func (c *Conn) Number() int { return int(c.number) }
 
-// Reset resets the connection (RST): what is on the way is lost, reads fail with
-// ECONNRESET and writes with EPIPE on the other end, and this end is closed.
+// Reset resets the connection (RST): what is on the way is lost, the other end
+// has ECONNRESET once, then ends of stream and EPIPE, and this end is closed.
 func (c *Conn) Reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

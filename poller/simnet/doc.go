@@ -1,11 +1,12 @@
 // Package simnet is a network in memory with a kernel that follows a script.
 //
-// A [Network] is a [poller.Engine]: a server that knows the kernel only through
-// package poller runs on it unchanged. Tests get from it what a real kernel
-// gives only by luck: short reads and writes, ErrAgain at every offset, resets,
-// spurious and stale events, full tables ([Script], [Config]), and a clock that
-// moves only when told ([Network.Advance]). Benchmarks get millions of
-// connections without descriptors.
+// A [Network] is a [poller.Engine], and a [poller.Dialer] too: a server or a
+// client that knows the kernel only through package poller runs on it
+// unchanged. Tests get from it what a real kernel gives only by luck: short
+// reads and writes, ErrAgain at every offset, resets, spurious and stale events,
+// full tables ([Script], [Config]), and a clock that moves only when told
+// ([Network.Advance]). Benchmarks get millions of connections without
+// descriptors.
 //
 // # What it models
 //
@@ -16,8 +17,10 @@
 //
 //   - An end that closes with bytes unread resets the connection, and so does
 //     one that is written to after it closed.
-//   - A reset drops all bytes on the way, in both directions: reads then fail
-//     with ECONNRESET, writes with EPIPE.
+//   - A reset drops all bytes on the way, in both directions. As on Linux, the
+//     first read or write after it fails with ECONNRESET; then reads answer the
+//     end of the stream and writes EPIPE. An end that had read the peer's end of
+//     stream before hears no ECONNRESET.
 //   - Descriptor numbers are reused at once, lowest first.
 //   - Edges come once, merged, and only for what changed.
 //

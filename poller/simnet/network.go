@@ -16,7 +16,8 @@ const defaultWindow = 64 << 10
 // faults, windows of 64 KiB, and a clock that stands still.
 type Config struct {
 	// MaxFDs is how many descriptors may be open at once, listeners included;
-	// then Accept, Listen and Attach fail with poller.ErrExhausted. 0: no limit.
+	// then Accept, Listen, Connect and Attach fail with poller.ErrExhausted. 0:
+	// no limit.
 	MaxFDs int
 	// Backlog is how many connections may wait for Accept; then Dial fails with
 	// ECONNREFUSED. 0: no limit.
@@ -62,7 +63,7 @@ type Network struct {
 	violations violations
 }
 
-var _ poller.Engine = (*Network)(nil)
+var _ poller.Dialer = (*Network)(nil)
 
 // New returns a network with nothing in it. It needs no closing.
 func New(config Config) *Network {
@@ -113,7 +114,8 @@ func (n *Network) Advance(d time.Duration) {
 }
 
 // OpenFDs returns how many descriptors are open: listeners, accepted
-// connections, and those that were detached and not yet closed.
+// connections, those of [Network.Connect] and [Network.Attach], and those that
+// were detached and not yet closed.
 func (n *Network) OpenFDs() int { return n.table.openCount() }
 
 // forget takes a poller out of the network.

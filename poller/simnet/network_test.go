@@ -182,6 +182,9 @@ func TestReset(t *testing.T) {
 	if _, err := n.Read(fd, make([]byte, 8)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("Read = %v, want ECONNRESET", err)
 	}
+	if _, err := n.Read(fd, make([]byte, 8)); err != io.EOF {
+		t.Errorf("second Read = %v, want io.EOF", err)
+	}
 	if _, err := n.Write(fd, []byte("x")); !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("Write = %v, want EPIPE", err)
 	}

@@ -1,0 +1,122 @@
+package bench
+
+import (
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/poller"
+)
+
+// Scenarios are all of them, in the order of the documentation.
+func Scenarios() []string {
+	return []string{Echo, Rate, Sweep, Idle, Storm, Churn, Wave, Slow, Broadcast}
+}
+
+// reservedDescriptors are those that a process needs besides its connections.
+const reservedDescriptors = 64
+
+// complete fills in the defaults and says what is wrong.
+func (p *Plan) complete() error {
+	p.fillIn()
+	if !slices.Contains(Scenarios(), p.Scenario) {
+		return wrong("Scenario", "%q; allowed are %s", p.Scenario, strings.Join(Scenarios(), ", "))
+	}
+	for _, n := range []struct {
+		field       string
+		value       float64
+		least, most float64
+	}{
+		{"Connections", float64(p.Connections), 1, 100e6},
+		{"MinSize", float64(p.MinSize), 0, 1 << 30},
+		{"MaxSize", float64(p.MaxSize), float64(p.MinSize), 1 << 30},
+		{"InFlight", float64(p.InFlight), 1, maxInFlight},
+		{"Rate", p.Rate, 0.001, 1e9},
+		{"Duration", p.Duration.Seconds(), 0.001, 1e6},
+		{"ConnectRate", p.ConnectRate, 0, 1e9},
+		{"Handshakes", float64(p.Handshakes), 1, 1e6},
+		{"ConnectTimeout", p.ConnectTimeout.Seconds(), 0.001, 1e6},
+		{"Messages", float64(p.Messages), 0, 1e9},
+		{"Waves", float64(p.Waves), 1, 1e6},
+		{"SlowShare", p.SlowShare, 0.0001, 0.9999},
+		{"SlowRate", float64(p.SlowRate), 0, 1 << 30},
+		{"SweepFactor", p.SweepFactor, 1.01, 100},
+		{"SweepLimit", p.SweepLimit.Seconds(), 1e-6, 1e3},
+		{"Loops", float64(p.Loops), 1, 1024},
+		{"Processes", float64(p.Processes), 0, 1000},
+		{"Timeout", p.Timeout.Seconds(), 0.001, 1e7},
+	} {
+		if !(n.value >= n.least && n.value <= n.most) { // a NaN too
+			return wrong(n.field, "%.10g; allowed are %.10g to %.10g", n.value, n.least, n.most)
+		}
+	}
+	if p.Connections < max(p.Processes, 1) {
+		return wrong("Processes", "%d for %d connections; at most one each", p.Processes, p.Connections)
+	}
+	return p.checkDescriptors()
+}
+
+func (p *Plan) fillIn() {
+	fill(&p.Connections, 100)
+	fill(&p.MinSize, 64)
+	fill(&p.MaxSize, p.MinSize)
+	fill(&p.InFlight, 1)
+	fill(&p.Rate, 1000)
+	fill(&p.Warmup, time.Second)
+	p.Warmup = max(p.Warmup, 0)
+	fill(&p.Duration, 5*time.Second)
+	fill(&p.Handshakes, 256)
+	fill(&p.ConnectTimeout, 10*time.Second)
+	fill(&p.Messages, 1)
+	p.Messages = max(p.Messages, 0)
+	fill(&p.Waves, 3)
+	fill(&p.SlowShare, 0.1)
+	fill(&p.SweepFactor, 1.5)
+	fill(&p.SweepLimit, 50*time.Millisecond)
+	fill(&p.Seed, 1)
+	fill(&p.Loops, min(runtime.GOMAXPROCS(0), max(p.Connections, 1)))
+	fill(&p.Timeout, p.usual()+time.Minute)
+}
+
+func fill[T comparable](field *T, otherwise T) {
+	var none T
+	if *field == none {
+		*field = otherwise
+	}
+}
+
+// usual is how long a plan takes if all goes well.
+func (p *Plan) usual() time.Duration {
+	parts := time.Duration(1)
+	switch p.Scenario {
+	case Sweep:
+		parts = maxSteps
+	case Wave:
+		parts = time.Duration(p.Waves) + 1
+	case Slow:
+		parts = 2
+	}
+	connect := time.Duration(0)
+	if p.ConnectRate > 0 {
+		connect = time.Duration(float64(p.Connections) / p.ConnectRate * float64(time.Second))
+	}
+	return parts*(p.Warmup+p.Duration+connect) + time.Duration(p.Connections)*time.Millisecond
+}
+
+// checkDescriptors says how many connections are possible, and why, if the plan
+// asks for more.
+func (p *Plan) checkDescriptors() error {
+	soft, hard, err := poller.RaiseDescriptorLimit()
+	if err != nil {
+		return err
+	}
+	possible := int(min(soft, 1<<40)) - reservedDescriptors
+	processes := max(p.Processes, 1)
+	if share := (p.Connections + processes - 1) / processes; share > possible {
+		return wrong("Connections", "%d in each process, but one may hold %d: its descriptor limit is %d (hard limit %d), "+
+			"of which it needs %d itself; raise the limit or use at least %d processes",
+			share, possible, soft, hard, reservedDescriptors, (p.Connections+possible-1)/max(possible, 1))
+	}
+	return nil
+}

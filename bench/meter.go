@@ -1,0 +1,125 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// meter counts and measures what happens in one loop.
+type meter struct {
+	opened, failed, lost int
+	cut                  int // slow connections that the server ended
+	open, peak           int
+
+	from, until time.Duration // the measured window
+	count       int64
+	bytes       int64
+	latency     *Latency
+	service     *Latency
+	late        *Latency
+	connect     *Latency
+
+	interval      *Latency // since the last sample
+	intervalCount int64
+
+	troubles []Trouble
+	notes    []string
+}
+
+func newMeter() meter {
+	return meter{
+		from:    never,
+		latency: NewLatency(), service: NewLatency(), late: NewLatency(),
+		connect: NewLatency(), interval: NewLatency(),
+	}
+}
+
+// done counts a unit that took so long. It is part of the result if at, the time
+// it belongs to, lies in the measured window.
+func (m *meter) done(at, took time.Duration, bytes int) {
+	m.intervalCount++
+	m.interval.Record(took)
+	if m.measures(at) {
+		m.count++
+		m.bytes += int64(bytes)
+		m.latency.Record(took)
+	}
+}
+
+func (m *meter) measures(at time.Duration) bool { return m.from <= at && at < m.until }
+
+// maxTroubles bounds the kinds of trouble that are told apart.
+const maxTroubles = 50
+
+// trouble counts something that went wrong, by its text.
+func (m *meter) trouble(format string, args ...any) {
+	m.add(Trouble{What: fmt.Sprintf(format, args...), Count: 1})
+}
+
+func (m *meter) add(t Trouble) {
+	at := slices.IndexFunc(m.troubles, func(known Trouble) bool { return known.What == t.What })
+	switch {
+	case at >= 0:
+		m.troubles[at].Count += t.Count
+	case len(m.troubles) < maxTroubles:
+		m.troubles = append(m.troubles, t)
+	case len(m.troubles) == maxTroubles:
+		m.troubles = append(m.troubles, Trouble{What: "other troubles", Count: t.Count})
+	default:
+		m.troubles[maxTroubles].Count += t.Count
+	}
+}
+
+// note tells the reader something, once.
+func (m *meter) note(text string) {
+	if !slices.Contains(m.notes, text) {
+		m.notes = append(m.notes, text)
+	}
+}
+
+// addTo adds what this meter has to the result.
+func (m *meter) addTo(r *Result) {
+	r.Opened += m.opened
+	r.Failed += m.failed
+	r.Lost += m.lost
+	r.Count += m.count
+	r.Bytes += m.bytes
+	r.Latency.Merge(m.latency)
+	r.Connect.Merge(m.connect)
+	r.Troubles = addTroubles(r.Troubles, m.troubles...)
+	for _, n := range m.notes {
+		r.note(n)
+	}
+}
+
+// addTroubles adds counts of the same text up.
+func addTroubles(to []Trouble, troubles ...Trouble) []Trouble {
+	m := meter{troubles: to}
+	for _, t := range troubles {
+		m.add(t)
+	}
+	return m.troubles
+}
+
+func (r *Result) note(text string) {
+	if !slices.Contains(r.Notes, text) {
+		r.Notes = append(r.Notes, text)
+	}
+}
+
+// cause is what an error of the system says, without what was called.
+func cause(err error) error {
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		return number
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		return call.Err
+	}
+	return err
+}

@@ -1,0 +1,200 @@
+package bench
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/ws"
+)
+
+// readable reads once what is there. more says that something is known to be
+// behind a short read: the end of the stream.
+func (l *loop) readable(c *conn, slot int, more bool) {
+	if n := l.readSome(c, len(l.in)); (n == len(l.in) || n > 0 && more) && c.state >= upgrading && !c.again {
+		c.again = true
+		l.visits = append(l.visits, slot)
+	}
+}
+
+// readSome reads and takes at most so many bytes, and says how many.
+func (l *loop) readSome(c *conn, most int) int {
+	n, err := l.engine.Read(int(c.fd), l.in[:most])
+	switch {
+	case err == poller.ErrAgain:
+	case err == io.EOF:
+		l.peerGone(c)
+	case err != nil:
+		l.lose(c, "read: %v", cause(err))
+	default:
+		l.eat(c, l.in[:n])
+	}
+	return n
+}
+
+// eat takes bytes that were read.
+func (l *loop) eat(c *conn, in []byte) {
+	l.now, l.owed = l.engine.Now(), 0
+	if c.state == upgrading {
+		in = l.upgrade(c, in)
+	}
+	for c.state >= open && (len(in) > 0 || c.in.inFrame && c.in.left == 0) {
+		if !c.in.inFrame {
+			in = l.eatHeader(c, in)
+		} else {
+			in = l.eatPayload(c, in)
+		}
+	}
+	if l.owed > 0 && c.state == open {
+		l.send(c, l.owed)
+	}
+}
+
+// peerGone: the stream has ended.
+func (l *loop) peerGone(c *conn) {
+	switch c.state {
+	case upgrading:
+		l.lose(c, "upgrade: the server ended the connection without an answer")
+	case open:
+		l.lose(c, "the server ended the connection without a close frame")
+	default:
+		l.end(c)
+	}
+}
+
+// eatHeader takes a frame's header, or the part of it that is there.
+func (l *loop) eatHeader(c *conn, in []byte) (rest []byte) {
+	i := &c.in
+	held := int(i.held)
+	head := in
+	if held > 0 {
+		copied := copy(i.header[held:], in)
+		head = i.header[:held+copied]
+	}
+	h, n, err := ws.ParseServerHeader(head)
+	switch {
+	case err != nil:
+		l.lose(c, "wrong frame: %v", err)
+		return nil
+	case n == 0:
+		if held == 0 {
+			copy(i.header[:], in)
+		}
+		i.held = uint8(len(head))
+		return nil
+	}
+	i.held, i.inFrame, i.fin, i.opcode, i.left = 0, true, h.Fin, h.Opcode, h.Length
+	if !l.begin(c) {
+		return nil
+	}
+	return in[n-held:]
+}
+
+// begin checks a frame's place and length against what is expected.
+func (l *loop) begin(c *conn) bool {
+	i := &c.in
+	switch {
+	case i.opcode >= ws.Close:
+		i.control = i.control[:0]
+		return true
+	case (i.opcode == ws.Continuation) == (i.message == 0):
+		l.lose(c, "wrong frame: a message begins in another, or goes on without a beginning")
+		return false
+	case i.message == 0:
+		i.message = i.opcode
+		if i.expected = l.expects(c); i.expected == nil {
+			l.lose(c, "wrong echo: a message that was not due")
+			return false
+		}
+		if i.opcode != l.plan.opcode() {
+			l.lose(c, "wrong echo: text for binary, or the other way round")
+			return false
+		}
+	}
+	if i.opcode != ws.Continuation {
+		i.size = len(i.expected)
+	}
+	if i.left > int64(len(i.expected)) {
+		l.wrongEcho(c, "it is too long")
+		return false
+	}
+	return true
+}
+
+// eatPayload takes payload bytes of the frame, and ends it when it is whole.
+func (l *loop) eatPayload(c *conn, in []byte) (rest []byte) {
+	i := &c.in
+	n := int(min(int64(len(in)), i.left))
+	part, rest := in[:n], in[n:]
+	i.left -= int64(n)
+	if i.opcode >= ws.Close {
+		i.control = append(i.control, part...)
+	} else {
+		if !bytes.Equal(part, i.expected[:n]) {
+			l.wrongEcho(c, fmt.Sprintf("byte %d is another", differs(part, i.expected)))
+			return nil
+		}
+		i.expected = i.expected[n:]
+	}
+	if i.left > 0 {
+		return nil
+	}
+	i.inFrame = false
+	switch {
+	case i.opcode >= ws.Close:
+		l.control(c)
+	case !i.fin:
+	case len(i.expected) > 0:
+		l.wrongEcho(c, "it is too short")
+	default:
+		i.message = 0
+		l.behaviour.received(l, c)
+	}
+	return rest
+}
+
+func differs(a, b []byte) int {
+	for i := range a {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return len(a)
+}
+
+// wrongEcho counts a message that is not the one that was sent, and tells of the
+// first one more.
+func (l *loop) wrongEcho(c *conn, what string) {
+	if !l.toldWrong {
+		l.toldWrong = true
+		l.meter.note(fmt.Sprintf("the first wrong echo: message %d of connection %d: %s", c.received, c.number, what))
+	}
+	l.lose(c, "wrong echo: the payload is not what was sent")
+}
+
+// control is called when a control frame is whole.
+func (l *loop) control(c *conn) {
+	payload := c.in.control
+	switch c.in.opcode {
+	case ws.Ping:
+		l.write(c, ws.AppendMaskedFrame(l.out[:0], ws.Pong, true, payload, l.maskKey()))
+	case ws.Close:
+		if c.state == closing {
+			return // the server ends the stream next
+		}
+		code, reason := ws.ParseClose(payload)
+		l.write(c, ws.AppendMaskedFrame(l.out[:0], ws.Close, true, payload[:min(len(payload), 2)], l.maskKey()))
+		if c.state != absent {
+			l.lose(c, "closed by the server: %v %q", code, reason)
+		}
+	}
+}
+
+// headSize is the length of the response's head in b; 0: it is not whole.
+func headSize(b []byte) int {
+	if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
+		return i + 4
+	}
+	return 0
+}

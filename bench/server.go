@@ -1,0 +1,136 @@
+package bench
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/millrace/millrace/bench/process"
+)
+
+// serverProcess is the server's process, if it is known, and our own.
+type serverProcess struct {
+	server, self *process.Process // nil: not known
+	use          ServerUse
+
+	sampled time.Duration // CPU at the last sample
+
+	serverBegan, selfBegan time.Duration // CPU at the window's begin
+	serverCPU, selfCPU     time.Duration // in the windows so far
+}
+
+func thisMachine() Machine {
+	m := process.Machine()
+	return Machine{CPU: m.CPU, Cores: m.Cores, System: m.System, Go: runtime.Version()}
+}
+
+// watchServer finds the server's process. Before the first connection: its
+// memory then is what connections are held against.
+func (r *run) watchServer() {
+	s := &r.server
+	s.self, _ = process.Self() // nil where that is not supported
+	if r.plan.ServerPID < 0 {
+		return
+	}
+	pid := r.plan.ServerPID
+	if pid == 0 {
+		address := r.target.address
+		if !address.Addr().IsLoopback() {
+			return
+		}
+		found, err := process.Find(int(address.Port()))
+		if err != nil {
+			r.result.note(fmt.Sprintf("the server's process was not found, so its CPU and memory are not known: %v", err))
+			return
+		}
+		pid = found
+	}
+	p, err := process.Open(pid)
+	if err != nil {
+		r.trouble("server's process %d: %v", pid, err)
+		return
+	}
+	s.server = p
+	s.use = ServerUse{PID: pid, Name: p.Name(), Before: usage(p).RSS}
+}
+
+// usage is what a process has used so far; zero once it is gone, or not known.
+func usage(p *process.Process) (u process.Usage) {
+	if p != nil {
+		u, _ = p.Usage()
+	}
+	return u
+}
+
+func (s *serverProcess) sample(since time.Duration) (rss int64, cores float64) {
+	if s.server == nil {
+		return 0, 0
+	}
+	u := usage(s.server)
+	if s.sampled > 0 && u.CPU > s.sampled {
+		cores = (u.CPU - s.sampled).Seconds() / since.Seconds()
+	}
+	s.sampled = u.CPU
+	return u.RSS, cores
+}
+
+func (s *serverProcess) begin() {
+	s.selfBegan, s.serverBegan = usage(s.self).CPU, usage(s.server).CPU
+}
+
+// end closes a window.
+func (s *serverProcess) end() {
+	s.selfCPU += max(usage(s.self).CPU-s.selfBegan, 0)
+	s.serverCPU += max(usage(s.server).CPU-s.serverBegan, 0)
+}
+
+// memory notes what is resident while so many connections are open.
+func (s *serverProcess) memory(connections int, r *Result) {
+	r.Client.Memory = usage(s.self).RSS
+	rss := usage(s.server).RSS
+	if connections > 0 && rss > 0 {
+		s.use.After = rss
+		s.use.PerConnection = float64(rss-s.use.Before) / float64(connections)
+	}
+}
+
+// report puts into the result what was used, once its counts stand.
+func (s *serverProcess) report(r *Result) {
+	if r.Seconds == 0 {
+		return
+	}
+	r.Client.Cores = s.selfCPU.Seconds() / r.Seconds
+	if s.server == nil {
+		return
+	}
+	s.use.Cores = s.serverCPU.Seconds() / r.Seconds
+	if r.Count > 0 {
+		s.use.CPU = s.serverCPU.Seconds() * 1e6 / float64(r.Count)
+	}
+	r.Server = &s.use
+}
+
+// bottleneck says why the client bounded the figures, if it did.
+func bottleneck(r *Result) string {
+	const lateLimit = 1000 // us
+	if late := r.Client.Late; late.Count() > 0 {
+		p99 := late.Quantile(0.99)
+		if p99 < lateLimit {
+			return ""
+		}
+		return fmt.Sprintf("the client sent late (p99 %.1f ms): give it more cores or processes, or a lower rate", p99/1e3)
+	}
+	busy := r.Client.Cores / float64(max(r.Client.Available, 1))
+	if busy < 0.95 || r.Server != nil && saturated(r.Server.Cores) {
+		return ""
+	}
+	return fmt.Sprintf("the client used %.2f of its %d cores, and the server had time left: give the client more cores or processes",
+		r.Client.Cores, r.Client.Available)
+}
+
+// saturated tells whether a process looks bounded by its cores: it keeps nearly
+// a whole number of them busy.
+func saturated(cores float64) bool {
+	whole := float64(int(cores + 0.5))
+	return whole >= 1 && cores >= 0.93*whole
+}
