@@ -27,6 +27,8 @@ const (
 // not listed may be imported by none: it would enter every user's go.sum. What
 // only tests need lives in a module of its own.
 var importers = map[string][]string{
+	"github.com/go-analyze/charts":  {"bench"},
+	"github.com/aclements":          {"bench"},
 	"github.com/gobwas":             {"ws"},
 	"github.com/HdrHistogram":       {"bench"},
 	"github.com/klauspost/compress": {"ws"},

@@ -2,6 +2,8 @@ package bench
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
@@ -182,7 +184,7 @@ type latencyJSON struct {
 	P999      float64 `json:"p999_us"`
 	P9999     float64 `json:"p9999_us"`
 	Max       float64 `json:"max_us"`
-	Histogram []byte  `json:"hdr"`
+	Histogram string  `json:"hdr"`
 }
 
 // MarshalJSON writes the figures that matter and the whole histogram.
@@ -195,7 +197,7 @@ func (l *Latency) MarshalJSON() ([]byte, error) {
 		Count: l.Count(), Mean: l.Mean(),
 		P50: l.Quantile(0.5), P90: l.Quantile(0.9), P99: l.Quantile(0.99),
 		P999: l.Quantile(0.999), P9999: l.Quantile(0.9999), Max: l.Quantile(1),
-		Histogram: encoded,
+		Histogram: string(encoded),
 	})
 }
 
@@ -205,10 +207,20 @@ func (l *Latency) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &read); err != nil {
 		return err
 	}
-	histogram, err := hdr.Decode(read.Histogram)
+	histogram, err := decode(read.Histogram)
 	if err != nil {
-		return err
+		return fmt.Errorf("bench: a latency's histogram: %w", err)
 	}
 	l.Histogram = histogram
 	return nil
+}
+
+// decode reads a histogram. The library panics on some of what is none.
+func decode(text string) (histogram *hdr.Histogram, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("not an encoded HdrHistogram")
+		}
+	}()
+	return hdr.Decode([]byte(text))
 }

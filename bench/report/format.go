@@ -1,0 +1,97 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Format gives a value for a person to read, in the unit that fits its size. The
+// unit is that of a bench.Figure ("us", "B", "1/s", "cores", "" for a count), "x" for
+// a ratio, or any other, which then follows the number.
+func Format(value float64, unit string) string {
+	switch {
+	case math.IsNaN(value) || math.IsInf(value, 0):
+		return "not known"
+	case unit == "us":
+		return scaled(value, 1000, "ns", "us", "ms", "s")
+	case unit == "B":
+		return scaled(value, 1024, "", "B", "KiB", "MiB", "GiB", "TiB")
+	case unit == "1/s":
+		return number(value) + " /s"
+	case unit == "x":
+		return fmt.Sprintf("%.2fx", value)
+	case unit == "":
+		return number(value)
+	default:
+		return number(value) + " " + unit
+	}
+}
+
+// scaled gives value, which is in the second of units, in the unit that leaves one
+// to four digits before the point. Each unit is factor times the one before; the
+// first may be "": there is none smaller.
+func scaled(value, factor float64, units ...string) string {
+	i := 1
+	if size := math.Abs(value); size < 0.9995 && size > 0 && units[0] != "" {
+		i, value = 0, value*factor
+	}
+	// Not from 1 on: 999.7 rounds to 1,000.
+	for i > 0 && i < len(units)-1 && math.Abs(value) >= 0.9995*factor {
+		i, value = i+1, value/factor
+	}
+	return number(value) + " " + units[i]
+}
+
+// number gives a value with about three digits, or all before the point, in groups of
+// three.
+func number(value float64) string {
+	digits := 0
+	switch size := math.Abs(value); {
+	case size < 0.0995:
+		digits = 4
+	case size < 9.995:
+		digits = 2
+	case size < 99.95:
+		digits = 1
+	}
+	text := strconv.FormatFloat(value, 'f', digits, 64)
+	if digits > 0 {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	text, sign := strings.TrimPrefix(text, "-"), ""
+	if value < 0 && text != "0" {
+		sign = "-"
+	}
+	if digits == 0 {
+		for i := len(text) - 3; i > 0; i -= 3 {
+			text = text[:i] + "," + text[i:]
+		}
+	}
+	return sign + text
+}
+
+// span is Format for a time of the plan.
+func span(d time.Duration) string { return Format(float64(d)/1e3, "us") }
+
+// plural is a number of things.
+func plural[N int | int64](n N, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return number(float64(n)) + " " + what
+}
+
+// clean makes foreign text harmless in a terminal and keeps it on one line: a
+// server's words may hold escape sequences.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
+}

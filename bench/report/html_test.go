@@ -1,0 +1,289 @@
+package report_test
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/report"
+)
+
+func page(t *testing.T, results ...*bench.Result) string {
+	t.Helper()
+	var b strings.Builder
+	if err := report.HTML(&b, results...); err != nil {
+		t.Fatal(err)
+	}
+	checkPage(t, b.String())
+	return b.String()
+}
+
+// loads gives what in a text would run or be fetched; "" if nothing would.
+func loads(text string) string {
+	text = strings.ReplaceAll(strings.ToLower(text), `href="#`, "") // a place in the page itself
+	for _, bad := range []string{"<script", "<link", "<img", "<iframe", "href=", "src=", "onload", "onerror", "url(", "@import"} {
+		if strings.Contains(text, bad) {
+			return bad
+		}
+	}
+	return ""
+}
+
+// pictures gives the charts of a page.
+func pictures(text string) (all []string) {
+	for {
+		_, after, ok := strings.Cut(text, `<svg class="chart" role="img"`)
+		if !ok {
+			return all
+		}
+		inside, rest, _ := strings.Cut(after, "</svg>")
+		all, text = append(all, `<svg class="chart" role="img"`+inside+"</svg>"), rest
+	}
+}
+
+// checkPage holds that a page needs nothing but itself, and that its pictures are
+// sound.
+func checkPage(t *testing.T, text string) {
+	t.Helper()
+	if bad := loads(text); bad != "" {
+		t.Errorf("the page has %q", bad)
+	}
+	for _, bad := range []string{"NaN", "Inf", "%!", "ZgotmplZ", "{{", "<no value>"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("the page has %q", bad)
+		}
+	}
+	for _, svg := range pictures(text) {
+		checkSVG(t, svg)
+	}
+}
+
+type label struct {
+	X     int    `xml:"x,attr"`
+	Y     int    `xml:"y,attr"`
+	Class string `xml:"class,attr"`
+	Text  string `xml:",chardata"`
+}
+
+// checkSVG parses a picture strictly and looks where its labels are.
+func checkSVG(t *testing.T, svg string) (labels []label) {
+	t.Helper()
+	var picture struct {
+		ViewBox string  `xml:"viewBox,attr"`
+		About   string  `xml:"aria-label,attr"`
+		Texts   []label `xml:"text"`
+	}
+	decoder := xml.NewDecoder(strings.NewReader(svg))
+	if err := decoder.Decode(&picture); err != nil {
+		t.Fatalf("%v in %s", err, svg)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		t.Errorf("something follows %.100s", svg)
+	}
+	var width, height int
+	if _, err := fmt.Sscanf(picture.ViewBox, "0 0 %d %d", &width, &height); err != nil {
+		t.Errorf("view box %q: %v", picture.ViewBox, err)
+	}
+	ends := map[string]int{} // of the last label on the x axis
+	for _, l := range picture.Texts {
+		end := l.X + 12*len([]rune(l.Text)) // a mean character is somewhat wider
+		if l.X < 0 || end > width || l.Y < 20 || l.Y > height {
+			t.Errorf("%s: %q at %d, %d leaves the picture of %d x %d", picture.About, l.Text, l.X, l.Y, width, height)
+		}
+		if strings.Contains(l.Class, "axis x") {
+			if l.X < ends[l.Class]+8 {
+				t.Errorf("%s: %q at %d meets the label before it", picture.About, l.Text, l.X)
+			}
+			ends[l.Class] = end
+		}
+	}
+	if !slices.ContainsFunc(picture.Texts, func(l label) bool { return strings.Contains(l.Class, "axis x") }) {
+		t.Errorf("%s: no labels", picture.About)
+	}
+	return picture.Texts
+}
+
+func TestHTMLOfScenarios(t *testing.T) {
+	for _, scenario := range scenarios {
+		r := result(scenario)
+		text := page(t, r)
+		for _, want := range []string{
+			"<h1>" + scenario + " ", "ws://127.0.0.1:8080/echo", "Sat, 14 Mar 2026 15:09:26 UTC", "Intel(R) Xeon(R)", "2 cores",
+			"millrace (pid 4242)", "<td>90 ms</td>", "Latency by percentile", "99.9%", "Connections open", "Server memory",
+			"Server cores busy", "measured part shaded", "&#34;scenario&#34;: &#34;" + scenario, "<th scope=\"row\">p99.99</th>",
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: lacks %q", scenario, want)
+			}
+		}
+		if n := len(pictures(text)); n < 5 {
+			t.Errorf("%s: %d charts", scenario, n)
+		}
+		for want, only := range map[string]bool{
+			"Throughput by offered rate":  scenario == bench.Sweep,
+			"Latency by offered rate":     scenario == bench.Sweep,
+			"s a second</b>":              scenario != bench.Idle,
+			"<th scope=\"col\">step</th>": r.Steps != nil,
+			"The run failed":              false,
+			"<nav":                        false,
+		} {
+			if strings.Contains(text, want) != only {
+				t.Errorf("%s: %q is there: %v", scenario, want, !only)
+			}
+		}
+	}
+}
+
+func TestHTMLOfSeveral(t *testing.T) {
+	a, b := result(bench.Echo), result(bench.Idle)
+	b.Server = nil
+	text := page(t, a, b)
+	for _, want := range []string{"<nav", `<a href="#run-1">echo</a>`, `<a href="#run-2">idle</a>`, `<section id="run-1">`, `<section id="run-2">`} {
+		if strings.Count(text, want) != 1 {
+			t.Errorf("%d times %q", strings.Count(text, want), want)
+		}
+	}
+	if err := report.HTML(io.Discard); err == nil {
+		t.Error("a page of no result")
+	}
+}
+
+// TestHTMLOfNothing shows results that lack what others have.
+func TestHTMLOfNothing(t *testing.T) {
+	for _, scenario := range append(scenarios, "") {
+		page(t, &bench.Result{Plan: bench.Plan{Scenario: scenario}})
+		bare := result(scenario)
+		bare.Latency, bare.Service, bare.Connect, bare.Server, bare.Client = nil, nil, nil, nil, bench.ClientUse{}
+		for i := range bare.Samples {
+			bare.Samples[i] = bench.Sample{At: float64(i)}
+		}
+		for i := range bare.Steps {
+			bare.Steps[i].Latency, bare.Steps[i].PerSecond = nil, math.Inf(1)
+		}
+		page(t, bare)
+	}
+	for n := range 3 {
+		short := result(bench.Sweep)
+		short.Samples, short.Steps = short.Samples[:n], short.Steps[:1]
+		short.Latency, short.Connect = bench.NewLatency(), latency(0, 0)
+		page(t, short)
+	}
+}
+
+// TestHTMLOfExtremes has labels that are long, many and far apart.
+func TestHTMLOfExtremes(t *testing.T) {
+	r := result(bench.Sweep)
+	if err := r.Latency.Histogram.RecordValues(1, 3_000_000_000); err != nil {
+		t.Fatal(err)
+	}
+	r.Latency.Record(time.Hour) // the longest there is
+	r.Samples = nil
+	for i := range 100_000 {
+		r.Samples = append(r.Samples, bench.Sample{At: float64(i + 1), Connections: 1_000_000, Count: 123_456_789,
+			P50: 0.001, P99: 1e6, Max: 6e8, RSS: 20 << 30, ServerCores: 0.001, Measured: true})
+	}
+	r.Steps[8].Offered, r.Steps[8].PerSecond = 40_000_000, 40_000_000
+	text := page(t, r)
+	if len(text) > 400_000 {
+		t.Errorf("the page of a day has %d bytes", len(text))
+	}
+	for _, want := range []string{"99.9999999%", "20 GiB", "24 h"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %q", want)
+		}
+	}
+}
+
+func TestHTMLEscapes(t *testing.T) {
+	const evil = `"><script>alert(1)</script><img src=x onerror='x'>&{{.}}`
+	r := result(bench.Slow)
+	r.Plan.URL, r.Plan.Scenario, r.Plan.Header = "ws://a/"+evil, evil, []string{evil}
+	r.Machine.CPU, r.Server.Name, r.Client.Bottleneck, r.Unit, r.Steps[0].Name = evil, evil, evil, evil, evil
+	r.Troubles, r.Notes = []bench.Trouble{{What: evil, Count: 1}}, []string{evil}
+	var b strings.Builder
+	if err := report.HTML(&b, r, r); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	for _, bad := range []string{"<script", "<img"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("has %q", bad)
+		}
+	}
+	if !strings.Contains(text, "ws://a/&#34;&gt;&lt;script&gt;") {
+		t.Error("the URL is not there")
+	}
+	for _, svg := range pictures(text) {
+		checkSVG(t, svg)
+	}
+}
+
+func TestBars(t *testing.T) {
+	labels := []string{"millrace", "gws", `<b>"nbio" & co</b>`, strings.Repeat("long ", 20)}
+	values := []float64{4.31, 6.9, 9.22, -1}
+	tests := []struct {
+		unit      string
+		low, high []float64
+		want      []string
+	}{
+		{"us", nil, nil, []string{"4.31 us", "9.22 us", "-1 us", "gws", labels[2], "long long long long long long long long" + "…"}},
+		{"B", []float64{4, 6, 9, -2}, []float64{5, 7, 10, 0}, []string{"4.31 B", "10 B"}},
+		{"x", values, values, []string{"4.31x", "0.00x"}},
+	}
+	for _, test := range tests {
+		svg, err := report.Bars("CPU <a> message", test.unit, labels, values, test.low, test.high)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(svg), ` xmlns="http://www.w3.org/2000/svg"`) || loads(string(svg)) != "" {
+			t.Errorf("not a file of its own: %.300s", svg)
+		}
+		var texts []string
+		for _, l := range checkSVG(t, string(svg)) {
+			texts = append(texts, l.Text)
+		}
+		for _, want := range append(test.want, "CPU <a> message") {
+			if !slices.Contains(texts, want) {
+				t.Errorf("%s: no %q in %q", test.unit, want, texts)
+			}
+		}
+		if got, want := strings.Count(string(svg), `class="whisker`), 4*min(1, len(test.low)); got != want && test.unit != "x" {
+			t.Errorf("%s: %d intervals, want %d", test.unit, got, want)
+		}
+	}
+}
+
+func TestBarsOfZero(t *testing.T) {
+	svg, err := report.Bars("nothing", "1/s", []string{"a"}, []float64{0}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkSVG(t, string(svg))
+}
+
+func TestBarsRefuse(t *testing.T) {
+	one := []float64{1}
+	tests := []struct {
+		name              string
+		labels            []string
+		values, low, high []float64
+	}{
+		{"nothing", nil, nil, nil, nil},
+		{"no label", nil, one, nil, nil},
+		{"no upper bound", []string{"a"}, one, one, nil},
+		{"too many bounds", []string{"a"}, one, []float64{1, 2}, []float64{1, 2}},
+		{"not a number", []string{"a"}, []float64{math.NaN()}, nil, nil},
+		{"an endless bound", []string{"a"}, one, one, []float64{math.Inf(1)}},
+	}
+	for _, test := range tests {
+		if svg, err := report.Bars("t", "us", test.labels, test.values, test.low, test.high); err == nil {
+			t.Errorf("%s: %s", test.name, svg)
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package report_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/report"
+)
+
+func summary(t *testing.T, r *bench.Result) string {
+	t.Helper()
+	var b strings.Builder
+	if err := report.Summary(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "\n"); n > 30 {
+		t.Errorf("%d lines, more than 30:\n%s", n, b.String())
+	}
+	return b.String()
+}
+
+func TestSummaryWhole(t *testing.T) {
+	r := result(bench.Rate)
+	// One time only, so that all quantiles are it.
+	r.Latency, r.Service, r.Connect, r.Client.Late = bench.NewLatency(), bench.NewLatency(), nil, nil
+	r.Latency.Record(5300 * time.Microsecond)
+	r.Service.Record(812 * time.Nanosecond)
+	r.Failed = 3
+	r.Server = nil
+	r.Client.Bottleneck = "it used 1.97 of its 2 cores"
+	r.Troubles = []bench.Trouble{{What: "connect: connection refused", Count: 3}, {What: "wrong echo", Count: 12_000}}
+	r.Notes = []string{"The server took 2 s to accept."}
+	want := `
+rate           ws://127.0.0.1:8080/echo
+               1,000 connections, 64 B messages, 20,000 /s in all, for 10 s after 2 s of warm-up
+
+connections    1,000 opened, 3 failed, 0 lost, 1,000 open at the peak
+measured       1,024,690 messages in 10 s: 102,469 /s, 6.25 MiB/s of payload
+server         not found, so its CPU and memory are not known
+client         0.8 of 2 cores busy, 43 MiB of memory
+bottleneck     the client, not the server: it used 1.97 of its 2 cores
+
+latency           p50     p90     p99   p99.9  p99.99     max    mean
+from due time  5.3 ms  5.3 ms  5.3 ms  5.3 ms  5.3 ms  5.3 ms  5.3 ms
+service        812 ns  812 ns  812 ns  812 ns  812 ns  812 ns  812 ns
+
+trouble        3 x connect: connection refused
+               12,000 x wrong echo
+note           The server took 2 s to accept.
+`
+	if got := "\n" + summary(t, r); got != want {
+		t.Errorf("got:%s\nwant:%s", got, want)
+	}
+}
+
+func TestSummaryOfScenarios(t *testing.T) {
+	const known = "server         millrace (pid 4242): 4.31 us of CPU a message, 0.44 cores busy, 187 B of RSS a connection, 13 MiB in all"
+	tests := []struct {
+		scenario string
+		change   func(r *bench.Result)
+		want     []string
+		wantNot  string
+	}{
+		{bench.Echo, nil, []string{known, "1,000 connections, 64 B messages, 1 in flight each, for 10 s after 2 s of warm-up", "round trip "}, "trouble"},
+		{bench.Echo, func(r *bench.Result) { r.Plan.MaxSize = 4096; r.Plan.Warmup = -1 },
+			[]string{"64 B to 4 KiB messages, 1 in flight each, for 10 s\n"}, "warm-up"},
+		{bench.Echo, func(r *bench.Result) { r.Plan.ServerPID = -1; r.Server = nil },
+			[]string{"server         its CPU and memory were not to be measured"}, "not found"},
+		{bench.Echo, func(r *bench.Result) { r.Count, r.Peak = 0, 0 },
+			[]string{"millrace (pid 4242): 0.44 cores busy, 13 MiB in all"}, "of CPU"},
+		{bench.Rate, nil, []string{"20,000 /s in all", "from due time", "service ", "sent late by "}, "round trip"},
+		{bench.Sweep, nil, []string{"from 5,000 /s up, every 10 s at 1.5 times the rate, until the p99 exceeds 50 ms",
+			"step           time     offered       done", "rate 9         10 s  128,145 /s  93,000 /s"}, "before)"},
+		{bench.Idle, nil, []string{"1,000 connections held open, then a 64 B message to each", "1,000 messages in 10 s\n"}, "/s"},
+		{bench.Storm, nil, []string{"1,000 connections opened as fast as allowed", "1,000 connections in 10 s: 8,333 /s\n",
+			"of CPU a connection", "\nconnect "}, "payload"},
+		{bench.Storm, func(r *bench.Result) { r.Plan.ConnectRate = 500 }, []string{"1,000 connections opened at 500 /s"}, "allowed"},
+		{bench.Churn, nil, []string{"1,000 connections at a time, each for 1 message of 64 B, ended by a reset", "whole life"}, "handshake"},
+		{bench.Wave, nil, []string{"1,000 connections drop by a close handshake and come back, 3 times, 10 s apart",
+			"wave 3         138 ms  7,250 /s"}, "offered"},
+		{bench.Slow, nil, []string{"1,000 connections, 10% of them reading nothing", "\nwith the slow "}, "offered"},
+		{bench.Slow, func(r *bench.Result) { r.Plan.SlowRate = 2048 }, []string{"reading 2 KiB/s"}, "nothing"},
+		{bench.Broadcast, nil, []string{"1,000 connections, one publishes 64 B messages at 20,000 /s", "arrival"}, "round trip"},
+		{"later", nil, []string{"later          ws://", "1,000 connections\n", "\nlatency "}, "trouble"},
+	}
+	for i, test := range tests {
+		t.Run(fmt.Sprint(i, test.scenario), func(t *testing.T) {
+			r := result(test.scenario)
+			if test.change != nil {
+				test.change(r)
+			}
+			got := summary(t, r)
+			for _, want := range test.want {
+				if !strings.Contains(got, want) {
+					t.Errorf("lacks %q:\n%s", want, got)
+				}
+			}
+			if strings.Contains(got, test.wantNot) {
+				t.Errorf("has %q:\n%s", test.wantNot, got)
+			}
+		})
+	}
+}
+
+func TestSummaryStaysShort(t *testing.T) {
+	r := result(bench.Sweep)
+	r.Client.Bottleneck, r.Client.Late = "it was busy", r.Service
+	for i := range 40 {
+		r.Steps = append(r.Steps, bench.Step{Name: fmt.Sprint("step ", i), Offered: 1e6})
+		r.Troubles = append(r.Troubles, bench.Trouble{What: fmt.Sprint("trouble ", i), Count: 1})
+		r.Notes = append(r.Notes, fmt.Sprint("Note ", i, "."))
+	}
+	got := summary(t, r)
+	for _, want := range []string{"steps before)", "step 39 ", "1 x trouble 2\n", "and 37 more", "Note 2.\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("lacks %q:\n%s", want, got)
+		}
+	}
+}
+
+// TestSummaryOfNothing shows results of runs that failed at once.
+func TestSummaryOfNothing(t *testing.T) {
+	for _, scenario := range append(scenarios, "") {
+		got := summary(t, &bench.Result{Plan: bench.Plan{Scenario: scenario}})
+		for _, bad := range []string{"NaN", "Inf", "%!", "-1"} {
+			if strings.Contains(got, bad) {
+				t.Errorf("%s: %q in\n%s", scenario, bad, got)
+			}
+		}
+	}
+}
+
+// TestSummaryIsHarmless holds what servers and users say from reaching the terminal.
+func TestSummaryIsHarmless(t *testing.T) {
+	const evil = "a\x1b[2Jb\r\nc\u202ed\u0085\xff"
+	r := result(bench.Sweep)
+	r.Plan.URL, r.Server.Name, r.Client.Bottleneck, r.Steps[0].Name = evil, evil, evil, evil
+	r.Troubles = []bench.Trouble{{What: evil, Count: 1}}
+	r.Notes = []string{evil}
+	for _, c := range summary(t, r) {
+		if c != '\n' && !unicode.IsPrint(c) {
+			t.Errorf("%q in it", c)
+		}
+	}
+}
+
+type brokenPipe struct{}
+
+var errBroken = errors.New("broken pipe")
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, errBroken }
+
+func TestWriteErrors(t *testing.T) {
+	r := result(bench.Echo)
+	for name, err := range map[string]error{
+		"Summary":        report.Summary(brokenPipe{}, r),
+		"WriteJSON":      report.WriteJSON(brokenPipe{}, r),
+		"WriteHistogram": report.WriteHistogram(brokenPipe{}, r.Latency),
+		"HTML":           report.HTML(brokenPipe{}, r),
+	} {
+		if !errors.Is(err, errBroken) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestFormat(t *testing.T) {
+	tests := []struct {
+		value float64
+		unit  string
+		want  string
+	}{
+		{812, "us", "812 us"}, {5300, "us", "5.3 ms"}, {1.02e6, "us", "1.02 s"}, {0, "us", "0 us"},
+		{0.42, "us", "420 ns"}, {999.7, "us", "1 ms"}, {999.4, "us", "999 us"}, {6e8, "us", "600 s"},
+		{-3.5, "us", "-3.5 us"}, {187.4, "B", "187 B"}, {0.5, "B", "0.5 B"}, {-12.34, "B", "-12.3 B"},
+		{1 << 20, "B", "1 MiB"}, {1023.9, "B", "1 KiB"}, {43.21 * (1 << 20), "B", "43.2 MiB"},
+		{1 << 50, "B", "1,024 TiB"}, {102469.4, "1/s", "102,469 /s"}, {0.025, "1/s", "0.025 /s"},
+		{1.125, "x", "1.12x"}, {0.44, "cores", "0.44 cores"}, {1234567, "", "1,234,567"}, {999.96, "", "1,000"},
+		{-1234, "", "-1,234"}, {-0.00001, "", "0"}, {9.996, "", "10"}, {99.96, "", "100"},
+		{math.NaN(), "us", "not known"}, {math.Inf(1), "", "not known"},
+	}
+	for _, test := range tests {
+		if got := report.Format(test.value, test.unit); got != test.want {
+			t.Errorf("Format(%v, %q) = %q, want %q", test.value, test.unit, got, test.want)
+		}
+	}
+}

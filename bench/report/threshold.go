@@ -1,0 +1,110 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/millrace/millrace/bench"
+)
+
+// Condition is one figure compared with a limit, as in "p99>5ms". The zero value
+// can not be checked.
+type Condition struct {
+	text     string
+	name     string
+	operator string
+	limit    float64 // in the figure's unit
+	unit     string
+}
+
+// operators, those that begin with another one first.
+var operators = []string{">=", "<=", ">", "<"}
+
+// ParseCondition reads a figure's name (see bench.Figures), one of > >= < <=, and a
+// number with its unit: ns, us, ms or s for a time, B, KB, KiB, MB or MiB for a size,
+// none for all others. Spaces between them do not matter.
+func ParseCondition(text string) (Condition, error) {
+	at := strings.IndexAny(text, "<>")
+	if at < 0 {
+		return Condition{}, fmt.Errorf("report: condition %q: no > >= < or <= in it, as in p99>5ms", text)
+	}
+	c := Condition{text: strings.TrimSpace(text), name: strings.TrimSpace(text[:at])}
+	for _, c.operator = range operators {
+		if strings.HasPrefix(text[at:], c.operator) {
+			break
+		}
+	}
+	figure, ok := new(bench.Result).Figure(c.name)
+	if !ok {
+		return Condition{}, fmt.Errorf("report: condition %q: no figure %q; there are %s", text, c.name, figureNames())
+	}
+	c.unit = figure.Unit
+	var err error
+	if c.limit, err = parseLimit(text[at+len(c.operator):], figure); err != nil {
+		return Condition{}, fmt.Errorf("report: condition %q: %w", text, err)
+	}
+	return c, nil
+}
+
+func figureNames() string {
+	var names []string
+	for _, f := range new(bench.Result).Figures() {
+		names = append(names, f.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// limitUnits are the units in which a limit may be given, by the unit of the figure.
+var limitUnits = map[string]struct {
+	list  string
+	scale map[string]float64
+}{
+	"us": {"ns, us, ms or s", map[string]float64{"ns": 1e-3, "us": 1, "µs": 1, "μs": 1, "ms": 1e3, "s": 1e6}},
+	"B":  {"B, KB, KiB, MB or MiB", map[string]float64{"B": 1, "KB": 1e3, "KiB": 1 << 10, "MB": 1e6, "MiB": 1 << 20}},
+}
+
+func parseLimit(text string, figure bench.Figure) (float64, error) {
+	text = strings.TrimSpace(text)
+	digits := strings.TrimRightFunc(text, unicode.IsLetter)
+	unit := text[len(digits):]
+	value, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
+	if err != nil || math.IsNaN(value) || math.IsInf(value, 0) {
+		return 0, fmt.Errorf("%q is not a number", text)
+	}
+	units, has := limitUnits[figure.Unit]
+	switch {
+	case !has && unit != "":
+		return 0, fmt.Errorf("%s has no unit, leave %q away", figure.Name, unit)
+	case !has:
+		return value, nil
+	case units.scale[unit] == 0:
+		return 0, fmt.Errorf("%s needs one of the units %s", figure.Name, units.list)
+	}
+	return value * units.scale[unit], nil
+}
+
+// String is the condition as it was given.
+func (c Condition) String() string { return c.text }
+
+// Holds tells whether the condition is true of a result, and the figure's actual
+// value. A figure that the run did not measure is an error: nothing can be said.
+func (c Condition) Holds(r *bench.Result) (holds bool, actual string, err error) {
+	figure, ok := r.Figure(c.name)
+	if !ok || !figure.Known {
+		return false, "", fmt.Errorf("report: condition %q can not be checked: this run did not measure %s", c.text, c.name)
+	}
+	switch c.operator {
+	case ">":
+		holds = figure.Value > c.limit
+	case ">=":
+		holds = figure.Value >= c.limit
+	case "<":
+		holds = figure.Value < c.limit
+	case "<=":
+		holds = figure.Value <= c.limit
+	}
+	return holds, Format(figure.Value, figure.Unit), nil
+}

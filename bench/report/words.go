@@ -1,0 +1,203 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/millrace/millrace/bench"
+)
+
+// load says in a few words what a plan does to the server.
+func load(p *bench.Plan) string {
+	connections := plural(p.Connections, "connection")
+	message := payload(p) + " message"
+	switch p.Scenario {
+	case bench.Echo:
+		return fmt.Sprintf("%s, %ss, %s in flight each, %s", connections, message, number(float64(p.InFlight)), window(p))
+	case bench.Rate:
+		return fmt.Sprintf("%s, %ss, %s in all, %s", connections, message, Format(p.Rate, "1/s"), window(p))
+	case bench.Sweep:
+		return fmt.Sprintf("%s, %ss, from %s up, every %s at %s times the rate, until the p99 exceeds %s", connections, message,
+			Format(p.Rate, "1/s"), span(p.Duration), number(p.SweepFactor), span(p.SweepLimit))
+	case bench.Idle:
+		return fmt.Sprintf("%s held open, then a %s to each", connections, message)
+	case bench.Storm:
+		return fmt.Sprintf("%s opened %s", connections, connectRate(p, "as fast as allowed"))
+	case bench.Churn:
+		return fmt.Sprintf("%s at a time, each for %s of %s, ended by %s, %s", connections,
+			plural(p.Messages, "message"), payload(p), ending(p), window(p))
+	case bench.Wave:
+		return fmt.Sprintf("%s drop by %s and come back, %s, %s apart", connections, ending(p),
+			plural(p.Waves, "time"), span(p.Duration))
+	case bench.Slow:
+		return fmt.Sprintf("%s, %s of them reading %s, %ss, %s", connections, percent(p.SlowShare), slowness(p),
+			message, window(p))
+	case bench.Broadcast:
+		return fmt.Sprintf("%s, one publishes %ss at %s, %s", connections, message, Format(p.Rate, "1/s"), window(p))
+	}
+	return connections
+}
+
+// payload is the size of a plan's messages.
+func payload(p *bench.Plan) string {
+	least, most := Format(float64(p.MinSize), "B"), Format(float64(p.MaxSize), "B")
+	if p.MaxSize <= p.MinSize {
+		return least
+	}
+	return least + " to " + most
+}
+
+// window is what of a run is measured.
+func window(p *bench.Plan) string {
+	if p.Warmup <= 0 {
+		return "for " + span(p.Duration)
+	}
+	return fmt.Sprintf("for %s after %s of warm-up", span(p.Duration), span(p.Warmup))
+}
+
+func connectRate(p *bench.Plan, unbounded string) string {
+	if p.ConnectRate <= 0 {
+		return unbounded
+	}
+	return "at " + Format(p.ConnectRate, "1/s")
+}
+
+func ending(p *bench.Plan) string {
+	if p.Reset {
+		return "a reset"
+	}
+	return "a close handshake"
+}
+
+func slowness(p *bench.Plan) string {
+	if p.SlowRate <= 0 {
+		return "nothing"
+	}
+	return Format(float64(p.SlowRate), "B") + "/s"
+}
+
+func percent(share float64) string { return number(share*100) + "%" }
+
+// latencyNames says what Result.Latency is the time of, by scenario.
+var latencyNames = map[string]string{
+	bench.Echo:      "round trip",
+	bench.Rate:      "from due time",
+	bench.Sweep:     "from due time",
+	bench.Idle:      "round trip",
+	bench.Storm:     "connect",
+	bench.Churn:     "whole life",
+	bench.Wave:      "connect",
+	bench.Slow:      "round trip",
+	bench.Broadcast: "arrival",
+}
+
+// distribution is a Latency and what it is of.
+type distribution struct {
+	Name string
+	*bench.Latency
+}
+
+// distributions gives those of a result that have at least one time.
+func distributions(r *bench.Result) []distribution {
+	name := latencyNames[r.Plan.Scenario]
+	if name == "" {
+		name = "latency"
+	}
+	all := []distribution{{name, r.Latency}, {"service", r.Service}, {"skew", r.Skew}}
+	if name != "connect" || r.Latency.Count() == 0 {
+		all = append(all, distribution{"connect", r.Connect})
+	}
+	all = append(all, distribution{"sent late by", r.Client.Late})
+	var measured []distribution
+	for _, d := range all {
+		if d.Count() > 0 {
+			measured = append(measured, d)
+		}
+	}
+	return measured
+}
+
+// fact is one line of what a run gave.
+type fact struct{ Name, Text string }
+
+// facts are the figures of a result that are no distribution, in words.
+func facts(r *bench.Result) []fact {
+	all := []fact{
+		{"connections", fmt.Sprintf("%s opened, %s failed, %s lost, %s open at the peak", number(float64(r.Opened)),
+			number(float64(r.Failed)), number(float64(r.Lost)), number(float64(r.Peak)))},
+		{"measured", measured(r)},
+		{"server", server(r)},
+		{"client", client(r)},
+	}
+	if r.Client.Bottleneck != "" {
+		all = append(all, fact{"bottleneck", "the client, not the server: " + clean(r.Client.Bottleneck)})
+	}
+	return all
+}
+
+func unit(r *bench.Result) string {
+	if r.Unit == "" {
+		return "unit"
+	}
+	return r.Unit
+}
+
+// hasRate tells whether units a second mean something: an idle server has none.
+func hasRate(r *bench.Result) bool { return r.Plan.Scenario != bench.Idle }
+
+func measured(r *bench.Result) string {
+	text := fmt.Sprintf("%s in %s", plural(r.Count, unit(r)), Format(r.Seconds*1e6, "us"))
+	if !hasRate(r) {
+		return text
+	}
+	text += ": " + Format(r.PerSecond, "1/s")
+	if r.Bytes > 0 && r.Seconds > 0 {
+		text += ", " + Format(float64(r.Bytes)/r.Seconds, "B") + "/s of payload"
+	}
+	return text
+}
+
+func server(r *bench.Result) string {
+	switch {
+	case r.Server == nil && r.Plan.ServerPID < 0:
+		return "its CPU and memory were not to be measured"
+	case r.Server == nil:
+		return "not found, so its CPU and memory are not known"
+	}
+	var parts []string
+	if r.Count > 0 {
+		parts = append(parts, Format(r.Server.CPU, "us")+" of CPU a "+unit(r))
+	}
+	parts = append(parts, Format(r.Server.Cores, "cores")+" busy")
+	if r.Peak > 0 {
+		parts = append(parts, Format(r.Server.PerConnection, "B")+" of RSS a connection")
+	}
+	parts = append(parts, Format(float64(r.Server.After), "B")+" in all")
+	name := clean(r.Server.Name)
+	if name == "" {
+		name = "process"
+	}
+	return fmt.Sprintf("%s (pid %d): %s", name, r.Server.PID, strings.Join(parts, ", "))
+}
+
+func client(r *bench.Result) string {
+	return fmt.Sprintf("%s of %s busy, %s of memory", number(r.Client.Cores),
+		plural(r.Client.Available, "core"), Format(float64(r.Client.Memory), "B"))
+}
+
+// troubles are what went wrong, a line each.
+func troubles(r *bench.Result) []string {
+	var lines []string
+	for _, t := range r.Troubles {
+		lines = append(lines, number(float64(t.Count))+" x "+clean(t.What))
+	}
+	return lines
+}
+
+func notes(r *bench.Result) []string {
+	var lines []string
+	for _, n := range r.Notes {
+		lines = append(lines, clean(n))
+	}
+	return lines
+}
