@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # deps.sh: installs what the checks need besides Go, git, make and node: Debian
-# packages where that is possible, and the npm packages of the interop module.
-# Where it is not possible it goes on and says which tests will skip.
+# packages where that is possible, and the npm packages of the modules interop and
+# bench/peers. Where it is not possible it goes on and says which tests will skip.
 # DEPS=no installs nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,6 +18,7 @@ need() {
 
 need 'command -v cc' 'gcc libc6-dev' 'go test -race cannot run (it needs a C compiler)'
 need '/usr/bin/python3 -c "import websockets"' 'python3-websockets' 'the tests with the Python client will skip'
+need '/usr/bin/python3 -c "import tornado"' 'python3-tornado' 'the tests of the echo server on Tornado will skip'
 need 'command -v chromium' 'chromium' 'the tests in a browser will skip'
 need 'command -v chromedriver' 'chromium-driver' 'the tests in a browser will skip'
 
@@ -55,8 +56,10 @@ if [ "${DEPS:-}" != no ]; then
       npm --prefix "$folder" ci --ignore-scripts --no-audit --no-fund
       cp "$lock" "$folder/node_modules/.deps-lock" # what is installed, so that the next run need not ask
     fi
-  done < <(find interop -name node_modules -prune -o -name package-lock.json -print 2>/dev/null)
+  done < <(find interop bench/peers -name node_modules -prune -o -name package-lock.json -print 2>/dev/null)
 fi
 go mod download
-if [ -f interop/go.mod ]; then (cd interop && go mod download); fi
+for module in interop bench/peers; do
+  if [ -f "$module/go.mod" ]; then (cd "$module" && go mod download); fi
+done
 echo 'ready'

@@ -1,0 +1,289 @@
+package compare
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/poller"
+)
+
+// Exit statuses.
+const (
+	done   = 0
+	failed = 1
+	misuse = 2
+)
+
+// Main runs the command with its flags and gives its exit status: 0 when all runs
+// were good, 1 when some failed or nothing could be compared, 2 for wrong flags.
+// Tables go to stdout; progress, notes and errors, a line each, to stderr. When
+// the context ends it shows what it has so far. It starts this very program
+// again as the client, so it must be called by millbench. One call at a time.
+func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	o, err := readOptions(args)
+	if errors.Is(err, flag.ErrHelp) {
+		printHelp(stdout)
+		return done
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "millbench compare: %v (--help lists what there is)\n", err)
+		return misuse
+	}
+	s := &study{options: o, stderr: stderr}
+	if err := s.prepare(ctx, args); err != nil {
+		fmt.Fprintln(stderr, "millbench compare:", err)
+		return misuse
+	}
+	err = s.compare(ctx)
+	if err == nil {
+		err = s.show(stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "millbench compare:", err)
+		return failed
+	}
+	if ctx.Err() != nil || !s.result.good() {
+		return failed
+	}
+	return done
+}
+
+// study is one comparison on its way.
+type study struct {
+	*options
+	lab    lab
+	root   string // of the checkout; "": no server is built
+	stderr io.Writer
+	result Comparison
+}
+
+// note keeps what a reader should know, and says it now.
+func (s *study) note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	s.result.Notes = append(s.result.Notes, text)
+	fmt.Fprintln(s.stderr, "note:", text)
+}
+
+// prepare finds what the comparison needs, before it takes its time.
+func (s *study) prepare(ctx context.Context, args []string) error {
+	if s.needsCheckout() {
+		dir, err := os.Getwd()
+		if err == nil {
+			s.root, err = findRoot(dir)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, file := range []string{s.json, s.report, s.markdown} {
+		if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
+			return fmt.Errorf("%s: its folder is not there", file)
+		}
+	}
+	if s.pictures != "" {
+		if err := os.MkdirAll(s.pictures, 0o755); err != nil {
+			return err
+		}
+	}
+	// A server that does not raise its limit of descriptors inherits ours.
+	if limit, _, err := poller.RaiseDescriptorLimit(); err != nil {
+		s.note("the limit of descriptors stays at %d: %v", limit, err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	s.lab = lab{
+		client: program, warmup: s.warmup, duration: s.duration, startLimit: s.startLimit, runLimit: s.runLimit,
+		port: firstPort + rand.IntN(lastPort-firstPort), // another one than another comparison just now
+	}
+	s.result = Comparison{
+		Command: s.commandLine(args), Started: time.Now().Round(time.Second),
+		ServerCPUs: s.serverCPUs, ClientCPUs: s.clientCPUs,
+		Repetitions: s.repetitions, Warmup: s.warmup, Duration: s.duration,
+	}
+	return s.pin(ctx)
+}
+
+func (s *study) needsCheckout() bool {
+	return slices.ContainsFunc(s.servers, func(o server) bool { return o.make != nil })
+}
+
+// pin has servers and client run on their CPUs.
+func (s *study) pin(ctx context.Context) error {
+	if _, err := exec.LookPath("taskset"); err != nil {
+		s.note("no taskset here (util-linux): servers and client share all CPUs and disturb each other")
+		s.result.ServerCPUs, s.result.ClientCPUs = "", ""
+		return nil
+	}
+	var err error
+	if s.lab.serverPin, err = taskset(ctx, s.serverCPUs); err != nil {
+		return fmt.Errorf("--server-cpus: %w", err)
+	}
+	if s.lab.clientPin, err = taskset(ctx, s.clientCPUs); err != nil {
+		return fmt.Errorf("--client-cpus: %w", err)
+	}
+	return nil
+}
+
+// taskset gives what to put before a command for it to run on these CPUs only.
+func taskset(ctx context.Context, cpus string) ([]string, error) {
+	if cpus == "" {
+		return nil, nil
+	}
+	pin := []string{"taskset", "-c", cpus}
+	if out, err := exec.CommandContext(ctx, pin[0], append(pin[1:], "true")...).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%s (%w)", firstLine(string(out)), err)
+	}
+	return pin, nil
+}
+
+// compare builds the servers and runs the scenarios, one after another.
+func (s *study) compare(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "millbench-compare-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // in the system's temporary folder anyway
+	s.build(&builder{ctx: ctx, root: s.root, out: dir})
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("stopped before the first run")
+	case len(s.servers) == 0:
+		return errors.New("no server is left to compare")
+	}
+	runs := len(s.servers) * len(s.scenarios) * s.repetitions
+	least := time.Duration(runs) * (s.warmup + s.duration)
+	fmt.Fprintf(s.stderr, "%d runs, at least %v\n", runs, least.Round(time.Second))
+	for _, sc := range s.scenarios {
+		if ctx.Err() != nil {
+			break
+		}
+		result := Scenario{Name: sc.name, Title: sc.title, Load: strings.Join(sc.load, " "), Figures: sc.figures}
+		s.scenario(ctx, sc, &result)
+		result.summarize(s.result.Servers)
+		s.result.Scenarios = append(s.result.Scenarios, result)
+	}
+	if ctx.Err() != nil {
+		s.note("it was stopped before its end")
+	}
+	return nil
+}
+
+// build makes the servers; one that can not be made is left out.
+func (s *study) build(b *builder) {
+	var ready []server
+	for _, o := range s.servers {
+		if o.make != nil {
+			fmt.Fprintf(s.stderr, "building %s\n", o.name)
+			made, err := o.make(b)
+			if err != nil {
+				s.note("%s is left out: %v", o.name, err)
+				continue
+			}
+			o.command, o.version = made.command, made.version
+		}
+		ready = append(ready, o)
+		s.result.Servers = append(s.result.Servers, Server{
+			Name: o.name, Version: o.version, Path: o.path, Command: s.shown(o.command, b.out),
+		})
+	}
+	s.servers = ready
+}
+
+// shown gives a command as a reader could type it in the checkout.
+func (s *study) shown(argv []string, out string) string {
+	if len(argv) == 3 && argv[0] == "sh" {
+		return strings.TrimPrefix(argv[2], "exec ")
+	}
+	line := strings.ReplaceAll(strings.Join(argv, " "), out+string(filepath.Separator), "")
+	return strings.ReplaceAll(line, s.root+string(filepath.Separator), "")
+}
+
+// scenario runs all servers in turn, in each repetition.
+func (s *study) scenario(ctx context.Context, sc scenario, result *Scenario) {
+	for rep := 1; rep <= s.repetitions; rep++ {
+		for _, i := range order(len(s.servers), rep) {
+			run := s.run(ctx, &s.servers[i], sc)
+			if ctx.Err() != nil {
+				return // the run was cut short
+			}
+			run.Repetition = rep
+			result.Runs = append(result.Runs, run)
+			fmt.Fprintf(s.stderr, "%s, %d of %d: %s\n", sc.name, rep, s.repetitions, run.line(sc.figures))
+		}
+	}
+}
+
+// order is in which order n servers run in a repetition: forth, then back, so
+// that none always follows the same other.
+func order(n, repetition int) []int {
+	turn := make([]int, n)
+	for i := range turn {
+		turn[i] = i
+	}
+	if repetition%2 == 0 {
+		slices.Reverse(turn)
+	}
+	return turn
+}
+
+// run makes one run of a server.
+func (s *study) run(ctx context.Context, o *server, sc scenario) Run {
+	run := Run{Server: o.name}
+	result, err := s.lab.run(ctx, o, sc.load)
+	if err != nil {
+		run.Error = err.Error()
+		return run
+	}
+	if s.result.Machine.Cores == 0 {
+		s.result.Machine = result.Machine
+	}
+	run.Bottleneck = result.Client.Bottleneck
+	run.Figures = map[string]float64{}
+	for _, f := range result.Figures() {
+		if f.Known {
+			run.Figures[f.Name] = f.Value
+		}
+	}
+	return run
+}
+
+// line tells of a run in a line.
+func (r *Run) line(figures []string) string {
+	if r.Error != "" {
+		return r.Server + ": failed: " + r.Error
+	}
+	var parts []string
+	for _, name := range figures {
+		if v, known := r.Figures[name]; known {
+			parts = append(parts, name+" "+format(name, v))
+		}
+	}
+	return r.Server + ": " + strings.Join(parts, ", ")
+}
+
+// commandLine is what gives this comparison again.
+func (s *study) commandLine(args []string) string {
+	line := "millbench compare"
+	if s.root != "" {
+		line = "go run ./cmd/millbench compare"
+	}
+	for _, a := range args {
+		if strings.ContainsAny(a, " \t\n'\"$&|;<>()*?[]#~`\\") || a == "" {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		line += " " + a
+	}
+	return line
+}

@@ -1,0 +1,243 @@
+package compare
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestEstimate(t *testing.T) {
+	// upTo gives 1 to n, the larger half first.
+	upTo := func(n int) []float64 {
+		var values []float64
+		for i := range n {
+			values = append(values, float64((i+n/2)%n+1))
+		}
+		return values
+	}
+	for _, tt := range []struct {
+		values []float64
+		want   Estimate
+	}{
+		{nil, Estimate{}},
+		{[]float64{3}, Estimate{1, 3, 3, 3, false}},
+		{[]float64{9, 1}, Estimate{2, 5, 1, 9, false}},
+		{[]float64{5, 5, 5, 5, 5, 5}, Estimate{6, 5, 5, 5, true}},
+		// The order statistics of the usual tables for 95 %.
+		{upTo(5), Estimate{5, 3, 1, 5, false}},
+		{upTo(6), Estimate{6, 3.5, 1, 6, true}},
+		{upTo(7), Estimate{7, 4, 1, 7, true}},
+		{upTo(8), Estimate{8, 4.5, 1, 8, true}},
+		{upTo(9), Estimate{9, 5, 2, 8, true}},
+		{upTo(15), Estimate{15, 8, 4, 12, true}},
+		{upTo(20), Estimate{20, 10.5, 6, 15, true}},
+	} {
+		t.Run(fmt.Sprint(len(tt.values)), func(t *testing.T) {
+			before := slices.Clone(tt.values)
+			if got := estimate(tt.values); got != tt.want {
+				t.Errorf("estimate(%v) = %+v, want %+v", tt.values, got, tt.want)
+			}
+			if !slices.Equal(before, tt.values) {
+				t.Errorf("estimate made %v of %v", tt.values, before)
+			}
+		})
+	}
+}
+
+// sample is a scenario with rates, one a repetition; 0 is a failed run.
+func sample(name, figure string, rates map[string][]float64) Scenario {
+	s := Scenario{Name: name, Figures: []string{figure}}
+	for server, values := range rates {
+		for i, v := range values {
+			r := Run{Server: server, Repetition: i + 1, Figures: map[string]float64{figure: v}}
+			if v == 0 {
+				r.Figures, r.Error = nil, "broken"
+			}
+			s.Runs = append(s.Runs, r)
+		}
+	}
+	return s
+}
+
+func TestRatios(t *testing.T) {
+	s := sample("echo", "rate", map[string][]float64{"a": {10, 20, 0, 40}, "b": {5, 0, 15, 40}, "c": {1}})
+	for _, tt := range []struct {
+		server, base string
+		want         []float64
+	}{
+		{"b", "a", []float64{0.5, 1}}, // the first and the last are pairs
+		{"a", "b", []float64{2, 1}},
+		{"c", "a", []float64{0.1}},
+		{"a", "a", []float64{1, 1, 1}},
+		{"a", "nobody", nil},
+		{"nobody", "a", nil},
+	} {
+		if got := s.ratios(tt.server, tt.base, "rate"); !slices.Equal(got, tt.want) {
+			t.Errorf("ratios of %s to %s: %v, want %v", tt.server, tt.base, got, tt.want)
+		}
+	}
+	if got := s.ratios("a", "b", "cpu"); got != nil {
+		t.Errorf("ratios of a figure that is not known: %v", got)
+	}
+	s.summarize([]Server{{Name: "a"}, {Name: "b"}})
+	want := Summary{"b", "rate", Estimate{3, 15, 5, 40, false}, Estimate{2, 0.75, 0.5, 1, false}}
+	if got := s.summary("b", "rate"); got != want {
+		t.Errorf("summary %+v, want %+v", got, want)
+	}
+}
+
+func TestOrder(t *testing.T) {
+	for rep, want := range map[int][]int{1: {0, 1, 2}, 2: {2, 1, 0}, 3: {0, 1, 2}} {
+		if got := order(3, rep); !slices.Equal(got, want) {
+			t.Errorf("order in repetition %d: %v, want %v", rep, got, want)
+		}
+	}
+}
+
+func TestParseServer(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want server
+	}{
+		{"a=./s -l LISTEN", server{name: "a", path: "/", command: []string{"sh", "-c", "exec ./s -l LISTEN"}}},
+		{"a.b-1/ws/echo=./s --port=PORT", server{name: "a.b-1", path: "/ws/echo", command: []string{"sh", "-c", "exec ./s --port=PORT"}}},
+	} {
+		if got, err := parseServer(tt.text); err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("parseServer(%q) gave %+v, %v; want %+v", tt.text, got, err, tt.want)
+		}
+	}
+	if got, err := parseServer("gws"); err != nil || got.name != "gws" || got.path != "/" || got.make == nil {
+		t.Errorf("parseServer(gws) gave %+v, %v", got, err)
+	}
+}
+
+func TestAddress(t *testing.T) {
+	s := server{command: []string{"sh", "-c", "exec ./s -l LISTEN -p=PORT 'x:PORT' REPORT"}}
+	want := []string{"sh", "-c", "exec ./s -l h:1 -p=1 'x:1' REPORT"}
+	if got := s.at("h", "1"); !slices.Equal(got, want) {
+		t.Errorf("command %q, want %q", got, want)
+	}
+}
+
+func TestScenarios(t *testing.T) {
+	all, err := parseScenarios("")
+	if err != nil || len(all) != len(scenarios) {
+		t.Errorf("by default %d scenarios, %v", len(all), err)
+	}
+	some, err := parseScenarios("rate-20k, echo-100")
+	if err != nil || len(some) != 2 || some[0].name != "rate-20k" || some[1].name != "echo-100" {
+		t.Errorf("picked %+v, %v", some, err)
+	}
+	for _, b := range bars {
+		picked, err := parseScenarios(b.scenario)
+		if err != nil || !slices.Contains(picked[0].figures, b.figure) {
+			t.Errorf("the bar of %s, %s: not among what is shown (%v)", b.scenario, b.figure, err)
+		}
+	}
+	for _, s := range scenarios {
+		for _, f := range s.figures {
+			if unit, _ := describe(f); unit == "" {
+				t.Errorf("%s: no figure %q", s.name, f)
+			}
+		}
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	c := Comparison{Scenarios: []Scenario{
+		sample("echo-100", "rate", map[string][]float64{"millrace": {110, 120}, "gws": {90, 90}, "nbio": {100, 100}, "floor": {200, 200}}),
+		sample("inflight-16", "rate", map[string][]float64{"millrace": {100}, "gnet": {100}}),
+		sample("idle-15k", "rss", map[string][]float64{"millrace": {40}, "gnet": {100}}),
+		sample("churn-64", "cpu", map[string][]float64{"millrace": {40, 40}, "gnet": {50, 50}, "gws": {40, 42}, "nbio": {0, 0}}),
+	}}
+	got := squeeze(c.verdicts().Markdown(2))
+	for _, want := range []string{
+		"| cpu, echo-100 | floor | <= 1.10x | - | not measured |",
+		"| rate, echo-100 | nbio | >= 1.10x | 1.15x (1.10, 1.20) | PASS |",
+		"| rate, echo-10k | the best Go rival | >= 1.10x | - | not measured |",
+		"| rate, inflight-16 | gnet | >= 1.10x | 1.00x | under |",
+		"| rss, idle-15k | gnet | <= 0.30x | 0.40x | over |",
+		"| cpu, churn-64 | gws | <= 1.00x | 0.98x (0.95, 1.00) | PASS |",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
+
+// squeeze makes runs of blanks one.
+func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func TestMarkdown(t *testing.T) {
+	got := table{{"server", "x"}, {"ä|b", "12,345"}}.Markdown(1)
+	const want = "" +
+		"| server |      x |\n" +
+		"| ------ | -----: |\n" +
+		"| ä\\|b   | 12,345 |\n"
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+func TestTail(t *testing.T) {
+	var long tail
+	for range 3 * maxTail {
+		fmt.Fprintln(&long, "line")
+	}
+	if n := long.kept.Len(); n > maxTail {
+		t.Errorf("%d bytes are kept, more than %d", n, maxTail)
+	}
+	for text, want := range map[string]string{
+		"":                         "",
+		"one\ntwo\n\n":             "two",
+		"\x1b[2Jgone":              "?[2Jgone",
+		strings.Repeat("x", 1<<10): strings.Repeat("x", maxLine),
+	} {
+		var s tail
+		fmt.Fprint(&s, text)
+		if got := s.last(); got != want {
+			t.Errorf("last line of %q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestComplaint(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "",
+		"# example/a\na/a.go:3:1: undefined: x\na/a.go:4:1: undefined: y\n":                                    "a/a.go:3:1: undefined: x",
+		"Traceback (most recent call last):\n  File\nModuleNotFoundError: No module named 'tornado'\n":         "ModuleNotFoundError: No module named 'tornado'",
+		"node:internal:1\n  throw err;\nError: Cannot find module 'ws/package.json'\nRequire stack:\n- /x\n\n": "Error: Cannot find module 'ws/package.json'",
+		"floor.c: In function 'main':\nfloor.c:3:1: error: expected ';'\n":                                     "floor.c:3:1: error: expected ';'",
+		"go: cannot find main module\n": "go: cannot find main module",
+	} {
+		if got := complaint(text); got != want {
+			t.Errorf("complaint(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	s := study{}
+	args := []string{"--servers", "a=./it's LISTEN", "--server-cpus", "", "--reps", "3"}
+	want := `millbench compare --servers 'a=./it'\''s LISTEN' --server-cpus '' --reps 3`
+	if got := s.commandLine(args); got != want {
+		t.Errorf("command line %s, want %s", got, want)
+	}
+}
+
+func TestVersions(t *testing.T) {
+	var b builder
+	b.ctx, b.root, b.out = t.Context(), "../..", t.TempDir()
+	got, err := b.goProgram("echo", ".", "./bench/echo", "github.com/gobwas/ws", "golang.org/x/sys")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "github.com/gobwas/ws v"; !strings.HasPrefix(got.version, want) || !strings.Contains(got.version, ", golang.org/x/sys v") {
+		t.Errorf("versions %q, want %q first", got.version, want)
+	}
+	if want := []string{b.out + "/echo", "--listen", "LISTEN"}; !reflect.DeepEqual(got.command, want) {
+		t.Errorf("command %q, want %q", got.command, want)
+	}
+}

@@ -1,0 +1,194 @@
+package compare_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/compare"
+)
+
+// The test binary is also the servers that are compared and, since a comparison
+// starts its own program as the client, millbench. Their protocol is not
+// WebSocket: the client sends a line and the server answers with its figures.
+
+func TestMain(m *testing.M) {
+	if len(os.Args) < 2 || strings.HasPrefix(os.Args[1], "-") {
+		// The race detector would have each process take a second to exit.
+		if err := os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(m.Run())
+	}
+	var err error
+	switch os.Args[1] {
+	case "serve":
+		err = fakeServer(os.Args[2], os.Args[3], os.Args[4:])
+	case "compare":
+		os.Exit(compare.Main(context.Background(), os.Args[2:], os.Stdout, os.Stderr))
+	case "hold":
+		if err = call(os.Args[2]); err == nil {
+			fmt.Println("holding")
+			select {}
+		}
+	default:
+		err = fakeClient(os.Args[1], os.Args[2:])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(3)
+	}
+}
+
+// fakeServer is a server that behaves as told.
+func fakeServer(listen, behaviour string, args []string) error {
+	switch behaviour {
+	case "refuse": // ends before it listens
+		fmt.Fprintln(os.Stderr, "looking for a device")
+		return fmt.Errorf("no \x1b[31m<device>")
+	case "deaf": // never listens
+		select {}
+	case "brood": // starts another process that holds on to its output
+		if err := brood(args[2]); err != nil {
+			return err
+		}
+	}
+	ln, err := net.Listen("tcp", listen)
+	if err != nil {
+		return err
+	}
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		if _, err := bufio.NewReader(c).ReadString('\n'); err != nil {
+			continue // it only looked whether we listen
+		}
+		switch behaviour {
+		case "die": // in the middle
+			return fmt.Errorf("out of memory")
+		case "mute": // says that it was asked, but not to who asks
+			err = call(args[0])
+		default:
+			_, err = fmt.Fprintf(c, "%s %s %d %s\n", args[0], args[1], os.Getpid(), cpus())
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// brood starts a process that calls the test.
+func brood(address string) error {
+	child := exec.Command(os.Args[0], "hold", address)
+	child.Stderr = os.Stderr
+	stdout, err := child.StdoutPipe()
+	if err == nil {
+		err = child.Start()
+	}
+	if err == nil {
+		_, err = bufio.NewReader(stdout).ReadString('\n') // it has called
+	}
+	return err
+}
+
+// call makes a connection to the test, which lasts as long as this process; and
+// if the test lets go of it, the process ends.
+func call(address string) error {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, c) // nothing comes but the end
+		os.Exit(1)
+	}()
+	return nil
+}
+
+// cpus are those that this process may run on.
+func cpus() string {
+	status, _ := os.ReadFile("/proc/self/status") // elsewhere none are known
+	_, list, _ := strings.Cut(string(status), "Cpus_allowed_list:\t")
+	list, _, _ = strings.Cut(list, "\n")
+	return "[" + list + "]"
+}
+
+// fakeClient is millbench as far as a comparison uses it. The path of the URL
+// tells it to misbehave.
+func fakeClient(scenario string, args []string) error {
+	flags := flag.NewFlagSet(scenario, flag.ContinueOnError)
+	for _, name := range []string{"connections", "size", "in-flight", "rate"} {
+		flags.Int(name, 0, "")
+	}
+	warmup, duration := flags.Duration("warmup", 0, ""), flags.Duration("duration", 0, "")
+	out := flags.String("json", "", "")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *warmup != 250*time.Millisecond || *duration != time.Second || *out != "-" || flags.NArg() != 1 {
+		return fmt.Errorf("called with %q", args)
+	}
+	u, err := url.Parse(flags.Arg(0))
+	if err != nil {
+		return err
+	}
+	result := bench.Result{
+		Plan:    bench.Plan{Scenario: scenario},
+		Machine: bench.Machine{CPU: "a fake", Cores: 2, System: "none", Go: "go0"},
+		Count:   1,
+	}
+	switch u.Path {
+	case "/silent":
+		return fmt.Errorf("can not make %s", scenario)
+	case "/trouble":
+		result.Troubles = []bench.Trouble{{What: "connect to " + u.Host, Count: 7}}
+	case "/lost":
+		result.Lost = 2
+	case "/nothing":
+		result.Count = 0
+	case "/slow":
+		result.Client.Bottleneck = "it is slow"
+	}
+	if err := ask(u.Host, &result); err != nil {
+		return err
+	}
+	if u.Path == "/cpus" {
+		result.Client.Bottleneck = strings.Join(result.Notes, "") + cpus()
+	}
+	return json.NewEncoder(os.Stdout).Encode(result)
+}
+
+// ask fills in what the server says. Without an answer it waits for ever.
+func ask(address string, r *bench.Result) error {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c, "well?\n"); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		select {}
+	}
+	r.Server = &bench.ServerUse{}
+	where := ""
+	_, err = fmt.Sscan(answer, &r.PerSecond, &r.Server.CPU, &r.Server.PID, &where)
+	r.Server.Cores = float64(r.Server.PID) // a figure, for the test to see
+	r.Notes = []string{where}
+	return err
+}

@@ -1,0 +1,393 @@
+package compare_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/bench/compare"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 30 * time.Second
+
+// program is this test binary.
+func program(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return self
+}
+
+// fake gives a server for --servers, this test binary.
+func fake(t *testing.T, name, behaviour string, args ...string) string {
+	t.Helper()
+	return fmt.Sprintf("%s='%s' serve LISTEN %s %s", name, program(t), behaviour, strings.Join(args, " "))
+}
+
+// run calls the command, on all CPUs.
+func run(ctx context.Context, servers []string, flags ...string) (status int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	args := append([]string{"--servers", strings.Join(servers, ","), "--warmup", "250ms", "--duration", "1s",
+		"--server-cpus", "", "--client-cpus", ""}, flags...)
+	status = compare.Main(ctx, args, &out, &errs)
+	return status, out.String(), errs.String()
+}
+
+// expect fails the test for each text that is not there.
+func expect(t *testing.T, got string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(got, text) {
+			t.Errorf("no %q in\n%s", text, got)
+		}
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestCompare runs two servers with all that can be shown of them.
+func TestCompare(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	status, stdout, stderr := run(t.Context(),
+		[]string{fake(t, "one", "answer", "1000", "4"), fake(t, "two", "answer", "500", "5")},
+		"--scenarios", "echo-100", "--reps", "6", "--bars",
+		"--json", at("c.json"), "--report", at("c.html"), "--markdown", at("c.md"), "--pictures", at("pictures/deep"))
+	if status != 0 {
+		t.Fatalf("exit status %d, stderr:\n%s", status, stderr)
+	}
+	expect(t, stderr, "12 runs, at least 15s", "echo-100, 2 of 6: two: rate 500 /s, cpu 5 us")
+	text := []string{
+		"| server | rate | to one | cpu | to one | p50 | to one | p99 | to one | runs | failed |",
+		"| one | 1,000 /s | | 4 us | | - | | - | | 6 | 0 |",
+		"| two | 500 /s | 0.50x [0.50, 0.50] | 5 us | 1.25x [1.25, 1.25] | - | - | - | - | 6 | 0 |",
+		"a fake, 2 cores, none, go0", "## echo-100: echo 64 B, 100 connections", "`millbench echo --connections 100 --size 64`",
+		"| cpu, echo-100 ", "not measured",
+	}
+	for _, line := range text {
+		expect(t, squeeze(stdout), line)
+		expect(t, squeeze(read(t, at("c.md"))), line)
+	}
+	expect(t, read(t, at("c.md")), "(pictures/deep/echo-100-rate.svg)", "(pictures/deep/echo-100-cpu.svg)")
+	if strings.Contains(stdout, ".svg") {
+		t.Errorf("a picture is linked on stdout:\n%s", stdout)
+	}
+	page := read(t, at("c.html"))
+	expect(t, page, "<td>0.50x [0.50, 0.50]</td>", "<h2>The bars</h2>")
+	if n := strings.Count(page, "<svg"); n != 2 {
+		t.Errorf("%d charts on the page, want one for each known figure, 2", n)
+	}
+	wellFormed(t, read(t, at("pictures/deep/echo-100-cpu.svg")))
+
+	var c compare.Comparison
+	if err := json.Unmarshal([]byte(read(t, at("c.json"))), &c); err != nil {
+		t.Fatal(err)
+	}
+	interleaved(t, c.Scenarios[0].Runs)
+}
+
+// squeeze makes runs of blanks one.
+func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func wellFormed(t *testing.T, text string) {
+	t.Helper()
+	decoder := xml.NewDecoder(strings.NewReader(text))
+	for {
+		if _, err := decoder.Token(); err == io.EOF {
+			return
+		} else if err != nil {
+			t.Fatalf("%v in\n%s", err, text)
+		}
+	}
+}
+
+// interleaved wants the servers to take turns, forth and back, each time in a
+// process of its own.
+func interleaved(t *testing.T, runs []compare.Run) {
+	t.Helper()
+	var order strings.Builder
+	processes := map[float64]bool{}
+	for _, r := range runs {
+		fmt.Fprintf(&order, "%s%d ", r.Server, r.Repetition)
+		processes[r.Figures["server-cores"]] = true
+	}
+	const want = "one1 two1 two2 one2 one3 two3 two4 one4 one5 two5 two6 one6 "
+	if order.String() != want {
+		t.Errorf("order %q, want %q", order.String(), want)
+	}
+	if len(processes) != len(runs) {
+		t.Errorf("%d processes served %d runs", len(processes), len(runs))
+	}
+}
+
+// TestFailures runs servers that fail beside one that does not.
+func TestFailures(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	good := fake(t, "good", "answer", "9", "1")
+	status, stdout, stderr := run(t.Context(), []string{
+		good, fake(t, "refuses", "refuse"), fake(t, "dies", "die"), "absent=/no/such/program LISTEN",
+		strings.Replace(good, "good", "silent/silent", 1), strings.Replace(good, "good", "trouble/trouble", 1),
+		strings.Replace(good, "good", "lost/lost", 1), strings.Replace(good, "good", "nothing/nothing", 1),
+		strings.Replace(good, "good", "slow/slow", 1),
+	}, "--scenarios", "echo-100,churn-64", "--reps", "1", "--json", at("c.json"), "--report", at("c.html"))
+	if status != 1 {
+		t.Errorf("exit status %d, want 1; stderr:\n%s", status, stderr)
+	}
+	expect(t, stdout,
+		"- refuses: 1 of 1 runs failed and are left out: server ended by itself: exit status 3: no ?[31m<device>\n",
+		"- dies: 1 of 1 runs failed and are left out: server ended by itself: exit status 3: out of memory\n",
+		"- absent: 1 of 1 runs failed and are left out: server ended by itself: exit status 127: ",
+		"- silent: 1 of 1 runs failed and are left out: client gave no result: exit status 3: can not make churn\n",
+		"- trouble: 1 of 1 runs failed and are left out: connect to LISTEN (7 times)\n",
+		"- lost: 1 of 1 runs failed and are left out: 0 connections failed, 2 were lost\n",
+		"- nothing: 1 of 1 runs failed and are left out: nothing came back\n",
+		"- slow: 1 of 1 runs were bounded by the client: it is slow\n",
+		"in round brackets the lowest and the highest")
+	expect(t, squeeze(stdout), "| good | 9 /s | | 1 us | | - | | 1 | 0 |", "| slow | 9 /s | 1.00x |", "| dies | - | - | - | - | - | - | 0 | 1 |")
+	expect(t, read(t, at("c.html")), "no ?[31m&lt;device&gt;")
+	var c compare.Comparison
+	if err := json.Unmarshal([]byte(read(t, at("c.json"))), &c); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(c.Scenarios); n != 2 {
+		t.Errorf("%d scenarios, want 2: failures must not end the comparison", n)
+	}
+}
+
+// TestHangs bounds servers that do nothing.
+func TestHangs(t *testing.T) {
+	_, address := listen(t)
+	status, stdout, stderr := run(t.Context(),
+		[]string{fake(t, "deaf", "deaf")}, "--scenarios", "idle-15k", "--reps", "1", "--start-limit", "300ms")
+	expect(t, stdout, "deaf: 1 of 1 runs failed and are left out: server does not listen after 300ms")
+	if status != 1 {
+		t.Errorf("exit status %d, want 1; stderr:\n%s", status, stderr)
+	}
+	// The whole run's limit holds before the server listens, too.
+	status, stdout, stderr = run(t.Context(),
+		[]string{fake(t, "deaf", "deaf"), fake(t, "mute", "mute", address)}, "--scenarios", "echo-1k", "--reps", "1", "--timeout", "500ms")
+	expect(t, stdout, "deaf: 1 of 1 runs failed and are left out: not done within 500ms", "mute: 1 of 1 runs failed and are left out: not done within 500ms")
+	if status != 1 {
+		t.Errorf("exit status %d, want 1; stderr:\n%s", status, stderr)
+	}
+}
+
+func listen(t *testing.T) (ln *net.TCPListener, address string) {
+	t.Helper()
+	any, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = any.Close() })
+	ln = any.(*net.TCPListener)
+	if err := ln.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return ln, ln.Addr().String()
+}
+
+// expectEnd wants the process at the other end of c to have ended.
+func expectEnd(t *testing.T, c net.Conn) {
+	t.Helper()
+	defer c.Close()
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("a process outlived the comparison")
+	}
+}
+
+// TestInterrupt stops a comparison in its second run, and sees that what ran
+// ends and what is done is shown.
+func TestInterrupt(t *testing.T) {
+	ln, address := listen(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		c, err := ln.Accept()
+		if err != nil {
+			t.Error(err)
+		}
+		accepted <- c
+		cancel()
+	}()
+	status, stdout, stderr := run(ctx,
+		[]string{fake(t, "good", "answer", "9", "1"), fake(t, "mute", "mute", address)}, "--scenarios", "echo-100,echo-1k")
+	if c := <-accepted; c != nil {
+		expectEnd(t, c)
+	}
+	if status != 1 {
+		t.Errorf("exit status %d, want 1; stderr:\n%s", status, stderr)
+	}
+	expect(t, squeeze(stdout), "| good | 9 /s |", "- it was stopped before its end", "| mute | - | - | - | - | - | - | - | - | 0 | 0 |")
+	if strings.Contains(stdout, "## echo-1k") {
+		t.Errorf("a scenario that did not begin is shown:\n%s", stdout)
+	}
+}
+
+// TestGroup ends what a server has started, too.
+func TestGroup(t *testing.T) {
+	ln, address := listen(t)
+	status, stdout, stderr := run(t.Context(),
+		[]string{fake(t, "brood", "brood", "9", "1", address)}, "--scenarios", "echo-100", "--reps", "1", "--json", "-")
+	if status != 0 {
+		t.Fatalf("exit status %d, stderr:\n%s", status, stderr)
+	}
+	expect(t, stderr, "| brood  | 9 /s |") // stdout is the JSON's
+	var c compare.Comparison
+	if err := json.Unmarshal([]byte(stdout), &c); err != nil {
+		t.Errorf("%v in\n%s", err, stdout)
+	}
+	child, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectEnd(t, child)
+}
+
+// TestPinned asks servers and clients for their CPUs.
+func TestPinned(t *testing.T) {
+	if err := exec.Command("taskset", "-c", "0", "true").Run(); err != nil {
+		t.Skip("taskset can not put a process on CPU 0: ", err)
+	}
+	status, stdout, stderr := run(t.Context(),
+		[]string{strings.Replace(fake(t, "one", "answer", "9", "1"), "one", "one/cpus", 1)},
+		"--scenarios", "echo-100", "--reps", "1", "--server-cpus", "0", "--client-cpus", "0")
+	if status != 0 {
+		t.Errorf("exit status %d, stderr:\n%s", status, stderr)
+	}
+	expect(t, stdout, "one: 1 of 1 runs were bounded by the client: [0][0]", "servers on CPU 0, the load on CPU 0")
+
+	status, _, stderr = run(t.Context(), []string{fake(t, "one", "answer", "9", "1")}, "--client-cpus", "4095")
+	if status != 2 {
+		t.Errorf("exit status %d, want 2", status)
+	}
+	expect(t, stderr, "millbench compare: --client-cpus: taskset: ")
+}
+
+// TestMisuse wants a line and status 2 for what can not work, before anything is
+// started.
+func TestMisuse(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const own = "a=sleep PORT"
+	for _, tt := range []struct {
+		name, servers string
+		flags         []string
+		want          string
+	}{
+		{"an unknown flag", own, []string{"--what"}, "-what"},
+		{"an argument", own, []string{"millrace"}, `unexpected argument "millrace"`},
+		{"an unknown server", "nginx", nil, `no server "nginx": there are millrace, floor, gorilla,`},
+		{"an unknown scenario", own, []string{"--scenarios", "echo-7"}, `no scenario "echo-7": there are echo-100, echo-1k,`},
+		{"no placeholder", "a=./server 8080", nil, `server "a": the command must say LISTEN`},
+		{"a placeholder within a word", "a=./server $REPORTS", nil, `server "a": the command must say LISTEN`},
+		{"a name of blanks", "a b=./server PORT", nil, "with a name of letters"},
+		{"twice the same", own + "," + own, nil, `server "a" is there twice`},
+		{"no repetitions", own, []string{"--reps", "0"}, "--reps: want at least 1"},
+		{"no time", own, []string{"--duration", "0s"}, "want a time above 0"},
+		{"a folder that is not there", own, []string{"--report", "no/such/page.html"}, "no/such/page.html: its folder is not there"},
+		{"outside of a checkout", "millrace,gws", nil, "is not in a checkout of millrace (no go.mod of github.com/millrace/millrace here or above); go there, or give servers as NAME=COMMAND"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			status, stdout, stderr := run(t.Context(), []string{tt.servers}, tt.flags...)
+			if status != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("exit status %d, stdout %q, want 2 and one line on stderr", status, stdout)
+			}
+			expect(t, stderr, "millbench compare: ", tt.want)
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var out, errs bytes.Buffer
+	if status := compare.Main(t.Context(), []string{"--help"}, &out, &errs); status != 0 || errs.Len() > 0 {
+		t.Errorf("exit status %d, stderr %q", status, errs.String())
+	}
+	expect(t, out.String(), "Usage: millbench compare", "--reps N ", "(default 7)", "gorilla, gws, nbio", "idle-15k ", "LISTEN")
+}
+
+// TestBuild compares from a checkout in which some servers can be built.
+func TestBuild(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		name = filepath.Join(dir, name)
+		err := os.MkdirAll(filepath.Dir(name), 0o755)
+		if err == nil {
+			err = os.WriteFile(name, []byte(text), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("go.mod", "module github.com/millrace/millrace\n\ngo 1.26\n")
+	write("bench/echo/main.go", `package main
+
+import ("bufio"; "net"; "os")
+
+func main() {
+	ln, err := net.Listen("tcp", os.Args[2])
+	for err == nil {
+		var c net.Conn
+		if c, err = ln.Accept(); err == nil {
+			if _, e := bufio.NewReader(c).ReadString('\n'); e == nil { c.Write([]byte("1 1 1 -\n")) }
+		}
+	}
+}
+`)
+	write("bench/peers/go.mod", "module peers\n\ngo 1.26\n")
+	write("bench/peers/gws/main.go", "package main\n\nfunc main() { nothing() }\n")
+	t.Chdir(filepath.Join(dir, "bench"))
+	status, stdout, stderr := run(t.Context(), []string{"gws", "millrace", "nbio", fake(t, "own", "answer", "2", "1")},
+		"--scenarios", "echo-100", "--reps", "1")
+	if status != 0 {
+		t.Errorf("exit status %d, stderr:\n%s", status, stderr)
+	}
+	expect(t, stdout,
+		"- gws is left out: go: gws/main.go:3:15: undefined: nothing",
+		"- nbio is left out: go: ",
+		"go run ./cmd/millbench compare --servers ")
+	expect(t, squeeze(stdout), "| millrace | github.com/millrace/millrace (devel) | millrace --listen LISTEN |", "| own | 2 /s | 2.00x |")
+}
+
+// TestNoTools leaves servers out whose tools are not there.
+func TestNoTools(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module github.com/millrace/millrace\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	t.Setenv("PATH", dir)
+	status, stdout, stderr := run(t.Context(), []string{"millrace", "floor", "node-ws"})
+	if status != 1 || stdout != "" {
+		t.Errorf("exit status %d, stdout %q, want 1 and none", status, stdout)
+	}
+	expect(t, stderr,
+		"note: no taskset here (util-linux): servers and client share all CPUs",
+		"note: millrace is left out: go: ", "note: floor is left out: cc: ",
+		"note: node-ws is left out: node: ", "(npm ci in bench/peers/node-ws)",
+		"millbench compare: no server is left to compare")
+}

@@ -1,0 +1,112 @@
+package compare
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+const modulePath = "github.com/millrace/millrace"
+
+// server is one to compare.
+type server struct {
+	name string
+	path string // of its URL
+	// make builds it; nil: it is there.
+	make func(*builder) (built, error)
+	// command starts it, with LISTEN and PORT where its address goes.
+	command []string
+	version string // of what it is built from; "": not known
+}
+
+// known are the servers that can be given by name alone, in the order of the
+// help.
+var known = []server{
+	{name: "millrace", make: millrace},
+	{name: "floor", make: floor},
+	rival("gorilla", "github.com/gorilla/websocket"),
+	rival("gws", "github.com/lxzan/gws"),
+	rival("nbio", "github.com/lesismal/nbio"),
+	rival("coder", "github.com/coder/websocket"),
+	rival("gobwas", "github.com/gobwas/ws"),
+	rival("gnet", "github.com/panjf2000/gnet/v2", "github.com/gobwas/ws"),
+	rival("fasthttp", "github.com/fasthttp/websocket"),
+	rival("greatws", "github.com/antlabs/greatws"),
+	{name: "tornado", make: tornado},
+	{name: "node-ws", make: nodeWS},
+}
+
+// goRivals are the servers in Go that the bars hold millrace against.
+var goRivals = []string{"gorilla", "gws", "nbio", "coder", "gobwas", "gnet", "fasthttp", "greatws"}
+
+var (
+	serverName  = regexp.MustCompile(`^[A-Za-z0-9_.+-]+$`)
+	placeholder = regexp.MustCompile(`\b(?:LISTEN|PORT)\b`)
+)
+
+// parseServers takes servers separated by commas: names of known ones, or
+// NAME=COMMAND, or NAME/PATH=COMMAND.
+func parseServers(list string) ([]server, error) {
+	var servers []server
+	for text := range strings.SplitSeq(list, ",") {
+		s, err := parseServer(strings.TrimSpace(text))
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(servers, func(o server) bool { return o.name == s.name }) {
+			return nil, fmt.Errorf("server %q is there twice: give each a name of its own, NAME=COMMAND", s.name)
+		}
+		servers = append(servers, s)
+	}
+	return servers, nil
+}
+
+func parseServer(text string) (server, error) {
+	name, command, own := strings.Cut(text, "=")
+	if !own {
+		i := slices.IndexFunc(known, func(k server) bool { return k.name == text })
+		if i < 0 {
+			return server{}, fmt.Errorf("no server %q: there are %s, and your own as NAME=COMMAND (without a comma)", text, knownNames())
+		}
+		s := known[i]
+		s.path = "/"
+		return s, nil
+	}
+	name, path, _ := strings.Cut(name, "/")
+	switch {
+	case !serverName.MatchString(name):
+		return server{}, fmt.Errorf("server %q: want NAME=COMMAND with a name of letters, digits and -_.+", text)
+	case !placeholder.MatchString(command):
+		return server{}, fmt.Errorf("server %q: the command must say LISTEN (host:port) or PORT where the address goes", name)
+	}
+	// The shell becomes the command, so that no process stands between.
+	return server{name: name, path: "/" + path, command: []string{"sh", "-c", "exec " + command}}, nil
+}
+
+func knownNames() string {
+	var names []string
+	for _, k := range known {
+		names = append(names, k.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// at gives the command for an address.
+func (s *server) at(host, port string) []string {
+	var argv []string
+	for _, arg := range s.command {
+		argv = append(argv, placeholder.ReplaceAllStringFunc(arg, func(p string) string {
+			if p == "PORT" {
+				return port
+			}
+			return host + ":" + port
+		}))
+	}
+	return argv
+}
+
+// errNotCheckout says what is lacking to build servers, and what works without.
+var errNotCheckout = errors.New("is not in a checkout of millrace (no go.mod of " + modulePath + " here or above); " +
+	"go there, or give servers as NAME=COMMAND, which works everywhere")

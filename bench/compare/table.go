@@ -1,0 +1,131 @@
+package compare
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/millrace/millrace/bench/report"
+)
+
+// table is cells in rows; the first row is the header.
+type table [][]string
+
+// Markdown sets a table so that it reads well as it is, too: so many columns to the
+// left, the others to the right.
+func (t table) Markdown(left int) string {
+	t = t.escaped()
+	widths := make([]int, len(t[0]))
+	for _, row := range t {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell), 3)
+		}
+	}
+	var b strings.Builder
+	for n, row := range t {
+		rule := "|"
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			line := strings.Repeat("-", widths[i])
+			if i < left {
+				b.WriteString("| " + cell + pad + " ")
+				rule += " " + line + " |"
+			} else {
+				b.WriteString("| " + pad + cell + " ")
+				rule += " " + line[1:] + ": |"
+			}
+		}
+		b.WriteString("|\n")
+		if n == 0 {
+			b.WriteString(rule + "\n")
+		}
+	}
+	return b.String()
+}
+
+// escaped gives a copy in which no cell ends before its end.
+func (t table) escaped() table {
+	var all table
+	for _, row := range t {
+		var cells []string
+		for _, cell := range row {
+			cells = append(cells, strings.ReplaceAll(cell, "|", `\|`))
+		}
+		all = append(all, cells)
+	}
+	return all
+}
+
+// serverTable tells what was compared.
+func (c *Comparison) serverTable() table {
+	t := table{{"server", "version", "command"}}
+	for _, s := range c.Servers {
+		t = append(t, []string{s.Name, s.Version, s.Command})
+	}
+	return t
+}
+
+// table has a row for each server: its medians, each with its ratio to the first
+// server's, and how many runs are behind them.
+func (s *Scenario) table(servers []Server) table {
+	header := []string{"server"}
+	for _, figure := range s.Figures {
+		header = append(header, figure, "to "+servers[0].Name)
+	}
+	t := table{append(header, "runs", "failed")}
+	for i, server := range servers {
+		row := []string{server.Name}
+		for _, figure := range s.Figures {
+			m := s.summary(server.Name, figure)
+			value := "-"
+			if m.Value.Count > 0 {
+				value = format(figure, m.Value.Median)
+			}
+			if i == 0 {
+				row = append(row, value, "")
+			} else {
+				row = append(row, value, m.Ratio.ratio())
+			}
+		}
+		good, failed := s.tally(server.Name)
+		t = append(t, append(row, fmt.Sprint(good), fmt.Sprint(failed)))
+	}
+	return t
+}
+
+// ratio shows an estimate of ratios: "1.05x [1.01, 1.20]", with the range in round
+// brackets where it is no confidence interval; "-" if there is none.
+func (e Estimate) ratio() string {
+	median := report.Format(e.Median, "x")
+	switch {
+	case e.Count == 0:
+		return "-"
+	case e.Count == 1:
+		return median
+	case e.Confident:
+		return fmt.Sprintf("%s [%.2f, %.2f]", median, e.Low, e.High)
+	}
+	return fmt.Sprintf("%s (%.2f, %.2f)", median, e.Low, e.High)
+}
+
+// reading says how to read the figures.
+func (c *Comparison) reading() string {
+	text := fmt.Sprintf("Medians; %d times %v for each server, after %v to warm up; %s.\n"+
+		"\"cpu\" is the server's CPU time for a message (in churn, for a connection), \"rss\" its memory for a connection.\n"+
+		"The servers take turns within each repetition; a ratio is the median of the ratios to %s in the same repetition",
+		c.Repetitions, c.Duration, c.Warmup, c.cpus(), c.Servers[0].Name)
+	if c.Repetitions < leastConfident {
+		return text + fmt.Sprintf(",\nin round brackets the lowest and the highest: fewer than %d runs give no 95 %% confidence interval.", leastConfident)
+	}
+	return text + ",\nin brackets its 95 % confidence interval (round ones: the lowest and the highest, of too few runs for one)."
+}
+
+func (c *Comparison) cpus() string {
+	cpus := func(list string) string {
+		if list == "" {
+			return "all CPUs"
+		}
+		return "CPU " + list
+	}
+	return "servers on " + cpus(c.ServerCPUs) + ", the load on " + cpus(c.ClientCPUs)
+}
