@@ -4,11 +4,13 @@
 SHELL       := /bin/bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 3s
-BENCH       ?= .
+BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+BENCH       ?=
+COUNT       ?= 6
 BARS        ?=
 GOTEST      := go test -count=1 -timeout=5m
-INTEROP     := $(wildcard interop/go.mod)
-MODULES     := . $(if $(INTEROP),interop)
+OTHERS      := $(patsubst %/go.mod,%,$(wildcard interop/go.mod bench/peers/go.mod))
+MODULES     := . $(OTHERS)
 
 # A cross build checks that it compiles; the tests are type-checked too, once
 # for each operating system.
@@ -18,7 +20,7 @@ CROSS_VET := darwin/arm64 freebsd/amd64 windows/amd64
 CHECKS := deps fmt vet staticcheck tidy modules race easygo plain fuzz interop cross
 
 .NOTPARALLEL: # the checks share two cores
-.PHONY: all help build test bench bars clean $(CHECKS)
+.PHONY: all help build test bench benchstat bars clean $(CHECKS)
 
 heading = @printf '\n== %s == (%s)\n' "$(1)" "$$(date +%T)"
 
@@ -74,13 +76,9 @@ fuzz: ## each fuzz target for FUZZTIME (3s)
 	$(call heading,fuzz: each target for $(FUZZTIME))
 	@scripts/fuzz.sh $(FUZZTIME)
 
-interop: ## other people's clients, in a module of their own
-	$(call heading,interop: other people's clients)
-ifneq ($(INTEROP),)
-	cd interop && $(GOTEST) -race ./...
-else
-	@echo 'no module interop here: nothing to run'
-endif
+interop: ## other people's clients and servers, in modules of their own
+	$(call heading,interop: other people's clients and servers)
+	@for m in $(OTHERS); do echo "module $$m"; (cd $$m && $(GOTEST) -race ./...) || exit 1; done
 
 cross: ## builds for the other operating systems
 	$(call heading,cross: builds for $(words $(CROSS)) platforms)
@@ -88,8 +86,19 @@ cross: ## builds for the other operating systems
 	for p in $(CROSS); do echo "build $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} go build ./... || exit 1; done; \
 	for p in $(CROSS_VET); do echo "vet $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} go vet ./... || exit 1; done
 
-bench: ## all Go benchmarks (BENCH=regexp: some)
-	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+# No kernel is in these. Each runs COUNT times, but not in a row: a bad minute of the
+# machine is to hit one run of each and not all of one.
+MICRO := (Message|Upgrade|Broadcast|NetworkAlone)$$
+
+bench: ## user-space micro-benchmarks, as benchstat reads them (BENCH=regexp: others of ws and server; COUNT=6)
+	@for i in $$(seq $(COUNT)); do \
+		go test -run '^$$' -bench '$(or $(BENCH),$(MICRO))' -benchmem -benchtime 0.5s -cpu 1 $(if $(BENCH),./ws) ./server || exit 1; done
+ifeq ($(BENCH),)
+	@go test -run '^$$' -bench ConnectionMemory -benchtime 1x -cpu 2 ./server
+endif
+
+benchstat: ## what changed between two outputs of make bench (OLD=file NEW=file)
+	@go run $(BENCHSTAT) $(OLD) $(NEW)
 
 bars: ## the figures of DESIGN.md against the bare C floor, side by side (BARS="-reps 1 -t 1": quick)
 	go run ./bench/bars $(BARS)
