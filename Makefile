@@ -6,6 +6,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 3s
 BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 BENCH       ?=
+MICRO       := (Message|Upgrade|Broadcast|NetworkAlone)$$
 COUNT       ?= 6
 BARS        ?=
 GOTEST      := go test -count=1 -timeout=5m
@@ -86,15 +87,15 @@ cross: ## builds for the other operating systems
 	for p in $(CROSS); do echo "build $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} go build ./... || exit 1; done; \
 	for p in $(CROSS_VET); do echo "vet $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} go vet ./... || exit 1; done
 
-# No kernel is in these. Each runs COUNT times, but not in a row: a bad minute of the
-# machine is to hit one run of each and not all of one.
-MICRO := (Message|Upgrade|Broadcast|NetworkAlone)$$
-
-bench: ## user-space micro-benchmarks, as benchstat reads them (BENCH=regexp: others of ws and server; COUNT=6)
-	@for i in $$(seq $(COUNT)); do \
-		go test -run '^$$' -bench '$(or $(BENCH),$(MICRO))' -benchmem -benchtime 0.5s -cpu 1 $(if $(BENCH),./ws) ./server || exit 1; done
+bench: ## user-space micro-benchmarks, as benchstat reads them, 4 minutes (BENCH=regexp: others of ws and server; COUNT=6)
 ifeq ($(BENCH),)
-	@go test -run '^$$' -bench ConnectionMemory -benchtime 1x -cpu 2 ./server
+	@go test -c -o bin/server.test ./server
+	@# Not COUNT times in a row: a bad minute of the machine is to hit one run of each, not all of one.
+	@for i in $$(seq $(COUNT)); do \
+		bin/server.test -test.run '^$$' -test.bench '$(MICRO)' -test.benchmem -test.benchtime 1s -test.cpu 1 || exit 1; done
+	@bin/server.test -test.run '^$$' -test.bench ConnectionMemory -test.benchtime 1x -test.cpu 2
+else
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem -cpu 1 -count $(COUNT) ./ws ./server
 endif
 
 benchstat: ## what changed between two outputs of make bench (OLD=file NEW=file)

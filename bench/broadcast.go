@@ -2,7 +2,7 @@ package bench
 
 import (
 	"context"
-	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,70 +15,65 @@ import (
 // how long each takes to get there, and how far the first and the last are
 // apart.
 func (r *run) broadcast(ctx context.Context) error {
-	if r.plan.Connections < 2 {
-		return fmt.Errorf("broadcast needs 2 connections at least")
-	}
 	if err := r.connectAll(ctx); err != nil {
 		return err
 	}
-	p := &publication{skew: NewLatency(), receivers: int32(r.openNow() - 1)}
+	p := &publication{skew: NewLatency()}
+	p.receivers.Store(int32(r.openNow() - 1))
 	r.publication = p
-	start := r.engine.Now()
-	r.each(func(l *loop) {
-		l.expects = func(c *conn) []byte {
-			if c.received >= p.sent.Load() {
-				return nil
+	for _, l := range slices.Backward(r.loops) { // the one that publishes is the last to begin
+		l.do(func() {
+			l.expects = func(c *conn) []byte {
+				if c.received >= p.sent.Load() {
+					return nil
+				}
+				return l.content.message(0, c.received)
 			}
-			return l.content.message(0, c.received)
-		}
-		l.behave(&publishing{publication: p, start: start, gap: float64(time.Second) / r.plan.Rate})
-	})
-	r.enter("warm up")
-	if err := r.last(ctx, r.plan.Warmup); err != nil {
-		return err
+			l.behave(&publishing{publication: p, start: l.engine.Now(), gap: float64(time.Second) / r.plan.Rate})
+			if c := &l.conns[0]; c.number == 0 && c.state != open {
+				p.orphaned.Store(true)
+			}
+		})
 	}
-	if err := r.measure(ctx, r.plan.Duration); err != nil {
+	r.enter("warm up")
+	err := r.last(ctx, r.plan.Warmup)
+	if err == nil {
+		err = r.measure(ctx, r.plan.Duration)
+	}
+	if p.orphaned.Load() {
+		r.trouble("the connection that publishes was lost, or never opened")
+	}
+	if err != nil {
 		return err
 	}
 	p.over.Store(true)
 	r.each(func(*loop) {}) // none is being sent any more
-	r.awaitAll(ctx)
-	r.each(func(l *loop) {
-		l.behave(quiet{})
-		for i := range l.conns {
-			l.conns[i].sent = l.conns[i].received // nothing is under way
-		}
-	})
-	return r.closeAll(ctx)
+	missing, err := r.awaitNone(ctx, p.missing)
+	if err != nil {
+		return err
+	}
+	if missing > 0 {
+		r.lost("messages that did not arrive", missing)
+	}
+	return r.hangUp(ctx)
 }
 
-// awaitAll waits for all receivers to have all messages, and counts what is
-// missing.
-func (r *run) awaitAll(ctx context.Context) {
-	missing := func() int {
-		sent := r.publication.sent.Load()
-		return r.sum(func(l *loop) (n int) {
-			for i := range l.conns {
-				if c := &l.conns[i]; c.state == open && c.number != 0 {
-					n += int(sent - c.received)
-				}
-			}
-			return n
-		})
+// missing is how many messages the receivers of a loop have not.
+func (p *publication) missing(l *loop) (n int) {
+	for i := range l.conns {
+		if c := &l.conns[i]; c.state == open && c.number != 0 {
+			n += int(p.sent.Load() - c.received)
+		}
 	}
-	limited, cancel := context.WithTimeout(ctx, drainTimeout)
-	defer cancel()
-	if r.until(limited, func() bool { return missing() == 0 }) != nil {
-		r.result.Troubles = addTroubles(r.result.Troubles,
-			Trouble{What: fmt.Sprintf("lost: messages that did not arrive within %v of the end", drainTimeout), Count: missing()})
-	}
+	return n
 }
 
 // publication is what all loops know of the messages published.
 type publication struct {
-	receivers int32
+	receivers atomic.Int32 // that are left
 	sent      atomic.Uint32
 	over      atomic.Bool
+	orphaned  atomic.Bool // the connection that publishes is gone
 	recent    [recentMessages]arrivals
 
 	mu   sync.Mutex
@@ -120,7 +115,7 @@ func (b *publishing) due(l *loop, now time.Duration) time.Duration {
 			return at
 		}
 		a := b.of(number)
-		if len(c.unsent) > 0 || number >= recentMessages && a.count.Load() < b.receivers {
+		if len(c.unsent) > 0 || number >= recentMessages && a.count.Load() < b.receivers.Load() {
 			return now + time.Millisecond
 		}
 		a.count.Store(0)
@@ -142,11 +137,20 @@ func (b *publishing) received(l *loop, c *conn) {
 	}
 	a := b.of(number)
 	due := time.Duration(a.at.Load())
-	l.meter.done(due, l.now-due, c.in.size)
+	l.meter.done(l.now, due, l.now-due, c.in.size)
 	a.first.CompareAndSwap(0, int64(l.now))
-	if a.count.Add(1) == b.receivers && l.meter.measures(due) {
+	if a.count.Add(1) == b.receivers.Load() && l.meter.measures(due) {
 		b.mu.Lock()
 		b.skew.Record(l.now - time.Duration(a.first.Load()))
 		b.mu.Unlock()
+	}
+}
+
+// ended: what the others wait for no longer includes this connection.
+func (b *publishing) ended(_ *loop, c *conn, _ bool) {
+	if c.number == 0 {
+		b.orphaned.Store(true)
+	} else {
+		b.receivers.Add(-1)
 	}
 }

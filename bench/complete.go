@@ -28,7 +28,7 @@ func (p *Plan) complete() error {
 		value       float64
 		least, most float64
 	}{
-		{"Connections", float64(p.Connections), 1, 100e6},
+		{"Connections", float64(p.Connections), leastConnections(p.Scenario), 100e6},
 		{"MinSize", float64(p.MinSize), 0, 1 << 30},
 		{"MaxSize", float64(p.MaxSize), float64(p.MinSize), 1 << 30},
 		{"InFlight", float64(p.InFlight), 1, maxInFlight},
@@ -51,10 +51,19 @@ func (p *Plan) complete() error {
 			return wrong(n.field, "%.10g; allowed are %.10g to %.10g", n.value, n.least, n.most)
 		}
 	}
+	p.Loops = min(p.Loops, p.Connections) // another one would have nothing to do
 	if p.Connections < max(p.Processes, 1) {
 		return wrong("Processes", "%d for %d connections; at most one each", p.Processes, p.Connections)
 	}
 	return p.checkDescriptors()
+}
+
+// leastConnections is how many a scenario needs.
+func leastConnections(scenario string) float64 {
+	if scenario == Broadcast {
+		return 2 // the one that publishes and one that receives
+	}
+	return 1
 }
 
 func (p *Plan) fillIn() {

@@ -28,6 +28,7 @@ type conn struct {
 	state      state
 	slow       bool // it reads only when its behaviour does
 	again      bool // it is in the loop's list of those to visit again
+	deaf       bool // the server takes no more, its last words are still to be read
 
 	began time.Duration // connect
 	until time.Duration // the deadline of connecting, upgrading or closing

@@ -14,7 +14,7 @@ func (r *run) idle(ctx context.Context) error {
 	}
 	r.enter("idle")
 	r.server.begin()
-	before := r.server.serverBegan
+	before := r.server.began.server
 	if err := r.last(ctx, r.plan.Duration); err != nil {
 		return err
 	}
@@ -22,7 +22,7 @@ func (r *run) idle(ctx context.Context) error {
 	r.server.memory(connections, r.result)
 	held := r.server.use
 	if r.server.server != nil {
-		cores := (usage(r.server.server).CPU - before).Seconds() / r.plan.Duration.Seconds()
+		cores := (r.server.usage(r.server.server).CPU - before).Seconds() / r.plan.Duration.Seconds()
 		r.result.note(fmt.Sprintf("while idle the server used %.2f %% of a core", 100*cores))
 	}
 	r.enter("measure")
@@ -61,7 +61,7 @@ type counting struct{ quiet }
 
 func (counting) opened(l *loop, c *conn) {
 	now := l.engine.Now()
-	l.meter.done(now, now-c.began, 0)
+	l.meter.done(now, now, now-c.began, 0)
 }
 
 // churn opens connections, sends some messages on each and closes it, over and
@@ -131,7 +131,7 @@ func (b churning) received(l *loop, c *conn) {
 func (churning) ended(l *loop, c *conn, asked bool) {
 	now := l.engine.Now()
 	if asked {
-		l.meter.done(now, now-c.began, 0)
+		l.meter.done(now, now, now-c.began, 0)
 	} else {
 		l.connects.next = max(l.connects.next, now+10*time.Millisecond) // no storm of failures
 	}
@@ -162,11 +162,10 @@ func (r *run) wave(ctx context.Context) error {
 				}
 			}
 		})
-		before := r.result.Seconds
 		r.beginWindow()
 		err := r.connectAll(ctx)
 		r.endWindow()
-		r.takeStep(fmt.Sprintf("wave %d", i+1), 0, r.result.Seconds-before)
+		r.takeStep(fmt.Sprintf("wave %d", i+1), 0)
 		if err != nil {
 			return err
 		}

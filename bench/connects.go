@@ -9,8 +9,10 @@ import (
 	"github.com/millrace/millrace/ws"
 )
 
-// maxHead is how long a response's head may be.
-const maxHead = 16 << 10
+const (
+	maxHead     = 16 << 10  // the most bytes of a response's head
+	answerStart = "HTTP/1." // what each begins with
+)
 
 // sweepEvery is how often deadlines are looked at.
 const sweepEvery = 100 * time.Millisecond
@@ -27,7 +29,13 @@ type connects struct {
 }
 
 // connect asks for a connection in a free place.
-func (l *loop) connect(slot int) { l.connects.queue = append(l.connects.queue, slot) }
+func (l *loop) connect(slot int) {
+	k := &l.connects
+	if len(k.queue) == 0 {
+		k.next = max(k.next, l.engine.Now()) // nothing was to connect: nothing to catch up on
+	}
+	k.queue = append(k.queue, slot)
+}
 
 // due begins what connections may begin, ends those past their deadlines, and
 // says when it wants to be called next.
@@ -43,7 +51,7 @@ func (k *connects) due(l *loop) time.Duration {
 	begun := 0
 	for begun < len(k.queue) && k.opening < k.handshakes && k.next <= l.now {
 		if k.gap > 0 {
-			k.next = max(k.next, l.now-time.Second) + k.gap // catch up on a second at most
+			k.next = max(k.next, l.now-time.Second) + k.gap // of a pause catch up on a second at most
 		}
 		if !l.dial(k.queue[begun]) {
 			k.next = max(k.next, l.now+10*time.Millisecond)
@@ -141,7 +149,7 @@ func (l *loop) lose(c *conn, format string, args ...any) {
 func (l *loop) slot(c *conn) int { return int(c.number - l.conns[0].number) }
 
 // connected is called when connecting is over, one way or the other.
-func (l *loop) connected(c *conn, slot int) {
+func (l *loop) connected(c *conn) {
 	err := l.engine.ConnectError(int(c.fd))
 	if err == poller.ErrAgain {
 		return
@@ -165,14 +173,19 @@ func (l *loop) upgrade(c *conn, in []byte) (rest []byte) {
 	before := len(h.head)
 	h.head = append(h.head, in...)
 	size := headSize(h.head)
-	if size == 0 {
-		if len(h.head) > maxHead {
-			l.lose(c, "upgrade: the response's head is longer than %d bytes", maxHead)
-		}
+	start := min(len(h.head), len(answerStart))
+	switch {
+	case string(h.head[:start]) != answerStart[:start]:
+		l.lose(c, "upgrade: the answer is not HTTP")
+		return nil
+	case size == 0 && len(h.head) <= maxHead:
+		return nil
+	case size == 0 || size > maxHead:
+		l.lose(c, "upgrade: the response's head is longer than %d bytes", maxHead)
 		return nil
 	}
 	if err := ws.CheckResponse(h.head[:size], h.key, l.plan.Subprotocol); err != nil {
-		l.lose(c, "upgrade: %v", err)
+		l.lose(c, "upgrade: %s", brief(err))
 		return nil
 	}
 	c.handshake, c.state = nil, open
@@ -196,7 +209,7 @@ func (l *loop) sweepDeadlines() {
 		case connecting:
 			l.lose(c, "connect: not made within %v", l.plan.ConnectTimeout)
 		case upgrading:
-			l.lose(c, "upgrade: no answer within %v", l.plan.ConnectTimeout)
+			l.lose(c, "upgrade: no full answer within %v", l.plan.ConnectTimeout)
 		case closing:
 			l.lose(c, "close: the server did not end the connection within %v", closeTimeout)
 		}

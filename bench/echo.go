@@ -54,7 +54,7 @@ func (closedLoop) received(l *loop, c *conn) {
 
 // came counts a message that came back.
 func (l *loop) came(c *conn) {
-	took := l.now - c.sentAt()
+	sent := c.sentAt()
 	c.received++
-	l.meter.done(l.now, took, c.in.size)
+	l.meter.done(l.now, l.now, l.now-sent, c.in.size)
 }

@@ -24,6 +24,7 @@ type loop struct {
 	conns  []conn
 	events []poller.Event
 	visits []int // slots to read again, after the others
+	spare  []int // the list before, to be filled anew
 	in     []byte
 	out    []byte // frames being gathered
 	owed   int    // messages to send when what was read is eaten
@@ -36,9 +37,11 @@ type loop struct {
 	meter     meter
 	toldWrong bool // of the first wrong echo
 
+	quitting bool // run returns once nothing more is asked
+
 	mu    sync.Mutex
 	asked []func()
-	ended bool
+	ended bool // run does nothing any more
 }
 
 // shared is what all loops of a run have in common, and never changes.
@@ -81,11 +84,11 @@ func (l *loop) run() {
 		n, err := l.poller.Wait(l.events, l.patience(next))
 		if err != nil {
 			l.meter.trouble("wait for events: %v", err)
-			l.quit()
+			l.quitting = true
 		}
 		l.now = l.engine.Now()
 		visits := l.visits
-		l.visits = nil
+		l.visits = l.spare[:0]
 		for _, e := range l.events[:n] {
 			l.event(e)
 		}
@@ -96,6 +99,7 @@ func (l *loop) run() {
 				l.readable(c, slot, true)
 			}
 		}
+		l.spare = visits
 	}
 }
 
@@ -121,24 +125,32 @@ func (l *loop) event(e poller.Event) {
 		return
 	}
 	if c.state == connecting {
-		l.connected(c, slot)
-		return
+		l.connected(c)
+		// An answer before the request may be there already, and has no edge
+		// of its own then.
 	}
 	if e.Ready&poller.Writable != 0 && len(c.unsent) > 0 {
 		l.flush(c)
 	}
-	if e.Ready&poller.Readable != 0 && (c.state == upgrading || c.state > upgrading && !c.slow) {
-		l.readable(c, slot, e.Ready&poller.Hangup != 0)
+	hangup := e.Ready&poller.Hangup != 0
+	switch {
+	case c.slow && c.state == open:
+		if hangup {
+			l.peerGone(c) // behind what it did not read
+		}
+	case e.Ready&poller.Readable != 0 && c.state >= upgrading:
+		l.readable(c, slot, hangup)
 	}
 }
 
 // do has f run in the loop's goroutine, between two waits, and waits for it.
-// After the loop's end f does not run.
+// After the loop's end it runs f itself, so that nothing measured is lost.
 func (l *loop) do(f func()) {
 	done := make(chan struct{})
 	l.mu.Lock()
 	if l.ended {
-		l.mu.Unlock()
+		defer l.mu.Unlock()
+		f()
 		return
 	}
 	l.asked = append(l.asked, func() { f(); close(done) })
@@ -151,11 +163,12 @@ func (l *loop) do(f func()) {
 func (l *loop) runAsked() (goOn bool) {
 	for {
 		l.mu.Lock()
-		asked, ended := l.asked, l.ended
+		asked := l.asked
 		l.asked = nil
+		l.ended = l.quitting && len(asked) == 0
 		l.mu.Unlock()
 		if len(asked) == 0 {
-			return !ended
+			return !l.quitting
 		}
 		for _, f := range asked {
 			f()
@@ -172,13 +185,6 @@ func (l *loop) stop() {
 				c.state = absent
 			}
 		}
-		l.quit()
+		l.quitting = true
 	})
-}
-
-// quit makes run return.
-func (l *loop) quit() {
-	l.mu.Lock()
-	l.ended = true
-	l.mu.Unlock()
 }

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/millrace/millrace/ws"
 )
 
 // meter counts and measures what happens in one loop.
@@ -38,14 +41,18 @@ func newMeter() meter {
 	}
 }
 
-// done counts a unit that took so long. It is part of the result if at, the time
-// it belongs to, lies in the measured window.
-func (m *meter) done(at, took time.Duration, bytes int) {
+// done counts a unit that was done now, if that is in the measured window, and
+// keeps how long it took if at, when it was due, is in it. So what an open loop
+// has due in the window is measured in full, however late it comes, and a server
+// that fell behind shows in the count too.
+func (m *meter) done(now, at, took time.Duration, bytes int) {
 	m.intervalCount++
 	m.interval.Record(took)
-	if m.measures(at) {
+	if m.measures(now) {
 		m.count++
 		m.bytes += int64(bytes)
+	}
+	if m.measures(at) {
 		m.latency.Record(took)
 	}
 }
@@ -122,4 +129,13 @@ func cause(err error) error {
 		return call.Err
 	}
 	return err
+}
+
+// brief is what package ws says is wrong with the server, without ceremony.
+func brief(err error) string {
+	var wrong *ws.CloseError
+	if errors.As(err, &wrong) {
+		return wrong.Reason
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "ws: "), "upgrade ")
 }

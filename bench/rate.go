@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -53,6 +54,13 @@ type openLoop struct {
 
 // at is when the k-th message is due.
 func (o *openLoop) at(k uint64) time.Duration { return o.start + time.Duration(float64(k)*o.gap) }
+
+// overdue is how many messages are not sent yet though the end has come: it is
+// the client that is late with them.
+func (o *openLoop) overdue() int {
+	due := uint64(max(math.Ceil(float64(o.end-o.start)/o.gap), 0))
+	return int(max(due, o.next) - o.next)
+}
 
 // dueAt is when a message of a connection was due.
 func (o *openLoop) dueAt(l *loop, c *conn, number uint32) time.Duration {
@@ -107,7 +115,7 @@ func (o *openLoop) received(l *loop, c *conn) {
 		l.meter.service.Record(l.now - c.sentAt())
 	}
 	c.received++
-	l.meter.done(at, l.now-at, c.in.size)
+	l.meter.done(l.now, at, l.now-at, c.in.size)
 	if c.sent-c.base < c.wanted {
 		o.emptied(l, c) // more was due than may be under way
 	}

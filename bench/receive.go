@@ -2,8 +2,10 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
@@ -12,7 +14,14 @@ import (
 // readable reads once what is there. more says that something is known to be
 // behind a short read: the end of the stream.
 func (l *loop) readable(c *conn, slot int, more bool) {
-	if n := l.readSome(c, len(l.in)); (n == len(l.in) || n > 0 && more) && c.state >= upgrading && !c.again {
+	if n := l.readSome(c, len(l.in)); (n == len(l.in) || n > 0 && more) && c.state >= upgrading {
+		l.visit(c, slot)
+	}
+}
+
+// visit has a connection read again, after the others.
+func (l *loop) visit(c *conn, slot int) {
+	if !c.again {
 		c.again = true
 		l.visits = append(l.visits, slot)
 	}
@@ -22,11 +31,11 @@ func (l *loop) readable(c *conn, slot int, more bool) {
 func (l *loop) readSome(c *conn, most int) int {
 	n, err := l.engine.Read(int(c.fd), l.in[:most])
 	switch {
-	case err == poller.ErrAgain:
-	case err == io.EOF:
+	case err == io.EOF, err == poller.ErrAgain && c.deaf:
 		l.peerGone(c)
+	case err == poller.ErrAgain:
 	case err != nil:
-		l.lose(c, "read: %v", cause(err))
+		l.readFailed(c, err)
 	default:
 		l.eat(c, l.in[:n])
 	}
@@ -53,13 +62,29 @@ func (l *loop) eat(c *conn, in []byte) {
 
 // peerGone: the stream has ended.
 func (l *loop) peerGone(c *conn) {
-	switch c.state {
-	case upgrading:
-		l.lose(c, "upgrade: the server ended the connection without an answer")
-	case open:
+	switch {
+	case c.deaf:
+		l.readFailed(c, syscall.ECONNRESET) // it was told to the one that wrote
+	case c.state == upgrading:
+		l.lose(c, "upgrade: the server ended the connection without a full answer")
+	case c.state == open:
 		l.lose(c, "the server ended the connection without a close frame")
 	default:
 		l.end(c)
+	}
+}
+
+func (l *loop) readFailed(c *conn, err error) {
+	reset := errors.Is(err, syscall.ECONNRESET)
+	switch {
+	case c.state == closing:
+		l.end(c) // the server was faster
+	case reset && c.state == upgrading:
+		l.lose(c, "upgrade: the server reset the connection")
+	case reset:
+		l.lose(c, "the server reset the connection")
+	default:
+		l.lose(c, "read: %v", cause(err))
 	}
 }
 
@@ -75,7 +100,7 @@ func (l *loop) eatHeader(c *conn, in []byte) (rest []byte) {
 	h, n, err := ws.ParseServerHeader(head)
 	switch {
 	case err != nil:
-		l.lose(c, "wrong frame: %v", err)
+		l.lose(c, "wrong frame: %s", brief(err))
 		return nil
 	case n == 0:
 		if held == 0 {
@@ -99,7 +124,7 @@ func (l *loop) begin(c *conn) bool {
 		i.control = i.control[:0]
 		return true
 	case (i.opcode == ws.Continuation) == (i.message == 0):
-		l.lose(c, "wrong frame: a message begins in another, or goes on without a beginning")
+		l.lose(c, "wrong frame: a message begins inside another, or goes on without a beginning")
 		return false
 	case i.message == 0:
 		i.message = i.opcode
@@ -116,7 +141,7 @@ func (l *loop) begin(c *conn) bool {
 		i.size = len(i.expected)
 	}
 	if i.left > int64(len(i.expected)) {
-		l.wrongEcho(c, "it is too long")
+		l.wrongEcho(c, "it is longer than the %d bytes sent", i.size)
 		return false
 	}
 	return true
@@ -132,7 +157,8 @@ func (l *loop) eatPayload(c *conn, in []byte) (rest []byte) {
 		i.control = append(i.control, part...)
 	} else {
 		if !bytes.Equal(part, i.expected[:n]) {
-			l.wrongEcho(c, fmt.Sprintf("byte %d is another", differs(part, i.expected)))
+			at := differs(part, i.expected)
+			l.wrongEcho(c, "byte %d is %q, not %q", i.size-len(i.expected)+at, part[at], i.expected[at])
 			return nil
 		}
 		i.expected = i.expected[n:]
@@ -146,7 +172,7 @@ func (l *loop) eatPayload(c *conn, in []byte) (rest []byte) {
 		l.control(c)
 	case !i.fin:
 	case len(i.expected) > 0:
-		l.wrongEcho(c, "it is too short")
+		l.wrongEcho(c, "it ends after %d of %d bytes", i.size-len(i.expected), i.size)
 	default:
 		i.message = 0
 		l.behaviour.received(l, c)
@@ -154,6 +180,7 @@ func (l *loop) eatPayload(c *conn, in []byte) (rest []byte) {
 	return rest
 }
 
+// differs is the first place where a and b, which is no shorter, are not alike.
 func differs(a, b []byte) int {
 	for i := range a {
 		if a[i] != b[i] {
@@ -164,11 +191,11 @@ func differs(a, b []byte) int {
 }
 
 // wrongEcho counts a message that is not the one that was sent, and tells of the
-// first one more.
-func (l *loop) wrongEcho(c *conn, what string) {
+// loop's first one more.
+func (l *loop) wrongEcho(c *conn, what string, args ...any) {
 	if !l.toldWrong {
 		l.toldWrong = true
-		l.meter.note(fmt.Sprintf("the first wrong echo: message %d of connection %d: %s", c.received, c.number, what))
+		l.meter.note(fmt.Sprintf("a wrong echo: message %d of connection %d: %s", c.received, c.number, fmt.Sprintf(what, args...)))
 	}
 	l.lose(c, "wrong echo: the payload is not what was sent")
 }
@@ -178,17 +205,28 @@ func (l *loop) control(c *conn) {
 	payload := c.in.control
 	switch c.in.opcode {
 	case ws.Ping:
-		l.write(c, ws.AppendMaskedFrame(l.out[:0], ws.Pong, true, payload, l.maskKey()))
+		if len(c.unsent) < gather { // else a server that only sends pings would fill our memory
+			l.write(c, ws.AppendMaskedFrame(l.out[:0], ws.Pong, true, payload, l.maskKey()))
+		}
 	case ws.Close:
 		if c.state == closing {
 			return // the server ends the stream next
 		}
-		code, reason := ws.ParseClose(payload)
+		said := saidInClose(payload)
 		l.write(c, ws.AppendMaskedFrame(l.out[:0], ws.Close, true, payload[:min(len(payload), 2)], l.maskKey()))
 		if c.state != absent {
-			l.lose(c, "closed by the server: %v %q", code, reason)
+			l.lose(c, "closed by the server: %s", said)
 		}
 	}
+}
+
+// saidInClose is what a close frame says: its code, and the reason if it has one.
+func saidInClose(payload []byte) string {
+	code, reason := ws.ParseClose(payload)
+	if reason == "" {
+		return code.String()
+	}
+	return fmt.Sprintf("%v: %q", code, reason)
 }
 
 // headSize is the length of the response's head in b; 0: it is not whole.

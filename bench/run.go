@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"runtime"
@@ -31,6 +30,9 @@ func Run(ctx context.Context, p Plan, watch Watch) (*Result, error) {
 	if err := p.complete(); err != nil {
 		return nil, err
 	}
+	if err := p.checkProcesses(); err != nil {
+		return nil, err
+	}
 	t, err := newTarget(ctx, &p)
 	if err != nil {
 		return nil, err
@@ -42,15 +44,24 @@ func Run(ctx context.Context, p Plan, watch Watch) (*Result, error) {
 	defer r.stop()
 	limited, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
+	if p.Processes > 1 {
+		err = r.startChildren(limited)
+	} else {
+		err = r.startLoops(0, 1)
+	}
+	if err != nil {
+		return nil, err
+	}
 	r.watchServer()
 	r.startSampling(limited)
 	err = r.scenario()(limited)
 	r.stopSampling()
+	r.awaitChildren(err == nil)
 	switch {
 	case ctx.Err() != nil:
 		r.result.note("interrupted: the figures are of what was done by then")
 	case limited.Err() != nil:
-		r.trouble("the run did not end within %v", p.Timeout)
+		r.trouble("the run did not end within %v: it was still at %q", p.Timeout, r.phase)
 	case err != nil && err != errNothingOpen:
 		r.trouble("%v", err)
 	}
@@ -61,14 +72,21 @@ func Run(ctx context.Context, p Plan, watch Watch) (*Result, error) {
 type run struct {
 	*shared
 	loops   []*loop
-	watch   Watch
+	phase   string
 	started time.Duration // on the engine's clock
+
+	watching sync.Mutex // one function of watch at a time
+	watch    Watch
+
 	result  *Result
 	server  serverProcess
 	sampler sampler
 	ended   sync.WaitGroup // the loops
 
-	windowBegan time.Duration
+	team     team     // nil: this process is the only one
+	children children // of a parent
+
+	window      float64      // seconds of the last one
 	publication *publication // of broadcast
 	cut         int          // slow connections that the server ended
 }
@@ -86,36 +104,15 @@ func newRun(p *Plan, t *target, watch Watch) (*run, error) {
 	if !ok {
 		return nil, wrong("Poller", "%s can not connect", engine.Name())
 	}
-	r := &run{
-		shared: &shared{plan: p, engine: dialer, target: t, content: newContent(p), sources: newSources(p, t.address.Addr())},
-		watch:  watch, started: dialer.Now(),
+	return &run{
+		shared: &shared{plan: p, engine: dialer, target: t},
+		watch:  watch,
 		result: &Result{Plan: *p, Started: time.Now(), Unit: "message", Latency: NewLatency(), Connect: NewLatency(), Machine: thisMachine()},
-	}
-	first := 0
-	for i := range p.Loops {
-		share := part(p.Connections, p.Loops, i)
-		var seed [32]byte
-		_, _ = crand.Read(seed[:]) // never fails
-		l, err := newLoop(r.shared, first, share, seed)
-		if err != nil {
-			r.stop()
-			return nil, err
-		}
-		l.connects.handshakes = max(1, part(p.Handshakes, p.Loops, i))
-		if p.ConnectRate > 0 {
-			l.connects.gap = time.Duration(float64(time.Second) * float64(p.Loops) / p.ConnectRate)
-		}
-		first += share
-		r.loops = append(r.loops, l)
-		r.ended.Go(l.run)
-	}
-	return r, nil
+	}, nil
 }
 
-// part is the i-th of n nearly equal parts of whole.
-func part(whole, n, i int) int { return whole*(i+1)/n - whole*i/n }
-
 func (r *run) stop() {
+	r.children.kill()
 	for _, l := range r.loops {
 		l.stop()
 	}
@@ -156,11 +153,18 @@ func (r *run) sum(of func(*loop) int) int {
 	return total
 }
 
-// openNow is how many connections are open.
-func (r *run) openNow() int { return r.sum(func(l *loop) int { return l.meter.open }) }
+// openNow is how many connections are open. A parent knows it as of the last
+// meeting.
+func (r *run) openNow() int {
+	return r.sum(func(l *loop) int { return l.meter.open }) + r.children.open()
+}
 
 func (r *run) enter(phase string) {
+	r.phase = phase
+	r.meet(meeting{At: phase})
 	if r.watch.Phase != nil {
+		r.watching.Lock()
+		defer r.watching.Unlock()
 		r.watch.Phase(phase)
 	}
 }
@@ -183,7 +187,7 @@ func (r *run) until(ctx context.Context, condition func() bool) error {
 	return nil
 }
 
-// last waits for d, or until no connection is open.
+// last waits for d, or until there is nothing left to load.
 func (r *run) last(ctx context.Context, d time.Duration) error {
 	over := time.NewTimer(d)
 	defer over.Stop()
@@ -196,7 +200,7 @@ func (r *run) last(ctx context.Context, d time.Duration) error {
 		case <-over.C:
 			return nil
 		case <-look.C:
-			if r.openNow() == 0 {
+			if r.noneOpen() || r.publication != nil && r.publication.orphaned.Load() {
 				return errNothingOpen
 			}
 		}
@@ -218,7 +222,7 @@ func (r *run) connectAll(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if r.openNow() == 0 {
+	if r.meet(meeting{At: "connected", Open: r.openNow()}).Open == 0 {
 		return errNothingOpen
 	}
 	return nil
@@ -233,43 +237,30 @@ func (r *run) measure(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// beginWindow opens the measured window.
+// beginWindow opens the measured window. Each loop's begins and ends when the
+// loop learns of it: before, it could not tell what belongs to it.
 func (r *run) beginWindow() {
+	r.meet(meeting{At: "begin of the window"})
 	r.server.begin()
-	from := r.engine.Now()
-	r.windowBegan = from
-	r.each(func(l *loop) { l.meter.from, l.meter.until = from, never })
+	r.each(func(l *loop) { l.meter.from, l.meter.until = l.engine.Now(), never })
 	r.sampler.setMeasured(true)
 }
 
 func (r *run) endWindow() {
-	until := r.engine.Now()
-	r.each(func(l *loop) { l.meter.until = until })
-	r.result.Seconds += (until - r.windowBegan).Seconds()
+	total := r.sum(func(l *loop) int {
+		l.meter.until = l.engine.Now()
+		return int(l.meter.until - l.meter.from)
+	})
 	r.server.end()
+	all := r.meet(meeting{
+		At: "end of the window", Loops: len(r.loops), Windows: time.Duration(total), CPU: r.server.window.self,
+	})
+	r.window = (all.Windows / time.Duration(max(all.Loops, 1))).Seconds()
+	r.result.Seconds += r.window
+	r.server.total.self += all.CPU - r.server.window.self
+	r.server.window.self = all.CPU
 	r.server.memory(r.openNow(), r.result)
 	r.sampler.setMeasured(false)
-}
-
-// takeStep gives what was counted and measured in the last window, alone.
-func (r *run) takeStep(name string, offered, seconds float64) Step {
-	s := Step{Name: name, Offered: offered, Seconds: seconds, Latency: NewLatency()}
-	count := int64(0)
-	for _, l := range r.loops {
-		l.do(func() {
-			s.Latency.Merge(l.meter.latency)
-			r.result.Latency.Merge(l.meter.latency)
-			l.meter.latency.Histogram.Reset()
-			count += l.meter.count
-			r.result.Count += l.meter.count
-			l.meter.count = 0
-		})
-	}
-	if seconds > 0 {
-		s.PerSecond = float64(count) / seconds
-	}
-	r.result.Steps = append(r.result.Steps, s)
-	return s
 }
 
 // drainTimeout is how long messages under way may take when a run ends.
@@ -281,6 +272,11 @@ func (r *run) closeAll(ctx context.Context) error {
 	if err := r.drain(ctx); err != nil {
 		return err
 	}
+	return r.hangUp(ctx)
+}
+
+// hangUp closes the open connections, whatever is under way.
+func (r *run) hangUp(ctx context.Context) error {
 	r.each(func(l *loop) {
 		l.behaviour = quiet{}
 		for i := range l.conns {
@@ -298,41 +294,67 @@ func (r *run) closeAll(ctx context.Context) error {
 
 // drain waits for the messages under way, and counts those that do not come.
 func (r *run) drain(ctx context.Context) error {
-	underWay := func() int {
-		return r.sum(func(l *loop) (n int) {
-			for i := range l.conns {
-				if c := &l.conns[i]; c.state == open && !c.slow {
-					n += c.underWay()
-				}
-			}
-			return n
-		})
+	left, err := r.awaitNone(ctx, (*loop).underWay)
+	if err == nil && left > 0 {
+		r.lost("messages that did not come back", left)
 	}
+	return err
+}
+
+// underWay is how many messages have not come back, or are still to be sent
+// though they were due, those of slow connections aside.
+func (l *loop) underWay() (n int) {
+	if o, ok := l.behaviour.(*openLoop); ok {
+		n = o.overdue()
+	}
+	for i := range l.conns {
+		if c := &l.conns[i]; c.state == open && !c.slow {
+			n += c.underWay()
+		}
+	}
+	return n
+}
+
+// awaitNone waits until a number of all loops is 0, as long as a run may take to
+// end, and gives what is left of it.
+func (r *run) awaitNone(ctx context.Context, of func(*loop) int) (left int, err error) {
 	limited, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
-	if err := r.until(limited, func() bool { return underWay() == 0 }); err == nil {
-		return nil
-	}
-	if n := underWay(); n > 0 {
-		r.result.Troubles = addTroubles(r.result.Troubles,
-			Trouble{What: fmt.Sprintf("lost: messages that did not come back within %v of the end", drainTimeout), Count: n})
-	}
-	return ctx.Err()
+	_ = r.until(limited, func() bool { // left and ctx tell
+		left = r.sum(of)
+		return left == 0
+	})
+	return r.meet(meeting{At: "end of the wait", Left: left}).Left, ctx.Err()
+}
+
+// lost counts messages that awaitNone waited for in vain.
+func (r *run) lost(what string, count int) {
+	r.result.Troubles = addTroubles(r.result.Troubles,
+		Trouble{What: fmt.Sprintf("lost: %s within %v of the end", what, drainTimeout), Count: count})
 }
 
 // finish puts the result together.
 func (r *run) finish() *Result {
 	out := r.result
 	service, late := NewLatency(), NewLatency()
-	for _, l := range r.loops {
-		l.do(func() {
-			l.meter.addTo(out)
-			service.Merge(l.meter.service)
-			late.Merge(l.meter.late)
-			r.cut += l.meter.cut
-		})
+	service.Merge(out.Service)
+	add := func(m *meter) {
+		m.addTo(out)
+		out.Peak += m.peak
+		service.Merge(m.service)
+		late.Merge(m.late)
+		r.cut += m.cut
 	}
-	if service.Count() > 0 {
+	for _, l := range r.loops {
+		l.do(func() { add(&l.meter) })
+	}
+	for _, o := range r.children.outcomes() {
+		for _, c := range o.Loops {
+			add(c.meter())
+		}
+		out.Client.Memory += o.Memory
+	}
+	if out.Service = nil; service.Count() > 0 {
 		out.Service = service
 	}
 	if late.Count() > 0 {
@@ -344,7 +366,6 @@ func (r *run) finish() *Result {
 	if n := r.cut; n > 0 {
 		out.note(fmt.Sprintf("the server ended %d of the connections that read slowly", n))
 	}
-	out.Peak = r.sampler.peak
 	out.Samples = r.sampler.samples
 	if out.Seconds > 0 && out.PerSecond == 0 {
 		out.PerSecond = float64(out.Count) / out.Seconds

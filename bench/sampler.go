@@ -11,7 +11,6 @@ type sampler struct {
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
 	samples  []Sample
-	peak     int
 	interval *Latency
 
 	mu       sync.Mutex
@@ -31,10 +30,11 @@ func (s *sampler) setMeasured(on bool) {
 func (r *run) startSampling(ctx context.Context) {
 	ctx, r.sampler.cancel = context.WithCancel(ctx)
 	r.sampler.interval = NewLatency()
+	r.started = r.engine.Now()
 	r.sampler.done.Go(func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
-		last := r.engine.Now()
+		last := r.started
 		for {
 			select {
 			case <-ctx.Done():
@@ -42,7 +42,7 @@ func (r *run) startSampling(ctx context.Context) {
 			case <-tick.C:
 			}
 			now := r.engine.Now()
-			r.sample(now, now-last)
+			r.sample(ctx, now, now-last)
 			last = now
 		}
 	})
@@ -51,22 +51,17 @@ func (r *run) startSampling(ctx context.Context) {
 func (r *run) stopSampling() {
 	r.sampler.cancel()
 	r.sampler.done.Wait()
-	r.each(func(l *loop) { r.sampler.mu.Lock(); r.sampler.peak += l.meter.peak; r.sampler.mu.Unlock() })
 }
 
 // sample takes one.
-func (r *run) sample(now, since time.Duration) {
+func (r *run) sample(ctx context.Context, now, since time.Duration) {
 	s := Sample{At: (now - r.started).Seconds()}
 	interval := r.sampler.interval
 	interval.Histogram.Reset()
-	for _, l := range r.loops {
-		l.do(func() {
-			s.Connections += l.meter.open
-			s.Count += l.meter.intervalCount
-			interval.Merge(l.meter.interval)
-			l.meter.intervalCount = 0
-			l.meter.interval.Histogram.Reset()
-		})
+	r.gather(&s, interval)
+	r.children.gather(ctx, &s, interval)
+	if ctx.Err() != nil {
+		return // it may not be whole
 	}
 	s.P50, s.P99, s.Max = interval.Quantile(0.5), interval.Quantile(0.99), interval.Quantile(1)
 	s.RSS, s.ServerCores = r.server.sample(since)
@@ -78,7 +73,22 @@ func (r *run) sample(now, since time.Duration) {
 	}
 	r.sampler.samples = append(r.sampler.samples, s)
 	if r.watch.Sample != nil {
+		r.watching.Lock()
+		defer r.watching.Unlock()
 		r.watch.Sample(s)
+	}
+}
+
+// gather adds what the loops did since the last time.
+func (r *run) gather(s *Sample, interval *Latency) {
+	for _, l := range r.loops {
+		l.do(func() {
+			s.Connections += l.meter.open
+			s.Count += l.meter.intervalCount
+			interval.Merge(l.meter.interval)
+			l.meter.intervalCount = 0
+			l.meter.interval.Histogram.Reset()
+		})
 	}
 }
 

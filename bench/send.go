@@ -2,6 +2,8 @@ package bench
 
 import (
 	"encoding/binary"
+	"errors"
+	"syscall"
 	"time"
 
 	"github.com/millrace/millrace/poller"
@@ -49,6 +51,9 @@ func (l *loop) maskKey() (key [4]byte) {
 // write writes what the kernel takes and keeps the rest. The connection may be
 // gone after it.
 func (l *loop) write(c *conn, b []byte) {
+	if c.deaf {
+		return
+	}
 	if len(c.unsent) > 0 {
 		c.unsent = append(c.unsent, b...)
 		return
@@ -77,11 +82,17 @@ func (l *loop) flush(c *conn) {
 }
 
 func (l *loop) writeFailed(c *conn, err error) {
-	if c.state == closing {
+	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	switch {
+	case c.state == closing:
 		l.end(c) // the server was faster
-		return
+	case reset && !c.slow:
+		// Before the reset it may have said why: a close frame, an answer.
+		c.deaf, c.unsent = true, nil
+		l.visit(c, l.slot(c))
+	default:
+		l.lose(c, "write: %v", cause(err))
 	}
-	l.lose(c, "write: %v", cause(err))
 }
 
 // close begins the end of an open connection: with a close handshake, or at once

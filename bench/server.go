@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/millrace/millrace/bench/process"
@@ -10,14 +11,18 @@ import (
 
 // serverProcess is the server's process, if it is known, and our own.
 type serverProcess struct {
+	mu           sync.Mutex       // the sampler and the run look at once
 	server, self *process.Process // nil: not known
 	use          ServerUse
 
 	sampled time.Duration // CPU at the last sample
 
-	serverBegan, selfBegan time.Duration // CPU at the window's begin
-	serverCPU, selfCPU     time.Duration // in the windows so far
+	began  cpuTimes // at the window's begin
+	window cpuTimes // in the last window
+	total  cpuTimes // in all of them
 }
+
+type cpuTimes struct{ server, self time.Duration }
 
 func thisMachine() Machine {
 	m := process.Machine()
@@ -51,12 +56,15 @@ func (r *run) watchServer() {
 		return
 	}
 	s.server = p
-	s.use = ServerUse{PID: pid, Name: p.Name(), Before: usage(p).RSS}
+	s.use = ServerUse{PID: pid, Name: p.Name(), Before: s.usage(p).RSS}
 }
 
-// usage is what a process has used so far; zero once it is gone, or not known.
-func usage(p *process.Process) (u process.Usage) {
+// usage is what one of the two has used so far; zero once it is gone, or if it is
+// not known.
+func (s *serverProcess) usage(p *process.Process) (u process.Usage) {
 	if p != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		u, _ = p.Usage()
 	}
 	return u
@@ -66,7 +74,7 @@ func (s *serverProcess) sample(since time.Duration) (rss int64, cores float64) {
 	if s.server == nil {
 		return 0, 0
 	}
-	u := usage(s.server)
+	u := s.usage(s.server)
 	if s.sampled > 0 && u.CPU > s.sampled {
 		cores = (u.CPU - s.sampled).Seconds() / since.Seconds()
 	}
@@ -74,20 +82,24 @@ func (s *serverProcess) sample(since time.Duration) (rss int64, cores float64) {
 	return u.RSS, cores
 }
 
-func (s *serverProcess) begin() {
-	s.selfBegan, s.serverBegan = usage(s.self).CPU, usage(s.server).CPU
+func (s *serverProcess) cpu() cpuTimes {
+	return cpuTimes{server: s.usage(s.server).CPU, self: s.usage(s.self).CPU}
 }
 
-// end closes a window.
+func (s *serverProcess) begin() { s.began = s.cpu() }
+
+// end closes a window. A process that ended in it used nothing we know of.
 func (s *serverProcess) end() {
-	s.selfCPU += max(usage(s.self).CPU-s.selfBegan, 0)
-	s.serverCPU += max(usage(s.server).CPU-s.serverBegan, 0)
+	now := s.cpu()
+	s.window = cpuTimes{server: max(now.server-s.began.server, 0), self: max(now.self-s.began.self, 0)}
+	s.total.server += s.window.server
+	s.total.self += s.window.self
 }
 
 // memory notes what is resident while so many connections are open.
 func (s *serverProcess) memory(connections int, r *Result) {
-	r.Client.Memory = usage(s.self).RSS
-	rss := usage(s.server).RSS
+	r.Client.Memory = s.usage(s.self).RSS
+	rss := s.usage(s.server).RSS
 	if connections > 0 && rss > 0 {
 		s.use.After = rss
 		s.use.PerConnection = float64(rss-s.use.Before) / float64(connections)
@@ -99,13 +111,13 @@ func (s *serverProcess) report(r *Result) {
 	if r.Seconds == 0 {
 		return
 	}
-	r.Client.Cores = s.selfCPU.Seconds() / r.Seconds
+	r.Client.Cores = s.total.self.Seconds() / r.Seconds
 	if s.server == nil {
 		return
 	}
-	s.use.Cores = s.serverCPU.Seconds() / r.Seconds
+	s.use.Cores = s.total.server.Seconds() / r.Seconds
 	if r.Count > 0 {
-		s.use.CPU = s.serverCPU.Seconds() * 1e6 / float64(r.Count)
+		s.use.CPU = s.total.server.Seconds() * 1e6 / float64(r.Count)
 	}
 	r.Server = &s.use
 }

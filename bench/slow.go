@@ -27,9 +27,9 @@ func (r *run) slow(ctx context.Context) error {
 		rate float64 // of the messages of the slow ones
 	}{{"none slow", 0}, {fmt.Sprintf("%d slow", share), r.plan.Rate}} {
 		r.each(func(l *loop) {
-			b := &besideSlow{}
-			if n := slowOnes(l); n > 0 && phase.rate > 0 {
-				b.gap = time.Duration(float64(time.Second) * float64(share) / phase.rate / float64(n))
+			b := &besideSlow{slow: slowOnes(l)}
+			if b.slow > 0 && phase.rate > 0 {
+				b.gap = time.Duration(float64(time.Second) * float64(share) / phase.rate / float64(b.slow))
 			}
 			b.next = l.engine.Now()
 			l.behave(b)
@@ -38,15 +38,11 @@ func (r *run) slow(ctx context.Context) error {
 		if err := r.last(ctx, r.plan.Warmup); err != nil {
 			return err
 		}
-		before := r.result.Seconds
 		err := r.measure(ctx, r.plan.Duration)
-		step := r.takeStep(phase.name, 0, r.result.Seconds-before)
+		r.only(r.takeStep(phase.name, 0)) // the result is the last phase's
 		if err != nil {
 			return err
 		}
-		// The result is the last phase's alone.
-		r.result.PerSecond, r.result.Latency = step.PerSecond, NewLatency()
-		r.result.Latency.Merge(step.Latency)
 	}
 	r.each(func(l *loop) { l.behave(quiet{}) })
 	return r.closeAll(ctx)
@@ -68,6 +64,7 @@ const slowReads = 100 * time.Millisecond
 // turn, send a message every gap.
 type besideSlow struct {
 	closedLoop
+	slow int           // how many are: the first ones
 	gap  time.Duration // 0: the slow ones do nothing
 	next time.Duration
 	turn int
@@ -92,10 +89,9 @@ func (b *besideSlow) due(l *loop, now time.Duration) time.Duration {
 	if b.gap == 0 {
 		return never
 	}
-	slow := slowOnes(l)
-	for sent := 0; b.next <= now && sent < slow; sent++ {
+	for sent := 0; b.next <= now && sent < b.slow; sent++ {
 		b.next = max(b.next+b.gap, now-time.Second)
-		c := &l.conns[b.turn%slow] // they are the first ones
+		c := &l.conns[b.turn%b.slow]
 		b.turn++
 		if c.state == open && len(c.unsent) == 0 && c.underWay() < maxInFlight {
 			l.send(c, 1)
@@ -105,16 +101,16 @@ func (b *besideSlow) due(l *loop, now time.Duration) time.Duration {
 	if l.plan.SlowRate > 0 {
 		if now-b.read >= slowReads {
 			b.read = now
-			b.readSlowly(l, slow)
+			b.readSlowly(l)
 		}
 		next = min(next, b.read+slowReads)
 	}
 	return next
 }
 
-func (b *besideSlow) readSlowly(l *loop, slow int) {
+func (b *besideSlow) readSlowly(l *loop) {
 	most := max(1, l.plan.SlowRate*int(slowReads/time.Millisecond)/1000)
-	for slot := range slow {
+	for slot := range b.slow {
 		if c := &l.conns[slot]; c.state == open {
 			l.readSome(c, min(most, len(l.in)))
 		}

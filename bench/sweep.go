@@ -20,23 +20,26 @@ func (r *run) sweep(ctx context.Context) error {
 	if err := r.connectAll(ctx); err != nil {
 		return err
 	}
-	var knee, broken *Step
+	var knee, broken *step
 	rate, left := r.plan.Rate, refinements
 	for range maxSteps {
-		s, err := r.sweepStep(ctx, rate)
+		s, drained, err := r.sweepStep(ctx, rate)
 		if err != nil {
+			if knee != nil {
+				r.only(knee)
+			}
 			return err
 		}
 		if r.holds(s) {
-			knee = &s
+			knee = s
 		} else {
-			broken = &s
+			broken = s
 		}
 		if broken == nil {
 			rate *= r.plan.SweepFactor
 			continue
 		}
-		if knee == nil || left == 0 {
+		if knee == nil || left == 0 || !drained {
 			break
 		}
 		left--
@@ -46,30 +49,32 @@ func (r *run) sweep(ctx context.Context) error {
 	return r.closeAll(ctx)
 }
 
-// sweepStep measures one rate.
-func (r *run) sweepStep(ctx context.Context, rate float64) (Step, error) {
+// sweepStep measures one rate, and lets what is under way then come back, if it
+// does so soon.
+func (r *run) sweepStep(ctx context.Context, rate float64) (s *step, drained bool, err error) {
 	r.beginRate(rate)
 	r.enter(fmt.Sprintf("%.0f a second", rate))
 	if err := r.last(ctx, min(r.plan.Warmup, r.plan.Duration)); err != nil {
-		return Step{}, err
+		return nil, false, err
 	}
-	before := r.result.Seconds
-	err := r.measure(ctx, r.plan.Duration)
+	err = r.measure(ctx, r.plan.Duration)
 	r.endRate()
 	if err == nil {
-		err = r.drain(ctx)
+		left := 0
+		left, err = r.awaitNone(ctx, (*loop).underWay)
+		drained = left == 0
 	}
-	return r.takeStep(fmt.Sprintf("%.0f/s", rate), rate, r.result.Seconds-before), err
+	return r.takeStep(fmt.Sprintf("%.0f/s", rate), rate), drained, err
 }
 
 // holds tells whether the server kept up with a rate.
-func (r *run) holds(s Step) bool {
+func (r *run) holds(s *step) bool {
 	limit := float64(r.plan.SweepLimit) / float64(time.Microsecond)
 	return s.PerSecond >= 0.95*s.Offered && s.Latency.Quantile(0.99) <= limit
 }
 
 // reportKnee makes the last rate that held the result.
-func (r *run) reportKnee(knee, broken *Step) {
+func (r *run) reportKnee(knee, broken *step) {
 	if knee == nil {
 		r.result.note(fmt.Sprintf("the server fell behind at the first rate already: begin below %.0f/s", broken.Offered))
 		knee = broken
@@ -79,7 +84,5 @@ func (r *run) reportKnee(knee, broken *Step) {
 		r.result.note(fmt.Sprintf("the knee: %.0f/s held with a p99 of %.2f ms, %.0f/s did not (p99 %.2f ms, %.0f/s came back)",
 			knee.Offered, knee.Latency.Quantile(0.99)/1e3, broken.Offered, broken.Latency.Quantile(0.99)/1e3, broken.PerSecond))
 	}
-	r.result.PerSecond = knee.PerSecond
-	r.result.Latency = NewLatency()
-	r.result.Latency.Merge(knee.Latency)
+	r.only(knee)
 }

@@ -9,12 +9,12 @@ const chunkSlots = 1024
 const noDue = ^tick(0)
 
 // chunk keeps deadlines apart from connections: looking for the next deadline
-// reads 4 KiB a thousand connections and touches none of them.
+// reads 4 KiB a thousand connections and touches none of them. It is 16 KiB, just
+// a size that Go allocates without a rest.
 type chunk struct {
 	due   [chunkSlots]tick
 	gen   [chunkSlots]uint32
 	conns [chunkSlots]*Conn
-	first tick // no deadline in the chunk is earlier
 }
 
 // table finds a loop's connections by their token, slot and generation, and
@@ -22,6 +22,7 @@ type chunk struct {
 // field holds the number of the next free one.
 type table struct {
 	chunks []*chunk
+	first  []tick // of each chunk: none of its deadlines is earlier
 	free   uint32 // the first free slot, if used is below the number of slots
 	used   int
 }
@@ -43,11 +44,12 @@ func (t *table) insert(c *Conn) poller.Token {
 // grow adds a chunk; all slots were in use.
 func (t *table) grow() {
 	t.free = uint32(len(t.chunks) * chunkSlots)
-	ch := &chunk{first: noDue}
+	ch := &chunk{}
 	for i := range ch.due {
 		ch.due[i] = tick(t.free) + tick(i) + 1
 	}
 	t.chunks = append(t.chunks, ch)
+	t.first = append(t.first, noDue)
 }
 
 // find is the connection of a token, nil if its slot has been left since.
@@ -76,7 +78,7 @@ func (t *table) remove(c *Conn) {
 func (t *table) setDue(slot uint32, due tick) {
 	ch, i := t.at(slot)
 	ch.due[i] = due
-	ch.first = min(ch.first, due)
+	t.first[slot/chunkSlots] = min(t.first[slot/chunkSlots], due)
 }
 
 func (t *table) at(slot uint32) (*chunk, uint32) {
@@ -87,28 +89,32 @@ func (t *table) at(slot uint32) (*chunk, uint32) {
 // cleared it, and returns the next deadline.
 func (t *table) expired(now tick, take func(*Conn)) tick {
 	next := noDue
-	for _, ch := range t.chunks {
-		if ch.first <= now {
-			ch.expire(now, take)
+	for i, ch := range t.chunks {
+		if t.first[i] <= now {
+			t.first[i] = noDue // take may set one anew
+			earliest := ch.expire(now, take)
+			t.first[i] = min(t.first[i], earliest)
 		}
-		next = min(next, ch.first)
+		next = min(next, t.first[i])
 	}
 	return next
 }
 
-func (ch *chunk) expire(now tick, take func(*Conn)) {
-	ch.first = noDue
+// expire does so for one chunk and returns the earliest deadline that is left.
+func (ch *chunk) expire(now tick, take func(*Conn)) (earliest tick) {
+	earliest = noDue
 	for i, due := range ch.due {
 		if ch.conns[i] == nil {
 			continue
 		}
 		if due > now {
-			ch.first = min(ch.first, due)
+			earliest = min(earliest, due)
 			continue
 		}
 		ch.due[i] = noDue
 		take(ch.conns[i])
 	}
+	return earliest
 }
 
 // each calls visit for every connection.

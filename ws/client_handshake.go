@@ -2,7 +2,6 @@ package ws
 
 import (
 	"bytes"
-	"crypto/sha1"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -11,11 +10,7 @@ import (
 )
 
 const (
-	acceptField     = "Sec-WebSocket-Accept"
 	extensionsField = "Sec-WebSocket-Extensions"
-
-	acceptGUID   = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" // RFC 6455 section 1.3
-	acceptLength = 28                                     // a SHA-1 sum in base64
 
 	maxReasonPhrase = 100 // bytes kept of a refusal's reason phrase
 )
@@ -254,13 +249,4 @@ func (a *answer) check(key, subprotocol string) error {
 		return errResponseProtocol
 	}
 	return nil
-}
-
-// acceptOf is the Sec-WebSocket-Accept that answers key. gobwas/ws keeps its own
-// to itself.
-func acceptOf(key string) (accept [acceptLength]byte) {
-	var buf [keyLength + len(acceptGUID)]byte
-	sum := sha1.Sum(append(append(buf[:0], key...), acceptGUID...))
-	base64.StdEncoding.Encode(accept[:], sum[:])
-	return accept
 }

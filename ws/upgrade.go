@@ -1,20 +1,22 @@
 package ws
 
 import (
+	"crypto/sha1"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"net/http"
-	"sync"
-
-	gobwas "github.com/gobwas/ws"
+	"slices"
 )
 
 const (
 	keyField     = "Sec-WebSocket-Key"
+	acceptField  = "Sec-WebSocket-Accept"
 	versionField = "Sec-WebSocket-Version"
-	keyLength    = 24 // 16 bytes in base64
+	keyLength    = 24                                     // 16 bytes in base64
+	acceptLength = 28                                     // a SHA-1 sum in base64
+	acceptGUID   = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" // RFC 6455 section 1.3
 )
 
 // Response is what the application adds to the answer that accepts an upgrade.
@@ -113,17 +115,26 @@ func AppendUpgrade(dst []byte, r *Request, resp *Response) ([]byte, error) {
 	if err := resp.check(r); err != nil {
 		return dst, err
 	}
-	x, _ := exchanges.Get().(*exchange)
-	if x == nil {
-		x = &exchange{}
+	accept := acceptOf(key)
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+acceptField+": "...)
+	dst = append(append(dst, accept[:]...), "\r\n"...)
+	if resp.Subprotocol != "" {
+		dst = appendField(dst, subprotocolField, resp.Subprotocol)
 	}
-	out, err := x.upgrade(dst, key, resp)
-	*x = exchange{in: x.in[:0]}
-	exchanges.Put(x)
-	if err != nil {
-		return dst, fmt.Errorf("ws: upgrade: %w", err)
+	if len(resp.Header) > 0 {
+		dst = appendHeader(dst, resp.Header)
 	}
-	return out, nil
+	return append(dst, "\r\n"...), nil
+}
+
+// appendHeader appends all fields, sorted by their names.
+func appendHeader(dst []byte, h http.Header) []byte {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		for _, value := range h[name] {
+			dst = appendField(dst, name, value)
+		}
+	}
+	return dst
 }
 
 var noResponse Response
@@ -145,54 +156,11 @@ func (resp *Response) check(r *Request) error {
 	return nil
 }
 
-// exchange is the connection that gobwas/ws sees: it reads a canonical request
-// and appends the answer to out.
-type exchange struct {
-	in   []byte
-	read int
-	out  []byte
+// acceptOf is the Sec-WebSocket-Accept that answers key (RFC 6455 section 4.2.2).
+// gobwas/ws keeps its own to itself.
+func acceptOf[T string | []byte](key T) (accept [acceptLength]byte) {
+	var buf [keyLength + len(acceptGUID)]byte
+	sum := sha1.Sum(append(append(buf[:0], key...), acceptGUID...))
+	base64.StdEncoding.Encode(accept[:], sum[:])
+	return accept
 }
-
-var exchanges sync.Pool
-
-// Read implements io.Reader.
-func (x *exchange) Read(p []byte) (int, error) {
-	if x.read == len(x.in) {
-		return 0, io.EOF
-	}
-	n := copy(p, x.in[x.read:])
-	x.read += n
-	return n, nil
-}
-
-// Write implements io.Writer.
-func (x *exchange) Write(p []byte) (int, error) {
-	x.out = append(x.out, p...)
-	return len(p), nil
-}
-
-// canonicalHead is all of an upgrade request that the answer does not depend
-// on. gobwas/ws refuses some legal spellings of a request and accepts illegal
-// ones, so it gets this in place of the peer's own bytes.
-const canonicalHead = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-	versionField + ": 13\r\n" + keyField + ": "
-
-func (x *exchange) upgrade(dst, key []byte, resp *Response) ([]byte, error) {
-	x.in = append(append(x.in, canonicalHead...), key...)
-	x.in = append(x.in, "\r\n"...)
-	var upgrader gobwas.Upgrader
-	if resp.Subprotocol != "" {
-		x.in = appendField(x.in, subprotocolField, resp.Subprotocol)
-		upgrader.Protocol = takeOffer
-	}
-	x.in = append(x.in, "\r\n"...)
-	if len(resp.Header) > 0 {
-		upgrader.Header = gobwas.HandshakeHeaderHTTP(resp.Header)
-	}
-	x.out = dst
-	_, err := upgrader.Upgrade(x)
-	return x.out, err
-}
-
-// takeOffer accepts the one subprotocol that stands in the canonical head.
-func takeOffer([]byte) bool { return true }

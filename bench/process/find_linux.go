@@ -61,6 +61,7 @@ func findListeners(port int) (map[string]uint64, error) {
 		return nil, fmt.Errorf("process: %w", err)
 	}
 	listeners := make(map[string]uint64)
+	//lint:ignore SA1019 netlink is faster with very many sockets, and one more dependency for one look.
 	for _, table := range []func() (procfs.NetTCP, error){proc.NetTCP, proc.NetTCP6} {
 		sockets, err := table()
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // there may be no IPv6

@@ -50,13 +50,7 @@ func (p *puppetry) obey(order []string) any {
 	case "burn":
 		burn(order[1])
 	case "thread": // burn in a thread that ends
-		ended := make(chan int)
-		go func() {
-			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-			burn(order[1])
-			ended <- syscall.Gettid()
-		}()
-		awaitNone(fmt.Sprintf("/proc/self/task/%d", <-ended))
+		return burnInThread(order[1])
 	case "listen":
 		var err error
 		if p.listener, err = net.Listen("tcp", order[1]); err != nil {
@@ -109,7 +103,7 @@ func (p *puppetry) dismiss() {
 
 func puppetCommand() *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe") // which another user may execute too
-	cmd.Env = append(os.Environ(), puppetVariable+"=1")
+	cmd.Env = append(os.Environ(), puppetVariable+"=1", "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	return cmd
 }
@@ -130,13 +124,28 @@ func burn(text string) {
 	}
 }
 
-func awaitNone(path string) {
-	for {
-		if _, err := os.Stat(path); err != nil {
+// burnInThread burns in a thread that has ended when it returns.
+func burnInThread(text string) any {
+	ended := make(chan int)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if syscall.Gettid() == os.Getpid() {
+			ended <- 0 // the main thread does not end
 			return
 		}
-		time.Sleep(time.Millisecond)
+		burn(text)
+		ended <- syscall.Gettid()
+	}()
+	tid := <-ended
+	if tid == 0 {
+		return burnInThread(text) // the main thread is locked now: it will be another
 	}
+	for start := time.Now(); time.Since(start) < patience; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(fmt.Sprintf("/proc/self/task/%d", tid)); err != nil {
+			return "done"
+		}
+	}
+	return "the thread did not end"
 }
 
 // puppet is one as the test sees it.

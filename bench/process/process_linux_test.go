@@ -64,7 +64,9 @@ func TestEndedThreads(t *testing.T) {
 	p := openProcess(t, puppet.pid())
 	for range 3 {
 		usage(t, p)
-		puppet.tell("thread 100ms")
+		if answer := puppet.tell("thread 100ms"); answer != "done" {
+			t.Fatal(answer)
+		}
 		before := puppet.used()
 		u := usage(t, p)
 		after := puppet.used()

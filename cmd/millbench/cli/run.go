@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/report"
+)
+
+// scenario is a subcommand that runs one.
+func (a *App) scenario(s scenario, args []string) (status int) {
+	c, err := readConfig(s.name, args)
+	if errors.Is(err, flag.ErrHelp) {
+		s.printHelp(a.Stdout)
+		return done
+	}
+	if err != nil {
+		a.complain(s.name, err)
+		return misuse
+	}
+	files, err := c.openOutputs()
+	if err != nil {
+		a.complain(s.name, err)
+		return misuse
+	}
+	defer files.discard()
+	result, interrupted, err := a.run(c)
+	if err != nil {
+		a.complain(s.name, c.explain(err))
+		if _, wrong := errors.AsType[*bench.PlanError](err); wrong && !interrupted {
+			return misuse
+		}
+		return failed
+	}
+	err = a.show(c, files, result)
+	status = a.judge(c, result)
+	if err != nil {
+		a.complain(s.name, err)
+		return failed
+	}
+	if interrupted {
+		return failed
+	}
+	return status
+}
+
+// complain prints an error, each line of it with the command's name.
+func (a *App) complain(command string, err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(a.Stderr, "millbench %s: %s\n", command, strings.TrimSpace(line))
+	}
+}
+
+// run runs the plan, with its progress, until it is done or ended by a signal.
+func (a *App) run(c *config) (result *bench.Result, interrupted bool, err error) {
+	p := &progress{w: a.Stderr, terminal: a.Terminal && !c.quiet}
+	defer p.end()
+	var watch bench.Watch
+	if !c.quiet {
+		watch = p.watch()
+	}
+	type outcome struct {
+		result *bench.Result
+		err    error
+	}
+	o, interrupted, err := interruptible(a.Signals, p.say, func(ctx context.Context) outcome {
+		result, err := a.Run(ctx, c.plan, watch)
+		return outcome{result, err}
+	})
+	if err != nil {
+		return nil, true, err
+	}
+	return o.result, interrupted, o.err
+}
+
+var errStopped = errors.New("stopped at once by a second signal")
+
+// oneSignal is the time within which signals count as one: timeout(1) sends its
+// own twice, to the process and to its group.
+const oneSignal = 300 * time.Millisecond
+
+// interruptible does something until it is done. The first signal ends its
+// context, and say tells; the second gives errStopped, while it goes on.
+func interruptible[T any](signals <-chan os.Signal, say func(string), do func(context.Context) T) (result T, interrupted bool, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var since time.Time // the first signal
+	finished := make(chan T, 1)
+	go func() { finished <- do(ctx) }()
+	for {
+		select {
+		case result = <-finished:
+			return result, interrupted, nil
+		case sig := <-signals:
+			if interrupted {
+				if time.Since(since) < oneSignal {
+					continue
+				}
+				return result, true, errStopped
+			}
+			interrupted, since = true, time.Now()
+			cancel()
+			say(fmt.Sprintf("%v: ending the run early; a second one stops it at once", sig))
+		}
+	}
+}
+
+// show writes the summary and the files. JSON for stdout has it for itself.
+func (a *App) show(c *config, files *outputs, r *bench.Result) error {
+	summary := a.Stdout
+	var err error
+	if c.json == "-" {
+		summary = a.Stderr
+		err = report.WriteJSON(a.Stdout, r)
+	}
+	if c.quiet {
+		summary = io.Discard
+	}
+	err = errors.Join(err, report.Summary(summary, r), files.write(r))
+	if len(files.written) > 0 {
+		fmt.Fprintf(summary, "\nwritten: %s\n", strings.Join(files.written, ", "))
+	}
+	return err
+}
+
+// judge gives the status of a result, and says on stderr what the summary does
+// not.
+func (a *App) judge(c *config, r *bench.Result) (status int) {
+	say := func(format string, args ...any) { a.complain(c.plan.Scenario, fmt.Errorf(format, args...)) }
+	wrong := len(r.Troubles) > 0
+	for _, condition := range c.conditions {
+		holds, actual, err := condition.Holds(r)
+		if err != nil {
+			wrong = true
+			say("--fail-if: %s", strings.TrimPrefix(err.Error(), "report: "))
+		}
+		if holds {
+			status = held
+			say("--fail-if %v: it is %s", condition, actual)
+		}
+	}
+	if c.quiet {
+		for _, t := range r.Troubles {
+			say("%q (%d times)", t.What, t.Count) // quoted: it may have a server's words
+		}
+	}
+	if r.Count == 0 {
+		wrong = true
+		say("nothing was measured")
+	}
+	if wrong {
+		return failed
+	}
+	return status
+}

@@ -1,0 +1,176 @@
+package cli_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace/millrace/bench"
+)
+
+func TestStatuses(t *testing.T) {
+	troubled := func(r *bench.Result) {
+		r.Troubles = []bench.Trouble{{What: "connect: connection \x1b[refused", Count: 7}}
+	}
+	for _, c := range []struct {
+		name   string
+		args   string
+		result func(*bench.Result)
+		err    error
+		status int
+		stderr []string // lines
+	}{
+		{"fine", "echo --quiet", nil, nil, 0, nil},
+		{"troubles", "echo --quiet", troubled, nil, 1,
+			[]string{`millbench echo: "connect: connection \x1b[refused" (7 times)`}},
+		{"nothing measured", "echo --quiet", func(r *bench.Result) { r.Count = 0 }, nil, 1,
+			[]string{"millbench echo: nothing was measured"}},
+		{"no condition holds", "echo --quiet --fail-if p99>5ms --fail-if rate<50", nil, nil, 0, nil},
+		{"conditions hold", "echo --quiet --fail-if p99>1ms --fail-if rate<50 --fail-if rate<200", nil, nil, 3,
+			[]string{"millbench echo: --fail-if p99>1ms: it is 2 ms", "millbench echo: --fail-if rate<200: it is 100 /s"}},
+		{"one holds, troubles", "echo --quiet --fail-if errors>5", troubled, nil, 1,
+			[]string{"millbench echo: --fail-if errors>5: it is 7", `millbench echo: "connect: connection \x1b[refused" (7 times)`}},
+		{"not measured", "echo --quiet --fail-if cpu>5us --fail-if p99>1ms", nil, nil, 1,
+			[]string{`millbench echo: --fail-if: condition "cpu>5us" can not be checked: this run did not measure cpu`,
+				"millbench echo: --fail-if p99>1ms: it is 2 ms"}},
+		{"a wrong plan", "echo", nil, &bench.PlanError{Field: "MaxSize", Problem: "2; allowed are 3"}, 2,
+			[]string{"millbench echo: --size: 2; allowed are 3"}},
+		{"a wrong plan, no flag", "echo", nil, &bench.PlanError{Field: "Scenario", Problem: "odd"}, 2,
+			[]string{"millbench echo: bench: Scenario: odd"}},
+		{"nothing could be run", "wave", nil, errors.New("bench: no poller\nat all"), 1,
+			[]string{"millbench wave: bench: no poller", "millbench wave: at all"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStage()
+			if c.result != nil {
+				c.result(s.result)
+			}
+			s.err = c.err
+			s.expect(t, c.status, strings.Fields(c.args))
+			want := strings.Join(append(c.stderr, ""), "\n")
+			if s.stderr.String() != want || s.stdout.Len() > 0 {
+				t.Errorf("stdout %q, stderr\n%s, want\n%s", s.stdout.String(), s.stderr.String(), want)
+			}
+		})
+	}
+}
+
+// TestSummary: it goes to stdout, unless JSON is there.
+func TestSummary(t *testing.T) {
+	s := newStage()
+	s.expect(t, 0, []string{"echo"})
+	if !strings.Contains(s.stdout.String(), "round trip") || s.stderr.Len() > 0 {
+		t.Errorf("stdout %q, stderr %q", s.stdout.String(), s.stderr.String())
+	}
+	s.expect(t, 0, []string{"echo", "--json", "-"}, "round trip")
+	if strings.Contains(s.stdout.String(), "round trip") {
+		t.Errorf("with --json -: stdout %q", s.stdout.String())
+	}
+}
+
+// samples is a run of two phases and two seconds.
+func samples(_ context.Context, w bench.Watch) {
+	w.Phase("connect")
+	w.Sample(bench.Sample{At: 1, Connections: 500})
+	w.Phase("measure")
+	w.Sample(bench.Sample{At: 3, Connections: 1000, Count: 246912, P50: 1230, P99: 4560, RSS: 45 << 20, ServerCores: 0.98})
+}
+
+func TestProgress(t *testing.T) {
+	const first, second = "1s, 500 open", "3s, 1,000 open, 123,456/s, p50 1.23ms, p99 4.56ms, cores 0.98, rss 45MiB"
+	line := func(text string) string { return "\r\x1b[2K\x1b[?7l" + text + "\x1b[?7h" }
+	for _, c := range []struct {
+		name     string
+		terminal bool
+		args     []string
+		want     string
+	}{
+		{"plain", false, []string{"echo"}, "connect " + first + "\nmeasure " + second + "\n"},
+		{"terminal", true, []string{"echo"}, line("connect") + line("connect "+first) +
+			line("measure "+first) + line("measure "+second) + "\r\x1b[2K"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStage()
+			s.app.Terminal = c.terminal
+			s.perform = samples
+			s.expect(t, 0, c.args)
+			if got := s.stderr.String(); got != c.want {
+				t.Errorf("progress %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestQuiet(t *testing.T) {
+	s := newStage()
+	s.app.Terminal = true
+	s.perform = func(_ context.Context, w bench.Watch) {
+		if w.Sample != nil || w.Phase != nil {
+			t.Error("the run is watched")
+		}
+	}
+	s.expect(t, 0, []string{"echo", "--quiet", "--report", t.TempDir() + "/r.html"})
+	if s.stdout.Len()+s.stderr.Len() > 0 {
+		t.Errorf("stdout %q, stderr %q", s.stdout.String(), s.stderr.String())
+	}
+}
+
+// untilEnded is a run that lasts until it is ended.
+func untilEnded(ctx context.Context, _ bench.Watch) { <-ctx.Done() }
+
+// TestInterrupted: a signal ends the run early, and its result is shown. Two of
+// them in a moment are one.
+func TestInterrupted(t *testing.T) {
+	for _, signals := range [][]os.Signal{{syscall.SIGINT}, {syscall.SIGTERM, syscall.SIGTERM}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage()
+			s.signals = make(chan os.Signal) // of the bubble
+			s.app.Signals = s.signals
+			s.perform = func(ctx context.Context, w bench.Watch) {
+				untilEnded(ctx, w)
+				time.Sleep(time.Second) // it takes some time to close
+			}
+			go func() {
+				time.Sleep(2 * time.Second)
+				for _, sig := range signals {
+					s.signals <- sig
+					time.Sleep(100 * time.Millisecond)
+				}
+			}()
+			s.expect(t, 1, []string{"echo"}, signals[0].String()+": ending the run early")
+			if !strings.Contains(s.stdout.String(), "round trip") {
+				t.Errorf("no summary: %q", s.stdout.String())
+			}
+		})
+	}
+}
+
+// TestInterruptedTwice: the second signal does not wait for the run, and leaves
+// no files.
+func TestInterruptedTwice(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage()
+		s.signals = make(chan os.Signal)
+		s.app.Signals = s.signals
+		release := make(chan struct{})
+		s.perform = func(context.Context, bench.Watch) { <-release }
+		go func() {
+			s.signals <- syscall.SIGINT
+			time.Sleep(time.Second)
+			s.signals <- syscall.SIGINT
+		}()
+		s.expect(t, 1, []string{"echo", "--json", folder + "/r.json"},
+			"interrupt: ending the run early", "millbench echo: stopped at once by a second signal\n")
+		if s.stdout.Len() > 0 {
+			t.Errorf("stdout %q", s.stdout.String())
+		}
+		close(release)
+	})
+	expectFiles(t, folder)
+}

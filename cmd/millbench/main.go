@@ -1,0 +1,23 @@
+// Command millbench loads a WebSocket server and measures it.
+//
+//	millbench COMMAND [flags] [URL]
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/cmd/millbench/cli"
+)
+
+func main() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	app := cli.App{
+		Stdout: os.Stdout, Stderr: os.Stderr, Terminal: cli.IsTerminal(os.Stderr),
+		Signals: signals, Run: bench.Run,
+	}
+	os.Exit(app.Main(os.Args[1:]))
+}
