@@ -36,8 +36,8 @@ func TestAgreesWithWsload(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := tt.plan
 			p.URL, p.Connections, p.MinSize = url, 100, 64
-			p.Warmup, p.Duration, p.ServerPID = -1, time.Second, -1
-			const least, most = 5, 15
+			p.Warmup, p.Duration, p.ServerPID = -1, 500*time.Millisecond, -1
+			const least, most = 5, 20
 			var throughput, median []float64
 			for round := range most {
 				theirs := runWsload(t, wsload, url, tt.args)
