@@ -233,7 +233,7 @@ func TestEarlyEnds(t *testing.T) {
 		"half a frame": {func(p *peer) { p.send([]byte{0x81}); _ = p.CloseWrite() },
 			"the server ended the connection without a close frame"},
 	} {
-		for _, scenario := range []string{bench.Echo, bench.Rate, bench.Slow} {
+		for _, scenario := range []string{bench.Echo, bench.Rate} {
 			t.Run(name+"/"+scenario, func(t *testing.T) {
 				t.Parallel()
 				url := scripted(t, func(p *peer) {

@@ -84,8 +84,17 @@ func (p *Plan) fillIn() {
 	fill(&p.SweepFactor, 1.5)
 	fill(&p.SweepLimit, 50*time.Millisecond)
 	fill(&p.Seed, 1)
-	fill(&p.Loops, min(runtime.GOMAXPROCS(0), max(p.Connections, 1)))
+	fill(&p.Loops, usualLoops(p.Scenario))
 	fill(&p.Timeout, p.usual()+time.Minute)
+}
+
+// usualLoops is all cores, or half of them for an open loop: to send in time it
+// looks at the clock without sleeping, and a server on this machine needs cores.
+func usualLoops(scenario string) int {
+	if scenario == Rate || scenario == Sweep {
+		return (runtime.GOMAXPROCS(0) + 1) / 2
+	}
+	return runtime.GOMAXPROCS(0)
 }
 
 func fill[T comparable](field *T, otherwise T) {

@@ -45,8 +45,11 @@ func heapNow() int64 {
 }
 
 // TestAllocations: a message costs no allocation, in closed and in open loops.
-// The second, with its ticks and samples, costs some.
+// The window itself costs some hundred, as /proc is read for its CPU time.
 func TestAllocations(t *testing.T) {
+	if raceDetector() {
+		t.Skip("the race detector makes the client too slow to tell messages from the rest")
+	}
 	url, _ := startEcho(t)
 	for name, change := range map[string]func(*bench.Plan){
 		"echo":         func(*bench.Plan) {},
@@ -69,7 +72,7 @@ func TestAllocations(t *testing.T) {
 			}})
 			wantTroubles(t, r)
 			got, messages := after.Mallocs-before.Mallocs, uint64(r.Count)
-			if got > 1000+messages/50 {
+			if got > 2000+messages/50 {
 				t.Errorf("%d allocations for %d messages, want none for a message", got, messages)
 			}
 			t.Logf("%d allocations, %d messages", got, messages)

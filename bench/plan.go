@@ -79,7 +79,8 @@ type Plan struct {
 	Header []string `json:"header,omitempty"`
 	// Seed makes the payloads. Default 1.
 	Seed uint64 `json:"seed"`
-	// Loops is how many event loops share the load. Default GOMAXPROCS.
+	// Loops is how many event loops share the load, at most one for each
+	// connection. Default GOMAXPROCS, half of it in rate and sweep.
 	Loops int `json:"loops"`
 	// Processes shares the load among so many child processes; 0 and 1: none.
 	Processes int `json:"processes,omitempty"`

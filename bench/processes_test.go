@@ -84,6 +84,7 @@ func TestProcesses(t *testing.T) {
 		{bench.Churn, []int{2, 3}, wantChurn},
 		{bench.Storm, []int{2}, wantStorm},
 		{bench.Wave, []int{2}, wantWave},
+		{bench.Slow, []int{2, 3}, wantSlow},
 	} {
 		for _, n := range tt.processes {
 			t.Run(fmt.Sprintf("%s/%d", tt.scenario, n), func(t *testing.T) {

@@ -13,7 +13,7 @@ type share struct {
 }
 
 // undivided are the scenarios that one process has to run.
-var undivided = []string{Slow, Broadcast}
+var undivided = []string{Broadcast}
 
 // checkProcesses says what is wrong with sharing a plan.
 func (p *Plan) checkProcesses() error {

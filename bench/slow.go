@@ -9,13 +9,14 @@ import (
 // slow measures the connections that read as fast as they can, first without and
 // then beside a share that sends but reads slowly or not at all.
 func (r *run) slow(ctx context.Context) error {
-	share := 0
+	slowOf := func(first int) int { return int(r.plan.SlowShare*float64(first) + 0.5) } // of so many of the first
+	share := slowOf(r.plan.Connections)
 	r.each(func(l *loop) { // so that the slow ones are no part of the first phase
-		for i := range int(r.plan.SlowShare*float64(len(l.conns)) + 0.5) {
+		before := int(l.conns[0].number)
+		for i := range slowOf(before+len(l.conns)) - slowOf(before) {
 			l.conns[i].slow = true
 		}
 	})
-	share = r.sum(func(l *loop) int { return slowOnes(l) })
 	if share == 0 || share == r.plan.Connections {
 		r.result.note(fmt.Sprintf("%d of the %d connections are slow: nothing to compare", share, r.plan.Connections))
 	}

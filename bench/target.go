@@ -51,6 +51,11 @@ func newTarget(ctx context.Context, p *Plan) (*target, error) {
 	if err != nil {
 		return nil, wrong("URL", "%v", err)
 	}
+	for _, source := range p.Sources {
+		if source.Unmap().Is4() != host.Is4() {
+			return nil, wrong("Sources", "%v can not reach %v: one is of IPv4, the other of IPv6", source, host)
+		}
+	}
 	t := &target{
 		address: netip.AddrPortFrom(host, uint16(port)),
 		request: ws.ClientRequest{

@@ -25,6 +25,9 @@ type Process struct {
 	strangers map[int]bool    // process ids known to be others'
 	ended     time.Duration   // CPU time of members that ended
 	cpu       time.Duration   // highest reading so far
+	begun     bool            // there was a reading, from which both figures go on:
+	run       time.Duration   // what is missing in the threads' run times
+	ticks     time.Duration   // and in the process's, whose two parts may each be a tick behind
 }
 
 // member is one process of a Process.
@@ -70,7 +73,9 @@ func (p *Process) Name() string { return p.name }
 // misses the last of a thread that ended between two readings. The process's
 // own times (/proc/PID/stat) miss no thread, and no child that was waited for,
 // but only have ticks of 10 ms: too coarse for one second of a light load. They
-// also serve where the kernel has no schedstat.
+// also serve where the kernel has no schedstat. Both go on from the first reading:
+// else threads and children that had ended by then would keep the ticks ahead for
+// good.
 func (p *Process) Usage() (Usage, error) {
 	if !p.alone {
 		if err := p.adopt(); err != nil {
@@ -88,7 +93,7 @@ func (p *Process) Usage() (Usage, error) {
 		case err == nil:
 			m.read(pid)
 			run += m.cpu()
-			ticks += p.ticks(stat)
+			ticks += p.ticksOf(stat)
 			u.RSS += resident(pid)
 		case pid == p.pid:
 			return Usage{}, fmt.Errorf("%w: %d (%s)", err, p.pid, p.name)
@@ -100,14 +105,18 @@ func (p *Process) Usage() (Usage, error) {
 	}
 	// A child that ended and whose parent does not wait for it takes its ticks
 	// along: they can fall.
-	p.cpu = max(p.cpu, run, ticks)
+	if !p.begun {
+		p.begun, p.cpu = true, max(run, ticks)
+		p.run, p.ticks = p.cpu-run, p.cpu-ticks-2*tick
+	}
+	p.cpu = max(p.cpu, run+p.run, ticks+p.ticks)
 	u.CPU = p.cpu
 	return u, nil
 }
 
-// ticks is the CPU time that the process's stat knows of, with that of the
+// ticksOf is the CPU time that the process's stat knows of, with that of the
 // children it has waited for if they count.
-func (p *Process) ticks(stat procfs.ProcStat) time.Duration {
+func (p *Process) ticksOf(stat procfs.ProcStat) time.Duration {
 	n := time.Duration(stat.UTime) + time.Duration(stat.STime)
 	if !p.alone {
 		n += time.Duration(stat.CUTime) + time.Duration(stat.CSTime)

@@ -13,6 +13,9 @@ import (
 )
 
 func main() {
+	if isChild, status := bench.RunChild(); isChild {
+		os.Exit(status)
+	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	app := cli.App{
