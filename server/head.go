@@ -134,7 +134,9 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	}
 	c.facts.request = r
 	c.facts.subprotocol = accept.Subprotocol
-	c.facts.messageAt = c.loop.rightNow()
+	if c.loop.srv.limits.idle > 0 {
+		c.facts.messageAt = c.loop.rightNow()
+	}
 	c.mu.Unlock()
 
 	defer c.afterOpen(w, accept.KeepRequest) // also if Open panics: w.facts is the worker's

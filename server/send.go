@@ -118,14 +118,16 @@ func (c *Conn) putCorked(op ws.Opcode, payload, frame []byte) {
 
 // putDirect writes the frame, and queues what the kernel does not take.
 func (c *Conn) putDirect(op ws.Opcode, payload, frame []byte) {
-	b := buffer.Get(ws.MaxHeader + direct)
+	var b *buffer.Buffer
 	head, tail := frame, []byte(nil)
-	if frame == nil && len(payload) < direct {
-		b.B = ws.AppendFrame(b.B, op, payload)
+	if frame == nil {
+		b = buffer.Get(ws.MaxHeader + direct)
+		if len(payload) < direct {
+			b.B = ws.AppendFrame(b.B, op, payload)
+		} else {
+			b.B, tail = ws.AppendHeader(b.B, op, true, len(payload)), payload
+		}
 		head = b.B
-	} else if frame == nil {
-		b.B = ws.AppendHeader(b.B, op, true, len(payload))
-		head, tail = b.B, payload
 	}
 	c.tally(bytesOut, len(head)+len(tail))
 	n, err := c.write(head, tail)
