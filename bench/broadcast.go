@@ -139,9 +139,10 @@ func (b *publishing) received(l *loop, c *conn) {
 	due := time.Duration(a.at.Load())
 	l.meter.done(l.now, due, l.now-due, c.in.size)
 	a.first.CompareAndSwap(0, int64(l.now))
+	first := time.Duration(a.first.Load()) // before the last count lets the place be used again
 	if a.count.Add(1) == b.receivers.Load() && l.meter.measures(due) {
 		b.mu.Lock()
-		b.skew.Record(l.now - time.Duration(a.first.Load()))
+		b.skew.Record(l.now - first)
 		b.mu.Unlock()
 	}
 }

@@ -222,12 +222,20 @@ func TestEarlyMessage(t *testing.T) {
 	wantTroubles(t, r, bench.Trouble{What: `closed by the server: 1013 (try again later): "full"`, Count: 20})
 }
 
-// TestConnectRate: connections come at the pace asked for from the first on.
+// TestConnectRate: connections come at the pace asked for, from the first on and
+// after a pause.
 func TestConnectRate(t *testing.T) {
-	p := brief(bench.Storm, serve(t, "127.0.0.1:0", &server.Server{Handler: &echo{}}))
-	p.Connections, p.ConnectRate = 50, 100
-	if r := run(t, p, bench.Watch{}); r.Opened != 50 || r.Seconds < 0.4 {
-		t.Errorf("%d connections in %v s, want 50 in 0.5 s", r.Opened, r.Seconds)
+	p := brief(bench.Wave, serve(t, "127.0.0.1:0", &server.Server{Handler: &echo{}}))
+	p.Connections, p.ConnectRate, p.Waves, p.Duration = 50, 100, 1, 1100*time.Millisecond
+	start, connected := time.Now(), time.Duration(0)
+	r := run(t, p, bench.Watch{Phase: func(name string) {
+		if name == "stay" {
+			connected = time.Since(start)
+		}
+	}})
+	wantTroubles(t, r)
+	if connected < 400*time.Millisecond || r.Count != 50 || r.Seconds < 0.4 {
+		t.Errorf("50 connections in %v, %d again in %v s, want 0.5 s each", connected, r.Count, r.Seconds)
 	}
 }
 
@@ -302,4 +310,51 @@ func TestChurnEndings(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSlowReaders: what slow connections read is checked too, and a server that
+// ends those that read nothing does no wrong.
+func TestSlowReaders(t *testing.T) {
+	t.Run("they read", func(t *testing.T) {
+		var slow atomic.Int32
+		url := scripted(t, func(p *peer) {
+			if !p.upgrade() {
+				return
+			}
+			if op, payload, ok := p.next(); ok {
+				slow.Add(1)
+				p.send(whole(op, payload))
+			}
+			p.echo(whole)
+		})
+		p := brief(bench.Slow, url)
+		p.SlowShare, p.SlowRate, p.Rate = 0.5, 10000, 200
+		r := run(t, p, bench.Watch{})
+		wantTroubles(t, r)
+		if slow.Load() != 20 {
+			t.Errorf("%d connections sent something, want all 20", slow.Load())
+		}
+	})
+	t.Run("they are cut", func(t *testing.T) {
+		var measured atomic.Bool // the fast ones have begun
+		url := scripted(t, func(p *peer) {
+			if !p.upgrade() {
+				return
+			}
+			op, payload, _ := p.next()
+			if measured.Load() {
+				p.drop()
+				return
+			}
+			p.send(whole(op, payload))
+			p.echo(whole)
+		})
+		p := brief(bench.Slow, url)
+		p.Warmup = 300 * time.Millisecond
+		r := run(t, p, bench.Watch{Phase: func(name string) { measured.Store(measured.Load() || name == "measure") }})
+		wantTroubles(t, r)
+		if !strings.Contains(strings.Join(r.Notes, "\n"), "the server ended 2 of the connections that read slowly") || r.Lost != 0 {
+			t.Errorf("%d lost, notes %q, want that 2 were cut", r.Lost, r.Notes)
+		}
+	})
 }

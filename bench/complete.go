@@ -129,12 +129,13 @@ func (p *Plan) checkDescriptors() error {
 	if err != nil {
 		return err
 	}
-	possible := int(min(soft, 1<<40)) - reservedDescriptors
+	reserved := reservedDescriptors + 3*p.Loops
+	possible := int(min(soft, 1<<40)) - reserved
 	processes := max(p.Processes, 1)
 	if share := (p.Connections + processes - 1) / processes; share > possible {
 		return wrong("Connections", "%d in each process, but one may hold %d: its descriptor limit is %d (hard limit %d), "+
-			"of which it needs %d itself; raise the limit or use at least %d processes",
-			share, possible, soft, hard, reservedDescriptors, (p.Connections+possible-1)/max(possible, 1))
+			"of which it needs %d itself; raise the limit or use at least %d processes (where a scenario takes several)",
+			share, possible, soft, hard, reserved, (p.Connections+possible-1)/max(possible, 1))
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (r *run) idle(ctx context.Context) error {
 	}
 	r.enter("measure")
 	r.beginWindow()
-	r.each(func(l *loop) { l.behave(oneEach{}) })
+	r.each(func(l *loop) { l.behave(&oneEach{}) })
 	err := r.drain(ctx)
 	r.endWindow()
 	r.server.use.After, r.server.use.PerConnection = held.After, held.PerConnection // while idle
@@ -38,10 +38,29 @@ func (r *run) idle(ctx context.Context) error {
 }
 
 // oneEach sends one message on each connection.
-type oneEach struct{ quiet }
+type oneEach struct {
+	quiet
+	next int // slot
+}
 
-func (oneEach) opened(l *loop, c *conn)   { l.send(c, 1) }
-func (oneEach) received(l *loop, c *conn) { l.came(c) }
+// due sends on some connections, then looks at what came back meanwhile.
+func (o *oneEach) due(l *loop, now time.Duration) time.Duration {
+	for range 64 {
+		if o.next == len(l.conns) {
+			return never
+		}
+		if c := &l.conns[o.next]; c.state == open {
+			l.send(c, 1)
+		}
+		o.next++
+	}
+	return now
+}
+
+func (o *oneEach) received(l *loop, c *conn) { l.came(c) }
+
+// unsent is how many messages are still to be sent.
+func (o *oneEach) unsent(l *loop) int { return len(l.conns) - o.next }
 
 // storm opens all connections and measures that.
 func (r *run) storm(ctx context.Context) error {
@@ -86,10 +105,12 @@ func (r *run) churn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.each(func(l *loop) { l.behaviour, l.connects.queue = lastTurn{}, nil })
-	return r.until(ctx, func() bool {
-		return r.sum(func(l *loop) int { return l.connects.opening + l.meter.open }) == 0
-	})
+	r.each(func(l *loop) { l.behaviour, l.connects.queue, l.connects.begun = lastTurn{}, nil, 0 })
+	left, err := r.awaitNone(ctx, func(l *loop) int { return l.connects.opening + l.meter.open })
+	if left > 0 && err == nil {
+		r.lost("connections that did not end", left)
+	}
+	return err
 }
 
 // pause waits for d.
@@ -123,6 +144,7 @@ func (churning) next(l *loop, c *conn) {
 func (b churning) received(l *loop, c *conn) {
 	if l.meter.measures(l.now) {
 		l.meter.service.Record(l.now - c.sentAt())
+		l.meter.bytes += int64(c.in.size)
 	}
 	c.received++
 	b.next(l, c)

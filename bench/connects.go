@@ -19,23 +19,40 @@ const sweepEvery = 100 * time.Millisecond
 
 // connects opens a loop's connections at the pace and in the number allowed.
 type connects struct {
-	queue      []int         // slots to connect, in order
+	queue      []int // slots to connect, in order, from begun on
+	begun      int
 	opening    int           // connecting or upgrading
 	closing    int           // with their close frame sent
 	handshakes int           // the most that may be opening
 	gap        time.Duration // between two; 0: none
 	next       time.Duration // when the next may begin
 	swept      time.Duration // when deadlines were looked at last
+	noPorts    time.Duration // since when no source address has a port left; 0: they have
+}
+
+var errNoPort = errors.New("no source address can reach the server, or has a port left")
+
+// waitedLong tells whether there were no ports for as long as a connection may
+// take.
+func (k *connects) waitedLong(l *loop) bool {
+	if k.noPorts == 0 {
+		k.noPorts = l.now
+	}
+	return l.now-k.noPorts > l.plan.ConnectTimeout
 }
 
 // connect asks for a connection in a free place.
 func (l *loop) connect(slot int) {
 	k := &l.connects
-	if len(k.queue) == 0 {
+	if k.waiting() == 0 {
+		k.queue, k.begun = k.queue[:0], 0
 		k.next = max(k.next, l.engine.Now()) // nothing was to connect: nothing to catch up on
 	}
 	k.queue = append(k.queue, slot)
 }
+
+// waiting is how many connections are still to begin.
+func (k *connects) waiting() int { return len(k.queue) - k.begun }
 
 // due begins what connections may begin, ends those past their deadlines, and
 // says when it wants to be called next.
@@ -48,19 +65,21 @@ func (k *connects) due(l *loop) time.Duration {
 		}
 		next = k.swept + sweepEvery
 	}
-	begun := 0
-	for begun < len(k.queue) && k.opening < k.handshakes && k.next <= l.now {
+	for k.waiting() > 0 && k.opening < k.handshakes && k.next <= l.now {
 		if k.gap > 0 {
 			k.next = max(k.next, l.now-time.Second) + k.gap // of a pause catch up on a second at most
 		}
-		if !l.dial(k.queue[begun]) {
+		slot := k.queue[k.begun]
+		if !l.dial(slot) {
 			k.next = max(k.next, l.now+10*time.Millisecond)
 			break
 		}
-		begun++
+		k.begun++
+		if k.begun >= 1024 && k.begun > len(k.queue)/2 { // for churn, whose queue is never empty
+			k.queue, k.begun = k.queue[:copy(k.queue, k.queue[k.begun:])], 0
+		}
 	}
-	k.queue = k.queue[:copy(k.queue, k.queue[begun:])]
-	if len(k.queue) > 0 && k.opening < k.handshakes {
+	if k.waiting() > 0 && k.opening < k.handshakes {
 		next = min(next, k.next)
 	}
 	return next
@@ -78,8 +97,12 @@ func (l *loop) dial(slot int) bool {
 			if l.sources.usedUp(at) {
 				continue
 			}
-			l.meter.note("all ports of the source addresses were in use: connecting waited for some to come free")
-			return false
+			if l.connects.waitedLong(l) {
+				err = errNoPort
+			} else {
+				l.meter.note("all ports of the source addresses were in use: connecting waited for some to come free")
+				return false
+			}
 		}
 		if err != nil {
 			l.fail("connect", err)
@@ -87,6 +110,7 @@ func (l *loop) dial(slot int) bool {
 			return true
 		}
 		c.fd = int32(fd)
+		l.connects.noPorts = 0
 		break
 	}
 	c.state, c.until = connecting, c.began+l.plan.ConnectTimeout
@@ -211,7 +235,7 @@ func (l *loop) sweepDeadlines() {
 		case upgrading:
 			l.lose(c, "upgrade: no full answer within %v", l.plan.ConnectTimeout)
 		case closing:
-			l.lose(c, "close: the server did not end the connection within %v", closeTimeout)
+			l.lose(c, "close: the server did not end the connection within %v", l.plan.endTimeout())
 		}
 	}
 }

@@ -75,9 +75,9 @@ func TestSources(t *testing.T) {
 	for name, tt := range map[string]struct {
 		plan   bench.Plan
 		server string
-		first  string // of the second round: "invalid IP" is the system's choice
+		first  string // "invalid IP" is the system's choice
 		second string
-		round  int
+		round  int // how many addresses
 	}{
 		"loopback":       {bench.Plan{}, "127.0.0.1", "invalid IP", "127.0.0.2", 249},
 		"elsewhere":      {bench.Plan{}, "10.1.2.3", "invalid IP", "invalid IP", 1},

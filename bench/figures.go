@@ -30,9 +30,9 @@ func (r *Result) Figures() []Figure {
 	}
 	measured := r.Server != nil
 	return append(figures,
-		Figure{Name: "cpu", Value: server.CPU, Unit: "us", Known: measured && r.Count > 0},
+		Figure{Name: "cpu", Value: server.CPU, Unit: "us", Known: measured && server.CPU > 0},
 		Figure{Name: "server-cores", Value: server.Cores, Unit: "cores", Known: measured},
-		Figure{Name: "rss", Value: server.PerConnection, Unit: "B", Known: measured && r.Peak > 0},
+		Figure{Name: "rss", Value: server.PerConnection, Unit: "B", Known: measured && server.After > 0},
 		Figure{Name: "client-cores", Value: r.Client.Cores, Unit: "cores", Known: true},
 		Figure{Name: "failed", Value: float64(r.Failed), Known: true},
 		Figure{Name: "lost", Value: float64(r.Lost), Known: true},

@@ -179,11 +179,16 @@ func serve(t *testing.T, address string, srv *server.Server) (url string) {
 const (
 	roleVariable = "MILLRACE_BENCH_TEST_ROLE"
 	roleEcho     = "echo"
+	roleLate     = "late echo"
 	roleLoad     = "load"
 )
 
 func init() {
-	role := map[string]func() error{roleEcho: echoProcess, roleLoad: loadProcess}[os.Getenv(roleVariable)]
+	role := map[string]func() error{
+		roleEcho: func() error { return echoProcess(plainEcho{}) },
+		roleLate: func() error { return echoProcess(newLateEcho()) },
+		roleLoad: loadProcess,
+	}[os.Getenv(roleVariable)]
 	if role == nil {
 		return
 	}
@@ -249,12 +254,40 @@ func (plainEcho) Open(*server.Conn)                    {}
 func (plainEcho) Close(*server.Conn, error)            {}
 func (plainEcho) Message(c *server.Conn, m ws.Message) { _ = c.Send(m.Opcode, m.Payload) } // Close tells
 
+// lateEcho does so 5 ms later, in order.
+type lateEcho struct {
+	plainEcho
+	answers chan lateAnswer
+}
+
+type lateAnswer struct {
+	due     time.Time
+	conn    *server.Conn
+	opcode  ws.Opcode
+	payload []byte
+}
+
+func newLateEcho() lateEcho {
+	e := lateEcho{answers: make(chan lateAnswer, 10000)}
+	go func() {
+		for a := range e.answers {
+			time.Sleep(time.Until(a.due))
+			_ = a.conn.Send(a.opcode, a.payload) // Close tells
+		}
+	}()
+	return e
+}
+
+func (e lateEcho) Message(c *server.Conn, m ws.Message) {
+	e.answers <- lateAnswer{time.Now().Add(5 * time.Millisecond), c, m.Opcode, slices.Clone(m.Payload)}
+}
+
 // echoProcess serves until its parent closes its input, or ends.
-func echoProcess() error {
+func echoProcess(handler server.Handler) error {
 	if _, _, err := poller.RaiseDescriptorLimit(); err != nil {
 		return err
 	}
-	srv := &server.Server{Handler: plainEcho{}, Loops: 1}
+	srv := &server.Server{Handler: handler, Loops: 1}
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -267,11 +300,16 @@ func echoProcess() error {
 	return srv.Serve(ln)
 }
 
-// startEcho starts an echo server in a process of its own, until the test ends;
-// before is put in front of its command.
-func startEcho(t *testing.T, before ...string) (url string, server *os.Process) {
+// startEcho starts an echo server in a process of its own, until the test ends.
+func startEcho(t *testing.T) (url string, server *os.Process) {
 	t.Helper()
-	cmd := again(t, roleEcho, before)
+	return startServer(t, roleEcho)
+}
+
+// startServer starts a server of that role; before is put in front of its command.
+func startServer(t *testing.T, role string, before ...string) (url string, server *os.Process) {
+	t.Helper()
+	cmd := again(t, role, before)
 	input, err := cmd.StdinPipe() // its end is ours: the server ends when we do
 	if err != nil {
 		t.Fatal(err)

@@ -52,8 +52,8 @@ type Plan struct {
 	ConnectTimeout time.Duration `json:"connect_timeout_ns"`
 	// Messages of each connection, in churn. Default 1, negative: none.
 	Messages int `json:"messages,omitempty"`
-	// Reset makes connections end with a reset instead of a close handshake, in
-	// churn and wave.
+	// Reset makes connections end with a reset instead of a close handshake in
+	// churn, and of a FIN without one in wave.
 	Reset bool `json:"reset,omitempty"`
 	// Waves is how often all drop and come back. Default 3.
 	Waves int `json:"waves,omitempty"`

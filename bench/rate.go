@@ -31,7 +31,10 @@ func (r *run) beginRate(rate float64) {
 	start := r.engine.Now()
 	r.each(func(l *loop) {
 		share := rate * float64(len(l.conns)) / float64(r.plan.Connections)
-		l.behave(&openLoop{start: start, gap: float64(time.Second) / share})
+		gap := float64(time.Second) / share
+		// The loops send in turn, not all at the same instants.
+		first := gap * float64(l.conns[0].number) / float64(r.plan.Connections)
+		l.behave(&openLoop{start: start + time.Duration(first), gap: gap})
 	})
 }
 

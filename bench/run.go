@@ -173,9 +173,10 @@ func (r *run) trouble(format string, args ...any) {
 	r.result.Troubles = addTroubles(r.result.Troubles, Trouble{What: fmt.Sprintf(format, args...), Count: 1})
 }
 
-// until waits for a condition, looked at every few milliseconds.
+// until waits for a condition, looked at every millisecond: what it ends may be
+// measured.
 func (r *run) until(ctx context.Context, condition func() bool) error {
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
 		select {
@@ -218,7 +219,7 @@ func (r *run) connectAll(ctx context.Context) error {
 		}
 	})
 	if err := r.until(ctx, func() bool {
-		return r.sum(func(l *loop) int { return len(l.connects.queue) + l.connects.opening }) == 0
+		return r.sum(func(l *loop) int { return l.connects.waiting() + l.connects.opening }) == 0
 	}); err != nil {
 		return err
 	}
@@ -263,8 +264,11 @@ func (r *run) endWindow() {
 	r.sampler.setMeasured(false)
 }
 
-// drainTimeout is how long messages under way may take when a run ends.
-const drainTimeout = 5 * time.Second
+// endTimeout is how long messages under way, and then close handshakes, may take
+// when a run ends: a second more for each thousand connections, which end at once.
+func (p *Plan) endTimeout() time.Duration {
+	return 5*time.Second + time.Duration(p.Connections/1000)*time.Second
+}
 
 // closeAll lets the messages under way come back, and closes.
 func (r *run) closeAll(ctx context.Context) error {
@@ -304,12 +308,19 @@ func (r *run) drain(ctx context.Context) error {
 // underWay is how many messages have not come back, or are still to be sent
 // though they were due, those of slow connections aside.
 func (l *loop) underWay() (n int) {
-	if o, ok := l.behaviour.(*openLoop); ok {
-		n = o.overdue()
+	rate, isRate := l.behaviour.(*openLoop)
+	if isRate {
+		n = rate.overdue()
+	}
+	if each, ok := l.behaviour.(*oneEach); ok {
+		n = each.unsent(l)
 	}
 	for i := range l.conns {
 		if c := &l.conns[i]; c.state == open && !c.slow {
 			n += c.underWay()
+			if isRate {
+				n += int(c.wanted - (c.sent - c.base)) // due while the kernel took no more
+			}
 		}
 	}
 	return n
@@ -318,7 +329,7 @@ func (l *loop) underWay() (n int) {
 // awaitNone waits until a number of all loops is 0, as long as a run may take to
 // end, and gives what is left of it.
 func (r *run) awaitNone(ctx context.Context, of func(*loop) int) (left int, err error) {
-	limited, cancel := context.WithTimeout(ctx, drainTimeout)
+	limited, cancel := context.WithTimeout(ctx, r.plan.endTimeout())
 	defer cancel()
 	_ = r.until(limited, func() bool { // left and ctx tell
 		left = r.sum(of)
@@ -330,7 +341,7 @@ func (r *run) awaitNone(ctx context.Context, of func(*loop) int) (left int, err 
 // lost counts messages that awaitNone waited for in vain.
 func (r *run) lost(what string, count int) {
 	r.result.Troubles = addTroubles(r.result.Troubles,
-		Trouble{What: fmt.Sprintf("lost: %s within %v of the end", what, drainTimeout), Count: count})
+		Trouble{What: fmt.Sprintf("lost: %s within %v of the end", what, r.plan.endTimeout()), Count: count})
 }
 
 // finish puts the result together.

@@ -4,15 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"syscall"
-	"time"
 
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
 )
-
-// closeTimeout is how long the server may take to end a connection after our
-// close frame.
-const closeTimeout = 5 * time.Second
 
 // gather is how many bytes of frames are gathered for one write.
 const gather = 256 << 10
@@ -102,7 +97,7 @@ func (l *loop) close(c *conn) {
 		l.drop(c)
 		return
 	}
-	c.state, c.until = closing, l.engine.Now()+closeTimeout
+	c.state, c.until = closing, l.engine.Now()+l.plan.endTimeout()
 	l.connects.closing++
 	l.write(c, ws.AppendMaskedFrame(l.out[:0], ws.Close, true, []byte{1000 >> 8, 1000 & 0xff}, l.maskKey()))
 }

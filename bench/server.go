@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"time"
@@ -100,7 +101,7 @@ func (s *serverProcess) end() {
 func (s *serverProcess) memory(connections int, r *Result) {
 	r.Client.Memory = s.usage(s.self).RSS
 	rss := s.usage(s.server).RSS
-	if connections > 0 && rss > 0 {
+	if connections > 0 && rss > 0 && r.Plan.Scenario != Churn { // whose number open is chance
 		s.use.After = rss
 		s.use.PerConnection = float64(rss-s.use.Before) / float64(connections)
 	}
@@ -124,25 +125,25 @@ func (s *serverProcess) report(r *Result) {
 
 // bottleneck says why the client bounded the figures, if it did.
 func bottleneck(r *Result) string {
-	const lateLimit = 1000 // us
 	if late := r.Client.Late; late.Count() > 0 {
-		p99 := late.Quantile(0.99)
-		if p99 < lateLimit {
+		p99, whole := late.Quantile(0.99), r.Latency.Quantile(0.99)
+		if p99 < 100 || p99 < whole/4 { // us
 			return ""
 		}
-		return fmt.Sprintf("the client sent late (p99 %.1f ms): give it more cores or processes, or a lower rate", p99/1e3)
+		return fmt.Sprintf("the client sent late (p99 %.2f ms, of %.2f ms in all): give it more cores or processes, or a lower rate",
+			p99/1e3, whole/1e3)
 	}
-	busy := r.Client.Cores / float64(max(r.Client.Available, 1))
-	if busy < 0.95 || r.Server != nil && saturated(r.Server.Cores) {
+	usable := max(min(r.Client.Available, max(r.Plan.Loops, r.Plan.Processes)), 1)
+	if r.Client.Cores < 0.95*float64(usable) || r.Server != nil && saturated(r.Server.Cores) {
 		return ""
 	}
-	return fmt.Sprintf("the client used %.2f of its %d cores, and the server had time left: give the client more cores or processes",
-		r.Client.Cores, r.Client.Available)
+	return fmt.Sprintf("the client used %.2f of the %d cores its loops can use, and the server had time left: give it more cores, loops or processes",
+		r.Client.Cores, usable)
 }
 
 // saturated tells whether a process looks bounded by its cores: it keeps nearly
 // a whole number of them busy.
 func saturated(cores float64) bool {
-	whole := float64(int(cores + 0.5))
-	return whole >= 1 && cores >= 0.93*whole
+	whole := math.Round(cores)
+	return whole >= 1 && math.Abs(cores-whole) <= 0.07
 }

@@ -6,6 +6,7 @@ type step struct {
 	count, bytes int64
 	cpu          cpuTimes
 	service      *Latency
+	late         *Latency
 }
 
 // takeStep gives what was counted and measured in the last window, alone, and
@@ -13,7 +14,7 @@ type step struct {
 func (r *run) takeStep(name string, offered float64) *step {
 	s := &step{
 		Step: Step{Name: name, Offered: offered, Seconds: r.window, Latency: NewLatency()},
-		cpu:  r.server.window, service: NewLatency(),
+		cpu:  r.server.window, service: NewLatency(), late: NewLatency(),
 	}
 	for _, l := range r.loops {
 		l.do(func() {
@@ -21,7 +22,9 @@ func (r *run) takeStep(name string, offered float64) *step {
 			s.count, s.bytes = s.count+m.count, s.bytes+m.bytes
 			s.Latency.Merge(m.latency)
 			s.service.Merge(m.service)
-			m.count, m.bytes = 0, 0
+			s.late.Merge(m.late)
+			m.count, m.bytes, m.from = 0, 0, never // what still comes belongs to no step
+			m.late.Histogram.Reset()
 			m.latency.Histogram.Reset()
 			m.service.Histogram.Reset()
 		})
@@ -41,7 +44,7 @@ func (r *run) takeStep(name string, offered float64) *step {
 func (r *run) only(s *step) {
 	out := r.result
 	out.Seconds, out.Count, out.Bytes, out.PerSecond = s.Seconds, s.count, s.bytes, s.PerSecond
-	out.Latency, out.Service = NewLatency(), s.service
+	out.Latency, out.Service, out.Client.Late = NewLatency(), s.service, s.late
 	out.Latency.Merge(s.Latency)
 	r.server.total = s.cpu
 }

@@ -46,7 +46,8 @@ func (r *run) sweep(ctx context.Context) error {
 		rate = math.Sqrt(knee.Offered * broken.Offered)
 	}
 	r.reportKnee(knee, broken)
-	return r.closeAll(ctx)
+	r.enter("close")
+	return r.hangUp(ctx) // what the last rate left behind is no loss: it was too much
 }
 
 // sweepStep measures one rate, and lets what is under way then come back, if it

@@ -39,6 +39,7 @@ type taken struct {
 	Bytes   int64    `json:"bytes"`
 	Latency *Latency `json:"latency"`
 	Service *Latency `json:"service"`
+	Late    *Latency `json:"late"`
 }
 
 // add adds what another process has.
@@ -53,6 +54,7 @@ func (m *meeting) add(other meeting) {
 		m.Step.Bytes += other.Step.Bytes
 		m.Step.Latency.Merge(other.Step.Latency)
 		m.Step.Service.Merge(other.Step.Service)
+		m.Step.Late.Merge(other.Step.Late)
 	}
 }
 
@@ -129,7 +131,7 @@ func (r *run) noneOpen() bool { return r.openNow() == 0 && (r.team == nil || r.t
 // addOthers makes a step's figures those of all processes.
 func (s *step) addOthers(r *run) {
 	all := r.meet(meeting{
-		At: "step " + s.Name, Step: &taken{Count: s.count, Bytes: s.bytes, Latency: s.Latency, Service: s.service},
+		At: "step " + s.Name, Step: &taken{Count: s.count, Bytes: s.bytes, Latency: s.Latency, Service: s.service, Late: s.late},
 	}).Step
-	s.count, s.bytes, s.Latency, s.service = all.Count, all.Bytes, all.Latency, all.Service
+	s.count, s.bytes, s.Latency, s.service, s.late = all.Count, all.Bytes, all.Latency, all.Service, all.Late
 }

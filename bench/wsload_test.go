@@ -2,13 +2,12 @@ package bench_test
 
 import (
 	"encoding/json"
-	"math"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,49 +19,68 @@ import (
 const wsloadSource = "../../shared/tools/wsload.c"
 
 // TestAgreesWithWsload holds the engine against wsload: the same load on the same
-// server, in turn, each pinned to the core that the server does not have. The
-// medians of throughput and p50 agree within 10 %. The machine is noisy, so a
-// disagreement may need more rounds to go away, but a real one stays.
+// server, in turn, each pinned to the core that the server does not have. Their
+// best throughput and p50 agree within 10 %.
+//
+// The best, since all else that runs on the machine makes a round worse, often by
+// half. They count once each has had three good rounds, which are alike; until
+// then there are more rounds. A machine that has none is too busy to tell.
 func TestAgreesWithWsload(t *testing.T) {
 	wsload := buildWsload(t)
-	url, _ := startEcho(t, "taskset", "-c", "0")
 	for name, tt := range map[string]struct {
-		plan bench.Plan
-		args string
+		server string
+		plan   bench.Plan
+		args   string
 	}{
-		"echo": {bench.Plan{Scenario: bench.Echo}, "-m echo -d 1"},
-		"rate": {bench.Plan{Scenario: bench.Rate, Rate: 5000}, "-m rate -r 5000"},
+		"all it can do": {roleEcho, bench.Plan{Scenario: bench.Echo}, "-m echo -d 1"},
+		// Where a server only waits for messages, p50 would be how long the
+		// machine takes to wake it. This one takes its time.
+		"echo": {roleLate, bench.Plan{Scenario: bench.Echo}, "-m echo -d 1"},
+		"rate": {roleLate, bench.Plan{Scenario: bench.Rate, Rate: 5000}, "-m rate -r 5000"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			const least, most = 4, 16
+			url, _ := startServer(t, tt.server, pinned("0")...)
 			p := tt.plan
 			p.URL, p.Connections, p.MinSize = url, 100, 64
-			p.Warmup, p.Duration, p.ServerPID = -1, 500*time.Millisecond, -1
-			const least, most = 5, 20
-			var throughput, median []float64
+			p.Warmup, p.Duration, p.ServerPID = -1, time.Second, -1
+			var rates, theirRates, times, theirTimes []float64
 			for round := range most {
 				theirs := runWsload(t, wsload, url, tt.args)
-				ours := runElsewhere(t, p, "taskset", "-c", "1")
+				ours := runElsewhere(t, p, pinned("1")...)
 				wantTroubles(t, ours)
-				throughput = append(throughput, ours.PerSecond/theirs.PerSecond)
-				median = append(median, ours.Latency.Quantile(0.5)/theirs.P50)
-				t.Logf("%.0f/s and %.0f/s, p50 %.0f us and %.0f us", ours.PerSecond, theirs.PerSecond, ours.Latency.Quantile(0.5), theirs.P50)
-				if round+1 >= least && agree(throughput) && agree(median) {
+				// As times, so that less is better for all of them.
+				rates, theirRates = append(rates, 1/ours.PerSecond), append(theirRates, 1/theirs.PerSecond)
+				times, theirTimes = append(times, ours.Latency.Quantile(0.5)), append(theirTimes, theirs.P50)
+				if round+1 >= least && agree(rates, theirRates) && agree(times, theirTimes) {
 					return
 				}
 			}
-			t.Errorf("throughput is %.2f and p50 %.2f of wsload's, the medians of %d rounds; want 0.9 to 1.1",
-				middle(throughput), middle(median), most)
+			figures := fmt.Sprintf("%.0f/s and wsload %.0f/s, p50 %.0f us and wsload %.0f us",
+				1/slices.Min(rates), 1/slices.Min(theirRates), slices.Min(times), slices.Min(theirTimes))
+			if !alike(rates) || !alike(theirRates) || !alike(times) || !alike(theirTimes) {
+				t.Skipf("the machine is too busy to tell: no three rounds of %d are alike; at best %s", most, figures)
+			}
+			t.Errorf("at best %s; want them within 10 %%", figures)
 		})
 	}
 }
 
-// agree tells whether the median of ratios is within 10 % of 1.
-func agree(ratios []float64) bool { return math.Abs(math.Log(middle(ratios))) <= math.Log(1.1) }
-
-func middle(ratios []float64) float64 {
-	sorted := slices.Sorted(slices.Values(ratios))
-	return sorted[len(sorted)/2]
+// alike tells whether the best three are within 5 %.
+func alike(times []float64) bool {
+	sorted := slices.Sorted(slices.Values(times))
+	return sorted[2] <= 1.05*sorted[0]
 }
+
+// agree tells whether two times, each alike, are at best within 10 %.
+func agree(ours, theirs []float64) bool {
+	ratio := slices.Min(ours) / slices.Min(theirs)
+	return alike(ours) && alike(theirs) && 0.9 <= ratio && ratio <= 1.1
+}
+
+// pinned is what comes before a command to keep it on a core, and others off it
+// where that is allowed (else nice says so and goes on).
+func pinned(core string) []string { return []string{"nice", "-n", "-20", "taskset", "-c", core} }
 
 // buildWsload compiles it, or skips the test and says why it can not.
 func buildWsload(t *testing.T) (program string) {
@@ -76,7 +94,7 @@ func buildWsload(t *testing.T) (program string) {
 	if _, err := os.Stat(wsloadSource); err != nil {
 		t.Skipf("no wsload here: %v", err)
 	}
-	for _, tool := range []string{"cc", "taskset"} {
+	for _, tool := range []string{"cc", "taskset", "nice"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("needs %s: %v", tool, err)
 		}
@@ -88,19 +106,20 @@ func buildWsload(t *testing.T) (program string) {
 	return program
 }
 
-// wsloadFigures is what wsload prints.
-type wsloadFigures struct {
+// figures is what wsload prints.
+type figures struct {
 	PerSecond float64 `json:"msgs_s"`
 	P50       float64 `json:"p50_us"`
 	Failed    int     `json:"failed"`
 	Closed    int     `json:"closed"`
 }
 
-func runWsload(t *testing.T, program, url, args string) (f wsloadFigures) {
+func runWsload(t *testing.T, program, url, args string) (f figures) {
 	t.Helper()
 	port := url[strings.LastIndexByte(strings.TrimSuffix(url, "/"), ':')+1 : len(url)-1]
-	argv := append(strings.Fields(args), "-p", port, "-c", strconv.Itoa(100), "-s", "64", "-t", "1", "-w", "0", "-k", "1")
-	out, err := exec.Command(program, argv...).Output()
+	argv := append(pinned("1"), program, "-p", port, "-c", "100", "-s", "64", "-t", "1", "-w", "0")
+	argv = append(argv, strings.Fields(args)...)
+	out, err := exec.Command(argv[0], argv[1:]...).Output()
 	if err != nil {
 		t.Fatalf("wsload: %v", err)
 	}

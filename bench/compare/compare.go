@@ -25,7 +25,8 @@ const (
 )
 
 // Main runs the command with its flags and gives its exit status: 0 when all runs
-// were good, 1 when some failed or nothing could be compared, 2 for wrong flags.
+// were good, 1 when some failed, a server was left out or nothing could be compared,
+// 2 for wrong flags.
 // Tables go to stdout; progress, notes and errors, a line each, to stderr. When
 // the context ends it shows what it has so far. It starts this very program
 // again as the client, so it must be called by millbench. One call at a time.
@@ -52,7 +53,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "millbench compare:", err)
 		return failed
 	}
-	if ctx.Err() != nil || !s.result.good() {
+	if ctx.Err() != nil || s.leftOut || !s.result.good() {
 		return failed
 	}
 	return done
@@ -65,6 +66,8 @@ type study struct {
 	root   string // of the checkout; "": no server is built
 	stderr io.Writer
 	result Comparison
+
+	leftOut bool // a server could not be made
 }
 
 // note keeps what a reader should know, and says it now.
@@ -155,12 +158,15 @@ func (s *study) compare(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // in the system's temporary folder anyway
+	base := s.servers[0].name
 	s.build(&builder{ctx: ctx, root: s.root, out: dir})
 	switch {
 	case ctx.Err() != nil:
 		return errors.New("stopped before the first run")
 	case len(s.servers) == 0:
 		return errors.New("no server is left to compare")
+	case s.servers[0].name != base:
+		return fmt.Errorf("%s is left out, so there is nothing to compare with", base)
 	}
 	runs := len(s.servers) * len(s.scenarios) * s.repetitions
 	least := time.Duration(runs) * (s.warmup + s.duration)
@@ -188,6 +194,7 @@ func (s *study) build(b *builder) {
 			fmt.Fprintf(s.stderr, "building %s\n", o.name)
 			made, err := o.make(b)
 			if err != nil {
+				s.leftOut = true
 				s.note("%s is left out: %v", o.name, err)
 				continue
 			}

@@ -3,6 +3,7 @@ package compare
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	htmltemplate "html/template"
 	"io"
@@ -64,10 +65,8 @@ func (s *study) show(stdout io.Writer) error {
 	if err := markdown.Execute(tables, v); err != nil {
 		return err
 	}
-	if err := s.writePictures(v); err != nil {
-		return err
-	}
-	v.Linked = s.pictures != ""
+	err = s.writePictures(v) // one file's failure is no reason to lose the others
+	v.Linked = s.pictures != "" && err == nil
 	for _, f := range []struct {
 		name  string
 		write func(io.Writer) error
@@ -76,11 +75,9 @@ func (s *study) show(stdout io.Writer) error {
 		{s.report, func(w io.Writer) error { return page.Execute(w, v) }},
 		{s.markdown, func(w io.Writer) error { return markdown.Execute(w, v) }},
 	} {
-		if err := writeFile(f.name, stdout, f.write); err != nil {
-			return err
-		}
+		err = errors.Join(err, writeFile(f.name, stdout, f.write))
 	}
-	return nil
+	return err
 }
 
 func (s *study) view() (*view, error) {

@@ -82,7 +82,7 @@ func TestSummaryOfScenarios(t *testing.T) {
 			"of CPU a connection", "\nconnect "}, "payload"},
 		{bench.Storm, func(r *bench.Result) { r.Plan.ConnectRate = 500 }, []string{"1,000 connections opened at 500 /s"}, "allowed"},
 		{bench.Churn, nil, []string{"1,000 connections at a time, each for 1 message of 64 B, ended by a reset", "whole life"}, "handshake"},
-		{bench.Wave, nil, []string{"1,000 connections drop by a close handshake and come back, 3 times, 10 s apart",
+		{bench.Wave, nil, []string{"1,000 connections drop by a FIN without a close frame and come back, 3 times, 10 s apart",
 			"wave 3         138 ms  7,250 /s"}, "offered"},
 		{bench.Slow, nil, []string{"1,000 connections, 10% of them reading nothing", "\nwith the slow "}, "offered"},
 		{bench.Slow, func(r *bench.Result) { r.Plan.SlowRate = 2048 }, []string{"reading 2 KiB/s"}, "nothing"},

@@ -27,7 +27,7 @@ func load(p *bench.Plan) string {
 		return fmt.Sprintf("%s at a time, each for %s of %s, ended by %s, %s", connections,
 			plural(p.Messages, "message"), payload(p), ending(p), window(p))
 	case bench.Wave:
-		return fmt.Sprintf("%s drop by %s and come back, %s, %s apart", connections, ending(p),
+		return fmt.Sprintf("%s drop by %s and come back, %s, %s apart", connections, dropping(p),
 			plural(p.Waves, "time"), span(p.Duration))
 	case bench.Slow:
 		return fmt.Sprintf("%s, %s of them reading %s, %ss, %s", connections, percent(p.SlowShare), slowness(p),
@@ -67,6 +67,13 @@ func ending(p *bench.Plan) string {
 		return "a reset"
 	}
 	return "a close handshake"
+}
+
+func dropping(p *bench.Plan) string {
+	if p.Reset {
+		return "a reset"
+	}
+	return "a FIN without a close frame"
 }
 
 func slowness(p *bench.Plan) string {

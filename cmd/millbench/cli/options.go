@@ -120,7 +120,7 @@ func (c *config) machine() []option {
 	p := &c.plan
 	engines := poller.Engines()
 	return []option{
-		{"loops", "N", "event loops that share the load; 0 is one for each processor", "0", whole(&p.Loops, 0), "Loops", nil},
+		{"loops", "N", "event loops that share the load; 0 is one for each processor, or every other one in an open loop", "0", whole(&p.Loops, 0), "Loops", nil},
 		{"processes", "N", "child processes that share the load; 0 and 1 are none", "0", whole(&p.Processes, 0), "Processes", nil},
 		{"poller", "ENGINE", "how the kernel is asked for events: " + strings.Join(engines, " or "),
 			append(engines, "")[0], name(&p.Poller, engines), "Poller", nil},
