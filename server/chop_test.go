@@ -52,7 +52,7 @@ func rounds(config simnet.Config) int {
 
 // sizes are payloads of each length form, of the cork, of the direct write and
 // of more than a window.
-var sizes = []int{0, 1, 125, 126, 5000, 16<<10 - 1, 16 << 10, 40_000}
+var sizes = []int{0, 1, 125, 126, 5000, 24<<10 - 1, 24 << 10, 40_000}
 
 // TestIdenticalStream sends messages of all sizes and kinds through kernels that
 // take them in pieces: what the peer reads is the same.
