@@ -39,7 +39,7 @@ func (c *Comparison) verdicts() table {
 				against = s.best(b.figure, goRivals)
 			}
 			if ratio := estimate(s.ratios(subject, against, b.figure)); ratio.Count > 0 {
-				measured, verdict = ratio.ratio(), b.verdict(ratio.Median)
+				measured, verdict = ratio.ratio(), b.verdict(ratio)
 			}
 		}
 		if against == "" {
@@ -57,15 +57,20 @@ func (b *bar) wanted() string {
 	return fmt.Sprintf("<= %.2fx", b.limit)
 }
 
-func (b *bar) verdict(ratio float64) string {
+// verdict is the median's, and not certain if the bar lies in its interval.
+func (b *bar) verdict(ratio Estimate) string {
 	_, moreIsBetter := describe(b.figure)
+	verdict := "PASS"
 	switch {
-	case moreIsBetter && ratio < b.limit:
-		return "under"
-	case !moreIsBetter && ratio > b.limit:
-		return "over"
+	case moreIsBetter && ratio.Median < b.limit:
+		verdict = "under"
+	case !moreIsBetter && ratio.Median > b.limit:
+		verdict = "over"
 	}
-	return "PASS"
+	if !ratio.Confident || ratio.Low < b.limit && b.limit < ratio.High {
+		verdict += ", not certain"
+	}
+	return verdict
 }
 
 // best gives which of the servers has the best median of a figure; "" if it is

@@ -155,11 +155,11 @@ func TestVerdicts(t *testing.T) {
 	got := squeeze(c.verdicts().Markdown(2))
 	for _, want := range []string{
 		"| cpu, echo-100 | floor | <= 1.10x | - | not measured |",
-		"| rate, echo-100 | nbio | >= 1.10x | 1.15x (1.10, 1.20) | PASS |",
+		"| rate, echo-100 | nbio | >= 1.10x | 1.15x (1.10, 1.20) | PASS, not certain |",
 		"| rate, echo-10k | the best Go rival | >= 1.10x | - | not measured |",
-		"| rate, inflight-16 | gnet | >= 1.10x | 1.00x | under |",
-		"| rss, idle-15k | gnet | <= 0.30x | 0.40x | over |",
-		"| cpu, churn-64 | gws | <= 1.00x | 0.98x (0.95, 1.00) | PASS |",
+		"| rate, inflight-16 | gnet | >= 1.10x | 1.00x | under, not certain |",
+		"| rss, idle-15k | gnet | <= 0.30x | 0.40x | over, not certain |",
+		"| cpu, churn-64 | gws | <= 1.00x | 0.98x (0.95, 1.00) | PASS, not certain |",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
