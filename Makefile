@@ -9,7 +9,8 @@ BENCH       ?=
 MICRO       := (Message|Upgrade|Broadcast|NetworkAlone)$$
 COUNT       ?= 6
 BARS        ?=
-GOTEST      := go test -count=1 -timeout=5m
+# One package at a time: beside a load the server's handlers look slow to its watchdog.
+GOTEST      := go test -count=1 -timeout=5m -p 1
 OTHERS      := $(patsubst %/go.mod,%,$(wildcard interop/go.mod bench/peers/go.mod))
 MODULES     := . $(OTHERS)
 
