@@ -145,7 +145,7 @@ func (c *Conn) writeOverdue(lim *limits, now tick) bool {
 func (c *Conn) ping(lim *limits, now tick) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.out == nil || !c.out.corked {
+	if c.out != nil && !c.out.corked {
 		c.active.Store(uint32(now))
 		return
 	}
@@ -153,7 +153,7 @@ func (c *Conn) ping(lim *limits, now tick) {
 		c.active.Store(uint32(now - lim.ping)) // the silence was ours: the peer has an interval to answer
 	}
 	c.pinged = true
-	_ = c.put(ws.Ping, nil, nil) // corked: nothing to fail here
+	_ = c.put(ws.Ping, nil, nil) // no queue: nothing to fail here
 }
 
 // abort ends a connection without waiting for anything. If we stop, the peer is
@@ -165,7 +165,7 @@ func (c *Conn) abort(cause *ws.CloseError) {
 	if c.lifeNow() >= lifeEnding {
 		return
 	}
-	tell := c.lifeNow() == lifeOpen && cause.Code.Sendable() && c.out != nil && c.out.corked
+	tell := c.lifeNow() == lifeOpen && cause.Code.Sendable() && (c.out == nil || c.out.corked)
 	c.setLife(lifeEnding)
 	c.endBy(cause, 0)
 	if tell {
