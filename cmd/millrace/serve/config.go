@@ -5,32 +5,32 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 	"time"
 
-	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/server"
 )
 
-// config is all that can be set from outside.
+// config is all that can be set from outside, in groups: each has its flags and
+// what they do to the server in a file options_*.go of its own.
 type config struct {
-	listen           string
-	engine           string
-	loops            int
-	maxWorkers       int
-	maxMessage       int64
-	maxQueue         int
-	queuePolicy      server.QueuePolicy
-	handshakeTimeout time.Duration
-	writeTimeout     time.Duration
-	closeTimeout     time.Duration
-	pingInterval     time.Duration
-	idleTimeout      time.Duration
-	origins          []string
-	shutdownDelay    time.Duration
-	shutdownTimeout  time.Duration
-	logLevel         slog.Level
+	main     mainOptions
+	limits   limitOptions
+	timeouts timeoutOptions
+	drain    drainOptions
+	loops    loopOptions
+}
+
+// group is some of the settings. apply sets up what they mean for the server, and
+// reports what only shows in settings together.
+type group interface {
+	options() []option
+	apply(*server.Server) error
+}
+
+// groups are all settings of c, in the order of the help.
+func (c *config) groups() []group {
+	return []group{&c.main, &c.limits, &c.timeouts, &c.drain, &c.loops}
 }
 
 // option is one setting: a flag and the environment variable of its name.
@@ -54,32 +54,12 @@ const (
 	minTime    = time.Millisecond
 )
 
-// options are all settings of c, in the order of the help.
-func (c *config) options() []option {
-	engines := poller.Engines()
-	policies := map[string]server.QueuePolicy{"close": server.CloseWhenFull, "drop": server.DropNewest}
-	levels := map[string]slog.Level{
-		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+// options are those of all groups.
+func (c *config) options() (all []option) {
+	for _, g := range c.groups() {
+		all = append(all, g.options()...)
 	}
-	return []option{
-		{"listen", "HOST:PORT", "TCP address to listen on; no host is all of the machine, port 0 a free one", "127.0.0.1:8080", address(&c.listen)},
-		{"origin", "ORIGINS", "origins of pages that may connect besides the server's own, separated by commas\n" +
-			"(repeatable), as https://example.com; * is every page", "", list(&c.origins, origin)},
-		{"max-message", "SIZE", "largest message that is taken; a larger one closes with 1009", "1MiB", size(&c.maxMessage, 1, maxBytes)},
-		{"max-queue", "SIZE", "most that waits for a connection that reads too slowly", "1MiB", size(&c.maxQueue, 1, maxBytes)},
-		{"queue-policy", "POLICY", "beyond max-queue: close the connection with 1008, or drop the new message", "close", choice(&c.queuePolicy, policies, "close", "drop")},
-		{"handshake-timeout", "TIME", "from connecting to the whole upgrade request", "10s", duration(&c.handshakeTimeout, minTime, maxTime)},
-		{"write-timeout", "TIME", "how long a peer may take nothing of what waits for it", "30s", duration(&c.writeTimeout, minTime, maxTime)},
-		{"close-timeout", "TIME", "how long a peer may take to answer a close frame", "5s", duration(&c.closeTimeout, minTime, maxTime)},
-		{"ping-interval", "TIME", "silence after which a peer is pinged; after two it is closed; 0 is never", "25s", duration(&c.pingInterval, 0, maxTime)},
-		{"idle-timeout", "TIME", "close a connection that sent no message for so long, pongs or not; 0 is never", "0", duration(&c.idleTimeout, 0, maxTime)},
-		{"shutdown-delay", "TIME", "on SIGTERM or SIGINT, serve on for so long with /readyz failing", "0", duration(&c.shutdownDelay, 0, maxTime)},
-		{"shutdown-timeout", "TIME", "then, time for all to close before the rest is cut", "15s", duration(&c.shutdownTimeout, 0, maxTime)},
-		{"poller", "ENGINE", "how the kernel is asked for events: " + strings.Join(engines, " or "), append(engines, "")[0], name(&c.engine, engines)},
-		{"loops", "N", "event loops; 0 is one for each processor", "0", number(&c.loops, 0, maxLoops)},
-		{"max-workers", "N", "goroutines that blocked handlers may hold, the loops' own included", "1024", number(&c.maxWorkers, 1, maxWorkers)},
-		{"log-level", "LEVEL", "least level that is logged: debug, info, warn or error", "info", choice(&c.logLevel, levels, "debug", "info", "warn", "error")},
-	}
+	return all
 }
 
 // readConfig takes the flags in args, then the environment, then the defaults;
@@ -170,26 +150,11 @@ func printHelp(w io.Writer) {
 
 // server is a server.Server set up as c says.
 func (c *config) server() (*server.Server, error) {
-	engine, err := poller.New(c.engine)
-	if err != nil {
-		return nil, err
-	}
-	s := &server.Server{
-		Engine:           engine,
-		Loops:            c.loops,
-		MaxWorkers:       c.maxWorkers,
-		MaxMessage:       c.maxMessage,
-		MaxQueue:         c.maxQueue,
-		QueuePolicy:      c.queuePolicy,
-		HandshakeTimeout: c.handshakeTimeout,
-		WriteTimeout:     c.writeTimeout,
-		CloseTimeout:     c.closeTimeout,
-		PingInterval:     c.pingInterval,
-		IdleTimeout:      c.idleTimeout,
-		Origins:          c.origins,
-	}
-	if c.pingInterval == 0 {
-		s.PingInterval = -1 // never; for Server 0 is the default
+	s := &server.Server{}
+	for _, g := range c.groups() {
+		if err := g.apply(s); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }

@@ -44,7 +44,7 @@ func Main(args []string, stdout, stderr io.Writer) (status int) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: c.logLevel}))
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: c.main.logLevel}))
 	if err := run(c, log, signals, stdout); err != nil {
 		fmt.Fprintln(stderr, "millrace serve:", err)
 		return failed
@@ -60,9 +60,9 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 	}
 	srv.Logger = log
 	ready := route(srv)
-	ln, err := srv.Listen("tcp", c.listen)
+	ln, err := srv.Listen("tcp", c.main.listen)
 	if err != nil {
-		return listenError(c.listen, err)
+		return listenError(c.main.listen, err)
 	}
 	raiseDescriptorLimit(log)
 	served := make(chan error, 1)
@@ -83,11 +83,11 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 // stop ends the server gracefully; the next signal ends it at once.
 func stop(c *config, log *slog.Logger, srv *server.Server, signals <-chan os.Signal) error {
 	select {
-	case <-time.After(c.shutdownDelay):
+	case <-time.After(c.drain.delay):
 	case sig := <-signals:
 		return stopNow(srv, sig)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.shutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.drain.timeout)
 	defer cancel()
 	drained := make(chan error, 1)
 	go func() { drained <- srv.Shutdown(ctx) }()

@@ -1,0 +1,30 @@
+package serve
+
+import (
+	"strings"
+
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/server"
+)
+
+// loopOptions are how the machine is used.
+type loopOptions struct {
+	engine     string
+	loops      int
+	maxWorkers int
+}
+
+func (l *loopOptions) options() []option {
+	engines := poller.Engines()
+	return []option{
+		{"poller", "ENGINE", "how the kernel is asked for events: " + strings.Join(engines, " or "), append(engines, "")[0], name(&l.engine, engines)},
+		{"loops", "N", "event loops; 0 is one for each processor", "0", number(&l.loops, 0, maxLoops)},
+		{"max-workers", "N", "goroutines that blocked handlers may hold, the loops' own included", "1024", number(&l.maxWorkers, 1, maxWorkers)},
+	}
+}
+
+func (l *loopOptions) apply(s *server.Server) (err error) {
+	s.Loops, s.MaxWorkers = l.loops, l.maxWorkers
+	s.Engine, err = poller.New(l.engine)
+	return err
+}
