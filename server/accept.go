@@ -98,6 +98,7 @@ func (l *loop) spread(fd int, remote netip.AddrPort) {
 func (l *loop) admit(fd int, remote netip.AddrPort) *Conn {
 	c := &Conn{loop: l, fd: int32(fd)}
 	c.setRemote(remote)
+	c.life.Store(uint32(lifeHead))
 	c.active.Store(uint32(l.now()))
 	token := l.table.insert(c)
 	if err := l.poll.Add(fd, token); err != nil {

@@ -192,7 +192,7 @@ var errSlow = &ws.CloseError{Code: ws.CodePolicy, Reason: "outbound queue full: 
 
 // endPanicked ends the connection of a handler that panicked.
 func (c *Conn) endPanicked() {
-	if c.lifeNow() == lifeHead {
+	if c.lifeNow() <= lifeHead {
 		c.refuse(refuseInternal) // the panic was the Upgrade hook's
 	}
 	c.mu.Lock()
@@ -219,7 +219,7 @@ func (c *Conn) conclude() {
 		c.finish()
 	case written && !c.finSent:
 		c.finSent = true
-		if c.loop.engine.CloseWrite(int(c.fd)) != nil {
+		if c.closeWrite() != nil {
 			c.finish() // the peer has reset it
 		}
 	}
@@ -234,6 +234,10 @@ func (c *Conn) finish() {
 		c.out.release()
 	}
 	c.out = nil
+	if s := c.stream(); s != nil {
+		s.close()
+		c.facts.stream = nil
+	}
 	c.mu.Unlock()
 	if c.in != nil {
 		c.in.head.Free()

@@ -13,7 +13,9 @@ import (
 type life uint32
 
 const (
-	lifeHead    life = iota // its request head is being read
+	lifeProxy   life = iota // a PROXY header is awaited
+	lifeSecure              // the TLS handshake is under way
+	lifeHead                // its request head is being read
 	lifeOpen                // upgraded
 	lifeClosing             // our close frame is out, the peer's is awaited
 	lifeEnding              // our last word is said: written out, then closed
@@ -94,6 +96,7 @@ type facts struct {
 	remote      netip.Addr        // the peer's, if it is not an IPv4 address
 	cause       error             // why the connection ends, for Handler.Close
 	broken      error             // of a write: send nothing more, read what came before
+	stream      stream            // nil: the descriptor
 	closeAt     tick              // the deadline of its end
 	carries     [numCounts]uint32 // the high halves of Conn.counts
 	messageAt   tick              // with IdleTimeout: when the last message came
@@ -201,10 +204,15 @@ func (c *Conn) SetValue(v any) {
 func (c *Conn) Buffered() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.queued()
+}
+
+// queued is Buffered. The caller holds mu.
+func (c *Conn) queued() int {
 	if c.out == nil {
 		return 0
 	}
-	return c.out.size()
+	return c.out.size() + c.held()
 }
 
 // Stats are the connection's counts so far; those of a turn under way are added
@@ -212,14 +220,11 @@ func (c *Conn) Buffered() int {
 func (c *Conn) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := Stats{
+	return Stats{
 		MessagesIn: c.total(messagesIn), MessagesOut: c.total(messagesOut),
 		BytesIn: c.total(bytesIn), BytesOut: c.total(bytesOut),
+		Queued: c.queued(),
 	}
-	if c.out != nil {
-		s.Queued = c.out.size()
-	}
-	return s
 }
 
 // SetNoDelay turns Nagle's algorithm off (true, the default) or on.
@@ -228,6 +233,9 @@ func (c *Conn) SetNoDelay(on bool) error {
 	defer c.mu.Unlock()
 	if c.lifeNow() >= lifeClosed {
 		return ErrClosed
+	}
+	if s := c.stream(); s != nil {
+		return s.setNoDelay(on)
 	}
 	return c.loop.engine.SetNoDelay(int(c.fd), on)
 }

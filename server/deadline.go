@@ -13,13 +13,13 @@ import (
 
 // nextDue is the connection's next deadline. The leader calls it, after a turn.
 // It may be over already: a busy peer must not put it off with each turn.
-func (c *Conn) nextDue(now tick) tick {
+func (c *Conn) nextDue() tick {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	lim := &c.loop.srv.limits
 	switch c.lifeNow() {
-	case lifeHead:
-		return now + lim.handshake
+	case lifeProxy, lifeSecure, lifeHead:
+		return c.loop.table.due(c.slot) // counts from accept, whatever the peer does
 	case lifeOpen:
 		due := c.nextPing(lim)
 		if lim.idle > 0 {
@@ -71,7 +71,7 @@ func (c *Conn) noteAlive() {
 
 // obey does what the server's end asks for.
 func (c *Conn) obey(why reason) {
-	if why&stopped != 0 || c.lifeNow() == lifeHead {
+	if why&stopped != 0 || c.lifeNow() < lifeOpen {
 		c.abort(errStopped)
 		return
 	}
@@ -92,7 +92,7 @@ func (c *Conn) expire() {
 	lim := &c.loop.srv.limits
 	now := c.loop.now()
 	switch c.lifeNow() {
-	case lifeHead:
+	case lifeProxy, lifeSecure, lifeHead:
 		c.headTimedOut()
 	case lifeOpen:
 		c.expireOpen(lim, now)

@@ -10,7 +10,8 @@
 // write), head.go (from request head to open connection),
 // send.go and queue.go (the cork, the write, the queue), close.go (how a
 // connection ends), deadline.go (what happens when nothing happens), and
-// handover.go (leader/followers: what happens when a handler blocks).
+// handover.go (leader/followers: what happens when a handler blocks). stream.go
+// is where bytes go when a descriptor alone does not carry them.
 //
 // # Who may touch what
 //

@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"github.com/millrace/millrace/buffer"
-	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -192,7 +191,7 @@ var refuseInternal = &ws.Refusal{Status: http.StatusInternalServerError, Reason:
 
 // headTimedOut ends a connection that did not bring its request head in time.
 func (c *Conn) headTimedOut() {
-	if c.in == nil {
+	if c.in == nil || c.lifeNow() < lifeHead {
 		c.abort(errTooLate) // it said nothing and gets no answer
 		return
 	}
@@ -210,12 +209,9 @@ func (c *Conn) putPlain(b []byte) {
 		c.out.plain = len(c.out.cork)
 		return
 	}
-	n, err := c.write(b, nil) // the turn was slow: the cork is gone
-	switch {
-	case err != nil && err != poller.ErrAgain:
-		c.writeFailed(err)
-	case n < len(b):
-		c.out = newQueue(c.loop.rightNow())
-		c.out.add(b, nil, len(b), n)
+	if c.out != nil {
+		c.out.add(b, nil, len(b), 0) // of the TLS handshake
+		return
 	}
+	c.writeOut(b, nil, len(b)) // the turn was slow: the cork is gone
 }

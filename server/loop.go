@@ -119,7 +119,7 @@ func (l *loop) takeEvent(w *worker, e poller.Event) bool {
 	if c == nil {
 		return true // an event that was under way when its connection was closed
 	}
-	if e.Ready == poller.Writable && c.lifeNow() == lifeHead {
+	if e.Ready == poller.Writable && c.lifeNow() <= lifeHead && !c.hasQueue() {
 		return true // the edge of its registration: it has nothing to write yet
 	}
 	return l.turn(w, c, reason(e.Ready))

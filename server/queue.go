@@ -92,9 +92,12 @@ func wholeFrames(b []byte, plain, n int) int {
 	return end
 }
 
-// flush writes until the kernel takes no more or all is written, the pending pong
-// included.
-func (o *outbound) flush(engine poller.Engine, fd int, now tick) error {
+// flush writes c's queue until the kernel takes no more or all is written, the
+// pending pong included.
+func (o *outbound) flush(c *Conn, now tick) error {
+	if err := o.flushStream(c, now); err != nil {
+		return err
+	}
 	for {
 		if o.bytes == 0 && o.pong != nil {
 			var frame [ws.MaxHeader + ws.MaxControlPayload]byte
@@ -104,7 +107,7 @@ func (o *outbound) flush(engine poller.Engine, fd int, now tick) error {
 		if o.bytes == 0 {
 			return nil
 		}
-		n, err := o.writeSome(engine, fd)
+		n, err := o.writeSome(c)
 		if err == poller.ErrAgain {
 			return nil
 		}
@@ -115,15 +118,29 @@ func (o *outbound) flush(engine poller.Engine, fd int, now tick) error {
 	}
 }
 
-func (o *outbound) writeSome(engine poller.Engine, fd int) (int, error) {
+// flushStream lets a stream pass on what it holds; that the peer takes it is
+// progress.
+func (o *outbound) flushStream(c *Conn, now tick) error {
+	before := c.held()
+	if before == 0 {
+		return nil
+	}
+	err := c.stream().flush()
+	if n := before - c.held(); n > 0 {
+		o.progress(n, now)
+	}
+	return err
+}
+
+func (o *outbound) writeSome(c *Conn) (int, error) {
 	if len(o.segments) == 1 {
-		return engine.Write(fd, o.segments[0].buf.B[o.segments[0].off:])
+		return c.write(o.segments[0].buf.B[o.segments[0].off:], nil)
 	}
 	o.pieces = o.pieces[:0]
 	for _, ch := range o.segments[:min(len(o.segments), flushPieces)] {
 		o.pieces = append(o.pieces, ch.buf.B[ch.off:])
 	}
-	n, err := engine.Writev(fd, o.pieces)
+	n, err := c.writePieces(o.pieces)
 	clear(o.pieces)
 	return n, err
 }
@@ -131,9 +148,7 @@ func (o *outbound) writeSome(engine poller.Engine, fd int) (int, error) {
 // advance takes n written bytes off the queue.
 func (o *outbound) advance(n int, now tick) {
 	o.bytes -= n
-	if o.written += n; o.written >= progressBytes || o.bytes == 0 {
-		o.since, o.written = now, 0
-	}
+	o.progress(n, now)
 	done := 0
 	for n > 0 {
 		ch := &o.segments[done]
@@ -149,6 +164,13 @@ func (o *outbound) advance(n int, now tick) {
 	rest := copy(o.segments, o.segments[done:])
 	clear(o.segments[rest:])
 	o.segments = o.segments[:rest]
+}
+
+// progress notes that the peer has taken n bytes more.
+func (o *outbound) progress(n int, now tick) {
+	if o.written += n; o.written >= progressBytes || o.bytes == 0 {
+		o.since, o.written = now, 0
+	}
 }
 
 // truncate drops all but the rest of a frame (or of the plain bytes) of which

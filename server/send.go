@@ -1,8 +1,6 @@
 package server
 
 import (
-	"sync"
-
 	"github.com/millrace/millrace/buffer"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
@@ -130,31 +128,29 @@ func (c *Conn) putDirect(op ws.Opcode, payload, frame []byte) {
 		head = b.B
 	}
 	c.tally(bytesOut, len(head)+len(tail))
-	n, err := c.write(head, tail)
-	switch {
-	case err != nil && err != poller.ErrAgain:
-		c.writeFailed(err)
-	case n < len(head)+len(tail):
-		c.out = newQueue(c.loop.rightNow())
-		c.out.add(head, tail, 0, n)
+	if c.writeOut(head, tail, 0) {
 		c.kick() // for the write deadline; the edge comes by itself
 	}
 	b.Free()
 }
 
-// pieces are the arrays that a write of two pieces needs.
-var pieces = sync.Pool{New: func() any { return new([2][]byte) }}
-
-func (c *Conn) write(head, tail []byte) (n int, err error) {
-	if len(tail) == 0 {
-		return c.loop.engine.Write(int(c.fd), head)
+// writeOut writes head and tail, which begin with plain bytes that are no frames;
+// what is not taken becomes the queue. The caller holds mu; there is no queue.
+func (c *Conn) writeOut(head, tail []byte, plain int) (queued bool) {
+	n, err := c.write(head, tail)
+	switch {
+	case err != nil && err != poller.ErrAgain:
+		c.writeFailed(err)
+		return false
+	case n < len(head)+len(tail):
+		c.out = newQueue(c.loop.rightNow())
+		c.out.add(head, tail, plain, n)
+		return true
+	case c.held() > 0:
+		c.out = newQueue(c.loop.rightNow()) // the stream has it, and must be flushed
+		return true
 	}
-	p := pieces.Get().(*[2][]byte)
-	p[0], p[1] = head, tail
-	n, err = c.loop.engine.Writev(int(c.fd), p[:])
-	*p = [2][]byte{}
-	pieces.Put(p)
-	return n, err
+	return false
 }
 
 // putQueued puts the frame behind what waits already.
@@ -179,8 +175,17 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
 // loop was taken already: take uncorks under the same lock.
 func (c *Conn) cork(w *worker) {
 	c.mu.Lock()
+	w.stream = c.stream()
 	c.corkLocked(w)
 	c.mu.Unlock()
+}
+
+// hasQueue says whether bytes wait to be written, those of the turn under way
+// aside.
+func (c *Conn) hasQueue() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out != nil && !c.out.corked
 }
 
 func (c *Conn) corkLocked(w *worker) {
@@ -208,14 +213,7 @@ func (c *Conn) writeCork() {
 	if len(out.cork) == 0 {
 		return
 	}
-	n, err := c.loop.engine.Write(int(c.fd), out.cork)
-	switch {
-	case err != nil && err != poller.ErrAgain:
-		c.writeFailed(err)
-	case n < len(out.cork):
-		c.out = newQueue(c.loop.rightNow())
-		c.out.add(out.cork, nil, out.plain, n)
-	}
+	c.writeOut(out.cork, nil, out.plain)
 	out.resetCork()
 }
 
@@ -249,11 +247,11 @@ func (c *Conn) flush() (drained bool) {
 	if c.lifeNow() == lifeClosed {
 		return false
 	}
-	if err := c.out.flush(c.loop.engine, int(c.fd), c.loop.now()); err != nil {
+	if err := c.out.flush(c, c.loop.now()); err != nil {
 		c.writeFailed(err)
 		return false
 	}
-	if !c.out.empty() {
+	if !c.out.empty() || c.held() > 0 {
 		return false
 	}
 	c.out.release()

@@ -81,6 +81,11 @@ func (t *table) setDue(slot uint32, due tick) {
 	t.first[slot/chunkSlots] = min(t.first[slot/chunkSlots], due)
 }
 
+func (t *table) due(slot uint32) tick {
+	ch, i := t.at(slot)
+	return ch.due[i]
+}
+
 func (t *table) at(slot uint32) (*chunk, uint32) {
 	return t.chunks[slot/chunkSlots], slot % chunkSlots
 }

@@ -52,7 +52,7 @@ func (l *loop) settle(c *Conn) {
 		return
 	case c.wantsDue:
 		c.wantsDue = false
-		l.setDue(c, c.nextDue(l.now()))
+		l.setDue(c, c.nextDue())
 	}
 	if c.more != 0 {
 		l.again = append(l.again, visit{conn: c, why: c.more})
@@ -104,12 +104,12 @@ func (c *Conn) read(w *worker, why reason) {
 	if c.gone {
 		return
 	}
-	n, err := c.loop.engine.Read(int(c.fd), w.in)
+	n, more, err := c.receive(w)
 	switch {
 	case err == nil:
 		w.received.bytes += n
 		c.noteAlive()
-		if n == len(w.in) || why&hangup != 0 {
+		if more || why&hangup != 0 {
 			c.more = readable | why&hangup // a short read means drained, unless the end is behind it
 		}
 		c.eat(w, w.in[:n])
@@ -226,7 +226,7 @@ func (c *Conn) dropHead() {
 	if c.in == nil {
 		return
 	}
-	if c.lifeNow() != lifeHead {
+	if c.lifeNow() > lifeHead {
 		c.in.head.Free()
 		c.in.head = nil
 	}

@@ -22,6 +22,7 @@ type worker struct {
 	facts   facts  // of the connection being opened, see Conn.Request
 
 	turn     uint64 // the turn word of the turn under way
+	stream   stream // of its connection, nil: the descriptor
 	received turnStats
 }
 

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"sync"
+
+	"github.com/millrace/millrace/poller"
+)
+
+// stream carries a connection's bytes where its descriptor alone does not. To the
+// rest of the server it is a kernel like any other: it takes and gives what it
+// can, and an event tells when there is more. Its methods are called with Conn.mu
+// held, and none blocks.
+type stream interface {
+	// read is poller.Engine's Read, with w's buffers. more: there may be more at
+	// once, and no event will tell of it.
+	read(w *worker, p []byte) (n int, more bool, err error)
+	// write is poller.Engine's Write: it takes some of p or answers ErrAgain.
+	write(p []byte) (n int, err error)
+	// flush passes on what write has taken and the peer's side has not, as far as
+	// possible. What is left shows in held.
+	flush() error
+	// held is the number of such bytes.
+	held() int
+	// closeWrite ends our direction once nothing is held.
+	closeWrite() error
+	setNoDelay(on bool) error
+	// close is called once, when the connection is over; the descriptor, if there
+	// is one, is closed by the loop after it.
+	close()
+}
+
+// stream is what carries c's bytes, nil for its descriptor. The caller holds mu.
+func (c *Conn) stream() stream {
+	if c.facts == nil {
+		return nil
+	}
+	return c.facts.stream
+}
+
+// receive reads what is there into w.in. more: there may be more at once.
+func (c *Conn) receive(w *worker) (n int, more bool, err error) {
+	if w.stream != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return w.stream.read(w, w.in)
+	}
+	n, err = c.loop.engine.Read(int(c.fd), w.in)
+	return n, n == len(w.in), err
+}
+
+// pieces are the arrays that a write of two pieces needs.
+var pieces = sync.Pool{New: func() any { return new([2][]byte) }}
+
+// write writes head and tail, as much as is taken. The caller holds mu.
+func (c *Conn) write(head, tail []byte) (n int, err error) {
+	if s := c.stream(); s != nil {
+		return writeBoth(s, head, tail)
+	}
+	if len(tail) == 0 {
+		return c.loop.engine.Write(int(c.fd), head)
+	}
+	p := pieces.Get().(*[2][]byte)
+	p[0], p[1] = head, tail
+	n, err = c.loop.engine.Writev(int(c.fd), p[:])
+	*p = [2][]byte{}
+	pieces.Put(p)
+	return n, err
+}
+
+func writeBoth(s stream, head, tail []byte) (n int, err error) {
+	n, err = s.write(head)
+	if err != nil || n < len(head) || len(tail) == 0 {
+		return n, err
+	}
+	m, err := s.write(tail)
+	if err == poller.ErrAgain {
+		err = nil // head was taken
+	}
+	return n + m, err
+}
+
+// writePieces is write of many pieces, of which it may take only the first few.
+func (c *Conn) writePieces(pieces [][]byte) (n int, err error) {
+	if s := c.stream(); s != nil {
+		return s.write(pieces[0])
+	}
+	return c.loop.engine.Writev(int(c.fd), pieces)
+}
+
+// held is how many bytes were taken by the connection's stream and go no
+// further for now. The caller holds mu.
+func (c *Conn) held() int {
+	if s := c.stream(); s != nil {
+		return s.held()
+	}
+	return 0
+}
+
+// closeWrite ends our direction.
+func (c *Conn) closeWrite() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.stream(); s != nil {
+		return s.closeWrite()
+	}
+	return c.loop.engine.CloseWrite(int(c.fd))
+}
