@@ -90,6 +90,7 @@ func TestTidyRules(t *testing.T) {
 		{"poller imports server", on("poller/a_test.go", ours+"server"), "must not import"},
 		{"server imports both", on("server/a.go", ours+"ws"), ""},
 		{"buffer imports ws", on("buffer/a.go", ours+"ws"), "must not import"},
+		{"ws imports proxyproto", on("ws/a.go", ours+"proxyproto"), "must not import"},
 		{"server imports bench", on("server/a.go", ours+"bench"), "must not import"},
 		{"cmd imports bench", on("cmd/millbench/a.go", ours+"bench"), ""},
 		{"bench imports cmd", on("bench/a.go", ours+"cmd/millrace"), "must not import"},

@@ -6,6 +6,7 @@ require (
 	github.com/coder/websocket v1.8.15
 	github.com/gorilla/websocket v1.5.3
 	github.com/millrace/millrace v0.0.0
+	github.com/pires/go-proxyproto v0.15.0
 )
 
 require (
