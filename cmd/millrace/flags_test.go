@@ -56,7 +56,7 @@ func TestWrongUse(t *testing.T) {
 		{"serve --nonsense", "-nonsense"},
 		{"serve --loops", "-loops"},
 		{"serve now", `"now"`},
-		{"server", `unknown command "server": use serve, help or --version`},
+		{"server", `unknown command "server": use serve, doctor, help or --version`},
 	} {
 		expectMisuse(t, nil, strings.Fields(c.args), c.want)
 	}

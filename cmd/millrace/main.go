@@ -1,6 +1,7 @@
 // Command millrace is a ready-to-run WebSocket server on the library.
 //
 //	millrace serve [flags]
+//	millrace doctor [flags]
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/millrace/millrace/cmd/millrace/doctor"
 	"github.com/millrace/millrace/cmd/millrace/serve"
 )
 
@@ -17,6 +19,7 @@ const usage = `Usage: millrace COMMAND
 
 Commands:
   serve      run the WebSocket server; millrace serve --help lists its flags
+  doctor     say how many connections this machine can hold, and what binds first
   help       print this
   --version  print the version
 `
@@ -32,6 +35,8 @@ func run(args []string, stdout, stderr io.Writer) (status int) {
 	switch command {
 	case "serve":
 		return serve.Main(args[1:], stdout, stderr)
+	case "doctor":
+		return doctor.Main(args[1:], stdout, stderr)
 	case "help", "--help", "-help", "-h":
 		fmt.Fprint(stdout, usage)
 		return 0
@@ -41,7 +46,7 @@ func run(args []string, stdout, stderr io.Writer) (status int) {
 	case "":
 		fmt.Fprint(stderr, usage)
 	default:
-		fmt.Fprintf(stderr, "millrace: unknown command %q: use serve, help or --version\n", command)
+		fmt.Fprintf(stderr, "millrace: unknown command %q: use serve, doctor, help or --version\n", command)
 	}
 	return 2
 }
