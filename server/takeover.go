@@ -1,0 +1,175 @@
+package server
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/millrace/millrace/ws"
+)
+
+// ServeHTTP takes a connection over from net/http, so that a Server can be
+// mounted in any router: it does all that happens to an upgrade on the server's
+// own port (the checks, the origin, the Upgrade hook) and answers a refusal
+// through w. The loops are started if need be. HTTP/2 and TLS connections have no
+// descriptor to take and get 501.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	req := headOf(r)
+	err := checkHead(r, req)
+	var accept Accept
+	if err == nil {
+		accept, err = s.decide(req)
+	}
+	if err == nil {
+		err = s.takeOver(w, r, req, accept)
+	}
+	s.answerWeb(w, r, err)
+}
+
+// HandleHTTP is ServeHTTP for a router that has decided already: accept takes the
+// place of the Upgrade hook. The origin is checked.
+func (s *Server) HandleHTTP(w http.ResponseWriter, r *http.Request, accept Accept) {
+	req := headOf(r)
+	err := checkHead(r, req)
+	if err == nil && !s.originAllowed(req) {
+		err = refuseOrigin
+	}
+	if err == nil {
+		err = s.takeOver(w, r, req, s.withDefaults(req, accept))
+	}
+	s.answerWeb(w, r, err)
+}
+
+func checkHead(r *http.Request, req *ws.Request) error {
+	switch {
+	case r.TLS != nil || r.ProtoMajor != 1:
+		return refuseTakeOver
+	case !req.WantsUpgrade():
+		return ws.UpgradeRequired()
+	}
+	return req.CheckUpgrade()
+}
+
+// answerWeb answers an error; after a successful take-over it is nil and w is no
+// longer ours. As on the server's own port the connection ends with a refusal:
+// what follows it may be frames.
+func (s *Server) answerWeb(w http.ResponseWriter, r *http.Request, err error) {
+	if err == nil {
+		return
+	}
+	var refusal *ws.Refusal
+	if !errors.As(err, &refusal) {
+		s.log().Error("upgrade failed", "err", err)
+		refusal = refuseInternal
+	}
+	status := refusal.Status
+	if status < 200 || status > 599 { // as ws.AppendRefusal
+		status = http.StatusInternalServerError
+	}
+	h := w.Header()
+	maps.Copy(h, refusal.Header)
+	if r.ProtoMajor == 1 {
+		h.Set("Connection", "close")
+	}
+	if status == http.StatusUpgradeRequired {
+		h.Add("Connection", "Upgrade")
+		h.Set("Upgrade", "websocket")
+		h.Set("Sec-WebSocket-Version", "13")
+	}
+	http.Error(w, cmp.Or(refusal.Reason, http.StatusText(status)), status)
+}
+
+// headOf is r as package ws sees requests. A request that net/http has accepted
+// and we do not parse is none that wants an upgrade.
+func headOf(r *http.Request) *ws.Request {
+	head := fmt.Appendf(nil, "%s %s HTTP/%d.%d\r\nHost: %s\r\n",
+		r.Method, r.URL.RequestURI(), r.ProtoMajor, r.ProtoMinor, r.Host)
+	for name, values := range r.Header {
+		for _, value := range values {
+			head = fmt.Appendf(head, "%s: %s\r\n", name, value)
+		}
+	}
+	for _, coding := range r.TransferEncoding { // net/http takes it out of the header
+		head = fmt.Appendf(head, "Transfer-Encoding: %s\r\n", coding)
+	}
+	head = append(head, "\r\n"...)
+	req := &ws.Request{}
+	if req.Parse(head) != nil {
+		req.Reset()
+	}
+	req.RemoteAddr, _ = netip.ParseAddrPort(r.RemoteAddr) // the zero value on a Unix socket
+	req.TLS = r.TLS != nil
+	return req
+}
+
+// takenOver is what a connection of net/http brings along.
+type takenOver struct {
+	accept   Accept
+	request  *ws.Request
+	response []byte
+	unread   []byte
+}
+
+var refuseTakeOver = &ws.Refusal{
+	Status: http.StatusNotImplemented,
+	Reason: "this connection (TLS, or not HTTP/1.1) can not be taken over by the WebSocket server",
+}
+
+// takeOver takes the descriptor out of net/http and gives it to a loop.
+func (s *Server) takeOver(w http.ResponseWriter, r *http.Request, req *ws.Request, accept Accept) error {
+	if err := s.start(); err != nil {
+		return err
+	}
+	t := &takenOver{accept: accept, request: req}
+	resp := ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header}
+	var err error
+	if t.response, err = ws.AppendUpgrade(nil, req, &resp); err != nil {
+		return err
+	}
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return fmt.Errorf("server: taking over from net/http: %w", err)
+	}
+	// From here on w is not to be written to.
+	t.unread, _ = buffered.Reader.Peek(buffered.Reader.Buffered()) // what is buffered can be peeked
+	if rc, ok := conn.(*readConn); ok {
+		t.unread, conn = append(slices.Clone(t.unread), rc.unread...), rc.Conn
+	}
+	s.attach(conn, t)
+	return nil
+}
+
+// attach moves a hijacked connection into a loop.
+func (s *Server) attach(conn net.Conn, t *takenOver) {
+	_ = conn.SetDeadline(time.Time{}) // net/http's own; Attach finds out if conn is broken
+	fd, remote, err := s.engine.Attach(conn)
+	if err != nil {
+		s.log().Warn("taking over from net/http", "remote", conn.RemoteAddr(), "err", err)
+		_, _ = conn.Write(ws.AppendRefusal(nil, refuseTakeOver))
+		_ = conn.Close()
+		return
+	}
+	l := s.pickLoop()
+	l.counters.accepted.Add(1)
+	if !l.post(visit{arrival: &arrival{fd: fd, remote: remote, taken: t}}) {
+		l.closeFD(fd)
+	}
+}
+
+// openTaken opens a connection that was taken over, in its first turn.
+func (c *Conn) openTaken(w *worker) {
+	t := c.in.taken
+	c.in.taken = nil
+	c.open(w, t.request, t.accept, t.response)
+	if c.lifeNow() == lifeOpen && len(t.unread) > 0 {
+		w.received.bytes += len(t.unread)
+		c.eatFrames(w, t.unread)
+	}
+	c.dropHead()
+}
