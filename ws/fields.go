@@ -119,6 +119,17 @@ func (r *Request) each(name string) iter.Seq[[]byte] {
 	}
 }
 
+// eachBackward is each from the last line to the first.
+func (r *Request) eachBackward(name string) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for i := len(r.fields) - 1; i >= 0; i-- {
+			if equalFold(r.fields[i].name, name) && !yield(r.fields[i].value) {
+				return
+			}
+		}
+	}
+}
+
 // first gives the first value of this name and the number of lines that have it.
 func (r *Request) first(name string) (value []byte, lines int) {
 	for v := range r.each(name) {
