@@ -16,6 +16,7 @@ var settings = []struct{ flag, wrong, allowed string }{
 	{"listen", "127.0.0.1:65536", "a port from 0 to 65535"},
 	{"origin", "example.com", "origins such as https://example.com"},
 	{"origin", "https://a.example,https://b.example/path", "without a path"},
+	{"admin", "9090", "HOST:PORT"},
 	{"max-message", "1x", "a size such as 65536, 64k or 1MiB, from 1 byte to 1GiB"},
 	{"max-message", "0", "from 1 byte"},
 	{"max-message", "-1k", "from 1 byte"},

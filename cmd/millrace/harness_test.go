@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -80,6 +81,7 @@ type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	addr   string // host:port it listens on
+	admin  string // the same of --admin
 	stderr bytes.Buffer
 	exited chan struct{} // after it, stderr may be read
 }
@@ -99,27 +101,40 @@ func serve(t *testing.T, env []string, flags ...string) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.end)
-	line := make(chan string, 1)
+	lines := make(chan string, 2)
 	go func() {
 		r := bufio.NewReader(stdout)
-		text, _ := r.ReadString('\n') // a line that is cut short does not fit
-		line <- text
+		for range cap(lines) {
+			text, _ := r.ReadString('\n') // a line that is cut short does not fit
+			lines <- text
+		}
 		_, _ = io.Copy(io.Discard, r) // ends with the process
 		_ = p.cmd.Wait()              // its status is in ProcessState
 		close(p.exited)
 	}()
-	select {
-	case text := <-line:
-		addr, ok := strings.CutPrefix(text, "listening on http://")
-		if !ok {
-			<-p.exited
-			t.Fatalf("it said %q on stdout and %q on stderr", text, p.stderr.String())
-		}
-		p.addr = strings.TrimSpace(addr)
-	case <-time.After(patience):
-		t.Fatal("it does not say that it listens")
+	p.addr = p.expectLine(lines, "listening on http://")
+	if slices.Contains(flags, "--admin") {
+		p.admin = p.expectLine(lines, "admin on http://")
 	}
 	return p
+}
+
+// expectLine waits for a line on stdout and gives what is behind its beginning.
+func (p *process) expectLine(lines <-chan string, beginning string) (rest string) {
+	p.t.Helper()
+	select {
+	case text := <-lines:
+		rest, ok := strings.CutPrefix(text, beginning)
+		if !ok {
+			_ = p.cmd.Process.Kill() // it may have exited
+			<-p.exited
+			p.t.Fatalf("it said %q on stdout and %q on stderr, want %q", text, p.stderr.String(), beginning)
+		}
+		return strings.TrimSpace(rest)
+	case <-time.After(patience):
+		p.t.Fatalf("it does not say %q", beginning)
+	}
+	return ""
 }
 
 func (p *process) end() {

@@ -60,15 +60,24 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 	}
 	srv.Logger = log
 	ready := route(srv)
+	admin, err := listenAdmin(c.balancer.admin, log)
+	if err != nil {
+		return err
+	}
+	defer admin.close()
 	ln, err := srv.Listen("tcp", c.main.listen)
 	if err != nil {
-		return listenError(c.main.listen, err)
+		return listenError("--listen", c.main.listen, err)
 	}
 	raiseDescriptorLimit(log)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
+	admin.serve(adminPages(ready))
 	ready.Store(true)
 	fmt.Fprintf(stdout, "listening on http://%s\n", ln.Addr())
+	if admin != nil {
+		fmt.Fprintf(stdout, "admin on http://%s\n", admin.ln.Addr())
+	}
 
 	select {
 	case err := <-served:
@@ -121,17 +130,17 @@ func raiseDescriptorLimit(log *slog.Logger) {
 }
 
 // listenError puts the usual reasons into plain words.
-func listenError(address string, err error) error {
+func listenError(option, address string, err error) error {
 	var dns *net.DNSError
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("--listen %s: the port is taken by another process: stop it or choose another port", address)
+		return fmt.Errorf("%s %s: the port is taken by another process: stop it or choose another port", option, address)
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("--listen %s: no permission for this port: choose one from 1024 up, or grant CAP_NET_BIND_SERVICE", address)
+		return fmt.Errorf("%s %s: no permission for this port: choose one from 1024 up, or grant CAP_NET_BIND_SERVICE", option, address)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("--listen %s: this machine has no such address", address)
+		return fmt.Errorf("%s %s: this machine has no such address", option, address)
 	case errors.As(err, &dns):
-		return fmt.Errorf("--listen %s: the host %q can't be resolved: %s", address, dns.Name, dns.Err)
+		return fmt.Errorf("%s %s: the host %q can't be resolved: %s", option, address, dns.Name, dns.Err)
 	}
-	return fmt.Errorf("--listen %s: %w", address, err)
+	return fmt.Errorf("%s %s: %w", option, address, err)
 }

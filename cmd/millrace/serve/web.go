@@ -22,6 +22,14 @@ func route(srv *server.Server) (ready *atomic.Bool) {
 	pages := http.NewServeMux()
 	pages.HandleFunc("GET /{$}", servePage)
 	pages.Handle("/echo", srv) // without an upgrade: 426
+	routeHealth(pages, ready)
+	srv.HTTP = pages
+	return ready
+}
+
+// routeHealth adds what a balancer asks: /healthz is 200 while the process
+// serves, /readyz while it takes new connections.
+func routeHealth(pages *http.ServeMux, ready *atomic.Bool) {
 	pages.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, "ok\n")
 	})
@@ -32,8 +40,6 @@ func route(srv *server.Server) (ready *atomic.Bool) {
 			answer(w, http.StatusServiceUnavailable, "shutting down\n")
 		}
 	})
-	srv.HTTP = pages
-	return ready
 }
 
 func answer(w http.ResponseWriter, status int, text string) {

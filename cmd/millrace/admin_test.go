@@ -1,0 +1,106 @@
+package main_test
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func expectPage(t *testing.T, url string, status int, text string) {
+	t.Helper()
+	resp, body := fetch(t, "GET", url)
+	if resp.StatusCode != status || !strings.Contains(body, text) {
+		t.Errorf("%s: %s %q, want %d and %q", url, resp.Status, body, status, text)
+	}
+}
+
+// TestAdmin: health on an address of its own, and nothing of what clients see.
+func TestAdmin(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil, "--admin", "127.0.0.1:0", "--shutdown-delay", "1h")
+	if p.admin == p.addr {
+		t.Fatalf("both addresses are %s", p.addr)
+	}
+	expectPage(t, "http://"+p.admin+"/healthz", 200, "ok")
+	expectPage(t, "http://"+p.admin+"/readyz", 200, "ready")
+	expectPage(t, "http://"+p.admin+"/", 404, "")
+	expectPage(t, "http://"+p.admin+"/echo", 404, "")
+	p.signal(syscall.SIGTERM)
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		if resp, _ := fetch(t, "GET", "http://"+p.admin+"/readyz"); resp.StatusCode == 503 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("/readyz does not fail on the admin address")
+		}
+	}
+	expectPage(t, "http://"+p.admin+"/healthz", 200, "ok")
+	expectPage(t, "http://"+p.addr+"/readyz", 503, "shutting down")
+}
+
+// TestAdminTaken: the error names the flag.
+func TestAdminTaken(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	addr := ln.Addr().String()
+	stdout, stderr, status := runToEnd(t, nil, "serve", "--listen", "127.0.0.1:0", "--admin", addr)
+	expectCannotListen(t, stdout, stderr, status, "--admin "+addr+": the port is taken")
+}
+
+// TestHealthUnderLoad: while a single loop on a single processor echoes as much
+// as it can, both addresses answer again and again.
+func TestHealthUnderLoad(t *testing.T) {
+	t.Parallel()
+	p := serve(t, []string{"GOMAXPROCS=1"}, "--admin", "127.0.0.1:0", "--loops", "1")
+	var echoed atomic.Int64
+	for range 4 {
+		go load(open(t, p.addr), &echoed)
+	}
+	for range 10 {
+		goesOn(t, &echoed)
+		for _, addr := range []string{p.addr, p.admin} {
+			expectPage(t, "http://"+addr+"/healthz", http.StatusOK, "ok")
+			expectPage(t, "http://"+addr+"/readyz", http.StatusOK, "ready")
+		}
+	}
+}
+
+// goesOn waits until more is echoed.
+func goesOn(t *testing.T, echoed *atomic.Int64) {
+	t.Helper()
+	before, end := echoed.Load(), time.Now().Add(patience)
+	for ; echoed.Load() < before+1<<20; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the load has stopped")
+		}
+	}
+}
+
+// load sends messages as fast as they are taken, and counts what comes back,
+// until the connection ends.
+func load(c *client, echoed *atomic.Int64) {
+	go func() {
+		message := append(header(fin|opBinary, 60_000), make([]byte, 60_000)...)
+		for {
+			if _, err := c.Conn.Write(message); err != nil {
+				return
+			}
+		}
+	}()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := c.r.Read(buf)
+		if err != nil {
+			return
+		}
+		echoed.Add(int64(n))
+	}
+}
