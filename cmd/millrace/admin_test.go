@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -84,23 +85,24 @@ func goesOn(t *testing.T, echoed *atomic.Int64) {
 	}
 }
 
-// load sends messages as fast as they are taken, and counts what comes back,
-// until the connection ends.
+// load keeps eight messages under way, less than the server queues, and counts
+// what comes back until the connection ends.
 func load(c *client, echoed *atomic.Int64) {
-	go func() {
-		message := append(header(fin|opBinary, 60_000), make([]byte, 60_000)...)
-		for {
-			if _, err := c.Conn.Write(message); err != nil {
-				return
-			}
-		}
-	}()
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := c.r.Read(buf)
-		if err != nil {
+	const size = 60_000
+	message := append(header(fin|opBinary, size), make([]byte, size)...)
+	for range 8 {
+		if _, err := c.Conn.Write(message); err != nil {
 			return
 		}
-		echoed.Add(int64(n))
+	}
+	frame := make([]byte, 4+size) // without a mask
+	for {
+		if _, err := io.ReadFull(c.r, frame); err != nil {
+			return
+		}
+		echoed.Add(size)
+		if _, err := c.Conn.Write(message); err != nil {
+			return
+		}
 	}
 }
