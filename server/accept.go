@@ -109,6 +109,7 @@ func (l *loop) admit(fd int, remote netip.AddrPort) *Conn {
 		return nil
 	}
 	l.counters.open.Add(1)
+	l.counters.states[c.lifeNow()].Add(1)
 	l.setDue(c, l.now()+l.srv.limits.handshake)
 	return c
 }

@@ -65,7 +65,15 @@ func (c *Conn) endBy(cause error, within ticks) {
 
 // setLife moves the connection on; it never goes back. The caller holds mu.
 func (c *Conn) setLife(next life) {
-	c.life.Store(uint32(max(next, c.lifeNow())))
+	now := c.lifeNow()
+	if next <= now {
+		return
+	}
+	c.life.Store(uint32(next))
+	c.loop.counters.states[now].Add(-1)
+	if next < lifeClosed {
+		c.loop.counters.states[next].Add(1)
+	}
 }
 
 // failBy is fail with an error of the decoder.
@@ -209,6 +217,7 @@ func (c *Conn) conclude() {
 	c.mu.Unlock()
 	if c.opened {
 		c.opened = false
+		c.loop.counters.closed(cause)
 		(*c.handler).Close(c, cause)
 	}
 	c.mu.Lock()

@@ -118,6 +118,7 @@ func (c *Conn) expireOpen(lim *limits, now tick) {
 		c.fail(errIdle)
 	case lim.ping == 0:
 	case c.pinged && now >= tick(c.active.Load())+2*lim.ping:
+		c.loop.counters.dead.Add(1)
 		c.abort(errDead)
 	case !c.pinged && now >= c.nextPing(lim):
 		c.ping(lim, now)
@@ -153,6 +154,7 @@ func (c *Conn) ping(lim *limits, now tick) {
 		c.active.Store(uint32(now - lim.ping)) // the silence was ours: the peer has an interval to answer
 	}
 	c.pinged = true
+	c.loop.counters.pings.Add(1)
 	_ = c.put(ws.Ping, nil, nil) // no queue: nothing to fail here
 }
 

@@ -72,7 +72,8 @@ type watchdog struct {
 	parked atomic.Bool
 	wake   chan struct{}
 	done   chan struct{}
-	seen   []uint64 // each loop's turn word at the last look
+	seen   []uint64  // each loop's turn word at the last look
+	asked  time.Time // when the busy loops were last asked how late they are
 }
 
 func (d *watchdog) start(s *Server) {
@@ -107,16 +108,23 @@ func (d *watchdog) run() {
 	}
 }
 
-// look takes the loops whose turn is slow, and says whether any loop has moved
-// since the last look.
+// look takes the loops whose turn is slow, asks the busy ones how late they are,
+// and says whether any loop has moved since the last look.
 func (d *watchdog) look() (busy bool) {
+	now := time.Now()
+	ask := now.Sub(d.asked) >= probePeriod
 	for i, l := range d.srv.loops {
 		turn := l.turnWord.Load()
 		if turn%2 == 1 && turn == d.seen[i] {
 			d.srv.crew.replace(l, turn)
 		}
-		busy = busy || turn%2 == 1 || turn != d.seen[i]
+		moved := turn%2 == 1 || turn != d.seen[i]
 		d.seen[i] = turn
+		busy = busy || moved
+		if moved && ask {
+			d.asked = now
+			l.askLag()
+		}
 	}
 	return busy
 }

@@ -178,7 +178,7 @@ func (c *Conn) refuse(err error) {
 		c.loop.srv.log().Error("upgrade failed", "remote", c.RemoteAddr(), "err", err)
 		refusal = refuseInternal
 	}
-	c.loop.counters.refused.Add(1)
+	c.loop.srv.refusals.add(refusal.Status)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.setLife(lifeEnding)
@@ -203,7 +203,7 @@ var refuseLate = &ws.Refusal{Status: http.StatusRequestTimeout, Reason: "request
 // putPlain sends bytes that are no frames, the first of the connection. The
 // caller holds mu.
 func (c *Conn) putPlain(b []byte) {
-	c.tally(bytesOut, len(b))
+	c.sentBytes(len(b))
 	if c.out != nil && c.out.corked {
 		c.out.cork = append(c.out.cork, b...)
 		c.out.plain = len(c.out.cork)

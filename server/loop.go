@@ -70,6 +70,7 @@ type loop struct {
 	stop  reason // draining or stopped, once the server shuts down
 	ended bool   // no leader looks into the inbox any more
 
+	probe    atomic.Int64 // when the watchdog asked how late the loop is; see lag.go
 	counters loopCounters
 }
 
@@ -160,6 +161,7 @@ func (l *loop) collectVisits() {
 	if stop&^l.stopSeen != 0 {
 		l.noticeStop(stop)
 	}
+	l.answerLag()
 	l.collectExpired()
 }
 

@@ -11,7 +11,8 @@ import (
 type outbound struct {
 	corked bool
 	cork   []byte
-	plain  int // bytes at the cork's head that are no frames: the 101 response
+	plain  int       // bytes at the cork's head that are no frames: the 101 response
+	sent   turnStats // with the cork: what was accepted for sending
 
 	segments []frames
 	bytes    int // in the segments, not yet written

@@ -73,7 +73,7 @@ func (c *Conn) send(op ws.Opcode, payload, frame []byte) error {
 		return err
 	}
 	if op == ws.Text || op == ws.Binary {
-		c.tally(messagesOut, 1)
+		c.sentMessage()
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func (c *Conn) putCorked(op ws.Opcode, payload, frame []byte) {
 	} else {
 		out.cork = ws.AppendFrame(out.cork, op, payload)
 	}
-	c.tally(bytesOut, len(out.cork)-before)
+	c.sentBytes(len(out.cork) - before)
 	if len(out.cork) >= min(c.loop.srv.limits.corkBytes, c.loop.srv.limits.maxQueue) {
 		c.writeCork()
 	}
@@ -127,7 +127,7 @@ func (c *Conn) putDirect(op ws.Opcode, payload, frame []byte) {
 		}
 		head = b.B
 	}
-	c.tally(bytesOut, len(head)+len(tail))
+	c.sentBytes(len(head) + len(tail))
 	if c.writeOut(head, tail, 0) {
 		c.kick() // for the write deadline; the edge comes by itself
 	}
@@ -167,7 +167,7 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
 		var header [ws.MaxHeader]byte
 		c.out.add(ws.AppendHeader(header[:0], op, true, len(payload)), payload, 0, 0)
 	}
-	c.tally(bytesOut, c.out.size()-before)
+	c.sentBytes(c.out.size() - before)
 	return nil
 }
 

@@ -111,6 +111,7 @@ type Server struct {
 	web       web
 	decoders  sync.Pool // of *ws.Decoder with the server's limits
 	stopping  atomic.Bool
+	refusals  refusals
 	loopsDone sync.WaitGroup
 
 	mu        sync.Mutex

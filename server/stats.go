@@ -1,47 +1,199 @@
 package server
 
-import "sync/atomic"
+import (
+	"errors"
+	"net/http"
+	"sync/atomic"
 
-// ServerStats are a server's counts since its start.
+	"github.com/millrace/millrace/ws"
+)
+
+// ServerStats are a server's counts since its start, and how it stands now.
 type ServerStats struct {
-	Open         int64  // connections in the loops now, in any state
-	Accepted     uint64 // connections
-	Upgraded     uint64 // to WebSocket
-	Refused      uint64 // requests answered with an error
-	HandedToHTTP uint64 // connections given to net/http
-	AcceptErrors uint64 // out of descriptors, or a registration that failed
-	MessagesIn   uint64 // text and binary
-	BytesIn      uint64
-	Dropped      uint64 // messages refused because a queue was full
-	Panics       uint64 // of handlers
-	Handovers    uint64 // loops taken from a slow handler
-	Waits        uint64 // times a slow loop could not be taken: all workers were held
+	Open   int64 // connections in the loops now, in any state
+	States States
+
+	Accepted     uint64         // connections
+	AcceptErrors uint64         // out of descriptors, or a registration that failed
+	HandedToHTTP uint64         // connections given to net/http
+	Upgraded     uint64         // to WebSocket
+	Refused      uint64         // requests answered with an error, those taken over from net/http included
+	Refusals     map[int]uint64 // the same by status
+	Closes       []CloseCount   // how upgraded connections ended
+
+	MessagesIn, MessagesOut uint64 // text and binary; out: accepted for sending
+	BytesIn, BytesOut       uint64 // of all connections, handshakes included
+	Dropped                 uint64 // messages refused because a queue was full
+
+	Pings uint64 // keepalive pings sent
+	Dead  uint64 // connections closed because the peer gave no sign of life
+
+	Panics    uint64 // of handlers
+	Handovers uint64 // loops taken from a slow handler
+	Waits     uint64 // times a slow loop could not be taken: all workers were held
+	Loops     int
+	Workers   Workers
+	LoopLag   Histogram // how long a loop, while busy, takes to see what is posted to it
+}
+
+// States are the connections in the loops now, by where they stand.
+type States struct {
+	Handshake int64 // not open yet
+	Open      int64
+	Closing   int64 // our close frame is out, the peer's is awaited
+	Ending    int64 // over, but for what is still to be written
+}
+
+// Workers are the server's goroutines that run handlers.
+type Workers struct {
+	Leading int // a loop
+	Standby int
+	Held    int // by a slow handler, its loop handed over
+	Max     int // how many there may be, see Server.MaxWorkers
+}
+
+// CloseCount is how many upgraded connections ended with a close code.
+type CloseCount struct {
+	Code   ws.Code // 3000 and 4000 stand for their thousand, 0 for those that are none
+	Remote bool    // the peer closed
+	Count  uint64
 }
 
 // loopCounters are a loop's share of ServerStats. The leader and the turn's
-// worker count, anyone reads.
+// worker count, and who sends from elsewhere; anyone reads.
 type loopCounters struct {
 	open         atomic.Int64
+	states       [lifeClosed]atomic.Int64 // by life
 	accepted     atomic.Uint64
-	upgraded     atomic.Uint64
-	refused      atomic.Uint64
-	handedToHTTP atomic.Uint64
 	acceptErrors atomic.Uint64
+	handedToHTTP atomic.Uint64
+	upgraded     atomic.Uint64
 	messagesIn   atomic.Uint64
 	bytesIn      atomic.Uint64
+	messagesOut  atomic.Uint64
+	bytesOut     atomic.Uint64
 	dropped      atomic.Uint64
+	pings        atomic.Uint64
+	dead         atomic.Uint64
 	panics       atomic.Uint64
 	handovers    atomic.Uint64
 	waits        atomic.Uint64
+	closes       [2][closeSlots]atomic.Uint64 // by us, by the peer
+	lag          lagCounts
 }
 
-func (n *loopCounters) add(received turnStats) {
+// turnStats are messages and bytes of a turn, added up when it ends.
+type turnStats struct {
+	messages, bytes int
+}
+
+// add adds what a turn has received and sent.
+func (n *loopCounters) add(received, sent turnStats) {
 	if received.messages > 0 {
 		n.messagesIn.Add(uint64(received.messages))
 	}
 	if received.bytes > 0 {
 		n.bytesIn.Add(uint64(received.bytes))
 	}
+	if sent.messages > 0 {
+		n.messagesOut.Add(uint64(sent.messages))
+	}
+	if sent.bytes > 0 {
+		n.bytesOut.Add(uint64(sent.bytes))
+	}
+}
+
+// sentMessage counts a message that is accepted for sending, for the connection
+// and its loop: with the turn's cork while there is one. The caller holds mu.
+func (c *Conn) sentMessage() {
+	c.tally(messagesOut, 1)
+	if c.out != nil && c.out.corked {
+		c.out.sent.messages++
+		return
+	}
+	c.loop.counters.messagesOut.Add(1)
+}
+
+// sentBytes is the same for bytes.
+func (c *Conn) sentBytes(n int) {
+	c.tally(bytesOut, n)
+	if c.out != nil && c.out.corked {
+		c.out.sent.bytes += n
+		return
+	}
+	c.loop.counters.bytesOut.Add(uint64(n))
+}
+
+// Close codes are counted in few slots, since a peer may send any: 1000 to 1015
+// one each, the registered and the private ones one together each.
+const (
+	closeOther = iota
+	closeRegistered
+	closePrivate
+	closeFirst // of 1000
+	closeSlots = closeFirst + int(lastCode-ws.CodeNormal) + 1
+)
+
+// lastCode is the last of the codes that RFC 6455 section 7.4.1 lists.
+const lastCode ws.Code = 1015
+
+func closeSlot(code ws.Code) int {
+	switch {
+	case code >= ws.CodeNormal && code <= lastCode:
+		return closeFirst + int(code-ws.CodeNormal)
+	case code >= 3000 && code < 4000:
+		return closeRegistered
+	case code >= 4000 && code < 5000:
+		return closePrivate
+	}
+	return closeOther
+}
+
+func slotCode(slot int) ws.Code {
+	switch slot {
+	case closeOther:
+		return 0
+	case closeRegistered:
+		return 3000
+	case closePrivate:
+		return 4000
+	}
+	return ws.CodeNormal + ws.Code(slot-closeFirst)
+}
+
+// closed counts the end of an upgraded connection.
+func (n *loopCounters) closed(cause error) {
+	end, ok := cause.(*ws.CloseError)
+	if !ok && !errors.As(cause, &end) {
+		end = errGone
+	}
+	by := 0
+	if end.Remote {
+		by = 1
+	}
+	n.closes[by][closeSlot(end.Code)].Add(1)
+}
+
+// refusals counts refused requests by status, which are few enough for one place
+// a server. It is filled from any goroutine.
+type refusals [600]atomic.Uint64
+
+func (r *refusals) add(status int) {
+	if status < 200 || status >= len(r) {
+		status = http.StatusInternalServerError // as ws.AppendRefusal
+	}
+	r[status].Add(1)
+}
+
+func (r *refusals) sum() (total uint64, byStatus map[int]uint64) {
+	byStatus = map[int]uint64{}
+	for status := range r {
+		if n := r[status].Load(); n > 0 {
+			byStatus[status] = n
+			total += n
+		}
+	}
+	return total, byStatus
 }
 
 // Stats are the server's counts so far. It may be called at any time; before
@@ -50,20 +202,61 @@ func (s *Server) Stats() (sum ServerStats) {
 	if !s.started.Load() {
 		return sum
 	}
+	var closes [2][closeSlots]uint64
 	for _, l := range s.loops {
-		n := &l.counters
-		sum.Open += n.open.Load()
-		sum.Accepted += n.accepted.Load()
-		sum.Upgraded += n.upgraded.Load()
-		sum.Refused += n.refused.Load()
-		sum.HandedToHTTP += n.handedToHTTP.Load()
-		sum.AcceptErrors += n.acceptErrors.Load()
-		sum.MessagesIn += n.messagesIn.Load()
-		sum.BytesIn += n.bytesIn.Load()
-		sum.Dropped += n.dropped.Load()
-		sum.Panics += n.panics.Load()
-		sum.Handovers += n.handovers.Load()
-		sum.Waits += n.waits.Load()
+		l.counters.addTo(&sum)
+		l.counters.lag.addTo(&sum.LoopLag)
+		for by := range closes {
+			for slot := range closes[by] {
+				closes[by][slot] += l.counters.closes[by][slot].Load()
+			}
+		}
 	}
+	for by := range closes {
+		for slot, n := range closes[by] {
+			if n > 0 {
+				sum.Closes = append(sum.Closes, CloseCount{Code: slotCode(slot), Remote: by == 1, Count: n})
+			}
+		}
+	}
+	sum.Refused, sum.Refusals = s.refusals.sum()
+	sum.Loops = len(s.loops)
+	sum.Workers = s.crew.stats()
 	return sum
+}
+
+func (n *loopCounters) addTo(sum *ServerStats) {
+	sum.Open += n.open.Load()
+	sum.States.Handshake += n.states[lifeProxy].Load() + n.states[lifeSecure].Load() + n.states[lifeHead].Load()
+	sum.States.Open += n.states[lifeOpen].Load()
+	sum.States.Closing += n.states[lifeClosing].Load()
+	sum.States.Ending += n.states[lifeEnding].Load()
+	sum.Accepted += n.accepted.Load()
+	sum.AcceptErrors += n.acceptErrors.Load()
+	sum.HandedToHTTP += n.handedToHTTP.Load()
+	sum.Upgraded += n.upgraded.Load()
+	sum.MessagesIn += n.messagesIn.Load()
+	sum.BytesIn += n.bytesIn.Load()
+	sum.MessagesOut += n.messagesOut.Load()
+	sum.BytesOut += n.bytesOut.Load()
+	sum.Dropped += n.dropped.Load()
+	sum.Pings += n.pings.Load()
+	sum.Dead += n.dead.Load()
+	sum.Panics += n.panics.Load()
+	sum.Handovers += n.handovers.Load()
+	sum.Waits += n.waits.Load()
+}
+
+// stats are the workers as they stand. Those that neither lead nor stand by are
+// held.
+func (cr *crew) stats() Workers {
+	cr.mu.Lock()
+	defer cr.mu.Unlock()
+	leading := min(len(cr.srv.loops), cr.workers)
+	return Workers{
+		Leading: leading,
+		Standby: len(cr.standby),
+		Held:    max(cr.workers-leading-len(cr.standby), 0),
+		Max:     cr.srv.limits.workers,
+	}
 }

@@ -72,6 +72,7 @@ func (s *Server) answerWeb(w http.ResponseWriter, r *http.Request, err error) {
 	if status < 200 || status > 599 { // as ws.AppendRefusal
 		status = http.StatusInternalServerError
 	}
+	s.refusals.add(status)
 	h := w.Header()
 	maps.Copy(h, refusal.Header)
 	if r.ProtoMajor == 1 {
@@ -151,6 +152,7 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 	fd, remote, err := s.engine.Attach(conn)
 	if err != nil {
 		s.log().Warn("taking over from net/http", "remote", conn.RemoteAddr(), "err", err)
+		s.refusals.add(refuseTakeOver.Status)
 		_, _ = conn.Write(ws.AppendRefusal(nil, refuseTakeOver))
 		_ = conn.Close()
 		return

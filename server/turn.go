@@ -255,9 +255,10 @@ func (c *Conn) endTurn(w *worker) {
 	c.tally(bytesIn, w.received.bytes)
 	c.uncork()
 	c.wantsDue = c.wantsDue || c.out != nil || c.mute() || c.lifeNow() > lifeOpen
+	sent := w.out.sent // complete: the cork is no longer the connection's
 	c.mu.Unlock()
-	c.loop.counters.add(w.received)
-	w.received = turnStats{}
+	c.loop.counters.add(w.received, sent)
+	w.received, w.out.sent = turnStats{}, turnStats{}
 	if c.lifeNow() == lifeEnding {
 		c.conclude()
 	}

@@ -26,11 +26,6 @@ type worker struct {
 	received turnStats
 }
 
-// turnStats is what a turn has received, added up when it ends.
-type turnStats struct {
-	messages, bytes int
-}
-
 func newWorker(s *Server) *worker {
 	w := &worker{srv: s, loops: make(chan *loop, 1)}
 	w.out.corked = true
@@ -66,6 +61,7 @@ func (w *worker) rescue(c *Conn, panicked any) {
 	}
 	successor := newWorker(w.srv)
 	successor.turn = w.turn
+	successor.received, successor.out.sent = w.received, w.out.sent
 	go func() {
 		c.takeTurn(successor, 0)
 		if l.finishTurn(c, w.turn) {
