@@ -27,14 +27,17 @@ const (
 // not listed may be imported by none: it would enter every user's go.sum. What
 // only tests need lives in a module of its own.
 var importers = map[string][]string{
-	"github.com/go-analyze/charts":  {"bench"},
-	"github.com/aclements":          {"bench"},
-	"github.com/gobwas":             {"ws"},
-	"github.com/HdrHistogram":       {"bench"},
-	"github.com/klauspost/compress": {"ws"},
-	"github.com/mailru/easygo":      {"poller"},
-	"github.com/prometheus/procfs":  {"bench"},
-	"golang.org/x/sys":              {"poller"},
+	"github.com/go-analyze/charts":        {"bench"},
+	"github.com/aclements":                {"bench"},
+	"github.com/gobwas":                   {"ws"},
+	"github.com/HdrHistogram":             {"bench"},
+	"github.com/klauspost/compress":       {"ws"},
+	"github.com/mailru/easygo":            {"poller"},
+	"github.com/prometheus/procfs":        {"bench"},
+	"github.com/prometheus/client_golang": {"server/prom", "cmd"},
+	"github.com/prometheus/client_model":  {"server/prom", "cmd"}, // their tests
+	"github.com/prometheus/common":        {"server/prom", "cmd"}, // their tests
+	"golang.org/x/sys":                    {"poller"},
 }
 
 // keptFrom says which packages must not import a folder of ours, or part of the

@@ -28,6 +28,9 @@ func TestAdmin(t *testing.T) {
 	}
 	expectPage(t, "http://"+p.admin+"/healthz", 200, "ok")
 	expectPage(t, "http://"+p.admin+"/readyz", 200, "ready")
+	expectPage(t, "http://"+p.admin+"/metrics", 200, `millrace_connections{state="open"} 0`)
+	expectPage(t, "http://"+p.addr+"/metrics", 200, `millrace_upgrades_total{code="101"} 0`)
+	expectPage(t, "http://"+p.addr+"/metrics", 200, "go_goroutines ")
 	expectPage(t, "http://"+p.admin+"/", 404, "")
 	expectPage(t, "http://"+p.admin+"/echo", 404, "")
 	p.signal(syscall.SIGTERM)

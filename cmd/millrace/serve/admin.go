@@ -17,9 +17,10 @@ const (
 )
 
 // adminPages are what the admin address answers, all in one place.
-func adminPages(ready *atomic.Bool) *http.ServeMux {
+func adminPages(ready *atomic.Bool, metrics http.Handler) *http.ServeMux {
 	mux := http.NewServeMux()
 	routeHealth(mux, ready)
+	mux.Handle("GET /metrics", metrics)
 	return mux
 }
 

@@ -59,7 +59,8 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 		return err
 	}
 	srv.Logger = log
-	ready := route(srv)
+	metrics := metricsPage(srv, log)
+	ready := route(srv, metrics)
 	admin, err := listenAdmin(c.balancer.admin, log)
 	if err != nil {
 		return err
@@ -72,7 +73,7 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 	raiseDescriptorLimit(log)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
-	admin.serve(adminPages(ready))
+	admin.serve(adminPages(ready, metrics))
 	ready.Store(true)
 	fmt.Fprintf(stdout, "listening on http://%s\n", ln.Addr())
 	if admin != nil {

@@ -12,8 +12,9 @@ import (
 )
 
 // route gives srv what it answers: the WebSocket /echo, and by plain HTTP a page
-// to try it, /healthz, and /readyz, which fails while the returned flag is false.
-func route(srv *server.Server) (ready *atomic.Bool) {
+// to try it, metrics, /healthz, and /readyz, which fails while the returned flag
+// is false.
+func route(srv *server.Server, metrics http.Handler) (ready *atomic.Bool) {
 	ready = new(atomic.Bool)
 	var sockets server.Mux
 	sockets.Handle("/echo", echo{})
@@ -22,6 +23,7 @@ func route(srv *server.Server) (ready *atomic.Bool) {
 	pages := http.NewServeMux()
 	pages.HandleFunc("GET /{$}", servePage)
 	pages.Handle("/echo", srv) // without an upgrade: 426
+	pages.Handle("GET /metrics", metrics)
 	routeHealth(pages, ready)
 	srv.HTTP = pages
 	return ready

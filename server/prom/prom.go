@@ -1,0 +1,147 @@
+// Package prom shows a server's counts to Prometheus. It is a package of its own
+// so that a server without it does not bring the client library along:
+//
+//	registry.MustRegister(prom.NewCollector(srv))
+//
+// Names follow Prometheus' conventions: base units, _total for what only grows.
+// README lists them all.
+package prom
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// NewCollector gives srv's metrics. It may be registered before srv is started.
+// Several servers in one registry need a label each:
+//
+//	prometheus.WrapRegistererWith(prometheus.Labels{"server": "public"}, registry)
+func NewCollector(srv *server.Server) prometheus.Collector { return collector{srv} }
+
+type collector struct{ srv *server.Server }
+
+// Describe implements prometheus.Collector.
+func (collector) Describe(descs chan<- *prometheus.Desc) {
+	for _, m := range metrics {
+		descs <- m.desc
+	}
+	descs <- loopLag
+}
+
+// Collect implements prometheus.Collector. It reads atomics and no connection.
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	stats := c.srv.Stats()
+	for _, m := range metrics {
+		m.collect(&stats, func(v float64, labels ...string) {
+			out <- prometheus.MustNewConstMetric(m.desc, m.kind, v, labels...)
+		})
+	}
+	out <- lagMetric(&stats.LoopLag)
+}
+
+// metric is one metric and where its values come from: set is called once for
+// each combination of its labels.
+type metric struct {
+	desc    *prometheus.Desc
+	kind    prometheus.ValueType
+	collect func(s *server.ServerStats, set func(v float64, labels ...string))
+}
+
+const namespace = "millrace"
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+}
+
+// counter is a metric without labels that only grows.
+func counter(name, help string, value func(*server.ServerStats) uint64) metric {
+	return metric{describe(name, help), prometheus.CounterValue, func(s *server.ServerStats, set func(float64, ...string)) {
+		set(float64(value(s)))
+	}}
+}
+
+// gauge is a metric without labels that goes up and down.
+func gauge(name, help string, value func(*server.ServerStats) int) metric {
+	return metric{describe(name, help), prometheus.GaugeValue, func(s *server.ServerStats, set func(float64, ...string)) {
+		set(float64(value(s)))
+	}}
+}
+
+var metrics = []metric{
+	{describe("connections", "Connections now, by state.", "state"), prometheus.GaugeValue, states},
+	counter("connections_accepted_total", "Connections accepted.", func(s *server.ServerStats) uint64 { return s.Accepted }),
+	counter("connections_handed_over_total", "Connections given to net/http for plain requests.", func(s *server.ServerStats) uint64 { return s.HandedToHTTP }),
+	counter("accept_errors_total", "Connections that found no room: out of descriptors, memory or epoll watches.", func(s *server.ServerStats) uint64 { return s.AcceptErrors }),
+	{describe("upgrades_total", "Upgrade requests answered, by HTTP status; 101 is an open connection.", "code"), prometheus.CounterValue, upgrades},
+	{describe("closes_total", "Ends of open connections, by close code and by who closed; 1006 is without a close frame.", "code", "by"), prometheus.CounterValue, closes},
+	counter("messages_received_total", "Messages received, text and binary.", func(s *server.ServerStats) uint64 { return s.MessagesIn }),
+	counter("messages_sent_total", "Messages accepted for sending, text and binary.", func(s *server.ServerStats) uint64 { return s.MessagesOut }),
+	counter("received_bytes_total", "Bytes received, handshakes included.", func(s *server.ServerStats) uint64 { return s.BytesIn }),
+	counter("sent_bytes_total", "Bytes accepted for sending, handshakes included.", func(s *server.ServerStats) uint64 { return s.BytesOut }),
+	counter("messages_dropped_total", "Messages not sent because a connection's queue was full.", func(s *server.ServerStats) uint64 { return s.Dropped }),
+	counter("keepalive_pings_total", "Keepalive pings sent.", func(s *server.ServerStats) uint64 { return s.Pings }),
+	counter("keepalive_failures_total", "Connections closed because the peer gave no sign of life.", func(s *server.ServerStats) uint64 { return s.Dead }),
+	counter("handler_panics_total", "Handlers that panicked.", func(s *server.ServerStats) uint64 { return s.Panics }),
+	gauge("loops", "Event loops.", func(s *server.ServerStats) int { return s.Loops }),
+	counter("loop_handovers_total", "Loops taken from a slow handler.", func(s *server.ServerStats) uint64 { return s.Handovers }),
+	counter("loop_waits_total", "Times a slow loop could not be taken since all workers were held.", func(s *server.ServerStats) uint64 { return s.Waits }),
+	{describe("workers", "Workers now, by state.", "state"), prometheus.GaugeValue, workers},
+	gauge("workers_max", "Workers there may be.", func(s *server.ServerStats) int { return s.Workers.Max }),
+}
+
+var loopLag = describe("loop_lag_seconds", "How long a busy loop takes to see what is posted to it, asked every 100 ms.")
+
+func states(s *server.ServerStats, set func(float64, ...string)) {
+	set(float64(s.States.Handshake), "handshake")
+	set(float64(s.States.Open), "open")
+	set(float64(s.States.Closing), "closing")
+	set(float64(s.States.Ending), "ending")
+}
+
+func workers(s *server.ServerStats, set func(float64, ...string)) {
+	set(float64(s.Workers.Leading), "leading")
+	set(float64(s.Workers.Standby), "standby")
+	set(float64(s.Workers.Held), "held")
+}
+
+func upgrades(s *server.ServerStats, set func(float64, ...string)) {
+	set(float64(s.Upgraded), "101")
+	for status, n := range s.Refusals {
+		set(float64(n), strconv.Itoa(status))
+	}
+}
+
+func closes(s *server.ServerStats, set func(float64, ...string)) {
+	for _, c := range s.Closes {
+		by := "server"
+		if c.Remote {
+			by = "peer"
+		}
+		set(float64(c.Count), closeLabel(c.Code), by)
+	}
+}
+
+// closeLabel names a code, or the codes that are counted together.
+func closeLabel(code ws.Code) string {
+	switch code {
+	case 0:
+		return "other"
+	case 3000, 4000:
+		return strconv.Itoa(int(code)) + "-" + strconv.Itoa(int(code)+999)
+	}
+	return strconv.Itoa(int(code))
+}
+
+func lagMetric(h *server.Histogram) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(server.LagBounds))
+	sum := uint64(0)
+	for i, bound := range server.LagBounds {
+		sum += h.Counts[i]
+		buckets[bound.Seconds()] = sum
+	}
+	return prometheus.MustNewConstHistogram(loopLag, h.Count(), h.Sum.Seconds(), buckets)
+}
