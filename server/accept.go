@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/ws"
 )
 
 // acceptsATurn bounds the connections accepted in one go, so that a storm of
@@ -25,6 +26,8 @@ type arrival struct {
 	fd     int
 	remote netip.AddrPort
 	taken  *takenOver // from net/http; nil: just accepted
+
+	refusal *ws.Refusal // it is over a bound, and gets to read this; nil: welcome
 }
 
 // addListener begins to accept from ln.
@@ -83,34 +86,58 @@ func (l *loop) acceptFailed(a *acceptor, err error) {
 // spread gives an accepted connection to one of the loops.
 func (l *loop) spread(fd int, remote netip.AddrPort) {
 	l.counters.accepted.Add(1)
-	to := l.srv.pickLoop()
-	if to == l {
-		l.admit(fd, remote)
+	a := arrival{fd: fd, remote: remote}
+	if !l.srv.judge(&a) {
+		l.closeFD(fd)
 		return
 	}
-	if !to.post(visit{arrival: &arrival{fd: fd, remote: remote}}) {
-		l.closeFD(fd)
+	to := l.srv.pickLoop()
+	if to == l {
+		l.admit(a)
+		return
+	}
+	to.send(a)
+}
+
+// send posts an arrival to the loop.
+func (l *loop) send(a arrival) {
+	if !l.post(visit{arrival: &a}) {
+		l.srv.forget(&a)
+		l.closeFD(a.fd)
 	}
 }
 
-// admit makes a connection of a descriptor; nil means that it could not be, and
-// the descriptor is closed.
-func (l *loop) admit(fd int, remote netip.AddrPort) *Conn {
-	c := &Conn{loop: l, fd: int32(fd)}
-	c.setRemote(remote)
+// admit makes a connection of an arrival; nil means that it is refused, and
+// nothing more is to be done about it.
+func (l *loop) admit(a arrival) *Conn {
+	if !l.srv.judgeAddr(&a) {
+		l.closeFD(a.fd)
+		return nil
+	}
+	c := &Conn{loop: l, fd: int32(a.fd)}
+	c.setRemote(a.remote)
 	c.life.Store(uint32(lifeHead))
 	c.active.Store(uint32(l.now()))
 	token := l.table.insert(c)
-	if err := l.poll.Add(fd, token); err != nil {
+	if err := l.poll.Add(a.fd, token); err != nil {
 		l.table.remove(c)
-		l.closeFD(fd)
+		l.closeFD(a.fd)
+		l.srv.forgetAddr(&a)
+		l.srv.forget(&a)
 		l.counters.acceptErrors.Add(1)
-		l.srv.log().Warn("connection can not be watched", "remote", remote, "err", err)
+		l.srv.log().Warn("connection can not be watched", "remote", a.remote, "err", err)
 		return nil
 	}
 	l.counters.open.Add(1)
 	l.counters.states[c.lifeNow()].Add(1)
 	l.setDue(c, l.now()+l.srv.limits.handshake)
+	if a.refusal != nil {
+		l.turnAway(c, a.refusal)
+		return nil
+	}
+	if a.taken != nil {
+		c.partial().taken = a.taken
+	}
 	return c
 }
 
@@ -118,14 +145,14 @@ func (l *loop) admit(fd int, remote netip.AddrPort) *Conn {
 // over; false means that w no longer leads.
 func (l *loop) arrive(w *worker, a *arrival) bool {
 	if l.stopSeen != 0 {
+		l.srv.forget(a)
 		l.closeFD(a.fd)
 		return true
 	}
-	c := l.admit(a.fd, a.remote)
+	c := l.admit(*a)
 	if c == nil || a.taken == nil {
 		return true
 	}
-	c.partial().taken = a.taken
 	return l.turn(w, c, kicked|readable)
 }
 

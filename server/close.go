@@ -79,8 +79,13 @@ func (c *Conn) setLife(next life) {
 // failBy is fail with an error of the decoder.
 func (c *Conn) failBy(err error) {
 	var cause *ws.CloseError
-	if !errors.As(err, &cause) {
+	switch {
+	case !errors.As(err, &cause):
 		cause = &ws.CloseError{Code: ws.CodeInternal, Reason: err.Error()}
+	case cause.Code == ws.CodeTooBig:
+		c.loop.srv.hit(LimitMessage)
+	case cause.Code == ws.CodePolicy:
+		c.loop.srv.hit(LimitEmptyFragments)
 	}
 	c.fail(cause)
 }
@@ -189,6 +194,7 @@ func (c *Conn) writeFailed(err error) {
 // holds mu.
 func (c *Conn) overflow() {
 	c.loop.counters.dropped.Add(1)
+	c.loop.srv.hit(LimitQueue)
 	if c.loop.srv.QueuePolicy == DropNewest {
 		return
 	}
@@ -266,5 +272,6 @@ func (l *loop) discard(c *Conn) {
 			l.srv.log().Error("closing descriptor", "err", err)
 		}
 	}
+	l.leave(c)
 	l.counters.open.Add(-1)
 }

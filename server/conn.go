@@ -100,6 +100,7 @@ type facts struct {
 	closeAt     tick              // the deadline of its end
 	carries     [numCounts]uint32 // the high halves of Conn.counts
 	messageAt   tick              // with IdleTimeout: when the last message came
+	turnedAway  bool              // refused when it came: see admission
 }
 
 // count is the low half of a counter; its high half is a carry in the

@@ -99,6 +99,9 @@ func (c *Conn) expire() {
 	default:
 		c.mu.Lock()
 		if now >= c.facts.closeAt {
+			if c.lifeNow() == lifeClosing {
+				c.loop.srv.hit(LimitCloseTimeout)
+			}
 			c.leave = leaveNow
 			c.setLife(lifeEnding)
 		}
@@ -113,12 +116,15 @@ func (c *Conn) expireOpen(lim *limits, now tick) {
 		c.lost(c.facts.broken)
 	case mute:
 	case c.writeOverdue(lim, now):
+		c.loop.srv.hit(LimitWriteTimeout)
 		c.abort(errNotTaken)
 	case lim.idle > 0 && now >= c.facts.messageAt+lim.idle:
+		c.loop.srv.hit(LimitIdleTimeout)
 		c.fail(errIdle)
 	case lim.ping == 0:
 	case c.pinged && now >= tick(c.active.Load())+2*lim.ping:
 		c.loop.counters.dead.Add(1)
+		c.loop.srv.hit(LimitPingTimeout)
 		c.abort(errDead)
 	case !c.pinged && now >= c.nextPing(lim):
 		c.ping(lim, now)

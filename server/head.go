@@ -20,7 +20,7 @@ func (c *Conn) eatHead(w *worker, in []byte) (rest []byte) {
 	end, err := scanner.Scan(in, c.loop.srv.limits.head)
 	switch {
 	case err != nil:
-		c.refuse(err)
+		c.refuseHead(err)
 		return nil
 	case end == 0:
 		c.keepHead(scanner, in)
@@ -28,6 +28,15 @@ func (c *Conn) eatHead(w *worker, in []byte) (rest []byte) {
 	}
 	c.answer(w, in, end, &scanner)
 	return in[end:]
+}
+
+// refuseHead refuses a head that is none, or too much of one.
+func (c *Conn) refuseHead(err error) {
+	var refusal *ws.Refusal
+	if errors.As(err, &refusal) && refusal.Status == http.StatusRequestHeaderFieldsTooLarge {
+		c.loop.srv.hit(LimitHead)
+	}
+	c.refuse(err)
 }
 
 // keepHead keeps an unfinished head for the next turn.
@@ -66,7 +75,16 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 	if err := r.CheckUpgrade(); err != nil {
 		return err
 	}
-	accept, err := c.loop.srv.decide(r)
+	s := c.loop.srv
+	if err := s.reserve(); err != nil {
+		return err
+	}
+	defer func() {
+		if c.handler == nil { // refused, or the hook panicked
+			s.giveBack()
+		}
+	}()
+	accept, err := s.decide(r)
 	if err != nil {
 		return err
 	}
@@ -75,6 +93,7 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 	if err != nil {
 		return err
 	}
+	s.admission.handshakes.Add(-1)
 	c.open(w, r, accept, w.plain)
 	return nil
 }
@@ -191,6 +210,7 @@ var refuseInternal = &ws.Refusal{Status: http.StatusInternalServerError, Reason:
 
 // headTimedOut ends a connection that did not bring its request head in time.
 func (c *Conn) headTimedOut() {
+	c.loop.srv.hit(LimitHandshakeTimeout)
 	if c.in == nil || c.lifeNow() < lifeHead {
 		c.abort(errTooLate) // it said nothing and gets no answer
 		return

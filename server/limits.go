@@ -11,6 +11,10 @@ import (
 // limits are the server's bounds with the defaults filled in and times in ticks.
 type limits struct {
 	loops        int
+	conns        int  // 0: no bound
+	connsPerAddr int  // 0: no bound
+	handshakes   int  // 0: no bound
+	upgrades     pace // the zero value: no bound
 	head         ws.HeadLimits
 	maxMessage   int64
 	maxEmpty     int
@@ -29,6 +33,8 @@ type limits struct {
 }
 
 const (
+	defaultMaxHandshakes = 16 << 10
+
 	defaultMaxHead      = 16 << 10
 	defaultMaxHeadLines = 100
 	defaultMaxMessage   = 1 << 20
@@ -55,7 +61,11 @@ const (
 func (s *Server) effectiveLimits() limits {
 	loops := positive(s.Loops, runtime.GOMAXPROCS(0))
 	l := limits{
-		loops: loops,
+		loops:        loops,
+		conns:        max(s.MaxConns, 0),
+		connsPerAddr: max(s.MaxConnsPerAddr, 0),
+		handshakes:   max(cmp.Or(s.MaxHandshakes, defaultMaxHandshakes), 0),
+		upgrades:     newPace(int64(s.HandshakeRate), int64(s.HandshakeBurst)),
 		head: ws.HeadLimits{
 			Bytes: positive(s.MaxHead, defaultMaxHead),
 			Lines: positive(s.MaxHeadLines, defaultMaxHeadLines),

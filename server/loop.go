@@ -162,6 +162,7 @@ func (l *loop) collectVisits() {
 		l.noticeStop(stop)
 	}
 	l.answerLag()
+	l.srv.logLimits(l.now())
 	l.collectExpired()
 }
 

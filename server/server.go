@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/http"
@@ -55,6 +56,24 @@ type Server struct {
 	// the same port; nil answers them with 426.
 	HTTP http.Handler
 
+	// MaxConns bounds the WebSockets that are open at once; an upgrade beyond it
+	// is refused with 503 and Retry-After, plain requests are not. 0 is no bound but
+	// the descriptors the process may have (see poller.RaiseDescriptorLimit).
+	MaxConns int
+	// MaxConnsPerAddr bounds the connections from one client address at once, the
+	// first 64 bits of an IPv6 address standing for all of it; those beyond are
+	// refused with 503 and Retry-After. Those that net/http has do not count. 0 is
+	// no bound: behind a balancer all may come from one address.
+	MaxConnsPerAddr int
+	// MaxHandshakes bounds the connections that are accepted and are no WebSocket
+	// yet, refused ones included until they are gone. Those beyond are refused with
+	// 503 and Retry-After as they come, or, from 1,024 such on, just closed. 0 is
+	// 16,384, below 0 no bound.
+	MaxHandshakes int
+	// HandshakeRate bounds the upgrades a second, whether the hook accepts them or
+	// not; HandshakeBurst is how many may come at once, 0 is as many as a second
+	// has. Those beyond are refused with 503 and Retry-After. 0 is no bound.
+	HandshakeRate, HandshakeBurst int
 	// MaxHead bounds a request head in bytes; 0 is 16 KiB.
 	MaxHead int
 	// MaxHeadLines bounds its lines; 0 is 100.
@@ -102,6 +121,8 @@ type Server struct {
 	startErr  error
 	started   atomic.Bool
 	limits    limits
+	limitHits limitHits
+	admission admission
 	fallback  Handler // of connections whose Accept names none
 	engine    poller.Engine
 	loops     []*loop
@@ -192,6 +213,7 @@ func (s *Server) start() error {
 
 func (s *Server) startLoops() error {
 	s.limits = s.effectiveLimits()
+	s.admission.addresses.seed = maphash.MakeSeed()
 	if s.fallback = s.Handler; s.fallback == nil {
 		s.fallback = ignore{}
 	}

@@ -34,6 +34,8 @@ type ServerStats struct {
 	Loops     int
 	Workers   Workers
 	LoopLag   Histogram // how long a loop, while busy, takes to see what is posted to it
+
+	Limits [NumLimits]uint64 // how often each limit was met, indexed by Limit
 }
 
 // States are the connections in the loops now, by where they stand.
@@ -222,6 +224,9 @@ func (s *Server) Stats() (sum ServerStats) {
 	sum.Refused, sum.Refusals = s.refusals.sum()
 	sum.Loops = len(s.loops)
 	sum.Workers = s.crew.stats()
+	for limit := range sum.Limits {
+		sum.Limits[limit] = s.limitHits.counts[limit].Load()
+	}
 	return sum
 }
 

@@ -20,30 +20,44 @@ import (
 // through w. The loops are started if need be. HTTP/2 and TLS connections have no
 // descriptor to take and get 501.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	req := headOf(r)
-	err := checkHead(r, req)
-	var accept Accept
-	if err == nil {
-		accept, err = s.decide(req)
-	}
-	if err == nil {
-		err = s.takeOver(w, r, req, accept)
-	}
-	s.answerWeb(w, r, err)
+	s.answerWeb(w, r, s.upgradeWeb(w, r, s.decide))
 }
 
 // HandleHTTP is ServeHTTP for a router that has decided already: accept takes the
 // place of the Upgrade hook. The origin is checked.
 func (s *Server) HandleHTTP(w http.ResponseWriter, r *http.Request, accept Accept) {
+	s.answerWeb(w, r, s.upgradeWeb(w, r, func(req *ws.Request) (Accept, error) {
+		if !s.originAllowed(req) {
+			return accept, refuseOrigin
+		}
+		return s.withDefaults(req, accept), nil
+	}))
+}
+
+// upgradeWeb does what Conn.upgrade does, for a request that net/http has.
+func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(*ws.Request) (Accept, error)) error {
+	if err := s.start(); err != nil {
+		return err
+	}
 	req := headOf(r)
-	err := checkHead(r, req)
-	if err == nil && !s.originAllowed(req) {
-		err = refuseOrigin
+	if err := checkHead(r, req); err != nil {
+		return err
 	}
+	if err := s.reserve(); err != nil {
+		return err
+	}
+	taken := false
+	defer func() {
+		if !taken { // refused, or the hook panicked
+			s.giveBack()
+		}
+	}()
+	accept, err := decide(req)
 	if err == nil {
-		err = s.takeOver(w, r, req, s.withDefaults(req, accept))
+		err = s.takeOver(w, r, req, accept)
 	}
-	s.answerWeb(w, r, err)
+	taken = err == nil
+	return err
 }
 
 func checkHead(r *http.Request, req *ws.Request) error {
@@ -124,9 +138,6 @@ var refuseTakeOver = &ws.Refusal{
 
 // takeOver takes the descriptor out of net/http and gives it to a loop.
 func (s *Server) takeOver(w http.ResponseWriter, r *http.Request, req *ws.Request, accept Accept) error {
-	if err := s.start(); err != nil {
-		return err
-	}
 	t := &takenOver{accept: accept, request: req}
 	resp := ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header}
 	var err error
@@ -155,13 +166,12 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 		s.refusals.add(refuseTakeOver.Status)
 		_, _ = conn.Write(ws.AppendRefusal(nil, refuseTakeOver))
 		_ = conn.Close()
+		s.giveBack()
 		return
 	}
 	l := s.pickLoop()
 	l.counters.accepted.Add(1)
-	if !l.post(visit{arrival: &arrival{fd: fd, remote: remote, taken: t}}) {
-		l.closeFD(fd)
-	}
+	l.send(arrival{fd: fd, remote: remote, taken: t})
 }
 
 // openTaken opens a connection that was taken over, in its first turn.

@@ -88,7 +88,19 @@ func readConfig(args []string, lookupEnv func(string) (string, bool)) (*config, 
 			return nil, fmt.Errorf("%s: invalid value %q: want %w", source, text, err)
 		}
 	}
-	return c, nil
+	return c, c.check()
+}
+
+// check reports settings that can not be meant together, where a group has such.
+func (c *config) check() error {
+	for _, g := range c.groups() {
+		if checked, ok := g.(interface{ check() error }); ok {
+			if err := checked.check(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // readFlags gives the text of each flag in args; that of a repeated one is joined

@@ -1,24 +1,72 @@
 package serve
 
-import "github.com/millrace/millrace/server"
+import (
+	"fmt"
+
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/server"
+)
 
 // limitOptions are bounds in bytes and numbers.
 type limitOptions struct {
-	maxMessage  int64
-	maxQueue    int
-	queuePolicy server.QueuePolicy
+	maxConns, maxConnsPerAddr, maxHandshakes int
+	handshakeRate, handshakeBurst            int
+	maxHead, maxHeadLines, maxEmptyFragments int
+	maxMessage                               int64
+	maxQueue                                 int
+	queuePolicy                              server.QueuePolicy
 }
+
+const (
+	maxConns = 1 << 30
+	maxRate  = 1_000_000 // a second
+)
 
 func (l *limitOptions) options() []option {
 	policies := map[string]server.QueuePolicy{"close": server.CloseWhenFull, "drop": server.DropNewest}
 	return []option{
+		{"max-conns", "N", "WebSockets open at once; an upgrade beyond it gets 503; 0 is as many as there are\n" +
+			"descriptors, less an eighth of them (at most 16,384) for handshakes, plain HTTP and files", "0", number(&l.maxConns, 0, maxConns)},
+		{"max-conns-per-addr", "N", "connections from one address, or one IPv6 /64, at once; those beyond get 503;\n" +
+			"0 is no bound", "0", number(&l.maxConnsPerAddr, 0, maxConns)},
+		{"max-handshakes", "N", "connections at once that are accepted and not upgraded yet; those beyond get 503", "16384", number(&l.maxHandshakes, 1, maxConns)},
+		{"handshake-rate", "N", "upgrades a second; those beyond get 503; 0 is no bound", "0", number(&l.handshakeRate, 0, maxRate)},
+		{"handshake-burst", "N", "upgrades at once under handshake-rate; 0 is a second's worth", "0", number(&l.handshakeBurst, 0, maxConns)},
+		{"max-head", "SIZE", "largest request head; a larger one gets 431", "16KiB", size(&l.maxHead, 64, 1<<20)},
+		{"max-head-lines", "N", "most lines of a request head; more get 431", "100", number(&l.maxHeadLines, 1, 100_000)},
 		{"max-message", "SIZE", "largest message that is taken; a larger one closes with 1009", "1MiB", size(&l.maxMessage, 1, maxBytes)},
+		{"max-empty-fragments", "N", "empty fragments that a message may have; more close with 1008", "1000", number(&l.maxEmptyFragments, 1, maxRate)},
 		{"max-queue", "SIZE", "most that waits for a connection that reads too slowly", "1MiB", size(&l.maxQueue, 1, maxBytes)},
 		{"queue-policy", "POLICY", "beyond max-queue: close the connection with 1008, or drop the new message", "close", choice(&l.queuePolicy, policies, "close", "drop")},
 	}
 }
 
+// check refuses settings that contradict each other.
+func (l *limitOptions) check() error {
+	switch {
+	case l.handshakeBurst > 0 && l.handshakeRate == 0:
+		return fmt.Errorf("--handshake-burst %d says nothing without --handshake-rate", l.handshakeBurst)
+	case l.maxConns > 0 && l.maxConnsPerAddr > l.maxConns:
+		return fmt.Errorf("--max-conns-per-addr %d is more than --max-conns %d allows in all", l.maxConnsPerAddr, l.maxConns)
+	}
+	return nil
+}
+
 func (l *limitOptions) apply(s *server.Server) error {
+	s.MaxConns, s.MaxConnsPerAddr, s.MaxHandshakes = l.maxConns, l.maxConnsPerAddr, l.maxHandshakes
+	if s.MaxConns == 0 {
+		s.MaxConns = connsForDescriptors()
+	}
+	s.HandshakeRate, s.HandshakeBurst = l.handshakeRate, l.handshakeBurst
+	s.MaxHead, s.MaxHeadLines, s.MaxEmptyFragments = l.maxHead, l.maxHeadLines, l.maxEmptyFragments
 	s.MaxMessage, s.MaxQueue, s.QueuePolicy = l.maxMessage, l.maxQueue, l.queuePolicy
 	return nil
+}
+
+// connsForDescriptors is how many WebSockets leave an eighth of the descriptors,
+// or 16,384, to all else: who comes then is told so, instead of waiting until
+// there are descriptors again. 0: it is not known.
+func connsForDescriptors() int {
+	soft, _, _ := poller.RaiseDescriptorLimit() // run reports the error
+	return int(min(soft-min(soft/8, 16<<10), maxConns))
 }

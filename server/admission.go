@@ -1,0 +1,157 @@
+package server
+
+import (
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/millrace/millrace/ws"
+)
+
+// # Who gets in
+//
+// A connection passes the bounds where it costs least to say no and yet a plain
+// request, a balancer's health check perhaps, is still answered:
+//
+//   - accepted: MaxHandshakes, of those that hold a descriptor and are no WebSocket;
+//   - its address known: MaxConnsPerAddr;
+//   - asking for the upgrade, before anything is asked of the application:
+//     MaxConns, then HandshakeRate.
+//
+// Each count goes down in one place, when the connection's slot is freed
+// (loop.leave), or, if it never got one, in Server.forget.
+type admission struct {
+	conns      atomic.Int64 // WebSockets, those about to be opened included; counted with MaxConns only
+	handshakes atomic.Int64 // accepted and no WebSocket, answered ones included until they are gone
+	turnedAway atomic.Int64 // refused when they came, and not gone yet; not among handshakes
+	upgrades   sharedBucket
+	addresses  addresses
+}
+
+// maxTurnedAway bounds the connections that were refused when they came and are
+// given the time to read why. Those beyond are just closed.
+const maxTurnedAway = 1024
+
+func busy(reason, retryAfter string) *ws.Refusal {
+	return &ws.Refusal{
+		Status: http.StatusServiceUnavailable,
+		Reason: reason,
+		Header: http.Header{"Retry-After": {retryAfter}},
+	}
+}
+
+var (
+	refuseHandshakes = busy("too many handshakes at once", "1")
+	refuseRate       = busy("too many handshakes a second", "1")
+	refuseConns      = busy("too many connections", "5")
+	refuseAddr       = busy("too many connections from your address", "5")
+)
+
+// countIn counts one more, unless there are most already; most 0 is no bound.
+func countIn(n *atomic.Int64, most int) bool {
+	for {
+		now := n.Load()
+		if most > 0 && now >= int64(most) {
+			return false
+		}
+		if n.CompareAndSwap(now, now+1) {
+			return true
+		}
+	}
+}
+
+// judge lets an accepted connection in, to be refused with a.refusal, or not at
+// all.
+func (s *Server) judge(a *arrival) (in bool) {
+	if countIn(&s.admission.handshakes, s.limits.handshakes) {
+		return true
+	}
+	s.hit(LimitHandshakes)
+	a.refusal = refuseHandshakes
+	return countIn(&s.admission.turnedAway, maxTurnedAway)
+}
+
+// judgeAddr is judge for the address, which is counted with the connection from
+// here on.
+func (s *Server) judgeAddr(a *arrival) (in bool) {
+	if s.limits.connsPerAddr == 0 || !a.remote.IsValid() || a.refusal != nil ||
+		s.admission.addresses.enter(a.remote.Addr(), s.limits.connsPerAddr) {
+		return true
+	}
+	s.hit(LimitConnsPerAddr)
+	s.forget(a)
+	a.taken = nil
+	a.refusal = refuseAddr
+	return countIn(&s.admission.turnedAway, maxTurnedAway)
+}
+
+// forget takes off the counts a connection that does not get into a loop.
+func (s *Server) forget(a *arrival) {
+	switch {
+	case a.refusal != nil:
+		s.admission.turnedAway.Add(-1)
+	case a.taken != nil:
+		s.giveBack()
+	default:
+		s.admission.handshakes.Add(-1)
+	}
+}
+
+// forgetAddr takes one whose address judgeAddr has counted off that count.
+func (s *Server) forgetAddr(a *arrival) {
+	if a.refusal == nil {
+		s.leaveAddr(a.remote)
+	}
+}
+
+func (s *Server) leaveAddr(remote netip.AddrPort) {
+	if s.limits.connsPerAddr > 0 && remote.IsValid() {
+		s.admission.addresses.leave(remote.Addr())
+	}
+}
+
+// leave takes a connection that is gone off the counts.
+func (l *loop) leave(c *Conn) {
+	s := l.srv
+	switch {
+	case c.handler != nil:
+		s.giveBack()
+	case c.facts != nil && c.facts.turnedAway: // never opened, so nobody else has c
+		s.admission.turnedAway.Add(-1)
+		return
+	default:
+		s.admission.handshakes.Add(-1)
+	}
+	if s.limits.connsPerAddr > 0 {
+		s.leaveAddr(c.RemoteAddr())
+	}
+}
+
+// reserve takes a place among the WebSockets, or says why there is none.
+// giveBack frees it.
+func (s *Server) reserve() error {
+	if s.limits.conns > 0 && !countIn(&s.admission.conns, s.limits.conns) {
+		s.hit(LimitConns)
+		return refuseConns
+	}
+	if s.limits.upgrades.limited() && !s.admission.upgrades.take(s.limits.upgrades, s.engine.Now()) {
+		s.giveBack()
+		s.hit(LimitHandshakeRate)
+		return refuseRate
+	}
+	return nil
+}
+
+func (s *Server) giveBack() {
+	if s.limits.conns > 0 {
+		s.admission.conns.Add(-1)
+	}
+}
+
+// turnAway answers a connection that was accepted in vain. The leader calls it,
+// before the first turn.
+func (l *loop) turnAway(c *Conn, refusal *ws.Refusal) {
+	c.remember().turnedAway = true
+	c.refuse(refusal)
+	l.again = append(l.again, visit{conn: c, why: kicked})
+}

@@ -1,0 +1,106 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+)
+
+// Limit names a bound of the server that a peer can meet: an index of
+// ServerStats.Limits. Beyond it the peer gets what is said here.
+type Limit uint8
+
+const (
+	LimitConns            Limit = iota // MaxConns: 503
+	LimitConnsPerAddr                  // MaxConnsPerAddr: 503, or closed
+	LimitHandshakes                    // MaxHandshakes: 503, or closed
+	LimitHandshakeRate                 // HandshakeRate: 503
+	LimitHandshakeTimeout              // 408, or closed if nothing came
+	LimitHead                          // MaxHead and MaxHeadLines: 431
+	LimitMessage                       // MaxMessage: 1009
+	LimitEmptyFragments                // MaxEmptyFragments: 1008
+	LimitQueue                         // MaxQueue: 1008, or the message is dropped
+	LimitWriteTimeout                  // cut
+	LimitCloseTimeout                  // cut
+	LimitPingTimeout                   // no sign of life for two intervals: cut
+	LimitIdleTimeout                   // 1001
+	NumLimits                          // how many there are
+)
+
+var limitNames = [NumLimits]string{
+	LimitConns:            "conns",
+	LimitConnsPerAddr:     "conns_per_addr",
+	LimitHandshakes:       "handshakes",
+	LimitHandshakeRate:    "handshake_rate",
+	LimitHandshakeTimeout: "handshake_timeout",
+	LimitHead:             "head",
+	LimitMessage:          "message",
+	LimitEmptyFragments:   "empty_fragments",
+	LimitQueue:            "queue",
+	LimitWriteTimeout:     "write_timeout",
+	LimitCloseTimeout:     "close_timeout",
+	LimitPingTimeout:      "ping_timeout",
+	LimitIdleTimeout:      "idle_timeout",
+}
+
+// String is the limit's name in logs and metrics, "unknown" for none of them.
+func (l Limit) String() string {
+	if l >= NumLimits {
+		return "unknown"
+	}
+	return limitNames[l]
+}
+
+// level says how much the limit's hits are worth in the log: peers that come to
+// their end as they should are no warning.
+func (l Limit) level() slog.Level {
+	switch l {
+	case LimitCloseTimeout, LimitPingTimeout, LimitIdleTimeout:
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
+}
+
+// limitHits counts how often limits were met. Whoever meets one only counts,
+// whatever locks it holds; the loops' leaders log.
+type limitHits struct {
+	counts   [NumLimits]atomic.Uint64
+	unlogged atomic.Bool
+
+	mu     sync.Mutex // of whoever logs
+	logged [NumLimits]struct {
+		count uint64
+		next  tick // not before
+	}
+}
+
+// hit counts that a limit was met. It may be called with any lock held.
+func (s *Server) hit(limit Limit) {
+	s.limitHits.counts[limit].Add(1)
+	if !s.limitHits.unlogged.Load() {
+		s.limitHits.unlogged.Store(true)
+	}
+}
+
+// logLimits logs which limits were met since it last did, each at most once a
+// period. A leader calls it between turns.
+func (s *Server) logLimits(now tick) {
+	h := &s.limitHits
+	if !h.unlogged.Load() || !h.mu.TryLock() {
+		return
+	}
+	defer h.mu.Unlock()
+	h.unlogged.Store(false) // before the counts are read: a later hit sets it again
+	for limit := range NumLimits {
+		last, count := &h.logged[limit], h.counts[limit].Load()
+		switch {
+		case count == last.count:
+		case now < last.next:
+			h.unlogged.Store(true)
+		default:
+			s.log().Log(context.Background(), limit.level(), "limit met", "limit", limit.String(), "times", count-last.count, "since_start", count)
+			last.count, last.next = count, now+ticksOf(reportPeriod)
+		}
+	}
+}

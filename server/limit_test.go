@@ -1,0 +1,91 @@
+package server_test
+
+import (
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/poller/simnet"
+	"github.com/millrace/millrace/server"
+)
+
+// limitRow is a row of README's table of limits: field and what it is counted as.
+var limitRow = regexp.MustCompile("(?m)^\\|[^|]*\\|[^|]*\\| (?:`(\\w+)`)?[^|]*\\|[^|]*\\| (?:`([\\w.]+)`)? ?\\|$")
+
+// TestLimitsInREADME: README's table of limits names every Limit, no other, and
+// only fields that a Server has.
+func TestLimitsInREADME(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "\n## Limits\n")
+	table, _, _ := strings.Cut(section, "\nThe other flags:\n")
+	listed := map[string]bool{}
+	for _, row := range limitRow.FindAllStringSubmatch(table, -1) {
+		if _, ok := reflect.TypeFor[server.Server]().FieldByName(row[1]); row[1] != "" && !ok {
+			t.Errorf("README names the field %s, which a Server does not have", row[1])
+		}
+		if name, ok := strings.CutPrefix(row[2], "ServerStats."); ok {
+			if _, ok := reflect.TypeFor[server.ServerStats]().FieldByName(name); !ok {
+				t.Errorf("README names %s, which is none", row[2])
+			}
+		} else if row[2] != "" {
+			listed[row[2]] = true
+		}
+	}
+	for limit := range server.NumLimits {
+		if name := limit.String(); !listed[name] {
+			t.Errorf("README does not say what is counted as %q", name)
+		} else {
+			delete(listed, name)
+		}
+	}
+	for name := range listed {
+		t.Errorf("README says that something is counted as %q, which is no Limit", name)
+	}
+	if got := server.NumLimits.String(); got != "unknown" {
+		t.Errorf("a Limit that is none is called %q", got)
+	}
+}
+
+// TestLimitsLogged: a limit that is met all the time is logged once in ten
+// seconds, with how often it was, and each limit by itself.
+func TestLimitsLogged(t *testing.T) {
+	t.Parallel()
+	var book logBook
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
+		s.MaxConns, s.MaxMessage, s.Logger = 1, 10, book.logger()
+		s.PingInterval = -1
+	})
+	inside := dialSim(t, n, addr).upgraded()
+	meet := func(times int) {
+		for range times {
+			c := dialSim(t, n, addr)
+			c.send(upgradeRequest())
+			c.expectBusy()
+		}
+	}
+	for round := range 3 {
+		meet(100)
+		idle(t, n)
+		if got := book.count("limit=conns"); got != round+1 {
+			t.Fatalf("logged %d times after %d periods", got, round+1)
+		}
+		n.Advance(10 * time.Second)
+	}
+	inside.send(frame(opText, strings.Repeat("x", 11)))
+	inside.expectClose(1009)
+	idle(t, n)
+	if book.count("limit=message times=1 ") != 1 {
+		t.Error("the other limit was not logged")
+	}
+	if book.count("times=100 since_start=") == 0 {
+		t.Error("how often is not logged")
+	}
+	hits(t, srv, server.LimitConns, 300)
+}
