@@ -37,6 +37,9 @@ type FrameHeader struct {
 	Fin    bool
 	Opcode Opcode
 	Length int64 // of the payload, in bytes
+	// Compressed: the frame begins a compressed message. Only ParseDeflateHeader
+	// gives it.
+	Compressed bool
 }
 
 // ParseServerHeader parses the frame header at in's beginning, as a client gets
@@ -50,10 +53,25 @@ type FrameHeader struct {
 // form (RFC 6455 section 5.2). How frames follow each other, how long they are
 // and what is in them is the caller's to check. It allocates nothing.
 func ParseServerHeader(in []byte) (h FrameHeader, n int, err error) {
+	return parseServerHeader(in, 0)
+}
+
+// ParseDeflateHeader is ParseServerHeader where permessage-deflate has been
+// agreed upon: the first frame of a message may be Compressed.
+func ParseDeflateHeader(in []byte) (h FrameHeader, n int, err error) {
+	if len(in) > 0 && mayCompress(Opcode(in[0]&bitsOpcode)) {
+		return parseServerHeader(in, bitCompressed)
+	}
+	return parseServerHeader(in, 0)
+}
+
+// parseServerHeader takes the reserved bits that are allowed.
+func parseServerHeader(in []byte, allowed byte) (h FrameHeader, n int, err error) {
 	if len(in) < 2 {
 		return FrameHeader{}, 0, nil
 	}
-	if wrong := checkServerStart(in[0], in[1]); wrong != nil {
+	first := in[0] &^ allowed
+	if wrong := checkServerStart(first, in[1]); wrong != nil {
 		return FrameHeader{}, 0, wrong
 	}
 	length, least, n := uint64(in[1]), uint64(0), 2
@@ -68,7 +86,12 @@ func ParseServerHeader(in []byte) (h FrameHeader, n int, err error) {
 	if length < least || length > math.MaxInt64 {
 		return FrameHeader{}, 0, errLength
 	}
-	return FrameHeader{Fin: in[0]&bitFin != 0, Opcode: Opcode(in[0] & bitsOpcode), Length: int64(length)}, n, nil
+	return FrameHeader{
+		Fin:        first&bitFin != 0,
+		Opcode:     Opcode(first & bitsOpcode),
+		Length:     int64(length),
+		Compressed: in[0] != first,
+	}, n, nil
 }
 
 // checkServerStart vets a header's first two bytes. It sees the length code for

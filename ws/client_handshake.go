@@ -9,11 +9,7 @@ import (
 	"strings"
 )
 
-const (
-	extensionsField = "Sec-WebSocket-Extensions"
-
-	maxReasonPhrase = 100 // bytes kept of a refusal's reason phrase
-)
+const maxReasonPhrase = 100 // bytes kept of a refusal's reason phrase
 
 // ClientRequest is the request of a client that opens a WebSocket. It is only
 // read by its methods, which any goroutine may call at once.
@@ -23,6 +19,9 @@ type ClientRequest struct {
 	Origin string // "" sends none
 	// Subprotocol is the one that is asked for; "" asks for none.
 	Subprotocol string
+	// Deflate offers permessage-deflate with these parameters; nil does not. What
+	// the server makes of it, the method CheckResponse tells.
+	Deflate *DeflateParams
 	// Header is what else is sent: lines "Name: value" without a line end. Host,
 	// Origin, what belongs to the handshake and what announces a body may not be
 	// among them.
@@ -41,6 +40,9 @@ func (r *ClientRequest) Check() error {
 	}
 	if !fieldAllowed("Origin", r.Origin) {
 		return fmt.Errorf("ws: malformed origin %q", r.Origin)
+	}
+	if r.Deflate != nil && !r.Deflate.offerable() {
+		return fmt.Errorf("ws: deflate window bits %d and %d: need 8 to 15, or 0 for none", r.Deflate.ServerMaxWindowBits, r.Deflate.ClientMaxWindowBits)
 	}
 	if r.Subprotocol != "" && !isToken([]byte(r.Subprotocol)) {
 		return fmt.Errorf("ws: malformed subprotocol %q: need one token", r.Subprotocol)
@@ -79,6 +81,9 @@ func (r *ClientRequest) Append(dst []byte, key string) []byte {
 	}
 	if r.Subprotocol != "" {
 		dst = appendField(dst, subprotocolField, r.Subprotocol)
+	}
+	if r.Deflate != nil {
+		dst = r.Deflate.appendOffer(dst)
 	}
 	for _, line := range r.Header {
 		dst = append(dst, line...)
@@ -124,29 +129,14 @@ var (
 
 // CheckResponse reports whether head, one whole response head with its final
 // empty line, accepts the upgrade that a ClientRequest with this key and
-// subprotocol asked for (RFC 6455 section 4.1). A server may decline the
-// subprotocol. Another status than 101 is a [*RefusedError], whatever else
-// there is in head; all other errors say that the server got it wrong. It
-// allocates nothing unless there is an error.
+// subprotocol, and without extensions, asked for (RFC 6455 section 4.1). A
+// server may decline the subprotocol. Another status than 101 is a
+// [*RefusedError], whatever else there is in head; all other errors say that the
+// server got it wrong. It allocates nothing unless there is an error.
 func CheckResponse(head []byte, key, subprotocol string) error {
-	line, rest, ok := cutResponseLine(head)
-	if !ok {
-		return errStatusLine
-	}
-	if !bytes.HasPrefix(line, []byte("HTTP/1.1 101 ")) {
-		return refusedBy(line)
-	}
-	if valueByte.run(line) != len(line) {
-		return errStatusLine
-	}
 	var a answer
-	for line, rest, ok = cutResponseLine(rest); len(line) > 0; line, rest, ok = cutResponseLine(rest) {
-		if !a.read(line) {
-			return errResponseSyntax
-		}
-	}
-	if !ok || len(rest) > 0 {
-		return errResponseSyntax
+	if err := a.parse(head); err != nil {
+		return err
 	}
 	return a.check(key, subprotocol)
 }
@@ -189,9 +179,32 @@ func cleanReason(p []byte) string {
 // answer is what a 101 says about the upgrade. What stands twice is kept once
 // and counted.
 type answer struct {
-	upgrade, accept, protocol                []byte
+	upgrade, accept, protocol, extension     []byte
 	upgrades, accepts, protocols, extensions int
 	connection                               bool // one of its elements is Upgrade
+}
+
+// parse reads a whole response head.
+func (a *answer) parse(head []byte) error {
+	line, rest, ok := cutResponseLine(head)
+	if !ok {
+		return errStatusLine
+	}
+	if !bytes.HasPrefix(line, []byte("HTTP/1.1 101 ")) {
+		return refusedBy(line)
+	}
+	if valueByte.run(line) != len(line) {
+		return errStatusLine
+	}
+	for line, rest, ok = cutResponseLine(rest); len(line) > 0; line, rest, ok = cutResponseLine(rest) {
+		if !a.read(line) {
+			return errResponseSyntax
+		}
+	}
+	if !ok || len(rest) > 0 {
+		return errResponseSyntax
+	}
+	return nil
 }
 
 // read takes one header line; it is false if that is malformed.
@@ -217,6 +230,7 @@ func (a *answer) read(line []byte) bool {
 		a.protocol = value
 		a.protocols++
 	case equalFold(name, extensionsField):
+		a.extension = value
 		a.extensions++
 	}
 	return true

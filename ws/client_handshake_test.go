@@ -71,10 +71,10 @@ func TestClientRequestCheck(t *testing.T) {
 		for _, r := range c.requests {
 			err := r.Check()
 			if (err == nil) != (c.wrong == "") || err != nil && (!strings.HasPrefix(err.Error(), "ws: ") || !strings.Contains(err.Error(), c.wrong)) {
-				t.Errorf("%+q: %v, want %q", r, err, c.wrong)
+				t.Errorf("%+v: %v, want %q", r, err, c.wrong)
 			}
 			if err != nil && strings.ContainsAny(err.Error(), "\r\n\x00") {
-				t.Errorf("%+q: the error has control characters: %q", r, err)
+				t.Errorf("%+v: the error has control characters: %q", r, err)
 			}
 			if err == nil {
 				compareClientRequest(t, &r)

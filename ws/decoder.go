@@ -34,12 +34,26 @@ type Decoder struct {
 	// may have; one more gives CodePolicy. 0 means DefaultMaxEmptyFragments.
 	MaxEmptyFragments int
 
+	// Window, with Deflate, is the context that the client takes over from
+	// message to message; nil if it agreed not to. It stays the caller's.
+	Window *Window
+
 	// Stream gives a message in pieces as its bytes arrive, instead of whole:
 	// the opcode on each, More on all but the last, which may be empty. A piece
 	// of a text message may begin and end inside a rune, but all bytes up to
 	// its end have been checked. MaxMessage holds for the sum of the pieces.
 	// Change it only while Idle.
 	Stream bool
+
+	// Deflate: permessage-deflate has been agreed upon, and messages may come
+	// compressed (RFC 7692). Change it, and Window, only while Idle.
+	//
+	// A compressed message is kept as it comes until its last frame is whole, at
+	// most MaxMessage and an eighth of it, then inflated at once, by a pooled
+	// inflater, until it is over MaxMessage (CodeTooBig) or found to be corrupt
+	// (CodeInvalidPayload). With Stream the pieces have at most 32 KiB, and are
+	// all given before Next eats anything more.
+	Deflate bool
 
 	// Header state: the beginning of a header whose end is not there yet.
 	headLen uint8
@@ -51,16 +65,19 @@ type Decoder struct {
 	opcode  Opcode
 	phase   uint8 // position in mask of the next payload byte
 	mask    [4]byte
-	left    int64 // payload bytes still to come
 
 	// Message state, from a message's first header to its last byte.
-	message Opcode // 0: none
-	text    utf8Checker
-	empty   int   // fragments without payload
-	size    int64 // bytes that its headers have announced
+	message    Opcode // 0: none
+	compressed bool
+	text       utf8Checker
+	empty      int   // fragments without payload
+	size       int64 // bytes that its headers have announced; of one in d.inflating: that it has given
+
+	left int64 // frame state again: payload bytes still to come
 
 	unfinished *buffer.Buffer // the message's bytes so far
 	control    *buffer.Buffer // a split control frame's bytes so far
+	inflating  *inflater      // gives the pieces of a streamed message, which is whole in unfinished
 }
 
 // Next eats from in and gives the next message and the bytes it did not eat.
@@ -77,6 +94,10 @@ type Decoder struct {
 func (d *Decoder) Next(in []byte) (m Message, rest []byte, err error) {
 	if d.unfinished != nil || d.control != nil {
 		d.Release()
+		if d.inflating != nil {
+			m, err = d.inflatePiece()
+			return m, in, err
+		}
 	}
 	if op, payload, size := d.wholeFrame(in); size > 0 {
 		gobwas.Cipher(payload, [4]byte(in[size-len(payload)-maskLen:]), 0)
@@ -155,6 +176,9 @@ func (d *Decoder) Buffered() int {
 	if d.control != nil {
 		n += cap(d.control.B)
 	}
+	if d.inflating != nil {
+		n += d.inflating.held()
+	}
 	return n
 }
 
@@ -171,12 +195,18 @@ func (d *Decoder) Release() {
 	}
 }
 
-// Reset gives back all buffers and forgets what is unfinished; the limits and
-// Stream stay.
+// Reset gives back all buffers and forgets what is unfinished; the limits,
+// Stream, Deflate and Window stay.
 func (d *Decoder) Reset() {
 	d.unfinished.Free()
 	d.control.Free()
-	*d = Decoder{MaxMessage: d.MaxMessage, MaxEmptyFragments: d.MaxEmptyFragments, Stream: d.Stream}
+	if d.inflating != nil {
+		d.inflating.free()
+	}
+	*d = Decoder{
+		MaxMessage: d.MaxMessage, MaxEmptyFragments: d.MaxEmptyFragments,
+		Stream: d.Stream, Deflate: d.Deflate, Window: d.Window,
+	}
 }
 
 // take eats payload bytes of the current frame, which may be its last or none.
@@ -213,6 +243,9 @@ func (d *Decoder) takeControl(p []byte) (Message, error) {
 func (d *Decoder) takeData(p []byte) (Message, error) {
 	last := d.fin && !d.inFrame
 	op := d.message
+	if d.compressed {
+		return d.takeCompressed(p, last)
+	}
 	if op == Text && (!d.text.write(p) || last && !d.text.complete()) {
 		return Message{}, errNotUTF8
 	}
@@ -244,7 +277,7 @@ func (d *Decoder) keep(p []byte) {
 	}
 	b := d.unfinished
 	if cap(b.B)-len(b.B) < len(p) {
-		double := min(int64(len(b.B)), d.maxMessage()-int64(len(b.B)))
+		double := min(int64(len(b.B)), d.maxBytes(d.compressed)-int64(len(b.B)))
 		b = b.Grow(max(len(p), int(double)))
 		d.unfinished = b
 	}

@@ -1,6 +1,7 @@
-// Package ws speaks the WebSocket protocol (RFC 6455) for servers: bytes in,
-// bytes out. It does no I/O, starts no goroutine and takes no lock, so the same
-// code runs behind an event loop, in a test and in a fuzzer.
+// Package ws speaks the WebSocket protocol (RFC 6455), with permessage-deflate
+// (RFC 7692), for servers: bytes in, bytes out. It does no I/O, starts no
+// goroutine and takes no lock, so the same code runs behind an event loop, in a
+// test and in a fuzzer.
 //
 // A connection's bytes pass through it in this order:
 //
@@ -8,7 +9,11 @@
 //     AppendUpgrade (101) or AppendRefusal (anything else) answers it.
 //   - Decoder turns the bytes behind the head into messages and control frames,
 //     in place, and refuses bad ones with a *CloseError.
-//   - AppendFrame, AppendClose and Prepared make the frames that go back.
+//   - AppendFrame, AppendClose, Deflater and Prepared make the frames that go
+//     back.
+//
+// Request.SelectDeflate decides on compression; between messages a connection then
+// keeps a Window in each direction with context takeover, and else nothing.
 //
 // For a client that drives its own I/O there is the other end of all this: see
 // ClientRequest, CheckResponse, AppendMaskedFrame and ParseServerHeader.

@@ -6,8 +6,9 @@ import (
 )
 
 const (
-	bitFin  = 0x80 // in a header's first byte
-	bitMask = 0x80 // in its second byte
+	bitFin        = 0x80 // in a header's first byte
+	bitCompressed = 0x40 // likewise: RSV1, which RFC 7692 section 6 takes
+	bitMask       = 0x80 // in its second byte
 
 	length16 = 126 // the length follows in 2 bytes
 	length64 = 127 // the length follows in 8 bytes

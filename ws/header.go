@@ -61,16 +61,20 @@ func (d *Decoder) parseHeader(b []byte) (size int, err error) {
 		return 0, nil
 	}
 	d.mask = [4]byte(b[end:size])
-	d.startFrame(Opcode(b[0]&0x0f), b[0]&bitFin != 0, length)
+	d.startFrame(b[0], length)
 	return size, nil
 }
 
 // checkStart vets the first two bytes, or the first while it is the only one.
 // CheckHeader sees the length code for the length: above 125 is the same to it.
 func (d *Decoder) checkStart(b []byte) error {
+	reserved := b[0] & bitsReserved
+	if d.Deflate && mayCompress(Opcode(b[0]&bitsOpcode)) {
+		reserved &^= bitCompressed
+	}
 	h := gobwas.Header{
 		Fin:    b[0]&bitFin != 0,
-		Rsv:    b[0] >> 4 & 7,
+		Rsv:    reserved >> 4,
 		OpCode: gobwas.OpCode(b[0] & 0x0f),
 		Masked: true,
 	}
@@ -109,19 +113,20 @@ func (d *Decoder) parseLength(b []byte) (length int64, end int, err error) {
 	if low > math.MaxInt64 || high < least {
 		return 0, 0, errLength
 	}
-	return int64(low), end, d.checkLimits(Opcode(b[0]&0x0f), int64(low), high == 0)
+	return int64(low), end, d.checkLimits(b[0], int64(low), high == 0)
 }
 
-// checkLimits refuses a frame that would take its message over a limit.
-func (d *Decoder) checkLimits(op Opcode, length int64, empty bool) error {
-	before := int64(0)
+// checkLimits refuses a frame that would take its message over a limit; first is
+// its first byte.
+func (d *Decoder) checkLimits(first byte, length int64, empty bool) error {
+	op, compressed, before := Opcode(first&bitsOpcode), first&bitCompressed != 0, int64(0)
 	if op == Continuation {
-		before = d.size
+		compressed, before = d.compressed, d.size
 	}
 	switch {
 	case op.control():
 		return nil
-	case length > d.maxMessage()-before:
+	case length > d.maxBytes(compressed)-before:
 		return errTooBig
 	case op == Continuation && empty && d.empty >= d.maxEmptyFragments():
 		return errManyEmpty
@@ -144,14 +149,17 @@ func lengthBounds(b []byte, n int) (low, high uint64) {
 	return low, high
 }
 
-func (d *Decoder) startFrame(op Opcode, fin bool, length int64) {
+// startFrame begins a frame with this first byte.
+func (d *Decoder) startFrame(first byte, length int64) {
+	op := Opcode(first & bitsOpcode)
 	d.inFrame = true
-	d.opcode, d.fin, d.left, d.phase = op, fin, length, 0
+	d.opcode, d.fin, d.left, d.phase = op, first&bitFin != 0, length, 0
 	if op.control() {
 		return
 	}
 	if op != Continuation {
 		d.message, d.text, d.empty, d.size = op, utf8Checker{}, 0, 0
+		d.compressed = first&bitCompressed != 0
 	}
 	d.size += length
 	if length == 0 {
@@ -164,6 +172,17 @@ func (d *Decoder) maxMessage() int64 {
 		return DefaultMaxMessage
 	}
 	return d.MaxMessage
+}
+
+// maxBytes is how many bytes the frames of a message may have. Compressed ones,
+// which may be more than what they stand for (9 bits for a byte in the fixed
+// Huffman code, and what each flush adds), have an eighth more and a little.
+func (d *Decoder) maxBytes(compressed bool) int64 {
+	limit := d.maxMessage()
+	if compressed {
+		return limit + min(limit/8+1<<10, math.MaxInt64-limit)
+	}
+	return limit
 }
 
 func (d *Decoder) maxEmptyFragments() int {

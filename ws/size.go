@@ -17,12 +17,23 @@ func (o Opcode) IsControl() bool { return o.control() }
 // FrameSize is the size in bytes, header and payload, of the unmasked frame that
 // frame begins with; its header must be there whole.
 func FrameSize(frame []byte) int {
-	switch length := frame[1] &^ bitMask; length {
-	case length16:
-		return 4 + int(binary.BigEndian.Uint16(frame[2:]))
-	case length64:
-		return 10 + int(binary.BigEndian.Uint64(frame[2:]))
+	switch header := headerSize(frame); header {
+	case 4:
+		return header + int(binary.BigEndian.Uint16(frame[2:]))
+	case MaxHeader:
+		return header + int(binary.BigEndian.Uint64(frame[2:]))
 	default:
-		return 2 + int(length)
+		return header + int(frame[1]&^bitMask)
 	}
+}
+
+// headerSize is the size of the header, without a mask, that frame begins with.
+func headerSize(frame []byte) int {
+	switch frame[1] &^ bitMask {
+	case length16:
+		return 4
+	case length64:
+		return MaxHeader
+	}
+	return 2
 }

@@ -28,6 +28,9 @@ type Response struct {
 	// Header is sent along, except for the handshake's own fields, which are
 	// an error.
 	Header http.Header
+	// Deflate is what [Request.SelectDeflate] agreed to; the zero value takes no
+	// extension.
+	Deflate DeflateParams
 }
 
 // WantsUpgrade reports whether the request carries the token websocket in an
@@ -102,8 +105,8 @@ func (r *Request) key() []byte {
 }
 
 // AppendUpgrade appends the 101 response that accepts r, which CheckUpgrade has
-// passed. resp may be nil. No extension is taken. On an error, which is the
-// caller's mistake and not the peer's, dst is returned as it was.
+// passed. resp may be nil. On an error, which is the caller's mistake and not the
+// peer's, dst is returned as it was.
 func AppendUpgrade(dst []byte, r *Request, resp *Response) ([]byte, error) {
 	if resp == nil {
 		resp = &noResponse
@@ -120,6 +123,9 @@ func AppendUpgrade(dst []byte, r *Request, resp *Response) ([]byte, error) {
 	dst = append(append(dst, accept[:]...), "\r\n"...)
 	if resp.Subprotocol != "" {
 		dst = appendField(dst, subprotocolField, resp.Subprotocol)
+	}
+	if resp.Deflate.Agreed() {
+		dst = resp.Deflate.append(dst)
 	}
 	if len(resp.Header) > 0 {
 		dst = appendHeader(dst, resp.Header)
@@ -142,6 +148,9 @@ var noResponse Response
 func (resp *Response) check(r *Request) error {
 	if p := resp.Subprotocol; p != "" && (!isToken([]byte(p)) || r.SelectSubprotocol(p) == "") {
 		return fmt.Errorf("ws: subprotocol %q was not offered", p)
+	}
+	if d := resp.Deflate; d.Agreed() && !d.valid() {
+		return errDeflateParams
 	}
 	for name, values := range resp.Header {
 		if ownName(name) {
