@@ -86,6 +86,11 @@ func (l *loop) acceptFailed(a *acceptor, err error) {
 // spread gives an accepted connection to one of the loops.
 func (l *loop) spread(fd int, remote netip.AddrPort) {
 	l.counters.accepted.Add(1)
+	if l.srv.ProxyProtocol && !l.srv.mayProxy(remote.Addr()) {
+		l.proxyRefused(remote, errUntrusted)
+		l.closeFD(fd)
+		return
+	}
 	a := arrival{fd: fd, remote: remote}
 	if !l.srv.judge(&a) {
 		l.closeFD(fd)
@@ -116,7 +121,7 @@ func (l *loop) admit(a arrival) *Conn {
 	}
 	c := &Conn{loop: l, fd: int32(a.fd)}
 	c.setRemote(a.remote)
-	c.life.Store(uint32(lifeHead))
+	c.life.Store(uint32(l.srv.firstLife(&a)))
 	c.active.Store(uint32(l.now()))
 	token := l.table.insert(c)
 	if err := l.poll.Add(a.fd, token); err != nil {

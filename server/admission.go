@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"net/http"
 	"net/netip"
 	"sync/atomic"
@@ -14,7 +15,7 @@ import (
 // request, a balancer's health check perhaps, is still answered:
 //
 //   - accepted: MaxHandshakes, of those that hold a descriptor and are no WebSocket;
-//   - its address known: MaxConnsPerAddr;
+//   - its address known: MaxConnsPerAddr, again when a proxy tells another one;
 //   - asking for the upgrade, before anything is asked of the application:
 //     MaxConns, then HandshakeRate.
 //
@@ -74,8 +75,14 @@ func (s *Server) judge(a *arrival) (in bool) {
 // judgeAddr is judge for the address, which is counted with the connection from
 // here on.
 func (s *Server) judgeAddr(a *arrival) (in bool) {
-	if s.limits.connsPerAddr == 0 || !a.remote.IsValid() || a.refusal != nil ||
-		s.admission.addresses.enter(a.remote.Addr(), s.limits.connsPerAddr) {
+	if s.limits.connsPerAddr == 0 || !a.remote.IsValid() || a.refusal != nil {
+		return true
+	}
+	most := s.mostFrom(a.remote.Addr())
+	if s.firstLife(a) == lifeProxy {
+		most = math.MaxInt32 // a proxy's; whose it is comes next
+	}
+	if s.admission.addresses.enter(a.remote.Addr(), most) {
 		return true
 	}
 	s.hit(LimitConnsPerAddr)
@@ -83,6 +90,15 @@ func (s *Server) judgeAddr(a *arrival) (in bool) {
 	a.taken = nil
 	a.refusal = refuseAddr
 	return countIn(&s.admission.turnedAway, maxTurnedAway)
+}
+
+// mostFrom bounds the connections from an address. Proxies have many: their
+// connections count for the client as soon as it is known, see Conn.standFor.
+func (s *Server) mostFrom(addr netip.Addr) int {
+	if s.trusts(addr) {
+		return math.MaxInt32
+	}
+	return s.limits.connsPerAddr
 }
 
 // forget takes off the counts a connection that does not get into a loop.

@@ -39,17 +39,15 @@ type Conn struct {
 	active atomic.Uint32 // tick of the last sign of life from the peer
 	life   atomic.Uint32 // a life; written under mu, read anywhere
 
-	mu     sync.Mutex // guards what follows, up to leave
+	mu     sync.Mutex // guards what follows, up to ipv4, but for kicked
 	out    *outbound  // the cork or the queue; nil: Send writes right away
 	facts  *facts
 	value  any
 	counts [numCounts]count
 	leave  leave
-
-	kicked bool // guarded by loop.mu: is in the inbox
-
-	port uint16 // the peer's; not changed once the loop has the connection
-	ipv4 [4]byte
+	kicked bool   // guarded by loop.mu instead: is in the inbox
+	port   uint16 // the peer's, or that of the client behind it
+	ipv4   [4]byte
 
 	// The turn's, continued: bytes together make the Conn small.
 	more     reason // there may be more to read: another turn after the others
@@ -83,8 +81,9 @@ func (l leave) withoutReading() leave {
 
 // inbound is what a connection has received in part.
 type inbound struct {
-	head    *buffer.Buffer // of the request
+	head    *buffer.Buffer // of the request, or a PROXY header
 	scanner ws.HeadScanner
+	secure  bool        // the PROXY header says that the client came over TLS
 	decoder *ws.Decoder // in the midst of a frame or a fragmented message
 	taken   *takenOver  // a connection of net/http that is to be opened
 }
@@ -93,7 +92,7 @@ type inbound struct {
 type facts struct {
 	subprotocol string
 	request     *ws.Request
-	remote      netip.Addr        // the peer's, if it is not an IPv4 address
+	remote      netip.Addr        // see Conn.ipv4: if that is zero
 	cause       error             // why the connection ends, for Handler.Close
 	broken      error             // of a write: send nothing more, read what came before
 	stream      stream            // nil: the descriptor
@@ -142,22 +141,30 @@ type Stats struct {
 
 func (c *Conn) lifeNow() life { return life(c.life.Load()) }
 
-// RemoteAddr is the peer's address; the zero value on a Unix socket.
+// RemoteAddr is the client's address: the peer's, or what the PROXY header
+// (Server.ProxyProtocol) or trusted proxies (Server.TrustedProxies) say, with port
+// 0 if they name none. It is the zero value on a Unix socket.
 func (c *Conn) RemoteAddr() netip.AddrPort {
-	if c.ipv4 != [4]byte{} {
-		return netip.AddrPortFrom(netip.AddrFrom4(c.ipv4), c.port)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.facts == nil {
+	return c.remote()
+}
+
+// remote is RemoteAddr. The caller holds mu.
+func (c *Conn) remote() netip.AddrPort {
+	switch {
+	case c.ipv4 != [4]byte{}:
+		return netip.AddrPortFrom(netip.AddrFrom4(c.ipv4), c.port)
+	case c.facts == nil:
 		return netip.AddrPort{}
 	}
 	return netip.AddrPortFrom(c.facts.remote, c.port)
 }
 
+// setRemote changes it. The caller holds mu, or nobody else has c yet.
 func (c *Conn) setRemote(remote netip.AddrPort) {
-	c.port = remote.Port()
-	if remote.Addr().Is4() {
+	c.port, c.ipv4 = remote.Port(), [4]byte{}
+	if remote.Addr().Is4() && remote.Addr() != netip.IPv4Unspecified() {
 		c.ipv4 = remote.Addr().As4()
 	} else if remote.IsValid() {
 		c.remember().remote = remote.Addr()

@@ -84,6 +84,8 @@ var (
 	errDead     = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "no sign of life from the peer"}
 	errNotTaken = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "write timeout: the peer takes nothing"}
 	errTooLate  = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "handshake timeout"}
+
+	errNoProxyHeader = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "no right PROXY header"}
 )
 
 // expire looks what is overdue.

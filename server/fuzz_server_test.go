@@ -20,6 +20,8 @@ func FuzzServer(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"+upgradeRequest()), uint64(3))
 	f.Add([]byte(strings.Repeat("\x16\x03\x01", 50)), uint64(4))
 	f.Add([]byte(upgradeRequest()+frame(opBinary, strings.Repeat("big", 7000))+frame(opText, "\xff")), uint64(5))
+	f.Add([]byte(proxyV2(0x21, 0x11, proxyInet+vector(0x20, "\x01\x00\x00\x00\x00"))+upgradeRequest()), uint64(10))
+	f.Add([]byte(proxyV1+proxyV1), uint64(17))
 	f.Fuzz(func(t *testing.T, data []byte, seed uint64) {
 		if len(data) > 64<<10 {
 			return
@@ -30,10 +32,15 @@ func FuzzServer(f *testing.F) {
 		}
 		n, addr, srv := startSim(t, config, func(srv *server.Server) {
 			srv.Loops = 2
+			srv.ProxyProtocol = seed%7 == 3
 			srv.MaxMessage = 16 << 10
 			srv.MaxQueue = 20_000
 		})
-		feed(t, n, addr, data, seed)
+		valid := upgradeRequest()
+		if srv.ProxyProtocol {
+			valid = proxyV1 + valid
+		}
+		feed(t, n, addr, data, valid, seed)
 		if got := srv.Stats(); got.Panics != 0 {
 			t.Errorf("%+v: something panicked", got)
 		}
@@ -42,7 +49,7 @@ func FuzzServer(f *testing.F) {
 
 // feed sends data over four connections, in pieces of which seed decides: to one
 // as it is, to the others behind a valid upgrade. Some read, some do not.
-func feed(t *testing.T, n *simnet.Network, addr string, data []byte, seed uint64) {
+func feed(t *testing.T, n *simnet.Network, addr string, data []byte, valid string, seed uint64) {
 	conns := make([]*simnet.Conn, 4)
 	rest := make([][]byte, len(conns))
 	for i := range conns {
@@ -52,7 +59,7 @@ func feed(t *testing.T, n *simnet.Network, addr string, data []byte, seed uint64
 		}
 		conns[i] = c
 		if rest[i] = data; i > 0 {
-			rest[i] = append([]byte(upgradeRequest()), data...)
+			rest[i] = append([]byte(valid), data...)
 		}
 	}
 	buf := make([]byte, 4<<10)

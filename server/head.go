@@ -12,7 +12,7 @@ import (
 // frames that came in the same segment. A head that is not whole yet is kept.
 func (c *Conn) eatHead(w *worker, in []byte) (rest []byte) {
 	var scanner ws.HeadScanner
-	if c.in != nil {
+	if c.in != nil && c.in.head != nil {
 		c.in.head = c.in.head.Grow(len(in))
 		c.in.head.B = append(c.in.head.B, in...)
 		scanner, in = c.in.scanner, c.in.head.B
@@ -39,13 +39,14 @@ func (c *Conn) refuseHead(err error) {
 	c.refuse(err)
 }
 
-// keepHead keeps an unfinished head for the next turn.
+// keepHead keeps an unfinished head, or PROXY header, for the next turn.
 func (c *Conn) keepHead(scanner ws.HeadScanner, in []byte) {
-	if c.in == nil {
-		c.in = &inbound{head: buffer.Get(len(in))}
-		c.in.head.B = append(c.in.head.B, in...)
+	p := c.partial()
+	if p.head == nil {
+		p.head = buffer.Get(len(in))
+		p.head.B = append(p.head.B, in...)
 	}
-	c.in.scanner = scanner
+	p.scanner = scanner
 }
 
 // answer decides what becomes of a request: an open connection, a connection of
@@ -55,6 +56,10 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 	r.Reset()
 	err := r.ParseScanned(in[:end], scanner)
 	r.RemoteAddr = c.RemoteAddr()
+	r.TLS = c.in != nil && c.in.secure
+	if err == nil {
+		err = c.loop.srv.trustForwarded(r)
+	}
 	switch {
 	case err != nil:
 	case !r.WantsUpgrade() && c.loop.srv.HTTP != nil:
@@ -76,6 +81,11 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 		return err
 	}
 	s := c.loop.srv
+	if len(s.TrustedProxies) > 0 && r.RemoteAddr.IsValid() {
+		if err := c.standFor(r.RemoteAddr); err != nil {
+			return err
+		}
+	}
 	if err := s.reserve(); err != nil {
 		return err
 	}
@@ -211,7 +221,7 @@ var refuseInternal = &ws.Refusal{Status: http.StatusInternalServerError, Reason:
 // headTimedOut ends a connection that did not bring its request head in time.
 func (c *Conn) headTimedOut() {
 	c.loop.srv.hit(LimitHandshakeTimeout)
-	if c.in == nil || c.lifeNow() < lifeHead {
+	if c.in == nil || c.in.head == nil || c.lifeNow() < lifeHead {
 		c.abort(errTooLate) // it said nothing and gets no answer
 		return
 	}

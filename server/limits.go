@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/millrace/millrace/proxyproto"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -16,6 +17,7 @@ type limits struct {
 	handshakes   int  // 0: no bound
 	upgrades     pace // the zero value: no bound
 	head         ws.HeadLimits
+	proxyHeader  int
 	maxMessage   int64
 	maxEmpty     int
 	maxQueue     int
@@ -70,6 +72,7 @@ func (s *Server) effectiveLimits() limits {
 			Bytes: positive(s.MaxHead, defaultMaxHead),
 			Lines: positive(s.MaxHeadLines, defaultMaxHeadLines),
 		},
+		proxyHeader:  positive(s.MaxProxyHeader, proxyproto.MaxSize),
 		maxMessage:   positive(s.MaxMessage, defaultMaxMessage),
 		maxEmpty:     positive(s.MaxEmptyFragments, defaultMaxEmpty),
 		maxQueue:     positive(s.MaxQueue, defaultMaxQueue),

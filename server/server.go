@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,14 +57,29 @@ type Server struct {
 	// the same port; nil answers them with 426.
 	HTTP http.Handler
 
+	// ProxyProtocol: each connection begins with a PROXY header, version 1 or 2, in
+	// which a balancer says whose it is. One without is closed at once; there is no
+	// guessing. It holds for all listeners of the server, not for connections that
+	// net/http hands over.
+	ProxyProtocol bool
+	// TrustedProxies are those whose word counts. With ProxyProtocol only they may
+	// connect; empty then stands for everybody (and so does a Unix socket, which
+	// has no address). Forwarded, X-Forwarded-For and -Proto count from them alone,
+	// empty is from nobody: see ws.Request.Forwarded.
+	TrustedProxies []netip.Prefix
+	// MaxProxyHeader bounds a PROXY header of version 2 in bytes; 0 is 65,551,
+	// the longest there can be.
+	MaxProxyHeader int
+
 	// MaxConns bounds the WebSockets that are open at once; an upgrade beyond it
 	// is refused with 503 and Retry-After, plain requests are not. 0 is no bound but
 	// the descriptors the process may have (see poller.RaiseDescriptorLimit).
 	MaxConns int
 	// MaxConnsPerAddr bounds the connections from one client address at once, the
 	// first 64 bits of an IPv6 address standing for all of it; those beyond are
-	// refused with 503 and Retry-After. Those that net/http has do not count. 0 is
-	// no bound: behind a balancer all may come from one address.
+	// refused with 503 and Retry-After. Those that net/http has do not count, and
+	// those of TrustedProxies count for their clients; behind a balancer that the
+	// server is not told of, all come from one address. 0 is no bound.
 	MaxConnsPerAddr int
 	// MaxHandshakes bounds the connections that are accepted and are no WebSocket
 	// yet, refused ones included until they are gone. Those beyond are refused with
@@ -78,7 +94,8 @@ type Server struct {
 	MaxHead int
 	// MaxHeadLines bounds its lines; 0 is 100.
 	MaxHeadLines int
-	// HandshakeTimeout is the time from accept to upgrade; 0 is 10 s.
+	// HandshakeTimeout is the time from accept to upgrade, whatever comes before
+	// it; 0 is 10 s.
 	HandshakeTimeout time.Duration
 	// MaxMessage bounds a message in bytes (1009); 0 is 1 MiB.
 	MaxMessage int64

@@ -15,6 +15,7 @@ type ServerStats struct {
 
 	Accepted     uint64         // connections
 	AcceptErrors uint64         // out of descriptors, or a registration that failed
+	ProxyRefused uint64         // connections closed for want of a right PROXY header
 	HandedToHTTP uint64         // connections given to net/http
 	Upgraded     uint64         // to WebSocket
 	Refused      uint64         // requests answered with an error, those taken over from net/http included
@@ -68,6 +69,7 @@ type loopCounters struct {
 	states       [lifeClosed]atomic.Int64 // by life
 	accepted     atomic.Uint64
 	acceptErrors atomic.Uint64
+	proxyRefused atomic.Uint64
 	handedToHTTP atomic.Uint64
 	upgraded     atomic.Uint64
 	messagesIn   atomic.Uint64
@@ -238,6 +240,7 @@ func (n *loopCounters) addTo(sum *ServerStats) {
 	sum.States.Ending += n.states[lifeEnding].Load()
 	sum.Accepted += n.accepted.Load()
 	sum.AcceptErrors += n.acceptErrors.Load()
+	sum.ProxyRefused += n.proxyRefused.Load()
 	sum.HandedToHTTP += n.handedToHTTP.Load()
 	sum.Upgraded += n.upgraded.Load()
 	sum.MessagesIn += n.messagesIn.Load()

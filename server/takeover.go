@@ -40,7 +40,7 @@ func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(
 		return err
 	}
 	req := headOf(r)
-	if err := checkHead(r, req); err != nil {
+	if err := s.checkHead(r, req); err != nil {
 		return err
 	}
 	if err := s.reserve(); err != nil {
@@ -60,14 +60,17 @@ func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(
 	return err
 }
 
-func checkHead(r *http.Request, req *ws.Request) error {
+func (s *Server) checkHead(r *http.Request, req *ws.Request) error {
 	switch {
 	case r.TLS != nil || r.ProtoMajor != 1:
 		return refuseTakeOver
 	case !req.WantsUpgrade():
 		return ws.UpgradeRequired()
 	}
-	return req.CheckUpgrade()
+	if err := req.CheckUpgrade(); err != nil {
+		return err
+	}
+	return s.trustForwarded(req)
 }
 
 // answerWeb answers an error; after a successful take-over it is nil and w is no
@@ -119,7 +122,7 @@ func headOf(r *http.Request) *ws.Request {
 		req.Reset()
 	}
 	req.RemoteAddr, _ = netip.ParseAddrPort(r.RemoteAddr) // the zero value on a Unix socket
-	req.TLS = r.TLS != nil
+	req.TLS = r.TLS != nil || r.Context().Value(securedKey{}) != nil
 	return req
 }
 
@@ -168,6 +171,9 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 		_ = conn.Close()
 		s.giveBack()
 		return
+	}
+	if client := t.request.RemoteAddr; client.IsValid() {
+		remote = client // maybe not the peer: proxies, or net/http's user, said so
 	}
 	l := s.pickLoop()
 	l.counters.accepted.Add(1)

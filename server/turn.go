@@ -124,6 +124,9 @@ func (c *Conn) read(w *worker, why reason) {
 // eat gives bytes to the connection's stages, each of which leaves the rest to
 // the next.
 func (c *Conn) eat(w *worker, in []byte) {
+	if c.lifeNow() == lifeProxy {
+		in = c.eatProxy(in)
+	}
 	if c.lifeNow() == lifeHead {
 		in = c.eatHead(w, in)
 	}
@@ -229,8 +232,9 @@ func (c *Conn) dropHead() {
 	if c.lifeNow() > lifeHead {
 		c.in.head.Free()
 		c.in.head = nil
+		c.in.secure = false
 	}
-	if c.in.head == nil && c.in.decoder == nil && c.in.taken == nil {
+	if c.in.head == nil && !c.in.secure && c.in.decoder == nil && c.in.taken == nil {
 		c.in = nil
 	}
 }

@@ -46,7 +46,11 @@ func (c *Conn) handToHTTP(in []byte) {
 		_ = conn.Close() // the server is closing: the peer sees just that
 		return
 	}
-	l.srv.web.conns.offer(&readConn{Conn: conn, unread: slices.Clone(in)})
+	rc := &readConn{Conn: conn, unread: slices.Clone(in), secure: c.in != nil && c.in.secure}
+	if remote := c.RemoteAddr(); l.srv.ProxyProtocol && remote.IsValid() {
+		rc.remote = net.TCPAddrFromAddrPort(remote)
+	}
+	l.srv.web.conns.offer(rc)
 }
 
 // noRoomForHTTP answers a plain request that can not be handed over, most likely
@@ -72,6 +76,7 @@ func (s *Server) startWeb() bool {
 			ReadHeaderTimeout: s.limits.handshake.time(),
 			IdleTimeout:       httpIdleTimeout,
 			MaxHeaderBytes:    s.limits.head.Bytes,
+			ConnContext:       noteSecured,
 			ErrorLog:          slog.NewLogLogger(s.log().Handler(), slog.LevelWarn),
 		}
 		go func() { _ = s.web.server.Serve(&s.web.conns) }() // ends with ErrServerClosed
@@ -93,6 +98,27 @@ func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
 type readConn struct {
 	net.Conn
 	unread []byte
+	remote net.Addr // what a PROXY header says; nil: Conn's
+	secure bool     // and that the client came over TLS
+}
+
+// securedKey is the context key of connections whose client came over TLS to the
+// proxy.
+type securedKey struct{}
+
+func noteSecured(ctx context.Context, conn net.Conn) context.Context {
+	if rc, ok := conn.(*readConn); ok && rc.secure {
+		return context.WithValue(ctx, securedKey{}, true)
+	}
+	return ctx
+}
+
+// RemoteAddr implements net.Conn.
+func (c *readConn) RemoteAddr() net.Addr {
+	if c.remote != nil {
+		return c.remote
+	}
+	return c.Conn.RemoteAddr()
 }
 
 // Read implements net.Conn.

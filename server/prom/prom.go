@@ -76,6 +76,7 @@ var metrics = []metric{
 	counter("connections_accepted_total", "Connections accepted.", func(s *server.ServerStats) uint64 { return s.Accepted }),
 	counter("connections_handed_over_total", "Connections given to net/http for plain requests.", func(s *server.ServerStats) uint64 { return s.HandedToHTTP }),
 	counter("accept_errors_total", "Connections that found no room: out of descriptors, memory or epoll watches.", func(s *server.ServerStats) uint64 { return s.AcceptErrors }),
+	counter("proxy_refused_total", "Connections closed for want of a right PROXY header.", func(s *server.ServerStats) uint64 { return s.ProxyRefused }),
 	{describe("upgrades_total", "Upgrade requests answered, by HTTP status; 101 is an open connection.", "code"), prometheus.CounterValue, upgrades},
 	{describe("closes_total", "Ends of open connections, by close code and by who closed; 1006 is without a close frame.", "code", "by"), prometheus.CounterValue, closes},
 	counter("messages_received_total", "Messages received, text and binary.", func(s *server.ServerStats) uint64 { return s.MessagesIn }),

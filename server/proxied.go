@@ -1,0 +1,116 @@
+package server
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/millrace/millrace/proxyproto"
+	"github.com/millrace/millrace/ws"
+)
+
+// errUntrusted ends a connection that does not come from a trusted proxy.
+var errUntrusted = errors.New("server: not from a trusted proxy")
+
+// firstLife is where an arrival begins.
+func (s *Server) firstLife(a *arrival) life {
+	if s.ProxyProtocol && a.taken == nil {
+		return lifeProxy
+	}
+	return lifeHead
+}
+
+// mayProxy tells whether a PROXY header from this address counts. A Unix socket
+// has none; who may connect to it, its file says.
+func (s *Server) mayProxy(from netip.Addr) bool {
+	return len(s.TrustedProxies) == 0 || !from.IsValid() || s.trusts(from)
+}
+
+func (s *Server) trusts(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	return slices.ContainsFunc(s.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// eatProxy takes the PROXY header from in and returns what is left for the next
+// stage. A header that is not whole yet is kept.
+func (c *Conn) eatProxy(in []byte) (rest []byte) {
+	all := in
+	if c.in != nil {
+		c.in.head = c.in.head.Grow(len(in))
+		c.in.head.B = append(c.in.head.B, in...)
+		all = c.in.head.B
+	}
+	h, size, err := proxyproto.Parse(all, c.loop.srv.limits.proxyHeader)
+	switch {
+	case err != nil:
+		c.loop.proxyRefused(c.RemoteAddr(), err)
+		c.abort(errNoProxyHeader)
+		return nil
+	case size == 0:
+		c.keepHead(ws.HeadScanner{}, all)
+		return nil
+	}
+	if err := c.passProxy(&h); err != nil {
+		c.refuse(err)
+		return nil
+	}
+	return in[len(in)-(len(all)-size):] // the header was not whole before in came
+}
+
+// passProxy goes on to the next stage, with the client's address if the header
+// has one: otherwise the connection is the proxy's own, or nobody knows whose.
+func (c *Conn) passProxy(h *proxyproto.Header) error {
+	ssl, _ := h.SSL()
+	if c.in != nil {
+		c.in.head.Free()
+		c.in = nil
+	}
+	if ssl.TLS {
+		c.in = &inbound{secure: true}
+	}
+	c.mu.Lock()
+	c.setLife(lifeHead)
+	c.mu.Unlock()
+	if !h.Source.IsValid() {
+		return nil
+	}
+	return c.standFor(netip.AddrPortFrom(h.Source.Addr().Unmap(), h.Source.Port()))
+}
+
+// standFor gives the connection the address of its client in place of a proxy's,
+// if there is room for one more from there. Which address a connection counts
+// for is always its RemoteAddr.
+func (c *Conn) standFor(client netip.AddrPort) error {
+	s, before := c.loop.srv, c.RemoteAddr()
+	if client == before {
+		return nil
+	}
+	if s.limits.connsPerAddr > 0 && client.Addr() != before.Addr() {
+		if !s.admission.addresses.enter(client.Addr(), s.mostFrom(client.Addr())) {
+			s.hit(LimitConnsPerAddr)
+			return refuseAddr
+		}
+		s.leaveAddr(before)
+	}
+	c.mu.Lock()
+	c.setRemote(client)
+	c.mu.Unlock()
+	return nil
+}
+
+// proxyRefused counts a connection that is closed for want of a right PROXY
+// header. The peer is told nothing, so the log tells the operator, who may have
+// forgotten the balancer's half of it.
+func (l *loop) proxyRefused(remote netip.AddrPort, err error) {
+	if n := l.counters.proxyRefused.Add(1); n%100 == 1 {
+		l.srv.log().Warn("PROXY header refused", "remote", remote, "err", err, "refused", n)
+	}
+}
+
+// trustForwarded sets who the client of r is if trusted proxies say so.
+func (s *Server) trustForwarded(r *ws.Request) (err error) {
+	if len(s.TrustedProxies) > 0 {
+		r.RemoteAddr, r.TLS, err = r.Forwarded(s.TrustedProxies)
+	}
+	return err
+}
