@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/poller/simnet"
+	"github.com/millrace/millrace/server"
 )
 
 // allocations are those of the whole process in a run of f: the server's are
@@ -24,7 +25,14 @@ func allocations(f func()) uint64 {
 
 // TestMessageAllocations: a message costs no allocation, in whatever pieces it
 // comes and whether its answer is gathered, written directly or prepared.
-func TestMessageAllocations(t *testing.T) {
+func TestMessageAllocations(t *testing.T) { testMessageAllocations(t, 0) }
+
+// TestRatedAllocations: nor does it where peers have rates to keep.
+func TestRatedAllocations(t *testing.T) {
+	testMessageAllocations(t, 1e9)
+}
+
+func testMessageAllocations(t *testing.T, rate int) {
 	const rounds = 1000
 	big := string(make([]byte, 60<<10))
 	for name, message := range map[string]string{
@@ -37,7 +45,7 @@ func TestMessageAllocations(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := simnet.New(simnet.Config{RecvBuffer: 256 << 10, SendBuffer: 256 << 10})
-			addr, _ := serveBare(t, n)
+			addr, _ := serveOn(t, n, &server.Server{Handler: echo{}, MessageRate: rate, ByteRate: int64(rate)})
 			c := dialSim(t, n, addr.String()).upgraded()
 			c.send(message)
 			idle(t, n)

@@ -99,6 +99,7 @@ type facts struct {
 	closeAt     tick              // the deadline of its end
 	carries     [numCounts]uint32 // the high halves of Conn.counts
 	messageAt   tick              // with IdleTimeout: when the last message came
+	rates       *rates            // the turn's; nil without such limits
 	turnedAway  bool              // refused when it came: see admission
 }
 

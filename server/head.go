@@ -165,6 +165,8 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	if c.loop.srv.limits.idle > 0 {
 		c.facts.messageAt = c.loop.rightNow()
 	}
+	w.pacing.rates = c.loop.newRates()
+	c.facts.rates = w.pacing.rates
 	c.mu.Unlock()
 
 	defer c.afterOpen(w, accept.KeepRequest) // also if Open panics: w.facts is the worker's
@@ -185,7 +187,7 @@ func (c *Conn) afterOpen(w *worker, keepRequest bool) {
 		return
 	}
 	c.facts = nil
-	if keepRequest || f.subprotocol != "" || f.cause != nil || f.broken != nil || f.carries != [numCounts]uint32{} || c.loop.srv.limits.idle > 0 {
+	if *f != (facts{}) || c.loop.srv.limits.idle > 0 {
 		kept := *f
 		c.facts = &kept
 	}

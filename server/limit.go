@@ -20,6 +20,8 @@ const (
 	LimitHead                          // MaxHead and MaxHeadLines: 431
 	LimitMessage                       // MaxMessage: 1009
 	LimitEmptyFragments                // MaxEmptyFragments: 1008
+	LimitMessageRate                   // MessageRate: 1008
+	LimitByteRate                      // ByteRate: 1008
 	LimitQueue                         // MaxQueue: 1008, or the message is dropped
 	LimitWriteTimeout                  // cut
 	LimitCloseTimeout                  // cut
@@ -37,6 +39,8 @@ var limitNames = [NumLimits]string{
 	LimitHead:             "head",
 	LimitMessage:          "message",
 	LimitEmptyFragments:   "empty_fragments",
+	LimitMessageRate:      "message_rate",
+	LimitByteRate:         "byte_rate",
 	LimitQueue:            "queue",
 	LimitWriteTimeout:     "write_timeout",
 	LimitCloseTimeout:     "close_timeout",

@@ -20,6 +20,8 @@ type limits struct {
 	proxyHeader  int
 	maxMessage   int64
 	maxEmpty     int
+	messages     pace // of a connection; the zero value: no bound
+	bytes        pace // of a connection; the zero value: no bound
 	maxQueue     int
 	workers      int
 	handshake    ticks
@@ -86,6 +88,12 @@ func (s *Server) effectiveLimits() limits {
 		corkBytes:    corkBytes,
 		eventsABatch: eventsABatch,
 	}
+	l.messages = newPace(int64(s.MessageRate), int64(s.MessageBurst))
+	burst := s.ByteBurst
+	if burst <= 0 {
+		burst = max(s.ByteRate, l.maxMessage+ws.MaxHeader+4) // with its mask, a message that is allowed is never too fast by itself
+	}
+	l.bytes = newPace(s.ByteRate, burst)
 	if s.PingInterval >= 0 {
 		l.ping = ticksOf(cmp.Or(s.PingInterval, defaultPingInterval))
 	}
@@ -94,6 +102,9 @@ func (s *Server) effectiveLimits() limits {
 	}
 	return l
 }
+
+// paced says whether what a peer sends has a rate.
+func (l *limits) paced() bool { return l.messages.limited() || l.bytes.limited() }
 
 // positive is v, or the default for 0 and below.
 func positive[T int | int64 | time.Duration](v, byDefault T) T {

@@ -70,6 +70,7 @@ type loop struct {
 	stop  reason // draining or stopped, once the server shuts down
 	ended bool   // no leader looks into the inbox any more
 
+	round    round
 	probe    atomic.Int64 // when the watchdog asked how late the loop is; see lag.go
 	counters loopCounters
 }
@@ -185,8 +186,10 @@ func (l *loop) collectExpired() {
 // wait fills the next batch of events. It does not block while there are visits.
 func (l *loop) wait() {
 	l.nextEvent, l.numEvents = 0, 0
+	l.endRound()
 	n, err := l.poll.Wait(l.events, l.waitTime())
 	l.updateClock()
+	l.beginRound()
 	if err != nil {
 		l.srv.log().Error("poller failed", "err", err)
 		time.Sleep(10 * time.Millisecond) // not at full speed, if it goes on failing

@@ -212,10 +212,14 @@ func serveBare(tb testing.TB, network *simnet.Network) (addr net.Addr, stop func
 	return serveHandler(tb, network, echo{})
 }
 
-// serveHandler serves without the ledger of startSim, which allocates, and without
-// pings, which nobody would answer.
 func serveHandler(tb testing.TB, network *simnet.Network, h server.Handler) (addr net.Addr, stop func()) {
-	srv := &server.Server{Engine: network, Handler: h, PingInterval: -1, Logger: slog.New(slog.DiscardHandler)}
+	return serveOn(tb, network, &server.Server{Handler: h})
+}
+
+// serveOn serves without the ledger of startSim, which allocates, and without
+// pings, which nobody would answer.
+func serveOn(tb testing.TB, network *simnet.Network, srv *server.Server) (addr net.Addr, stop func()) {
+	srv.Engine, srv.PingInterval, srv.Logger = network, -1, slog.New(slog.DiscardHandler)
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)

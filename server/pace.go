@@ -33,9 +33,10 @@ func newPace(rate, burst int64) pace {
 func (p pace) limited() bool { return p.rate > 0 }
 
 // take takes n tokens from a bucket and gives the bucket's new state, or says
-// that it does not hold so many.
-func (p pace) take(full, now time.Duration, n int) (next time.Duration, ok bool) {
-	next = max(full, now) + p.cost(n)
+// that it does not hold so many. A full bucket fills on from since, which is now
+// unless the tokens may have been asked for earlier.
+func (p pace) take(full, since, now time.Duration, n int) (next time.Duration, ok bool) {
+	next = max(full, since) + p.cost(n)
 	if next-now > p.depth {
 		return full, false
 	}
@@ -43,17 +44,23 @@ func (p pace) take(full, now time.Duration, n int) (next time.Duration, ok bool)
 }
 
 // takeUpTo takes n tokens, or all there are if those are less.
-func (p pace) takeUpTo(full, now time.Duration, n int) (next time.Duration, taken int) {
-	left := p.depth - (max(full, now) - now)
-	if left < p.cost(n) {
+func (p pace) takeUpTo(full, since, now time.Duration, n int) (next time.Duration, taken int) {
+	full = max(full, since)
+	if left := p.depth - (full - now); left < p.cost(n) {
 		n = int(int64(left) * p.rate / int64(time.Second))
 	}
-	return max(full, now) + p.cost(n), n
+	return full + p.cost(n), n
 }
 
 func (p pace) cost(n int) time.Duration {
 	return time.Duration(int64(n) * int64(time.Second) / p.rate)
 }
+
+// atomicTime is a time that one goroutine writes and others read.
+type atomicTime struct{ v atomic.Int64 }
+
+func (t *atomicTime) load() time.Duration   { return time.Duration(t.v.Load()) }
+func (t *atomicTime) store(d time.Duration) { t.v.Store(int64(d)) }
 
 // sharedBucket is a bucket that many goroutines take from.
 type sharedBucket struct{ full atomic.Int64 }
@@ -62,7 +69,7 @@ type sharedBucket struct{ full atomic.Int64 }
 func (b *sharedBucket) take(p pace, now time.Duration) bool {
 	for {
 		full := b.full.Load()
-		next, ok := p.take(time.Duration(full), now, 1)
+		next, ok := p.take(time.Duration(full), now, now, 1)
 		if !ok {
 			return false
 		}

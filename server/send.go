@@ -175,7 +175,10 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
 // loop was taken already: take uncorks under the same lock.
 func (c *Conn) cork(w *worker) {
 	c.mu.Lock()
-	w.stream = c.stream()
+	w.stream, w.pacing.rates = nil, nil
+	if c.facts != nil {
+		w.stream, w.pacing.rates = c.facts.stream, c.facts.rates
+	}
 	c.corkLocked(w)
 	c.mu.Unlock()
 }

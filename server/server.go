@@ -102,6 +102,15 @@ type Server struct {
 	// MaxEmptyFragments bounds the empty fragments of a message (1008); 0 is
 	// 1,000.
 	MaxEmptyFragments int
+	// MessageRate bounds the messages a second of a connection, pings and pongs
+	// included; MessageBurst is how many may come at once, 0 is as many as a second
+	// has. The first beyond it closes the connection with 1008. 0 is no bound.
+	MessageRate, MessageBurst int
+	// ByteRate bounds the bytes a second that a connection sends, headers included;
+	// ByteBurst is how many may come at once, 0 is as many as a second has or
+	// MaxMessage needs. What is within is handled; the first byte beyond it closes
+	// the connection with 1008. 0 is no bound.
+	ByteRate, ByteBurst int64
 	// Stream gives messages to Handler.Message in pieces, as their bytes arrive:
 	// Message.More is set on all but the last.
 	Stream bool

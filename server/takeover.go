@@ -187,7 +187,7 @@ func (c *Conn) openTaken(w *worker) {
 	c.open(w, t.request, t.accept, t.response)
 	if c.lifeNow() == lifeOpen && len(t.unread) > 0 {
 		w.received.bytes += len(t.unread)
-		c.eatFrames(w, t.unread)
+		c.eatOpen(w, t.unread)
 	}
 	c.dropHead()
 }

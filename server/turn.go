@@ -131,7 +131,7 @@ func (c *Conn) eat(w *worker, in []byte) {
 		in = c.eatHead(w, in)
 	}
 	if life := c.lifeNow(); life == lifeOpen || life == lifeClosing {
-		c.eatFrames(w, in)
+		c.eatOpen(w, in)
 	}
 	c.dropHead()
 }
@@ -163,6 +163,9 @@ func (c *Conn) eatFrames(w *worker, in []byte) {
 
 // deliver hands a message on; false means that nothing after it counts.
 func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
+	if w.pacing.rates != nil && m.Opcode != ws.Close && !m.More && !c.withinRate(&w.pacing) {
+		return false
+	}
 	switch m.Opcode {
 	case ws.Text, ws.Binary:
 		if !m.More {

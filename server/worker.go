@@ -23,6 +23,7 @@ type worker struct {
 
 	turn     uint64 // the turn word of the turn under way
 	stream   stream // of its connection, nil: the descriptor
+	pacing   pacing // of its connection
 	received turnStats
 }
 

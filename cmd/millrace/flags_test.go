@@ -31,6 +31,10 @@ var settings = []struct{ flag, wrong, allowed string }{
 	{"max-message", "-1k", "from 1 byte"},
 	{"max-message", "2g", "to 1GiB"},
 	{"max-message", "99999999999999999999g", "to 1GiB"},
+	{"message-rate", "1000001", "a whole number from 0 to 1000000"},
+	{"message-burst", "x", "a whole number from 0"},
+	{"byte-rate", "2g", "to 1GiB"},
+	{"byte-burst", "-1", "a size"},
 	{"max-queue", "", "a size"},
 	{"max-queue", "1i", "a size"},
 	{"max-queue", "k", "a size"},
@@ -68,6 +72,9 @@ func TestWrongUse(t *testing.T) {
 		{"serve now", `"now"`},
 		{"serve --handshake-burst 5", "--handshake-burst 5 says nothing without --handshake-rate"},
 		{"serve --max-conns 10 --max-conns-per-addr 11", "--max-conns-per-addr 11 is more than --max-conns 10"},
+		{"serve --message-burst 5", "--message-burst 5 says nothing without --message-rate"},
+		{"serve --byte-burst 5k", "--byte-burst 5KiB says nothing without --byte-rate"},
+		{"serve --byte-rate 1k --byte-burst 5k", "--byte-burst 5KiB is less than --max-message 1MiB"},
 		{"server", `unknown command "server": use serve, doctor, help or --version`},
 	} {
 		expectMisuse(t, nil, strings.Fields(c.args), c.want)

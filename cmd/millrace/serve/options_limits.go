@@ -13,6 +13,8 @@ type limitOptions struct {
 	handshakeRate, handshakeBurst            int
 	maxHead, maxHeadLines, maxEmptyFragments int
 	maxMessage                               int64
+	messageRate, messageBurst                int
+	byteRate, byteBurst                      int64
 	maxQueue                                 int
 	queuePolicy                              server.QueuePolicy
 }
@@ -36,6 +38,10 @@ func (l *limitOptions) options() []option {
 		{"max-head-lines", "N", "most lines of a request head; more get 431", "100", number(&l.maxHeadLines, 1, 100_000)},
 		{"max-message", "SIZE", "largest message that is taken; a larger one closes with 1009", "1MiB", size(&l.maxMessage, 1, maxBytes)},
 		{"max-empty-fragments", "N", "empty fragments that a message may have; more close with 1008", "1000", number(&l.maxEmptyFragments, 1, maxRate)},
+		{"message-rate", "N", "messages a second from a connection, pings included; more close with 1008; 0 is no bound", "0", number(&l.messageRate, 0, maxRate)},
+		{"message-burst", "N", "messages at once under message-rate; 0 is a second's worth", "0", number(&l.messageBurst, 0, maxConns)},
+		{"byte-rate", "SIZE", "bytes a second from a connection; more close with 1008; 0 is no bound", "0", size(&l.byteRate, 0, maxBytes)},
+		{"byte-burst", "SIZE", "bytes at once under byte-rate; 0 is a second's worth, or what max-message needs", "0", size(&l.byteBurst, 0, maxBytes)},
 		{"max-queue", "SIZE", "most that waits for a connection that reads too slowly", "1MiB", size(&l.maxQueue, 1, maxBytes)},
 		{"queue-policy", "POLICY", "beyond max-queue: close the connection with 1008, or drop the new message", "close", choice(&l.queuePolicy, policies, "close", "drop")},
 	}
@@ -48,6 +54,13 @@ func (l *limitOptions) check() error {
 		return fmt.Errorf("--handshake-burst %d says nothing without --handshake-rate", l.handshakeBurst)
 	case l.maxConns > 0 && l.maxConnsPerAddr > l.maxConns:
 		return fmt.Errorf("--max-conns-per-addr %d is more than --max-conns %d allows in all", l.maxConnsPerAddr, l.maxConns)
+	case l.messageBurst > 0 && l.messageRate == 0:
+		return fmt.Errorf("--message-burst %d says nothing without --message-rate", l.messageBurst)
+	case l.byteBurst > 0 && l.byteRate == 0:
+		return fmt.Errorf("--byte-burst %s says nothing without --byte-rate", formatSize(l.byteBurst))
+	case l.byteBurst > 0 && l.byteBurst < l.maxMessage:
+		return fmt.Errorf("--byte-burst %s is less than --max-message %s: such a message would close its connection",
+			formatSize(l.byteBurst), formatSize(l.maxMessage))
 	}
 	return nil
 }
@@ -59,6 +72,8 @@ func (l *limitOptions) apply(s *server.Server) error {
 	}
 	s.HandshakeRate, s.HandshakeBurst = l.handshakeRate, l.handshakeBurst
 	s.MaxHead, s.MaxHeadLines, s.MaxEmptyFragments = l.maxHead, l.maxHeadLines, l.maxEmptyFragments
+	s.MessageRate, s.MessageBurst = l.messageRate, l.messageBurst
+	s.ByteRate, s.ByteBurst = l.byteRate, l.byteBurst
 	s.MaxMessage, s.MaxQueue, s.QueuePolicy = l.maxMessage, l.maxQueue, l.queuePolicy
 	return nil
 }

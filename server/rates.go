@@ -1,0 +1,123 @@
+package server
+
+import (
+	"time"
+
+	"github.com/millrace/millrace/ws"
+)
+
+// # What a peer may send
+//
+// With MessageRate or ByteRate a connection has a token bucket for each among its
+// facts; without them nothing is kept, and the clock is not looked at.
+//
+// What a read finds may have come at any time since the last read that found all
+// there was. As long as the server was ready for it, that is now. While it was not
+// (the handler took its time, the loop was late, the buffer full), the peer may
+// well have sent at its rate, so its buckets fill for that time as if they had no
+// bound: a server that is late does not take it out on its peers.
+
+// rates is what a connection has sent lately. It is the turn's.
+type rates struct {
+	messages, bytes time.Duration // when each bucket is full again
+	drained         time.Duration // of the last read that found all there was
+	ready           time.Duration // since when an event leads to a read at once
+	more            bool          // there is more to read: not ready yet
+}
+
+// pacing is the time of a read, for the buckets: a worker's, while it is in a
+// turn.
+type pacing struct {
+	*rates               // nil: there are no rates to be kept
+	now    time.Duration // of the read
+	since  time.Duration // from when on what was read may have been sent; now if we were not late
+}
+
+// round is when a loop was busy with something else. The leader writes it, and
+// only where there are rates.
+type round struct{ began, took atomicTime }
+
+var (
+	errManyMessages = &ws.CloseError{Code: ws.CodePolicy, Reason: "too many messages a second"}
+	errManyBytes    = &ws.CloseError{Code: ws.CodePolicy, Reason: "too many bytes a second"}
+)
+
+// newRates are those of a connection that opens now; nil without such limits.
+func (l *loop) newRates() *rates {
+	if !l.srv.limits.paced() {
+		return nil
+	}
+	now := l.engine.Now()
+	return &rates{drained: now, ready: now}
+}
+
+// eatOpen gives bytes to an open connection.
+func (c *Conn) eatOpen(w *worker, in []byte) {
+	if w.pacing.rates == nil {
+		c.eatFrames(w, in)
+		return
+	}
+	p := &w.pacing
+	p.read(c.loop)
+	within := len(in)
+	if limit := c.loop.srv.limits.bytes; limit.limited() {
+		p.bytes, within = limit.takeUpTo(p.bytes, p.since, p.now, len(in))
+	}
+	c.eatFrames(w, in[:within])
+	if within < len(in) && c.lifeNow() <= lifeClosing {
+		c.tooFast(LimitByteRate, errManyBytes)
+	}
+	p.handled(c.loop, c.more == 0)
+}
+
+// read notes that bytes were read just now.
+func (p *pacing) read(l *loop) {
+	p.now = l.engine.Now()
+	ready := p.ready
+	if p.more {
+		ready = p.now
+	}
+	late := max(ready-p.drained, l.round.took.load()+p.now-l.round.began.load())
+	p.since = p.now - late
+}
+
+// handled notes that they are handled; all: there were no more.
+func (p *pacing) handled(l *loop, all bool) {
+	if p.more = !all; all {
+		p.drained, p.ready = p.now, l.engine.Now()
+	}
+}
+
+// withinRate takes a message, or control frame, off the bucket; false means that
+// there were too many, and the connection ends.
+func (c *Conn) withinRate(p *pacing) bool {
+	limit := c.loop.srv.limits.messages
+	if !limit.limited() {
+		return true
+	}
+	next, ok := limit.take(p.messages, p.since, p.now, 1)
+	if !ok {
+		c.tooFast(LimitMessageRate, errManyMessages)
+		return false
+	}
+	p.messages = next
+	return true
+}
+
+func (c *Conn) tooFast(limit Limit, cause *ws.CloseError) {
+	c.loop.srv.hit(limit)
+	c.fail(cause)
+}
+
+// beginRound and endRound stand around what a leader does between two waits.
+func (l *loop) beginRound() {
+	if l.srv.limits.paced() {
+		l.round.began.store(l.engine.Now())
+	}
+}
+
+func (l *loop) endRound() {
+	if l.srv.limits.paced() {
+		l.round.took.store(l.engine.Now() - l.round.began.load())
+	}
+}

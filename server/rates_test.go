@@ -1,0 +1,187 @@
+package server_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/poller/simnet"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// TestMessageRate: a burst to the last message, then one each 100 ms; pings and
+// pongs are messages, fragments are not, and a close frame is always taken.
+func TestMessageRate(t *testing.T) {
+	t.Parallel()
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.MessageRate, s.MessageBurst = 10, 4 })
+	c := dialSim(t, n, addr)
+	c.send(upgradeRequest() + frame(opText, "1") + frame(opPing, "2"))
+	c.expectSwitch()
+	c.expect(opText, "1")
+	c.expect(opPong, "2")
+	c.send(frame(opPong, "3") + fragment(opText, "f") + fragment(opContinuation, "ou") + frame(opContinuation, "r"))
+	c.expect(opText, "four")
+	for range 20 {
+		n.Advance(100 * time.Millisecond)
+		c.send(frame(opText, "on time"))
+		c.expect(opText, "on time")
+	}
+	n.Advance(time.Hour) // a rest fills the bucket and no more
+	c.send(strings.Repeat(frame(opText, "burst"), 4) + frame(opClose, closePayload(1000, "")))
+	for range 4 {
+		c.expect(opText, "burst")
+	}
+	c.expectClose(1000)
+	hits(t, srv, server.LimitMessageRate, 0)
+
+	for name, last := range map[string]string{"text": frame(opText, "5"), "ping": frame(opPing, "5"), "pong": frame(opPong, "5")} {
+		c = dialSim(t, n, addr).upgraded()
+		c.send(strings.Repeat(frame(opText, "burst"), 4) + last + frame(opText, "not handled"))
+		for range 4 {
+			c.expect(opText, "burst")
+		}
+		if reason := c.expectClose(1008); reason != "too many messages a second" {
+			t.Errorf("%s: closed because of %q", name, reason)
+		}
+	}
+	hits(t, srv, server.LimitMessageRate, 3)
+}
+
+// TestByteRate: bytes to the last one of a burst, whatever they are; what is
+// within is handled, a byte more ends it.
+func TestByteRate(t *testing.T) {
+	t.Parallel()
+	const size = 1000
+	message := frame(opBinary, strings.Repeat("x", size-8))
+	for _, step := range []int{1, 7, size, 3 * size, 5 * size} {
+		n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.ByteRate, s.ByteBurst = 7*size, 5*size })
+		c := dialSim(t, n, addr).upgraded()
+		for range 3 { // in pieces of step bytes
+			stream := strings.Repeat(message, 5)
+			for len(stream) > 0 {
+				piece := min(step, len(stream))
+				c.send(stream[:piece])
+				stream = stream[piece:]
+			}
+			for range 5 {
+				c.expect(opBinary, strings.Repeat("x", size-8))
+			}
+			idle(t, n)
+			n.Advance(5 * time.Second / 7)
+			n.Advance(1) // the fifth of a second is no whole number of nanoseconds
+		}
+		c.send(strings.Repeat(message, 5) + message[:1])
+		for range 5 {
+			c.expect(opBinary, strings.Repeat("x", size-8))
+		}
+		if reason := c.expectClose(1008); reason != "too many bytes a second" {
+			t.Errorf("closed because of %q", reason)
+		}
+		hits(t, srv, server.LimitByteRate, 1)
+	}
+}
+
+// TestByteBurstDefault: the largest message that is allowed is not too fast by
+// itself.
+func TestByteBurstDefault(t *testing.T) {
+	t.Parallel()
+	n, addr, srv := startSim(t, simnet.Config{RecvBuffer: 1 << 20}, func(s *server.Server) {
+		s.ByteRate, s.MaxMessage = 100, 300_000
+	})
+	c := dialSim(t, n, addr).upgraded()
+	big := frame(opBinary, strings.Repeat("x", 300_000))
+	c.send(big)
+	c.expect(opBinary, strings.Repeat("x", 300_000))
+	n.Advance(time.Second)
+	c.send(big)
+	c.expectClose(1008)
+	hits(t, srv, server.LimitByteRate, 1)
+}
+
+// TestRatesOnSockets floods a server on real sockets with messages, and another
+// one with pings.
+func TestRatesOnSockets(t *testing.T) {
+	t.Parallel()
+	for _, op := range []byte{opText, opPing} {
+		addr, srv := startServer(t, func(s *server.Server) { s.MessageRate, s.MessageBurst = 1, 10 })
+		c := dial(t, addr).upgraded()
+		go func() { _, _ = c.Write([]byte(strings.Repeat(frame(op, "flood"), 10_000))) }() // the answer tells
+		answers := 0
+		for got, _ := c.frame(); got != opClose; got, _ = c.frame() {
+			answers++
+		}
+		if answers < 10 || answers > 10+int(patience/time.Second) {
+			t.Errorf("%d answers, want 10 and one for each second", answers)
+		}
+		hits(t, srv, server.LimitMessageRate, 1)
+	}
+}
+
+// TestRatesStream: with Stream the pieces of a message count as one.
+func TestRatesStream(t *testing.T) {
+	t.Parallel()
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
+		s.Stream, s.MessageRate, s.MessageBurst = true, 1, 2
+	})
+	c := dialSim(t, n, addr).upgraded()
+	for range 2 {
+		for i, piece := range []string{fragment(opText, "a"), fragment(opContinuation, "b"), frame(opContinuation, "c")} {
+			c.send(piece)
+			c.expect(opText, "abc"[i:i+1])
+		}
+	}
+	c.send(fragment(opText, "a"))
+	c.expect(opText, "a")
+	c.send(frame(opContinuation, "c"))
+	c.expectClose(1008)
+	hits(t, srv, server.LimitMessageRate, 1)
+}
+
+// TestRatesAndASlowServer: a peer that keeps to its rate is not cut because the
+// server could not read for a while, be it that its own handler blocked or that
+// others held all workers; and it gains no more than that while.
+func TestRatesAndASlowServer(t *testing.T) {
+	t.Parallel()
+	for _, own := range []bool{true, false} {
+		s := newStaller()
+		n, addr, srv := startSim(t, simnet.Config{RecvBuffer: 1 << 20}, func(srv *server.Server) {
+			twoWorkers(srv)
+			srv.MessageRate, srv.MessageBurst, srv.ByteRate = 10, 5, 10*100_000
+			srv.PingInterval = -1
+			srv.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
+				if !s.hold(m) {
+					_ = c.SendText("handled")
+				}
+			})
+		})
+		c := dialSim(t, n, addr).upgraded()
+		hold1, hold2 := dialSim(t, n, addr).upgraded(), dialSim(t, n, addr).upgraded()
+		idle(t, n)
+		if own {
+			c.send(frame(opText, "hold"))
+			<-s.held
+		} else {
+			s.stall(hold1, hold2)
+		}
+		sent := 0
+		for range 60 {
+			n.Advance(100 * time.Millisecond)
+			c.send(frame(opBinary, strings.Repeat("x", 10_000)))
+			sent++
+		}
+		close(s.release)
+		for range sent {
+			c.expect(opText, "handled")
+		}
+		hits(t, srv, server.LimitMessageRate, 0)
+		hits(t, srv, server.LimitByteRate, 0)
+		idle(t, n)
+		n.Advance(time.Minute)
+		c.send(strings.Repeat(frame(opText, "x"), 6))
+		for range 5 {
+			c.expect(opText, "handled")
+		}
+		c.expectClose(1008)
+	}
+}
