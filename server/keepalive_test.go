@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,4 +167,68 @@ func TestIdleTimeout(t *testing.T) {
 		t.Errorf("closed with %v, want 1001 by us", cause)
 	}
 	c.expectClose(1001)
+}
+
+// TestBalancerIdle: a balancer that forgets what is idle for so long never has
+// reason to, with the default interval and with the longest that is allowed.
+func TestBalancerIdle(t *testing.T) {
+	for _, test := range []struct{ idle, interval time.Duration }{
+		{time.Second, 0}, {10 * time.Second, 0}, {60 * time.Second, 0}, {350 * time.Second, 0},
+		{time.Second, server.MaxPingInterval(time.Second)},
+		{10 * time.Second, server.MaxPingInterval(10 * time.Second)},
+		{60 * time.Second, server.MaxPingInterval(60 * time.Second)},
+	} {
+		t.Run(fmt.Sprint(test.idle, " ", test.interval), func(t *testing.T) {
+			const conns = 100
+			n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
+				srv.BalancerIdleTimeout, srv.PingInterval = test.idle, test.interval
+			})
+			clients := make([]*client, conns)
+			for i := range clients {
+				clients[i] = dialSim(t, n, addr).upgraded()
+			}
+			silent := make([]time.Duration, conns)
+			const step = 50 * time.Millisecond
+			for range min(5*test.idle, 5*time.Minute) / step {
+				pass(t, n, step)
+				for i, c := range clients {
+					if silent[i] += step; silent[i] >= test.idle {
+						t.Fatalf("a connection was silent for %v", silent[i])
+					}
+					if c.buffered() > 0 {
+						c.expect(opPing, "")
+						c.send(frame(opPong, ""))
+						silent[i] = 0
+					}
+				}
+			}
+			if got := srv.Stats().Open; got != conns {
+				t.Errorf("%d of %d connections are left", got, conns)
+			}
+		})
+	}
+}
+
+// TestBalancerIdleContradicted: settings that would let a balancer cut idle
+// connections are an error at the start.
+func TestBalancerIdleContradicted(t *testing.T) {
+	t.Parallel()
+	for _, srv := range []*server.Server{
+		{BalancerIdleTimeout: time.Minute, PingInterval: -1},
+		{BalancerIdleTimeout: time.Minute, PingInterval: server.MaxPingInterval(time.Minute) + 1},
+		{BalancerIdleTimeout: time.Second - 1},
+	} {
+		srv.Engine = simnet.New(simnet.Config{})
+		ln, err := srv.Listen("tcp", "127.0.0.1:0")
+		if err == nil || !strings.HasPrefix(err.Error(), "server: ") || !strings.Contains(err.Error(), srv.BalancerIdleTimeout.String()) {
+			t.Errorf("%v, %v: %v, %v", srv.BalancerIdleTimeout, srv.PingInterval, ln, err)
+		}
+	}
+	for idle, want := range map[time.Duration]time.Duration{
+		0: 0, 100 * time.Millisecond: 0, time.Second: 600 * time.Millisecond, time.Minute: 49800 * time.Millisecond,
+	} {
+		if got := server.MaxPingInterval(idle); got != want {
+			t.Errorf("MaxPingInterval(%v) is %v, want %v", idle, got, want)
+		}
+	}
 }

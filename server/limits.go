@@ -94,8 +94,8 @@ func (s *Server) effectiveLimits() limits {
 		burst = max(s.ByteRate, l.maxMessage+ws.MaxHeader+4) // with its mask, a message that is allowed is never too fast by itself
 	}
 	l.bytes = newPace(s.ByteRate, burst)
-	if s.PingInterval >= 0 {
-		l.ping = ticksOf(cmp.Or(s.PingInterval, defaultPingInterval))
+	if interval := s.pingInterval(); interval > 0 {
+		l.ping = ticksOf(interval)
 	}
 	if s.IdleTimeout > 0 {
 		l.idle = ticksOf(s.IdleTimeout)

@@ -126,6 +126,11 @@ type Server struct {
 	// connection is pinged; after two silent intervals it is closed. 0 is 25 s,
 	// below 0 never.
 	PingInterval time.Duration
+	// BalancerIdleTimeout is after how long of silence a balancer before the server
+	// cuts a connection. The default PingInterval is then at most half of it, and
+	// one that could reach it, jitter included (MaxPingInterval), is an error when
+	// the server starts. It is at least 1 s; 0 is no such balancer.
+	BalancerIdleTimeout time.Duration
 	// IdleTimeout closes a connection that sent no message (text or binary) for
 	// this long, with 1001, pongs or not; 0 is never.
 	IdleTimeout time.Duration
@@ -238,6 +243,9 @@ func (s *Server) start() error {
 }
 
 func (s *Server) startLoops() error {
+	if err := s.checkKeepalive(); err != nil {
+		return err
+	}
 	s.limits = s.effectiveLimits()
 	s.admission.addresses.seed = maphash.MakeSeed()
 	if s.fallback = s.Handler; s.fallback == nil {

@@ -20,6 +20,8 @@ type config struct {
 	timeouts timeoutOptions
 	drain    drainOptions
 	loops    loopOptions
+
+	byDefault map[string]bool // the settings that nobody has given
 }
 
 // group is some of the settings. apply sets up what they mean for the server, and
@@ -68,19 +70,22 @@ func (c *config) options() (all []option) {
 // variable, what was wrong with it and what is allowed. It is flag.ErrHelp when
 // help was asked for.
 func readConfig(args []string, lookupEnv func(string) (string, bool)) (*config, error) {
-	c := &config{}
+	c := &config{byDefault: map[string]bool{}}
 	given, err := readFlags(args, c.options())
 	if err != nil {
 		return nil, err
 	}
 	for _, o := range c.options() {
 		text, source := o.byDefault, "the default of --"+o.name
-		if value, ok := lookupEnv(o.variable()); ok {
+		value, inEnv := lookupEnv(o.variable())
+		if inEnv {
 			text, source = value, o.variable()
 		}
-		if value, ok := given[o.name]; ok {
+		value, inArgs := given[o.name]
+		if inArgs {
 			text, source = value, "--"+o.name
 		}
+		c.byDefault[o.name] = !inEnv && !inArgs
 		if text == o.byDefault && text == "" {
 			continue // nothing is what it begins with
 		}
@@ -88,6 +93,7 @@ func readConfig(args []string, lookupEnv func(string) (string, bool)) (*config, 
 			return nil, fmt.Errorf("%s: invalid value %q: want %w", source, text, err)
 		}
 	}
+	c.timeouts.pingByDefault = c.byDefault["ping-interval"]
 	return c, c.check()
 }
 
@@ -111,7 +117,7 @@ func readFlags(args []string, options []option) (given map[string]string, err er
 	flags.SetOutput(io.Discard) // the caller prints the error
 	for _, o := range options {
 		flags.Func(o.name, o.help, func(text string) error {
-			if before, ok := given[o.name]; ok && o.name == "origin" {
+			if before, ok := given[o.name]; ok && o.isList() {
 				text = before + "," + text
 			}
 			given[o.name] = text
@@ -128,6 +134,9 @@ func readFlags(args []string, options []option) (given map[string]string, err er
 	}
 	return given, nil
 }
+
+// isList tells whether the values of a repeated flag are added up.
+func (o option) isList() bool { return o.name == "origin" || o.name == "trusted-proxies" }
 
 func (o option) variable() string {
 	return "MILLRACE_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))

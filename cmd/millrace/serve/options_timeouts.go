@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/millrace/millrace/server"
@@ -10,6 +11,8 @@ import (
 type timeoutOptions struct {
 	handshake, write, closing time.Duration
 	pingInterval, idle        time.Duration
+	balancerIdle              time.Duration
+	pingByDefault             bool // nobody has given pingInterval
 }
 
 func (t *timeoutOptions) options() []option {
@@ -18,14 +21,39 @@ func (t *timeoutOptions) options() []option {
 		{"write-timeout", "TIME", "how long a peer may take nothing of what waits for it", "30s", duration(&t.write, minTime, maxTime)},
 		{"close-timeout", "TIME", "how long a peer may take to answer a close frame", "5s", duration(&t.closing, minTime, maxTime)},
 		{"ping-interval", "TIME", "silence after which a peer is pinged; after two it is closed; 0 is never", "25s", duration(&t.pingInterval, 0, maxTime)},
+		{"lb-idle-timeout", "TIME", "after how long of silence a balancer cuts connections: pings come before it, at half\n" +
+			"of it unless ping-interval says otherwise; at least 1s; 0 is no such balancer", "0", orZero(&t.balancerIdle, minBalancerIdle, maxTime)},
 		{"idle-timeout", "TIME", "close a connection that sent no message for so long, pongs or not; 0 is never", "0", duration(&t.idle, 0, maxTime)},
 	}
+}
+
+// minBalancerIdle is as in server.
+const minBalancerIdle = time.Second
+
+// check refuses pings that come too late for the balancer.
+func (t *timeoutOptions) check() error {
+	longest := server.MaxPingInterval(t.balancerIdle)
+	switch {
+	case t.balancerIdle == 0 || t.pingByDefault:
+		return nil
+	case t.pingInterval == 0:
+		return fmt.Errorf("--ping-interval 0 sends no pings, and the balancer of --lb-idle-timeout %v cuts idle connections: "+
+			"leave it out, or give at most %v", t.balancerIdle, longest)
+	case t.pingInterval > longest:
+		return fmt.Errorf("--ping-interval %v is too long for --lb-idle-timeout %v: leave it out, or give at most %v "+
+			"(pings are jittered by 20 %%)", t.pingInterval, t.balancerIdle, longest)
+	}
+	return nil
 }
 
 func (t *timeoutOptions) apply(s *server.Server) error {
 	s.HandshakeTimeout, s.WriteTimeout, s.CloseTimeout = t.handshake, t.write, t.closing
 	s.PingInterval, s.IdleTimeout = t.pingInterval, t.idle
-	if t.pingInterval == 0 {
+	s.BalancerIdleTimeout = t.balancerIdle
+	switch {
+	case t.pingByDefault:
+		s.PingInterval = 0 // as Server has it: the balancer's is considered
+	case t.pingInterval == 0:
 		s.PingInterval = -1 // never; for Server 0 is the default
 	}
 	return nil

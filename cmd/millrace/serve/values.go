@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -73,6 +74,20 @@ func duration(to *time.Duration, least, most time.Duration) setter {
 	}
 }
 
+// orZero is duration, or 0 for none.
+func orZero(to *time.Duration, least, most time.Duration) setter {
+	set := duration(to, least, most)
+	return func(text string) error {
+		if *to = 0; text == "0" {
+			return nil
+		}
+		if err := set(text); err != nil {
+			return fmt.Errorf("0 or %w", err)
+		}
+		return nil
+	}
+}
+
 // name is one of the names.
 func name(to *string, names []string) setter {
 	return func(text string) error {
@@ -122,6 +137,30 @@ func list(to *[]string, check func(string) error) setter {
 			items = append(items, item)
 		}
 		*to = items
+		return nil
+	}
+}
+
+var errPrefix = errors.New("addresses and networks such as 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32")
+
+// prefixes are networks between commas; an address alone is one as well.
+func prefixes(to *[]netip.Prefix) setter {
+	return func(text string) error {
+		var networks []netip.Prefix
+		for item := range strings.SplitSeq(text, ",") {
+			if item = strings.TrimSpace(item); item == "" {
+				continue
+			}
+			p, err := netip.ParsePrefix(item)
+			if addr, addrErr := netip.ParseAddr(item); addrErr == nil && addr.Zone() == "" {
+				p, err = addr.Prefix(addr.BitLen())
+			}
+			if err != nil || p.Addr().Is4In6() {
+				return errPrefix
+			}
+			networks = append(networks, p)
+		}
+		*to = networks
 		return nil
 	}
 }
