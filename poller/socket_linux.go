@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/netip"
 	"strconv"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -85,6 +86,18 @@ func (sockets) Close(fd int) error {
 		return systemError("close", errno)
 	}
 	return nil
+}
+
+// RTT reads the kernel's TCP_INFO.
+func (sockets) RTT(fd int) (time.Duration, error) {
+	var info unix.TCPInfo
+	size := uint32(unsafe.Sizeof(info))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0, systemError("getsockopt", errno)
+	}
+	return time.Duration(info.Rtt) * time.Microsecond, nil
 }
 
 // accept takes one connection off a listener's queue.

@@ -123,7 +123,7 @@ func (l *loop) admit(a arrival) *Conn {
 	c.setRemote(a.remote)
 	c.life.Store(uint32(l.srv.firstLife(&a)))
 	c.active.Store(uint32(l.now()))
-	token := l.table.insert(c)
+	token := l.table.insert(c, l.now())
 	if err := l.poll.Add(a.fd, token); err != nil {
 		l.table.remove(c)
 		l.closeFD(a.fd)

@@ -31,13 +31,14 @@ const (
 const listenerToken poller.Token = 1 << 63
 
 // visit is a thing for the leader to do: a connection's turn, a connection that
-// arrives, a listener to go on accepting from, or one to begin with.
+// arrives, a listener to go on accepting from or to begin with, or a task.
 type visit struct {
 	conn     *Conn
 	why      reason
 	arrival  *arrival
 	acceptor *acceptor
 	listener poller.Listener
+	task     func(*loop) (again bool) // short, and calls no handler; again: another round
 }
 
 // loop is a poller, its connections, and the worker that leads it. There is one
@@ -135,6 +136,10 @@ func (l *loop) takeVisit(w *worker, v visit) bool {
 		return l.arrive(w, v.arrival)
 	case v.acceptor != nil:
 		l.accept(v.acceptor)
+	case v.task != nil:
+		if v.task(l) {
+			l.again = append(l.again, v)
+		}
 	default:
 		l.addListener(v.listener)
 	}

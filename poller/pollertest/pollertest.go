@@ -50,6 +50,7 @@ func Run(t *testing.T, cfg Config) {
 		{"Resets", resetTests},
 		{"Listener", listenerTests},
 		{"Dialer", dialerTests},
+		{"Meter", meterTests},
 		{"HandOver", handOverTests},
 		{"Concurrency", concurrencyTests},
 	}

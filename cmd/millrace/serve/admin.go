@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/server/debug"
 )
 
 // Bounds of the admin address, which is for the operator and the balancer: few
@@ -17,10 +20,11 @@ const (
 )
 
 // adminPages are what the admin address answers, all in one place.
-func adminPages(ready *atomic.Bool, metrics http.Handler) *http.ServeMux {
+func adminPages(srv *server.Server, ready *atomic.Bool, metrics http.Handler) *http.ServeMux {
 	mux := http.NewServeMux()
 	routeHealth(mux, ready)
 	mux.Handle("GET /metrics", metrics)
+	mux.Handle("/debug/conns", debug.Conns(srv))
 	return mux
 }
 

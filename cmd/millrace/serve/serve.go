@@ -73,7 +73,7 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 	raiseDescriptorLimit(log)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
-	admin.serve(adminPages(ready, metrics))
+	admin.serve(adminPages(srv, ready, metrics))
 	ready.Store(true)
 	fmt.Fprintf(stdout, "listening on http://%s\n", ln.Addr())
 	if admin != nil {

@@ -1,0 +1,285 @@
+package server
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/ws"
+)
+
+// # Looking at connections
+//
+// Conns walks all connections, in the loops' tables, which are the leaders'. So
+// each loop walks its own, a slice of the table in each round between the turns
+// of others, and keeps the best few. It changes nothing and calls no handler.
+
+// ConnOrder says which connections Server.Conns gives, and which first.
+type ConnOrder uint8
+
+const (
+	ByBacklog ConnOrder = iota // most bytes in the outbound queue
+	ByAge                      // longest connected
+	ByBytes                    // most bytes, both ways
+	ByRTT                      // longest way; all alike where the engine is no poller.Meter
+)
+
+const (
+	// MaxConns is the most that Server.Conns gives.
+	MaxConns = 1000
+
+	slotsAVisit    = 1000 // a visit takes less than 0.1 ms
+	slotsAVisitRTT = 250  // each needs a system call of 0.4 us
+)
+
+// ErrNoConn: there is no connection with this id, or no longer.
+var ErrNoConn = errors.New("server: no such connection")
+
+// ConnID names a connection for as long as the server lives: an id is not used
+// again.
+type ConnID struct {
+	loop  uint32
+	token poller.Token
+}
+
+// String is the id as ParseConnID reads it: loop, place and generation.
+func (id ConnID) String() string {
+	return fmt.Sprintf("%d.%d.%d", id.loop, uint32(id.token), id.token>>32)
+}
+
+// ParseConnID reads what ConnID.String gives.
+func ParseConnID(text string) (id ConnID, err error) {
+	parts := strings.Split(text, ".")
+	var n [3]uint64
+	if len(parts) != len(n) {
+		return id, fmt.Errorf("server: %q is no connection id: want three numbers with dots between them", text)
+	}
+	for i, part := range parts {
+		if n[i], err = strconv.ParseUint(part, 10, 32); err != nil || strconv.FormatUint(n[i], 10) != part {
+			return id, fmt.Errorf("server: %q is no connection id: %q is no number of it", text, part)
+		}
+	}
+	return ConnID{uint32(n[0]), poller.Token(n[2])<<32 | poller.Token(n[1])}, nil
+}
+
+// ConnInfo is how a connection stands.
+type ConnInfo struct {
+	ID          ConnID
+	Remote      netip.AddrPort
+	State       string // "handshake", "open", "closing" or "ending", see States
+	Subprotocol string
+	Age         time.Duration // since it was accepted, to a tenth of a second
+	Silent      time.Duration // since the last sign of life from the peer, likewise
+	RTT         time.Duration // 0: unknown
+	Blocked     bool          // its handler is slow and has lost the loop
+	Stats
+}
+
+// Conns gives at most as many connections as asked for, and as MaxConns, those
+// that come first in the given order. Connections come and go meanwhile: it is a
+// look, not a snapshot. It costs every loop a walk through its connections, in
+// slices of less than 0.1 ms, and returns early with what is known when ctx is done,
+// as when a loop waits for its handlers. Before the first use there are none.
+func (s *Server) Conns(ctx context.Context, by ConnOrder, most int) ([]ConnInfo, error) {
+	if !s.started.Load() {
+		return nil, nil
+	}
+	most = max(min(most, MaxConns), 0)
+	var walks []*walk
+	for i, l := range s.loops {
+		w := &walk{ctx: ctx, loop: uint32(i), by: by, most: most, done: make(chan struct{})}
+		if most > 0 && l.post(visit{task: w.visit}) {
+			walks = append(walks, w)
+		}
+	}
+	var all ranking
+	for _, w := range walks {
+		select {
+		case <-w.done:
+			all = append(all, w.best...)
+		case <-ctx.Done():
+			return all.infos(most), ctx.Err()
+		}
+	}
+	return all.infos(most), nil
+}
+
+// walk is one loop's part of a call of Conns. It is the leader's until done is
+// closed.
+type walk struct {
+	ctx  context.Context
+	loop uint32
+	by   ConnOrder
+	most int
+	next int // slot
+	best ranking
+	done chan struct{}
+}
+
+// visit looks at the next slice of the table.
+func (w *walk) visit(l *loop) (again bool) {
+	if w.ctx.Err() != nil {
+		return false // nobody waits any more
+	}
+	slots := slotsAVisit
+	if w.by == ByRTT {
+		slots = slotsAVisitRTT
+	}
+	end := min(w.next+slots, len(l.table.chunks)*chunkSlots)
+	for ; w.next < end; w.next++ {
+		ch, i := l.table.at(uint32(w.next))
+		if c := ch.conns[i]; c != nil {
+			w.consider(c, ch.since[i], ch.token(uint32(w.next)))
+		}
+	}
+	if w.next < len(l.table.chunks)*chunkSlots {
+		return true
+	}
+	close(w.done)
+	return false
+}
+
+// consider keeps c if it is among the best so far.
+func (w *walk) consider(c *Conn, since tick, token poller.Token) {
+	r := ranked{conn: c}
+	now := c.loop.now()
+	switch w.by {
+	case ByAge:
+		r.key = uint64(now - since)
+	case ByRTT:
+		r.RTT = c.rtt()
+		r.key = uint64(r.RTT)
+	default:
+		r.Stats = c.Stats()
+		r.key = r.BytesIn + r.BytesOut
+		if w.by == ByBacklog {
+			r.key = uint64(r.Queued)
+		}
+	}
+	if len(w.best) == w.most && r.key <= w.best[0].key {
+		return
+	}
+	r.ID = ConnID{w.loop, token}
+	r.Age = (now - since).time()
+	r.Silent = now.time() - min(now, tick(c.active.Load())).time()
+	r.Blocked = c.away
+	heap.Push(&w.best, r)
+	if len(w.best) > w.most {
+		heap.Pop(&w.best)
+	}
+}
+
+// ranked is a connection with the number it is ordered by.
+type ranked struct {
+	key  uint64
+	conn *Conn
+	ConnInfo
+}
+
+// ranking is a heap with the last in the order on top.
+type ranking []ranked
+
+func (r ranking) Len() int           { return len(r) }
+func (r ranking) Less(i, j int) bool { return r[i].key < r[j].key }
+func (r ranking) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
+func (r *ranking) Push(x any)        { *r = append(*r, x.(ranked)) }
+
+func (r *ranking) Pop() any {
+	last := len(*r) - 1
+	x := (*r)[last]
+	*r = (*r)[:last]
+	return x
+}
+
+// infos are the first in the order, completed with what any goroutine may ask.
+func (r ranking) infos(most int) []ConnInfo {
+	slices.SortFunc(r, func(a, b ranked) int { return cmp.Compare(b.key, a.key) })
+	infos := make([]ConnInfo, 0, min(most, len(r)))
+	for _, c := range r[:cap(infos)] {
+		info := c.ConnInfo
+		info.Remote, info.State, info.Subprotocol = c.conn.RemoteAddr(), c.conn.lifeNow().state(), c.conn.Subprotocol()
+		info.Stats = c.conn.Stats()
+		if info.RTT == 0 {
+			info.RTT = c.conn.rtt()
+		}
+		infos = append(infos, info)
+	}
+	return infos
+}
+
+// state is the name of a life, as in States.
+func (l life) state() string {
+	switch {
+	case l < lifeOpen:
+		return "handshake"
+	case l == lifeOpen:
+		return "open"
+	case l == lifeClosing:
+		return "closing"
+	}
+	return "ending"
+}
+
+// rtt is the round-trip time to the peer, 0 if it is not known.
+func (c *Conn) rtt() time.Duration {
+	meter, ok := c.loop.engine.(poller.Meter)
+	if !ok {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lifeNow() >= lifeClosed || c.fd < 0 {
+		return 0
+	}
+	rtt, _ := meter.RTT(int(c.fd)) // 0 on an error: no TCP
+	return rtt
+}
+
+// CloseConn closes the connection with this id: an open one with a code and a
+// reason, as Conn.Close does, any other at once. ErrNoConn: there is none. It
+// waits for the connection's loop until ctx is done.
+func (s *Server) CloseConn(ctx context.Context, id ConnID, code ws.Code, reason string) error {
+	c, err := s.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := c.Close(code, reason); !errors.Is(err, ErrClosed) {
+		return err
+	}
+	if !c.loop.post(visit{conn: c, why: stopped}) {
+		return ErrNoConn
+	}
+	return nil
+}
+
+// find asks a loop for its connection.
+func (s *Server) find(ctx context.Context, id ConnID) (*Conn, error) {
+	if !s.started.Load() || int(id.loop) >= len(s.loops) {
+		return nil, ErrNoConn
+	}
+	found := make(chan *Conn, 1)
+	look := func(l *loop) (again bool) {
+		found <- l.table.find(id.token)
+		return false
+	}
+	if !s.loops[id.loop].post(visit{task: look}) {
+		return nil, ErrNoConn
+	}
+	select {
+	case c := <-found:
+		if c == nil {
+			return nil, ErrNoConn
+		}
+		return c, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
