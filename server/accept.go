@@ -130,7 +130,7 @@ func (l *loop) admit(a arrival) *Conn {
 		l.srv.forgetAddr(&a)
 		l.srv.forget(&a)
 		l.counters.acceptErrors.Add(1)
-		l.srv.log().Warn("connection can not be watched", "remote", a.remote, "err", err)
+		l.srv.log().Warn("connection not watched", "remote", a.remote, "err", err)
 		return nil
 	}
 	l.counters.open.Add(1)
@@ -162,14 +162,19 @@ func (l *loop) arrive(w *worker, a *arrival) bool {
 }
 
 func (l *loop) closeFD(fd int) {
-	if err := l.engine.Close(fd); err != nil {
-		l.srv.log().Error("closing descriptor", "err", err)
+	l.logUnclosed(l.engine.Close(fd))
+}
+
+// logUnclosed logs that closing a descriptor has failed, if it has.
+func (l *loop) logUnclosed(err error) {
+	if err != nil {
+		l.srv.log().Error("descriptor not closed", "err", err)
 	}
 }
 
 func (l *loop) closeListener(a *acceptor) {
 	if err := l.poll.Remove(a.ln.FD()); err != nil {
-		l.srv.log().Error("removing listener", "addr", a.ln.Addr(), "err", err)
+		l.srv.log().Error("listener not removed", "addr", a.ln.Addr(), "err", err)
 	}
 	l.srv.listenerClosed(a.ln, ErrServerClosed)
 }
@@ -177,7 +182,7 @@ func (l *loop) closeListener(a *acceptor) {
 // listenerClosed closes ln and lets its Serve return why.
 func (s *Server) listenerClosed(ln poller.Listener, why error) {
 	if err := ln.Close(); err != nil {
-		s.log().Error("closing listener", "addr", ln.Addr(), "err", err)
+		s.log().Error("listener not closed", "addr", ln.Addr(), "err", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -130,7 +130,7 @@ func TestAllWorkersBlocked(t *testing.T) {
 	if waiting.Conn.(*simnet.Conn).Unread() == 0 {
 		t.Error("a message was read with all workers blocked")
 	}
-	if got := book.count("all workers are held"); got != 1 {
+	if got := book.count("all workers held by slow handlers"); got != 1 {
 		t.Errorf("logged %d times, want once", got)
 	}
 	if book.count("holdAllWorkers") == 0 {

@@ -268,9 +268,7 @@ func (c *Conn) finish() {
 func (l *loop) discard(c *Conn) {
 	l.table.remove(c)
 	if c.fd >= 0 {
-		if err := l.poll.CloseFD(int(c.fd)); err != nil {
-			l.srv.log().Error("closing descriptor", "err", err)
-		}
+		l.logUnclosed(l.poll.CloseFD(int(c.fd)))
 	}
 	l.leave(c)
 	l.counters.open.Add(-1)

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 
 	"github.com/millrace/millrace/buffer"
 	"github.com/millrace/millrace/ws"
@@ -204,11 +205,7 @@ func (ignore) Close(*Conn, error)        {}
 // refuse answers with an HTTP error and ends the connection, having let the peer
 // read the answer.
 func (c *Conn) refuse(err error) {
-	var refusal *ws.Refusal
-	if !errors.As(err, &refusal) {
-		c.loop.srv.log().Error("upgrade failed", "remote", c.RemoteAddr(), "err", err)
-		refusal = refuseInternal
-	}
+	refusal := c.loop.srv.refusalOf(err, c.RemoteAddr())
 	c.loop.srv.refusals.add(refusal.Status)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -216,6 +213,16 @@ func (c *Conn) refuse(err error) {
 	c.leave = max(c.leave, leaveRead)
 	c.endBy(refusal, c.loop.srv.limits.linger)
 	c.putPlain(ws.AppendRefusal(nil, refusal))
+}
+
+// refusalOf is the answer to an error; one that is no refusal is ours.
+func (s *Server) refusalOf(err error, remote netip.AddrPort) *ws.Refusal {
+	var refusal *ws.Refusal
+	if errors.As(err, &refusal) {
+		return refusal
+	}
+	s.log().Error("upgrade failed", "remote", remote, "err", err)
+	return refuseInternal
 }
 
 var refuseInternal = &ws.Refusal{Status: http.StatusInternalServerError, Reason: "internal server error"}

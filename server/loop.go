@@ -277,7 +277,7 @@ func (l *loop) finished() bool {
 	l.mu.Unlock()
 	if ended {
 		if err := l.poll.Close(); err != nil {
-			l.srv.log().Error("closing poller", "err", err)
+			l.srv.log().Error("poller not closed", "err", err)
 		}
 		l.srv.loopsDone.Done()
 	}

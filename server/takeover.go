@@ -2,7 +2,6 @@ package server
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -80,11 +79,8 @@ func (s *Server) answerWeb(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		return
 	}
-	var refusal *ws.Refusal
-	if !errors.As(err, &refusal) {
-		s.log().Error("upgrade failed", "err", err)
-		refusal = refuseInternal
-	}
+	remote, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero value on a Unix socket
+	refusal := s.refusalOf(err, remote)
 	status := refusal.Status
 	if status < 200 || status > 599 { // as ws.AppendRefusal
 		status = http.StatusInternalServerError
@@ -165,7 +161,7 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 	_ = conn.SetDeadline(time.Time{}) // net/http's own; Attach finds out if conn is broken
 	fd, remote, err := s.engine.Attach(conn)
 	if err != nil {
-		s.log().Warn("taking over from net/http", "remote", conn.RemoteAddr(), "err", err)
+		s.log().Warn("connection not taken over", "remote", conn.RemoteAddr(), "err", err)
 		s.refusals.add(refuseTakeOver.Status)
 		_, _ = conn.Write(ws.AppendRefusal(nil, refuseTakeOver))
 		_ = conn.Close()

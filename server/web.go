@@ -32,7 +32,7 @@ func (c *Conn) handToHTTP(in []byte) {
 	c.mu.Unlock()
 	c.gone = true
 	if err := l.poll.Remove(int(c.fd)); err != nil {
-		l.srv.log().Error("handing over to net/http", "remote", c.RemoteAddr(), "err", err)
+		l.srv.log().Error("connection not removed", "remote", c.RemoteAddr(), "err", err)
 		return
 	}
 	conn, err := l.engine.Detach(int(c.fd))
@@ -57,7 +57,7 @@ func (c *Conn) handToHTTP(in []byte) {
 // for want of descriptors: net/http needs one more for a moment.
 func (l *loop) noRoomForHTTP(c *Conn, err error) {
 	if failures := l.counters.acceptErrors.Add(1); failures%100 == 1 {
-		l.srv.log().Warn("handing over to net/http", "remote", c.RemoteAddr(), "err", err, "failures", failures)
+		l.srv.log().Warn("connection not handed over", "remote", c.RemoteAddr(), "err", err, "failures", failures)
 	}
 	_, _ = l.engine.Write(int(c.fd), ws.AppendRefusal(nil, refuseNoRoom)) // what the kernel does not take is lost
 	l.closeFD(int(c.fd))

@@ -88,7 +88,7 @@ func (cr *crew) reportShortage() {
 	}
 	cr.mu.Unlock()
 	if due {
-		cr.srv.log().Warn("all workers are held by slow handlers, the loops wait",
+		cr.srv.log().Warn("all workers held by slow handlers",
 			"workers", cr.srv.limits.workers, "stack", slowStack())
 	}
 }

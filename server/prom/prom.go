@@ -87,6 +87,7 @@ var metrics = []metric{
 	counter("keepalive_pings_total", "Keepalive pings sent.", func(s *server.ServerStats) uint64 { return s.Pings }),
 	counter("keepalive_failures_total", "Connections closed because the peer gave no sign of life.", func(s *server.ServerStats) uint64 { return s.Dead }),
 	counter("handler_panics_total", "Handlers that panicked.", func(s *server.ServerStats) uint64 { return s.Panics }),
+	{describe("limits_met_total", "Times a limit was met, by limit.", "limit"), prometheus.CounterValue, limits},
 	gauge("loops", "Event loops.", func(s *server.ServerStats) int { return s.Loops }),
 	counter("loop_handovers_total", "Loops taken from a slow handler.", func(s *server.ServerStats) uint64 { return s.Handovers }),
 	counter("loop_waits_total", "Times a slow loop could not be taken since all workers were held.", func(s *server.ServerStats) uint64 { return s.Waits }),
@@ -113,6 +114,12 @@ func upgrades(s *server.ServerStats, set func(float64, ...string)) {
 	set(float64(s.Upgraded), "101")
 	for status, n := range s.Refusals {
 		set(float64(n), strconv.Itoa(status))
+	}
+}
+
+func limits(s *server.ServerStats, set func(float64, ...string)) {
+	for limit, n := range s.Limits {
+		set(float64(n), server.Limit(limit).String())
 	}
 }
 

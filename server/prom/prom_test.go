@@ -157,6 +157,15 @@ func TestValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
+	req, err := http.NewRequest(http.MethodGet, "http://"+addr, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Long", strings.Repeat("x", 20<<10))
+	if resp, err = http.DefaultClient.Do(req); err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
 	want := []struct {
 		name   string
 		labels []string
@@ -164,15 +173,18 @@ func TestValues(t *testing.T) {
 	}{
 		{"millrace_connections", []string{"state=open"}, 1},
 		{"millrace_connections", []string{"state=handshake"}, 0},
-		{"millrace_connections_accepted_total", nil, 5},
+		{"millrace_connections_accepted_total", nil, 6},
 		{"millrace_upgrades_total", []string{"code=101"}, 4},
 		{"millrace_upgrades_total", []string{"code=426"}, 1},
+		{"millrace_upgrades_total", []string{"code=431"}, 1},
 		{"millrace_closes_total", []string{"by=peer", "code=1000"}, 1},
 		{"millrace_closes_total", []string{"by=peer", "code=4000-4999"}, 1},
 		{"millrace_closes_total", []string{"by=server", "code=1011"}, 1},
 		{"millrace_messages_received_total", nil, 4},
 		{"millrace_messages_sent_total", nil, 3},
 		{"millrace_handler_panics_total", nil, 1},
+		{"millrace_limits_met_total", []string{"limit=head"}, 1},
+		{"millrace_limits_met_total", []string{"limit=queue"}, 0},
 		{"millrace_loops", nil, 2},
 		{"millrace_workers", []string{"state=leading"}, 2},
 		{"millrace_workers_max", nil, 1024},
