@@ -303,7 +303,8 @@ var (
 	readmeRow = regexp.MustCompile("(?m)^\\| `(millrace_[a-z_]+)`((?: `[a-z]+`)*) \\|")
 )
 
-// TestREADME: README's table lists every metric with its labels, and no other.
+// TestREADME: README's table lists every metric with its labels, and no other,
+// and names every limit.
 func TestREADME(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -332,5 +333,10 @@ func TestREADME(t *testing.T) {
 	}
 	for name := range listed {
 		t.Errorf("README lists %s, which is no metric", name)
+	}
+	for limit := range server.NumLimits {
+		if !strings.Contains(string(readme), " | `"+limit.String()+"` |") {
+			t.Errorf("README's limits lack %s", limit)
+		}
 	}
 }
