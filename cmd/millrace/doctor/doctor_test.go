@@ -70,10 +70,11 @@ type binding struct {
 }
 
 var bindings = []binding{
-	{"as it is", nil, nil, doctor.Plan{}, 2_000_000 - 34, "descriptors", "sysctl -w fs.nr_open=12000034; LimitNOFILE=12000034 "},
-	{"eight loops", nil, map[string]doctor.Number{"GOMAXPROCS": 8}, doctor.Plan{Target: 1_900_000}, 2_000_000 - 48, "descriptors", ""},
+	{"as it is", nil, nil, doctor.Plan{}, 2_000_000 - 16_384, "descriptors", "sysctl -w fs.nr_open=12016384; LimitNOFILE=12016384 "},
+	{"eight loops", map[string]string{"proc/self/limits": "Max open files 200 200 files\n"}, map[string]doctor.Number{"GOMAXPROCS": 8},
+		doctor.Plan{Target: 160}, 200 - 48, "descriptors", "LimitNOFILE=208 in"},
 	{"no larger than nr_open", map[string]string{"proc/self/limits": "Max open files 1024 4096 files\n"}, nil,
-		doctor.Plan{Target: 100_000}, 4096 - 34, "descriptors", "LimitNOFILE=100034 in the systemd unit"},
+		doctor.Plan{Target: 100_000}, 4096 - 512, "descriptors", "LimitNOFILE=114286 in the systemd unit"},
 	{"unlimited descriptors", map[string]string{"proc/self/limits": "Max open files unlimited unlimited files\n"}, nil,
 		doctor.Plan{Active: 10}, (1023284 - 356) * 5, "net.ipv4.tcp_mem", "sysctl -w net.ipv4.tcp_mem='"},
 	{"half of them active", nil, nil, doctor.Plan{Active: 50, Target: 2_000_000}, 1023284 - 356,
@@ -264,13 +265,13 @@ func TestText(t *testing.T) {
 	if err := doctor.Examine(m, doctor.Plan{Target: 2_100_000, Active: 10}).WriteText(&text); err != nil {
 		t.Fatal(err)
 	}
-	const want = `This machine holds 1,999,966 connections, not 2,100,000. What binds first: descriptors of the process (hard limit).
+	const want = `This machine holds 1,983,616 connections, not 2,100,000. What binds first: descriptors of the process (hard limit).
 To hold them, change what has an entry in the last column.
 Counted for each: 145 B of user memory, 4.1 KiB of the kernel's; 10 % have a message under way (2 pages more).
 
-connections  limit                                    value                        to hold 2,100,000
-  1,999,966  descriptors of the process (hard limit)  2,000,000                    sysctl -w fs.nr_open=2100034
-                                                                                   LimitNOFILE=2100034 in the systemd unit, docker run --ulimit nofile=2100034, or ulimit -Hn 2100034 as root
+connections  limit                                    value                                 to hold 2,100,000
+  1,983,616  descriptors of the process (hard limit)  2,000,000 (16,384 kept for all else)  sysctl -w fs.nr_open=2116384
+                                                                                            LimitNOFILE=2116384 in the systemd unit, docker run --ulimit nofile=2116384, or ulimit -Hn 2116384 as root
   2,499,552  open files of the machine                2,500,000 (416 used)
  10,918,673  memory of the machine                    64 GiB (57.2 GiB available)
  14,499,968  descriptors in epoll, of a user          14,500,000

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/millrace/millrace/cmd/millrace/serve"
 )
 
 // What a connection takes. User memory is README's figure for an idle one. Kernel
@@ -90,14 +92,16 @@ func left(n, used uint64) uint64 { return n - min(n, used) }
 
 func loops(m *Machine) uint64 { return m.value(goProcs, 1) }
 
+// descriptorBound counts what the default of --max-conns leaves to WebSockets.
 func descriptorBound(m *Machine, _ Plan) (b bound, ok bool) {
 	hard, ok := m.limit(hardDescriptors)
 	own := ownDescriptors + loopDescriptors*loops(m)
+	kept := max(serve.ReservedDescriptors(hard), own)
 	return bound{
-		name: "descriptors", what: "descriptors of the process (hard limit)", value: count(hard),
-		room: left(hard, own), each: 1,
+		name: "descriptors", what: "descriptors of the process (hard limit)", value: fmt.Sprintf("%s (%s kept for all else)", count(hard), count(kept)),
+		room: left(hard, kept), each: 1,
 		change: func(n uint64) (change []string) {
-			n += own
+			n = max(n+own, n+min((n+6)/7, serve.ReservedDescriptors(maxUnits))) // an eighth of the sum
 			if most, ok := m.limit("fs.nr_open"); ok && n > most {
 				change = append(change, sysctl("fs.nr_open", n))
 			}

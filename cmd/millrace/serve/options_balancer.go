@@ -20,7 +20,7 @@ func (b *balancerOptions) options() []option {
 			"off: a header is a malformed request", "off", choice(&b.proxyProtocol, modes, "off", "required")},
 		{"trusted-proxies", "CIDRS", "networks of balancers, separated by commas (repeatable), as 10.0.0.0/8: whose Forwarded,\n" +
 			"X-Forwarded-For and -Proto count, and who may send PROXY headers (anybody, if none is given)", "", prefixes(&b.trustedProxies)},
-		{"admin", "HOST:PORT", "TCP address that answers /healthz and /readyz whatever the main one is at;\n" +
+		{"admin", "HOST:PORT", "TCP address that answers /healthz, /readyz, /metrics and /debug/conns whatever the main one is at;\n" +
 			"keep it from the public", "", address(&b.admin)},
 	}
 }

@@ -83,5 +83,9 @@ func (l *limitOptions) apply(s *server.Server) error {
 // there are descriptors again. 0: it is not known.
 func connsForDescriptors() int {
 	soft, _, _ := poller.RaiseDescriptorLimit() // run reports the error
-	return int(min(soft-min(soft/8, 16<<10), maxConns))
+	return int(min(soft-ReservedDescriptors(soft), maxConns))
 }
+
+// ReservedDescriptors is how many of a limit of descriptors are kept from
+// WebSockets by default.
+func ReservedDescriptors(limit uint64) uint64 { return min(limit/8, 16<<10) }
