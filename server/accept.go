@@ -23,9 +23,10 @@ type acceptor struct {
 
 // arrival is a connection on its way into a loop.
 type arrival struct {
-	fd     int
+	fd     int // -1: bridge carries it
 	remote netip.AddrPort
 	taken  *takenOver // from net/http; nil: just accepted
+	bridge *bridge
 
 	refusal *ws.Refusal // it is over a bound, and gets to read this; nil: welcome
 }
@@ -108,15 +109,30 @@ func (l *loop) spread(fd int, remote netip.AddrPort) {
 func (l *loop) send(a arrival) {
 	if !l.post(visit{arrival: &a}) {
 		l.srv.forget(&a)
-		l.closeFD(a.fd)
+		l.drop(&a)
 	}
+}
+
+// drop closes what does not get in.
+func (l *loop) drop(a *arrival) {
+	if a.bridge != nil {
+		a.bridge.abandon(a.refusal)
+		return
+	}
+	l.closeFD(a.fd)
 }
 
 // admit makes a connection of an arrival; nil means that it is refused, and
 // nothing more is to be done about it.
 func (l *loop) admit(a arrival) *Conn {
 	if !l.srv.judgeAddr(&a) {
-		l.closeFD(a.fd)
+		l.drop(&a)
+		return nil
+	}
+	if a.bridge != nil && a.refusal != nil {
+		l.srv.forget(&a)
+		l.srv.refusals.add(a.refusal.Status)
+		l.drop(&a) // the bridge gives the answer
 		return nil
 	}
 	c := &Conn{loop: l, fd: int32(a.fd)}
@@ -124,7 +140,7 @@ func (l *loop) admit(a arrival) *Conn {
 	c.life.Store(uint32(l.srv.firstLife(&a)))
 	c.active.Store(uint32(l.now()))
 	token := l.table.insert(c, l.now())
-	if err := l.poll.Add(a.fd, token); err != nil {
+	if err := l.watch(&a, token); err != nil {
 		l.table.remove(c)
 		l.closeFD(a.fd)
 		l.srv.forgetAddr(&a)
@@ -143,6 +159,9 @@ func (l *loop) admit(a arrival) *Conn {
 	if a.taken != nil {
 		c.partial().taken = a.taken
 	}
+	if a.bridge != nil {
+		a.bridge.begin(c)
+	}
 	return c
 }
 
@@ -151,7 +170,7 @@ func (l *loop) admit(a arrival) *Conn {
 func (l *loop) arrive(w *worker, a *arrival) bool {
 	if l.stopSeen != 0 {
 		l.srv.forget(a)
-		l.closeFD(a.fd)
+		l.drop(a)
 		return true
 	}
 	c := l.admit(*a)
@@ -159,6 +178,14 @@ func (l *loop) arrive(w *worker, a *arrival) bool {
 		return true
 	}
 	return l.turn(w, c, kicked|readable)
+}
+
+// watch lets the poller watch a descriptor. A bridge tells by itself.
+func (l *loop) watch(a *arrival, token poller.Token) error {
+	if a.bridge != nil {
+		return nil
+	}
+	return l.poll.Add(a.fd, token)
 }
 
 func (l *loop) closeFD(fd int) {

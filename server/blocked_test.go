@@ -26,7 +26,7 @@ func holdOrEcho(s *staller) server.Handler {
 // TestBlockedHandler blocks a handler: all others go on, on the same loop, and its
 // own next messages come afterwards and in order.
 func TestBlockedHandler(t *testing.T) {
-	onBoth(t, func(t *testing.T, start starter) {
+	onAll(t, func(t *testing.T, start starter) {
 		s := newStaller()
 		connect, srv := start(t, func(srv *server.Server) {
 			srv.Loops = 1
@@ -166,7 +166,7 @@ func expectHealthy(t *testing.T, web *http.Client, addr string) {
 // there is a loop for each processor.
 func TestFewWorkers(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
-	onBoth(t, func(t *testing.T, start starter) {
+	onAll(t, func(t *testing.T, start starter) {
 		connect, _ := start(t, func(srv *server.Server) {
 			srv.MaxWorkers = 1
 		})

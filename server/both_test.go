@@ -23,6 +23,13 @@ func onBoth(t *testing.T, test func(t *testing.T, start starter)) {
 	t.Run("sockets", func(t *testing.T) { test(t, onSockets) })
 }
 
+// onAll is onBoth and what net/http hands over without a descriptor.
+func onAll(t *testing.T, test func(t *testing.T, start starter)) {
+	onBoth(t, test)
+	t.Run("bridge", func(t *testing.T) { test(t, onMounted(startBridge)) })
+	t.Run("bridge to TLS", func(t *testing.T) { test(t, onMounted(startTLSBridge)) })
+}
+
 func onSimnet(t *testing.T, configure func(*server.Server)) (func() *client, *server.Server) {
 	n, addr, srv := startSim(t, simnet.Config{}, configure)
 	return func() *client { return dialSim(t, n, addr) }, srv
@@ -31,6 +38,13 @@ func onSimnet(t *testing.T, configure func(*server.Server)) (func() *client, *se
 func onSockets(t *testing.T, configure func(*server.Server)) (func() *client, *server.Server) {
 	addr, srv := startServer(t, configure)
 	return func() *client { return dial(t, addr) }, srv
+}
+
+func onMounted(start func(*testing.T, func(*server.Server)) (string, *server.Server)) starter {
+	return func(t *testing.T, configure func(*server.Server)) (func() *client, *server.Server) {
+		addr, srv := start(t, configure)
+		return func() *client { return dial(t, addr) }, srv
+	}
 }
 
 // slowedDown says whether the race detector makes everything ten times as slow.

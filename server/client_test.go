@@ -3,12 +3,14 @@ package server_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -100,12 +102,26 @@ func newClient(t testing.TB, conn net.Conn) *client {
 // dial connects to a server on real sockets.
 func dial(t testing.TB, addr string) *client {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
+	return newClient(t, connect(t, addr))
+}
+
+// connect is dial for the bare connection, which stays the caller's to close.
+func connect(t testing.TB, addr string) net.Conn {
+	t.Helper()
+	dialer, ok := dialers.Load(addr)
+	if !ok {
+		dialer = func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) }
+	}
+	conn, err := dialer.(func(string) (net.Conn, error))(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newClient(t, conn)
+	return conn
 }
+
+// dialers are how addresses are dialed (func(addr string) (net.Conn, error)) that
+// do not speak WebSocket on plain TCP.
+var dialers sync.Map
 
 // dialSim connects to a server on a network in memory.
 func dialSim(t testing.TB, n *simnet.Network, addr string) *client {
@@ -279,12 +295,21 @@ func (c *client) closeWrite() {
 // reset ends the connection with a RST.
 func (c *client) reset() {
 	c.t.Helper()
-	switch conn := c.Conn.(type) {
-	case *simnet.Conn:
+	if conn, ok := c.Conn.(*simnet.Conn); ok {
 		conn.Reset()
-	case *net.TCPConn:
-		if err := errors.Join(conn.SetLinger(0), conn.Close()); err != nil {
-			c.t.Fatalf("reset: %v", err)
-		}
+		return
 	}
+	conn := c.tcp()
+	if err := errors.Join(conn.SetLinger(0), conn.Close()); err != nil {
+		c.t.Fatalf("reset: %v", err)
+	}
+}
+
+// tcp is the connection that carries c on real sockets.
+func (c *client) tcp() *net.TCPConn {
+	conn := c.Conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	return conn.(*net.TCPConn)
 }

@@ -33,7 +33,7 @@ type Conn struct {
 
 	// The turn's: only the worker whose turn it is touches these.
 	in *inbound // unfinished bytes
-	fd int32    // Send uses it under mu before lifeClosed; -1: handed to net/http
+	fd int32    // Send uses it under mu before lifeClosed; -1: handed to net/http, or a bridge's
 
 	slot   uint32        // the leader's: its place in the loop's table
 	active atomic.Uint32 // tick of the last sign of life from the peer

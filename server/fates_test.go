@@ -3,7 +3,6 @@ package server_test
 import (
 	"context"
 	"errors"
-	"net"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -80,7 +79,7 @@ func TestResetWithQueue(t *testing.T) {
 	if err := (<-conns).Send(ws.Binary, make([]byte, 16<<20)); err != nil {
 		t.Fatal(err)
 	}
-	tcp := c.Conn.(*net.TCPConn)
+	tcp := c.tcp()
 	if err := errors.Join(tcp.SetLinger(0), tcp.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -21,11 +21,20 @@ const patience = 20 * time.Second
 // until the test ends, and then checks the ledger of its handlers.
 func startServer(t *testing.T, configure func(*server.Server)) (addr string, srv *server.Server) {
 	t.Helper()
+	if via := vias[rootOf(t)]; via != nil {
+		return via(t, configure)
+	}
+	return start(t, systemEngine(t), configure)
+}
+
+// systemEngine is the engine that MILLRACE_POLLER names.
+func systemEngine(t testing.TB) poller.Engine {
+	t.Helper()
 	engine, err := poller.New(os.Getenv("MILLRACE_POLLER"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return start(t, engine, configure)
+	return engine
 }
 
 // startSim is startServer on a network in memory, which must end without a
@@ -45,12 +54,7 @@ func startSim(t *testing.T, config simnet.Config, configure func(*server.Server)
 
 func start(t *testing.T, engine poller.Engine, configure func(*server.Server)) (addr string, srv *server.Server) {
 	t.Helper()
-	srv = &server.Server{Engine: engine, Handler: echo{}, Logger: slog.New(slog.DiscardHandler)}
-	if configure != nil {
-		configure(srv)
-	}
-	l := &ledger{t: t, open: make(map[*server.Conn]*page)}
-	l.watch(srv)
+	srv, l := prepare(t, engine, configure)
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -61,9 +65,7 @@ func start(t *testing.T, engine poller.Engine, configure func(*server.Server)) (
 	go func() { served <- srv.Serve(watchedLn) }()
 	<-watchedLn.taken // from here on a network at rest is one that listens
 	t.Cleanup(func() {
-		if err := srv.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
+		closeServer(t, srv)
 		select {
 		case err := <-served:
 			if !errors.Is(err, server.ErrServerClosed) {
@@ -75,6 +77,25 @@ func start(t *testing.T, engine poller.Engine, configure func(*server.Server)) (
 		eventually(t, "a Close for every Open", func() bool { return l.balanced() })
 	})
 	return addr, srv
+}
+
+// prepare makes a server that echoes, if configure says nothing else, and the
+// ledger of its handlers.
+func prepare(t testing.TB, engine poller.Engine, configure func(*server.Server)) (*server.Server, *ledger) {
+	srv := &server.Server{Engine: engine, Handler: echo{}, Logger: slog.New(slog.DiscardHandler)}
+	if configure != nil {
+		configure(srv)
+	}
+	l := &ledger{t: t, open: make(map[*server.Conn]*page)}
+	l.watch(srv)
+	return srv, l
+}
+
+func closeServer(t testing.TB, srv *server.Server) {
+	t.Helper()
+	if err := srv.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
 }
 
 // watchedListener tells when a loop has begun to accept from it.

@@ -15,7 +15,7 @@ import (
 // TestExactOrder sends a million numbered messages over a thousand connections:
 // each handler sees its own in order, and each peer gets them back in order.
 func TestExactOrder(t *testing.T) {
-	onBoth(t, func(t *testing.T, start starter) {
+	onAll(t, func(t *testing.T, start starter) {
 		const conns, inFlight = 1000, 10
 		each := scaled(1_000_000) / conns
 		connect, srv := start(t, func(srv *server.Server) {
@@ -114,7 +114,7 @@ func (g *gathering) Message(c *server.Conn, m ws.Message) {
 // and to all, and close themselves and all, at once, with slow peers among them:
 // no deadlock.
 func TestHandlersAmongEachOther(t *testing.T) {
-	onBoth(t, func(t *testing.T, start starter) {
+	onAll(t, func(t *testing.T, start starter) {
 		g := newGathering()
 		connect, srv := start(t, func(srv *server.Server) {
 			srv.Loops = 4

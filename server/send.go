@@ -156,7 +156,7 @@ func (c *Conn) writeOut(head, tail []byte, plain int) (queued bool) {
 // putQueued puts the frame behind what waits already.
 func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
 	size := len(payload) + len(frame) + ws.MaxHeader
-	if c.out.size()+size > c.loop.srv.limits.maxQueue && op != ws.Close {
+	if c.queued()+size > c.loop.srv.limits.maxQueue && op != ws.Close && op != ws.Pong {
 		c.overflow()
 		return ErrQueueFull
 	}
@@ -269,9 +269,9 @@ func (c *Conn) pong(payload []byte) {
 	defer c.mu.Unlock()
 	switch {
 	case c.lifeNow() != lifeOpen:
-	case c.out != nil && !c.out.corked:
+	case c.out != nil && !c.out.corked && !c.out.empty():
 		c.out.setPong(payload)
 	default:
-		_ = c.put(ws.Pong, payload, nil) // corked: nothing to fail here
+		_ = c.put(ws.Pong, payload, nil) // corked, or the first of a queue: nothing to fail here
 	}
 }

@@ -56,6 +56,9 @@ type Server struct {
 	// HTTP serves requests that are not WebSocket upgrades, through net/http, on
 	// the same port; nil answers them with 426.
 	HTTP http.Handler
+	// LoopsOnly refuses, with 501, what net/http can not hand over to an event
+	// loop: see ServeHTTP. By default goroutines serve it.
+	LoopsOnly bool
 
 	// ProxyProtocol: each connection begins with a PROXY header, version 1 or 2, in
 	// which a balancer says whose it is. One without is closed at once; there is no
@@ -164,7 +167,7 @@ type Server struct {
 	decoders  sync.Pool // of *ws.Decoder with the server's limits
 	stopping  atomic.Bool
 	refusals  refusals
-	loopsDone sync.WaitGroup
+	loopsDone sync.WaitGroup // and their bridges
 
 	mu        sync.Mutex
 	listeners map[poller.Listener]chan error // gets why the listener is closed

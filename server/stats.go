@@ -10,8 +10,9 @@ import (
 
 // ServerStats are a server's counts since its start, and how it stands now.
 type ServerStats struct {
-	Open   int64 // connections in the loops now, in any state
-	States States
+	Open    int64 // connections in the loops now, in any state
+	States  States
+	Bridged int64 // of Open, those that goroutines carry: see Server.ServeHTTP
 
 	Accepted     uint64         // connections
 	AcceptErrors uint64         // out of descriptors, or a registration that failed
@@ -66,6 +67,7 @@ type CloseCount struct {
 // worker count, and who sends from elsewhere; anyone reads.
 type loopCounters struct {
 	open         atomic.Int64
+	bridged      atomic.Int64
 	states       [lifeClosed]atomic.Int64 // by life
 	accepted     atomic.Uint64
 	acceptErrors atomic.Uint64
@@ -234,6 +236,7 @@ func (s *Server) Stats() (sum ServerStats) {
 
 func (n *loopCounters) addTo(sum *ServerStats) {
 	sum.Open += n.open.Load()
+	sum.Bridged += n.bridged.Load()
 	sum.States.Handshake += n.states[lifeProxy].Load() + n.states[lifeSecure].Load() + n.states[lifeHead].Load()
 	sum.States.Open += n.states[lifeOpen].Load()
 	sum.States.Closing += n.states[lifeClosing].Load()

@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -10,14 +11,24 @@ import (
 	"slices"
 	"time"
 
+	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
 )
 
 // ServeHTTP takes a connection over from net/http, so that a Server can be
 // mounted in any router: it does all that happens to an upgrade on the server's
 // own port (the checks, the origin, the Upgrade hook) and answers a refusal
-// through w. The loops are started if need be. HTTP/2 and TLS connections have no
-// descriptor to take and get 501.
+// through w. The loops are started if need be. A middleware's ResponseWriter must
+// have Unwrap or be a Hijacker; one that is neither, as http.TimeoutHandler's,
+// gets 501.
+//
+// A connection with no descriptor that a loop could watch (a *tls.Conn, or another
+// net.Conn that wraps one) is served by goroutines of its own that stand between
+// it and its loop: Handler, limits, deadlines and statistics are the same. It
+// costs a goroutine and 4 KB of memory while it is idle, and with TLS 16 KB (40 KB
+// once it has brought long messages: crypto/tls keeps its buffers); a second
+// goroutine while something is sent, and up to 80 KiB of buffers while it is busy.
+// With LoopsOnly it gets 501. HTTP/2 gets 501 in any case.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.answerWeb(w, r, s.upgradeWeb(w, r, s.decide))
 }
@@ -35,7 +46,7 @@ func (s *Server) HandleHTTP(w http.ResponseWriter, r *http.Request, accept Accep
 
 // upgradeWeb does what Conn.upgrade does, for a request that net/http has.
 func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(*ws.Request) (Accept, error)) error {
-	if err := s.start(); err != nil {
+	if err := s.startTaking(); err != nil {
 		return err
 	}
 	req := headOf(r)
@@ -53,7 +64,7 @@ func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(
 	}()
 	accept, err := decide(req)
 	if err == nil {
-		err = s.takeOver(w, r, req, accept)
+		err = s.takeOver(w, req, accept)
 	}
 	taken = err == nil
 	return err
@@ -61,10 +72,12 @@ func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(
 
 func (s *Server) checkHead(r *http.Request, req *ws.Request) error {
 	switch {
-	case r.TLS != nil || r.ProtoMajor != 1:
+	case r.ProtoMajor != 1:
 		return refuseTakeOver
 	case !req.WantsUpgrade():
 		return ws.UpgradeRequired()
+	case s.LoopsOnly && r.TLS != nil:
+		return refuseTakeOver
 	}
 	if err := req.CheckUpgrade(); err != nil {
 		return err
@@ -117,9 +130,22 @@ func headOf(r *http.Request) *ws.Request {
 	if req.Parse(head) != nil {
 		req.Reset()
 	}
-	req.RemoteAddr, _ = netip.ParseAddrPort(r.RemoteAddr) // the zero value on a Unix socket
+	req.RemoteAddr = remoteAddr(r.RemoteAddr)
 	req.TLS = r.TLS != nil || r.Context().Value(securedKey{}) != nil
 	return req
+}
+
+// remoteAddr parses what net/http, or a middleware that knows better and then
+// often without a port, says who the client is; the zero value on a Unix socket.
+func remoteAddr(text string) netip.AddrPort {
+	if both, err := netip.ParseAddrPort(text); err == nil {
+		return both
+	}
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(addr.WithZone(""), 0)
 }
 
 // takenOver is what a connection of net/http brings along.
@@ -130,13 +156,33 @@ type takenOver struct {
 	unread   []byte
 }
 
-var refuseTakeOver = &ws.Refusal{
-	Status: http.StatusNotImplemented,
-	Reason: "this connection (TLS, or not HTTP/1.1) can not be taken over by the WebSocket server",
+var (
+	refuseTakeOver = &ws.Refusal{
+		Status: http.StatusNotImplemented,
+		Reason: "this connection (TLS, wrapped, or not HTTP/1.1) can not be taken over by the WebSocket server",
+	}
+	refuseNoHijack = &ws.Refusal{
+		Status: http.StatusNotImplemented,
+		Reason: "a middleware stands between this connection and the WebSocket server: its ResponseWriter has no Unwrap",
+	}
+	refuseStopping = &ws.Refusal{
+		Status: http.StatusServiceUnavailable,
+		Reason: "the WebSocket server is shutting down",
+	}
+)
+
+// startTaking starts the loops if need be; a server that stops takes nothing
+// over.
+func (s *Server) startTaking() error {
+	err := s.start()
+	if errors.Is(err, ErrServerClosed) || err == nil && s.stopping.Load() {
+		return refuseStopping
+	}
+	return err
 }
 
-// takeOver takes the descriptor out of net/http and gives it to a loop.
-func (s *Server) takeOver(w http.ResponseWriter, r *http.Request, req *ws.Request, accept Accept) error {
+// takeOver takes the connection out of net/http and gives it to a loop.
+func (s *Server) takeOver(w http.ResponseWriter, req *ws.Request, accept Accept) error {
 	t := &takenOver{accept: accept, request: req}
 	resp := ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header}
 	var err error
@@ -144,7 +190,9 @@ func (s *Server) takeOver(w http.ResponseWriter, r *http.Request, req *ws.Reques
 		return err
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
+	if errors.Is(err, http.ErrNotSupported) {
+		return refuseNoHijack
+	} else if err != nil {
 		return fmt.Errorf("server: taking over from net/http: %w", err)
 	}
 	// From here on w is not to be written to.
@@ -156,24 +204,44 @@ func (s *Server) takeOver(w http.ResponseWriter, r *http.Request, req *ws.Reques
 	return nil
 }
 
-// attach moves a hijacked connection into a loop.
+// attach moves a hijacked connection into a loop, or a bridge to it.
 func (s *Server) attach(conn net.Conn, t *takenOver) {
 	_ = conn.SetDeadline(time.Time{}) // net/http's own; Attach finds out if conn is broken
 	fd, remote, err := s.engine.Attach(conn)
-	if err != nil {
+	switch {
+	case err == nil:
+		s.send(arrival{fd: fd, remote: remote, taken: t})
+	case errors.Is(err, poller.ErrNotSupported) && !s.LoopsOnly:
+		b := newBridge(conn)
+		go b.run() // ends with the connection
+		s.send(arrival{fd: -1, remote: remoteOf(conn), taken: t, bridge: b})
+	default:
 		s.log().Warn("connection not taken over", "remote", conn.RemoteAddr(), "err", err)
 		s.refusals.add(refuseTakeOver.Status)
 		_, _ = conn.Write(ws.AppendRefusal(nil, refuseTakeOver))
 		_ = conn.Close()
 		s.giveBack()
-		return
 	}
-	if client := t.request.RemoteAddr; client.IsValid() {
-		remote = client // maybe not the peer: proxies, or net/http's user, said so
+}
+
+// remoteOf is the address of conn's peer; the zero value unless it has one of
+// TCP.
+func remoteOf(conn net.Conn) netip.AddrPort {
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// send gives a connection that was taken over to one of the loops.
+func (s *Server) send(a arrival) {
+	if client := a.taken.request.RemoteAddr; client.IsValid() {
+		a.remote = client // maybe not the peer: proxies, or net/http's user, said so
 	}
 	l := s.pickLoop()
 	l.counters.accepted.Add(1)
-	l.send(arrival{fd: fd, remote: remote, taken: t})
+	l.send(a)
 }
 
 // openTaken opens a connection that was taken over, in its first turn.

@@ -1,15 +1,15 @@
 package server_test
 
 import (
-	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
+	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
 )
@@ -17,11 +17,7 @@ import (
 // mount serves handle with net/http alone; the server behind it has no listener.
 func mount(t *testing.T, srv *server.Server, handle func(http.ResponseWriter, *http.Request)) (addr string) {
 	t.Helper()
-	engine, err := poller.New(os.Getenv("MILLRACE_POLLER"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Engine, srv.Logger = engine, slog.New(slog.DiscardHandler)
+	srv.Engine, srv.Logger = systemEngine(t), slog.New(slog.DiscardHandler)
 	web := httptest.NewServer(http.HandlerFunc(handle))
 	t.Cleanup(func() {
 		web.Close()
@@ -136,48 +132,19 @@ func (h valueFirst) Open(c *server.Conn) {
 	h.recorder.Open(c)
 }
 
-// TestTakeOverRefused: connections without a descriptor to take get 501: TLS, and
-// HTTP/2 whatever carries it.
+// TestTakeOverRefused: what no loop can watch gets 501 from a server that is for
+// loops only, and HTTP/2, whatever carries it, from all.
 func TestTakeOverRefused(t *testing.T) {
 	t.Parallel()
-	srv := &server.Server{Logger: slog.New(slog.DiscardHandler), Handler: handler{open: func(*server.Conn) { t.Error("opened") }}}
-	t.Cleanup(func() { _ = srv.Close() }) // always nil
-	web := httptest.NewUnstartedServer(srv)
-	web.EnableHTTP2 = true
-	web.StartTLS()
-	t.Cleanup(web.Close)
-	get := func(t *testing.T, proto int) *http.Response {
-		req, err := http.NewRequestWithContext(context.Background(), "GET", web.URL, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if proto == 1 {
-			req.Header = http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"},
-				"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {clientKey}}
-		}
-		resp, err := web.Client().Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = resp.Body.Close() // read whole or not
-		if resp.ProtoMajor != proto {
-			t.Fatalf("the answer came over %s", resp.Proto)
-		}
-		return resp
-	}
-	t.Run("HTTP/2", func(t *testing.T) {
-		if resp := get(t, 2); resp.StatusCode != 501 {
-			t.Errorf("status %d, want 501", resp.StatusCode)
-		}
-	})
-	t.Run("HTTP/2 without TLS", func(t *testing.T) {
-		var h2c http.Protocols
-		h2c.SetUnencryptedHTTP2(true)
-		plain := httptest.NewUnstartedServer(srv)
-		plain.Config.Protocols = &h2c
-		plain.Start()
-		t.Cleanup(plain.Close)
-		resp, err := (&http.Client{Transport: &http.Transport{Protocols: &h2c}}).Get(plain.URL)
+	opened := handler{open: func(*server.Conn) { t.Error("opened") }}
+	for _, loopsOnly := range []bool{true, false} {
+		srv := &server.Server{Logger: slog.New(slog.DiscardHandler), Handler: opened, LoopsOnly: loopsOnly}
+		t.Cleanup(func() { _ = srv.Close() }) // always nil
+		web := httptest.NewUnstartedServer(srv)
+		web.EnableHTTP2 = true
+		web.StartTLS()
+		t.Cleanup(web.Close)
+		resp, err := web.Client().Get(web.URL)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,23 +152,110 @@ func TestTakeOverRefused(t *testing.T) {
 		if resp.ProtoMajor != 2 || resp.StatusCode != 501 {
 			t.Errorf("status %d over %s, want 501 over HTTP/2", resp.StatusCode, resp.Proto)
 		}
-	})
+	}
+	loopsOnly := func(srv *server.Server) { srv.Handler, srv.LoopsOnly = opened, true }
 	t.Run("TLS", func(t *testing.T) {
-		web.Client().Transport.(*http.Transport).ForceAttemptHTTP2 = false
-		if resp := get(t, 1); resp.StatusCode != 501 {
+		addr, _ := startTLSBridge(t, loopsOnly)
+		c := dial(t, addr)
+		c.send(get("/"))
+		c.expectRefusal(426)
+		c = dial(t, addr)
+		c.send(upgradeRequest() + frame(opText, "behind"))
+		c.expectRefusal(501)
+	})
+	t.Run("wrapped", func(t *testing.T) {
+		addr, _ := startBridge(t, loopsOnly)
+		c := dial(t, addr)
+		c.send(upgradeRequest() + frame(opText, "behind"))
+		if resp, _ := c.response(); resp.StatusCode != 501 {
 			t.Errorf("status %d, want 501", resp.StatusCode)
 		}
+		c.expectEnd()
 	})
-	t.Run("a writer that can not be hijacked", func(t *testing.T) {
-		rw := httptest.NewRecorder()
-		r := httptest.NewRequest("GET", "http://example.com/", nil)
-		for name, value := range map[string]string{"Upgrade": "websocket", "Connection": "Upgrade",
-			"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": clientKey} {
-			r.Header.Set(name, value)
-		}
-		srv.ServeHTTP(rw, r)
-		if rw.Code != 500 {
-			t.Errorf("status %d, want 500", rw.Code)
+	t.Run("closed", func(t *testing.T) {
+		srv := &server.Server{Logger: slog.New(slog.DiscardHandler)}
+		closeServer(t, srv)
+		if w := mountOn(srv, nil); w.Code != 503 {
+			t.Errorf("status %d, want 503", w.Code)
 		}
 	})
+}
+
+// plainWriter is a middleware's ResponseWriter.
+type plainWriter struct{ http.ResponseWriter }
+
+// unwrapper is one that lets others see what it wraps.
+type unwrapper struct{ plainWriter }
+
+func (w unwrapper) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// TestMiddlewares: a middleware's ResponseWriter may stand between if it has
+// Unwrap; others get a clear answer.
+func TestMiddlewares(t *testing.T) {
+	t.Parallel()
+	through := func(wrap func(http.ResponseWriter) http.ResponseWriter) func(http.Handler) http.Handler {
+		return func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(wrap(w), r) })
+		}
+	}
+	for name, test := range map[string]struct {
+		wrap   func(http.Handler) http.Handler
+		status int
+	}{
+		"Unwrap": {through(func(w http.ResponseWriter) http.ResponseWriter {
+			return unwrapper{plainWriter{unwrapper{plainWriter{w}}}}
+		}), 101},
+		"no Unwrap":            {through(func(w http.ResponseWriter) http.ResponseWriter { return plainWriter{w} }), 501},
+		"http.TimeoutHandler":  {func(h http.Handler) http.Handler { return http.TimeoutHandler(h, patience, "") }, 501},
+		"http.StripPrefix":     {func(h http.Handler) http.Handler { return http.StripPrefix("/", h) }, 101},
+		"http.MaxBytesHandler": {func(h http.Handler) http.Handler { return http.MaxBytesHandler(h, 10) }, 101},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := &server.Server{Handler: echo{}}
+			c := dial(t, mount(t, srv, test.wrap(srv).ServeHTTP))
+			c.send(upgradeRequest() + frame(opText, "pipelined"))
+			if test.status == 501 {
+				c.expectRefusal(501)
+				return
+			}
+			c.expectSwitch()
+			c.expect(opText, "pipelined")
+		})
+	}
+}
+
+// TestServeHTTPOnUnixSocket: a Unix socket is handed over, too.
+func TestServeHTTPOnUnixSocket(t *testing.T) {
+	t.Parallel()
+	remotes := make(chan netip.AddrPort, 1)
+	srv := &server.Server{Engine: systemEngine(t), Handler: handler{
+		open:    func(c *server.Conn) { remotes <- c.RemoteAddr() },
+		message: echo{}.Message,
+	}}
+	path := filepath.Join(t.TempDir(), "sock")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewUnstartedServer(srv)
+	web.Listener = ln
+	web.Start()
+	t.Cleanup(func() {
+		web.Close()
+		closeServer(t, srv)
+	})
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, conn)
+	c.send(upgradeRequest() + frame(opText, "pipelined"))
+	c.expectSwitch()
+	c.expect(opText, "pipelined")
+	if remote := <-remotes; remote.IsValid() {
+		t.Errorf("RemoteAddr is %v, want none", remote)
+	}
+	if s := srv.Stats(); s.Bridged != 0 {
+		t.Errorf("%d connections are bridged, want none", s.Bridged)
+	}
 }
