@@ -73,6 +73,7 @@ func gauge(name, help string, value func(*server.ServerStats) int) metric {
 
 var metrics = []metric{
 	{describe("connections", "Connections now, by state.", "state"), prometheus.GaugeValue, states},
+	gauge("connections_bridged", "Connections of net/http that goroutines of their own carry, now.", func(s *server.ServerStats) int { return int(s.Bridged) }),
 	counter("connections_accepted_total", "Connections accepted.", func(s *server.ServerStats) uint64 { return s.Accepted }),
 	counter("connections_handed_over_total", "Connections given to net/http for plain requests.", func(s *server.ServerStats) uint64 { return s.HandedToHTTP }),
 	counter("accept_errors_total", "Connections that found no room: out of descriptors, memory or epoll watches.", func(s *server.ServerStats) uint64 { return s.AcceptErrors }),
