@@ -22,12 +22,27 @@ need '/usr/bin/python3 -c "import tornado"' 'python3-tornado' 'the tests of the 
 need 'command -v chromium' 'chromium' 'the tests in a browser will skip'
 need 'command -v chromedriver' 'chromium-driver' 'the tests in a browser will skip'
 
+need '[ -x /usr/sbin/haproxy ]' 'haproxy' 'the tests behind HAProxy will skip'
+need '[ -x /usr/sbin/nginx ]' 'nginx' 'the tests behind nginx will skip'
+need '[ -e /usr/lib/nginx/modules/ngx_stream_module.so ]' 'libnginx-mod-stream' 'the tests behind nginx as a proxy of bytes will skip'
+
+# The tests start balancers themselves: what is installed here is not to run as a
+# service. That is for policy-rc.d to say, if the machine has none of its own.
+policy=/usr/sbin/policy-rc.d
+keep_services_off() {
+  if [ -e "$policy" ]; then return; fi
+  trap 'rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod 755 "$policy"
+}
+
 install() {
   # shellcheck disable=SC2086 # an entry may name several packages
   set -- ${missing[*]}
   echo "installing $*"
   export DEBIAN_FRONTEND=noninteractive
   local apt=(apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0)
+  keep_services_off
   "${apt[@]}" update >/dev/null
   "${apt[@]}" install -y --no-install-recommends "$@" >/dev/null
 }

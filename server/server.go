@@ -48,7 +48,8 @@ type Server struct {
 	// or from one of Origins.
 	CheckOrigin func(r *ws.Request) bool
 	// Origins are allowed besides the same origin: "https://example.com", "*" for
-	// all. Behind a balancer that ends TLS the page's own origin belongs here.
+	// all. Behind a balancer that ends TLS, and does not tell (TrustedProxies),
+	// the page's own origin belongs here.
 	Origins []string
 	// Subprotocols the server speaks; the client's first offer among them is
 	// selected unless the hook selects one.
