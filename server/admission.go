@@ -108,6 +108,7 @@ func (s *Server) forget(a *arrival) {
 		s.admission.turnedAway.Add(-1)
 	case a.taken != nil:
 		s.giveBack()
+		s.freeWindows(a.taken.accept.deflate)
 	default:
 		s.admission.handshakes.Add(-1)
 	}

@@ -253,6 +253,7 @@ func (c *Conn) finish() {
 		s.close()
 		c.facts.stream = nil
 	}
+	c.loop.srv.freeWindows(c.deflation())
 	c.mu.Unlock()
 	if c.in != nil {
 		c.in.head.Free()

@@ -101,6 +101,8 @@ type facts struct {
 	messageAt   tick              // with IdleTimeout: when the last message came
 	rates       *rates            // the turn's; nil without such limits
 	turnedAway  bool              // refused when it came: see admission
+	deflate     *deflation        // nil: no compression
+	shared      bool              // they are those of many: see Conn.remember
 }
 
 // count is the low half of a counter; its high half is a carry in the
@@ -252,10 +254,15 @@ func (c *Conn) SetNoDelay(on bool) error {
 // mute says that a write has failed. The caller holds mu.
 func (c *Conn) mute() bool { return c.facts != nil && c.facts.broken != nil }
 
-// remember returns the connection's facts, to be changed under mu.
+// remember returns the connection's own facts, to be changed under mu.
 func (c *Conn) remember() *facts {
-	if c.facts == nil {
+	switch {
+	case c.facts == nil:
 		c.facts = &facts{}
+	case c.facts.shared:
+		own := *c.facts
+		own.shared = false
+		c.facts = &own
 	}
 	return c.facts
 }

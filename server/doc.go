@@ -8,11 +8,11 @@
 // Read the files in this order: loop.go (a leader waits and takes connections
 // one after another), turn.go (one connection's turn: read, decode, handle,
 // write), proxied.go (the PROXY header), head.go (from request head to open
-// connection),
-// send.go and queue.go (the cork, the write, the queue), close.go (how a
-// connection ends), deadline.go (what happens when nothing happens), and
+// connection), send.go and queue.go (the cork, the write, the queue), close.go
+// (how a connection ends), deadline.go (what happens when nothing happens), and
 // handover.go (leader/followers: what happens when a handler blocks). stream.go
-// is where bytes go when a descriptor alone does not carry them.
+// is where bytes go when a descriptor alone does not carry them, deflate.go what
+// compression adds.
 //
 // # Who may touch what
 //

@@ -62,8 +62,11 @@ type Accept struct {
 	// KeepRequest keeps a copy of the request for Conn.Request beyond Open, at
 	// the price of its bytes.
 	KeepRequest bool
+	// NoDeflate leaves this connection uncompressed, whatever Server.Deflate says.
+	NoDeflate bool
 
-	shared *Handler // Handler, where many connections have the same
+	deflate *deflation
+	shared  *Handler // Handler, where many connections have the same
 }
 
 var (

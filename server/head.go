@@ -99,14 +99,31 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 	if err != nil {
 		return err
 	}
-	resp := ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header}
-	w.plain, err = ws.AppendUpgrade(w.plain[:0], r, &resp)
+	w.plain, err = s.appendUpgrade(w.plain[:0], r, &accept)
 	if err != nil {
 		return err
 	}
 	s.admission.handshakes.Add(-1)
 	c.open(w, r, accept, w.plain)
 	return nil
+}
+
+// appendUpgrade appends the 101 that accepts r, having decided on compression.
+// What that takes is freed by compression.release, or here after an error.
+func (s *Server) appendUpgrade(dst []byte, r *ws.Request, accept *Accept) ([]byte, error) {
+	resp := ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header}
+	if s.compression != nil && !accept.NoDeflate {
+		var full bool
+		resp.Deflate, accept.deflate, full = s.compression.negotiate(r)
+		if full {
+			s.hit(LimitWindows)
+		}
+	}
+	dst, err := ws.AppendUpgrade(dst, r, &resp)
+	if err != nil {
+		s.freeWindows(accept.deflate)
+	}
+	return dst, err
 }
 
 // decide asks the origin check and the hook.
@@ -163,6 +180,8 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	}
 	c.facts.request = r
 	c.facts.subprotocol = accept.Subprotocol
+	c.facts.deflate = accept.deflate
+	w.deflate = accept.deflate
 	if c.loop.srv.limits.idle > 0 {
 		c.facts.messageAt = c.loop.rightNow()
 	}
@@ -188,7 +207,10 @@ func (c *Conn) afterOpen(w *worker, keepRequest bool) {
 		return
 	}
 	c.facts = nil
-	if *f != (facts{}) || c.loop.srv.limits.idle > 0 {
+	switch d := f.deflate; {
+	case d != nil && d.facts != nil && *f == (facts{deflate: d}) && c.loop.srv.limits.idle == 0:
+		c.facts = d.facts
+	case *f != (facts{}) || c.loop.srv.limits.idle > 0:
 		kept := *f
 		c.facts = &kept
 	}

@@ -27,6 +27,7 @@ const (
 	LimitCloseTimeout                  // cut
 	LimitPingTimeout                   // no sign of life for two intervals: cut
 	LimitIdleTimeout                   // 1001
+	LimitWindows                       // Deflate.MaxWindows: no context takeover
 	NumLimits                          // how many there are
 )
 
@@ -46,6 +47,7 @@ var limitNames = [NumLimits]string{
 	LimitCloseTimeout:     "close_timeout",
 	LimitPingTimeout:      "ping_timeout",
 	LimitIdleTimeout:      "idle_timeout",
+	LimitWindows:          "windows",
 }
 
 // String is the limit's name in logs and metrics, "unknown" for none of them.

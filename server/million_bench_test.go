@@ -236,10 +236,10 @@ func serveOn(tb testing.TB, network *simnet.Network, srv *server.Server) (addr n
 	return ln.Addr(), stop
 }
 
-// dialMany opens n WebSocket connections, a few at a time.
-func dialMany(tb testing.TB, network *simnet.Network, addr net.Addr, n int) []*simnet.Conn {
+// dialMany opens n WebSocket connections, a few at a time, with these header lines.
+func dialMany(tb testing.TB, network *simnet.Network, addr net.Addr, n int, lines ...string) []*simnet.Conn {
 	clients := make([]*simnet.Conn, n)
-	target, request, answer := addr.String(), []byte(upgradeRequest()), make([]byte, 1024)
+	target, request, answer := addr.String(), []byte(upgradeRequest(lines...)), make([]byte, 1024)
 	for from := 0; from < n; from += 256 {
 		some := clients[from:min(from+256, n)]
 		for i := range some {

@@ -28,8 +28,13 @@ func (c *Conn) Send(op ws.Opcode, payload []byte) error {
 	if op != ws.Text && op != ws.Binary {
 		return ErrOpcode
 	}
+	var err error
 	c.mu.Lock()
-	err := c.send(op, payload, nil)
+	if d := c.deflation(); d != nil {
+		err = c.sendDeflated(d, op, payload)
+	} else {
+		err = c.send(op, payload, nil)
+	}
 	c.mu.Unlock()
 	return err
 }
@@ -42,8 +47,13 @@ func (c *Conn) SendPrepared(p *ws.Prepared) error {
 	if op := p.Opcode(); op != ws.Text && op != ws.Binary {
 		return ErrOpcode
 	}
+	var err error
 	c.mu.Lock()
-	err := c.send(p.Opcode(), nil, p.Frame())
+	if d := c.deflation(); d != nil {
+		err = c.sendPreparedDeflated(d, p)
+	} else {
+		err = c.send(p.Opcode(), nil, p.Frame())
+	}
 	c.mu.Unlock()
 	return err
 }
@@ -175,9 +185,9 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
 // loop was taken already: take uncorks under the same lock.
 func (c *Conn) cork(w *worker) {
 	c.mu.Lock()
-	w.stream, w.pacing.rates = nil, nil
-	if c.facts != nil {
-		w.stream, w.pacing.rates = c.facts.stream, c.facts.rates
+	w.stream, w.pacing.rates, w.deflate = nil, nil, nil
+	if f := c.facts; f != nil {
+		w.stream, w.pacing.rates, w.deflate = f.stream, f.rates, f.deflate
 	}
 	c.corkLocked(w)
 	c.mu.Unlock()

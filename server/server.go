@@ -54,6 +54,8 @@ type Server struct {
 	// Subprotocols the server speaks; the client's first offer among them is
 	// selected unless the hook selects one.
 	Subprotocols []string
+	// Deflate compresses messages with clients that offer it; nil does not.
+	Deflate *Deflate
 	// HTTP serves requests that are not WebSocket upgrades, through net/http, on
 	// the same port; nil answers them with 426.
 	HTTP http.Handler
@@ -170,6 +172,8 @@ type Server struct {
 	refusals  refusals
 	loopsDone sync.WaitGroup // and their bridges
 
+	compression *compression // nil: Deflate is
+
 	mu        sync.Mutex
 	listeners map[poller.Listener]chan error // gets why the listener is closed
 }
@@ -251,6 +255,9 @@ func (s *Server) startLoops() error {
 		return err
 	}
 	s.limits = s.effectiveLimits()
+	if s.Deflate != nil {
+		s.compression = newCompression(s.Deflate)
+	}
 	s.admission.addresses.seed = maphash.MakeSeed()
 	if s.fallback = s.Handler; s.fallback == nil {
 		s.fallback = ignore{}

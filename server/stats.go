@@ -27,6 +27,9 @@ type ServerStats struct {
 	BytesIn, BytesOut       uint64 // of all connections, handshakes included
 	Dropped                 uint64 // messages refused because a queue was full
 
+	Inflated, Deflated Compressed // of these messages, those that came compressed, and were sent so
+	Windows            int64      // bytes promised to connections for context takeover, see Deflate.MaxWindows
+
 	Pings uint64 // keepalive pings sent
 	Dead  uint64 // connections closed because the peer gave no sign of life
 
@@ -63,6 +66,13 @@ type CloseCount struct {
 	Count  uint64
 }
 
+// Compressed counts messages with permessage-deflate.
+type Compressed struct {
+	Messages uint64
+	Bytes    uint64 // of the messages
+	Packed   uint64 // of their compressed form
+}
+
 // loopCounters are a loop's share of ServerStats. The leader and the turn's
 // worker count, and who sends from elsewhere; anyone reads.
 type loopCounters struct {
@@ -79,6 +89,8 @@ type loopCounters struct {
 	messagesOut  atomic.Uint64
 	bytesOut     atomic.Uint64
 	dropped      atomic.Uint64
+	inflated     compressedCounts
+	deflated     compressedCounts
 	pings        atomic.Uint64
 	dead         atomic.Uint64
 	panics       atomic.Uint64
@@ -86,6 +98,31 @@ type loopCounters struct {
 	waits        atomic.Uint64
 	closes       [2][closeSlots]atomic.Uint64 // by us, by the peer
 	lag          lagCounts
+}
+
+// compressedCounts are counted as they come: next to what a message costs then, it
+// is nothing.
+type compressedCounts struct{ messages, bytes, packed atomic.Uint64 }
+
+func (n *compressedCounts) add(bytes, packed int) {
+	n.messages.Add(1)
+	n.bytes.Add(uint64(bytes))
+	n.packed.Add(uint64(packed))
+}
+
+// addPiece adds an inflated message or a piece of one.
+func (n *compressedCounts) addPiece(m ws.Message) {
+	n.bytes.Add(uint64(len(m.Payload)))
+	if !m.More {
+		n.messages.Add(1)
+		n.packed.Add(uint64(m.Compressed))
+	}
+}
+
+func (n *compressedCounts) addTo(sum *Compressed) {
+	sum.Messages += n.messages.Load()
+	sum.Bytes += n.bytes.Load()
+	sum.Packed += n.packed.Load()
 }
 
 // turnStats are messages and bytes of a turn, added up when it ends.
@@ -227,6 +264,9 @@ func (s *Server) Stats() (sum ServerStats) {
 	}
 	sum.Refused, sum.Refusals = s.refusals.sum()
 	sum.Loops = len(s.loops)
+	if s.compression != nil {
+		sum.Windows = s.compression.windows.Load()
+	}
 	sum.Workers = s.crew.stats()
 	for limit := range sum.Limits {
 		sum.Limits[limit] = s.limitHits.counts[limit].Load()
@@ -251,6 +291,8 @@ func (n *loopCounters) addTo(sum *ServerStats) {
 	sum.MessagesOut += n.messagesOut.Load()
 	sum.BytesOut += n.bytesOut.Load()
 	sum.Dropped += n.dropped.Load()
+	n.inflated.addTo(&sum.Inflated)
+	n.deflated.addTo(&sum.Deflated)
 	sum.Pings += n.pings.Load()
 	sum.Dead += n.dead.Load()
 	sum.Panics += n.panics.Load()

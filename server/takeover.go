@@ -184,12 +184,14 @@ func (s *Server) startTaking() error {
 // takeOver takes the connection out of net/http and gives it to a loop.
 func (s *Server) takeOver(w http.ResponseWriter, req *ws.Request, accept Accept) error {
 	t := &takenOver{accept: accept, request: req}
-	resp := ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header}
 	var err error
-	if t.response, err = ws.AppendUpgrade(nil, req, &resp); err != nil {
+	if t.response, err = s.appendUpgrade(nil, req, &t.accept); err != nil {
 		return err
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		s.freeWindows(t.accept.deflate)
+	}
 	if errors.Is(err, http.ErrNotSupported) {
 		return refuseNoHijack
 	} else if err != nil {
@@ -221,6 +223,7 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 		_, _ = conn.Write(ws.AppendRefusal(nil, refuseTakeOver))
 		_ = conn.Close()
 		s.giveBack()
+		s.freeWindows(t.accept.deflate)
 	}
 }
 

@@ -259,3 +259,36 @@ func TestServeHTTPOnUnixSocket(t *testing.T) {
 		t.Errorf("%d connections are bridged, want none", s.Bridged)
 	}
 }
+
+// TestDeflateThroughHTTP: a connection taken over from net/http is compressed like
+// one of the server's own, and what it was promised is free when it is gone, or
+// was never one.
+func TestDeflateThroughHTTP(t *testing.T) {
+	t.Parallel()
+	srv := &server.Server{Handler: echo{}, Deflate: bothTakeOver}
+	addr := mount(t, srv, srv.ServeHTTP)
+	for range 3 {
+		d := deflating(dial(t, addr), offerDeflate)
+		if d.answer != "permessage-deflate" {
+			t.Fatalf("answered with %q", d.answer)
+		}
+		for i := range 4 {
+			d.sendPacked(opText, news(1000, uint64(i)), 100)
+			if d.expectMessage(opText, news(1000, uint64(i))); !d.packed {
+				t.Error("not compressed")
+			}
+		}
+		d.send(frame(opClose, ""))
+		d.expectClose(1005)
+	}
+	rw := httptest.NewRecorder() // can not be hijacked
+	r := httptest.NewRequest("GET", "http://example.com/", nil)
+	for name, value := range map[string]string{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+		"Sec-WebSocket-Key": clientKey, "Sec-WebSocket-Extensions": offerDeflate} {
+		r.Header.Set(name, value)
+	}
+	if srv.ServeHTTP(rw, r); rw.Code != 501 {
+		t.Errorf("status %d, want 501", rw.Code)
+	}
+	eventually(t, "the windows are free", func() bool { return srv.Stats().Windows == 0 })
+}

@@ -142,6 +142,9 @@ func (c *Conn) eatFrames(w *worker, in []byte) {
 	if c.in != nil && c.in.decoder != nil {
 		d = c.in.decoder
 	}
+	if w.deflate != nil || d.Deflate {
+		w.deflate.setUp(d)
+	}
 	for {
 		m, rest, err := d.Next(in)
 		if err != nil {
@@ -170,6 +173,9 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 	case ws.Text, ws.Binary:
 		if !m.More {
 			w.received.messages++
+		}
+		if m.Compressed > 0 {
+			c.loop.counters.inflated.addPiece(m)
 		}
 		if c.lifeNow() == lifeOpen {
 			if c.loop.srv.limits.idle > 0 {

@@ -21,9 +21,10 @@ type worker struct {
 	plain   []byte // the 101 response being made
 	facts   facts  // of the connection being opened, see Conn.Request
 
-	turn     uint64 // the turn word of the turn under way
-	stream   stream // of its connection, nil: the descriptor
-	pacing   pacing // of its connection
+	turn     uint64     // the turn word of the turn under way
+	stream   stream     // of its connection, nil: the descriptor
+	deflate  *deflation // likewise, nil: no compression
+	pacing   pacing     // of its connection
 	received turnStats
 }
 

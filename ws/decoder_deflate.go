@@ -58,7 +58,7 @@ func (d *Decoder) inflateWhole(f *inflater) (Message, error) {
 	if d.Window != nil {
 		d.Window.Add(out.B)
 	}
-	m := Message{Opcode: d.message, Payload: out.B}
+	m := Message{Opcode: d.message, Compressed: int(d.size), Payload: out.B}
 	d.unfinished.Free()
 	d.message, d.unfinished = 0, out
 	return m, nil
@@ -73,10 +73,11 @@ func (d *Decoder) inflatePiece() (Message, error) {
 	}
 	piece := f.piece.B[:cap(f.piece.B)]
 	n, err := d.inflate(f, piece, d.size)
+	m := Message{Opcode: op, Compressed: len(d.unfinished.B) - len(flushTail)}
 	if err == io.EOF {
 		d.message, d.inflating = 0, nil
 		f.free()
-		return Message{Opcode: op}, nil
+		return m, nil
 	}
 	if err != nil {
 		return Message{}, err
@@ -85,7 +86,8 @@ func (d *Decoder) inflatePiece() (Message, error) {
 	if d.Window != nil {
 		d.Window.Add(piece[:n])
 	}
-	return Message{Opcode: op, More: true, Payload: piece[:n:n]}, nil
+	m.More, m.Payload = true, piece[:n:n]
+	return m, nil
 }
 
 // inflate is f.read into room for a message of which size bytes are there, as

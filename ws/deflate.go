@@ -15,6 +15,10 @@ const (
 
 const maxDeflateLevel = 9
 
+// DeflateRoom is how much more than a header and its payload a compressed frame
+// may take while it is made, in bytes.
+const DeflateRoom = len(syncTail)
+
 // Deflater makes compressed frames (RFC 7692 section 7.2.1). It is only
 // parameters and may be compared, copied and used by any goroutine. What
 // compresses, 0.8 to 1.4 MB each depending on the level, comes from a pool that
@@ -40,7 +44,7 @@ type Deflater struct {
 //
 // With a context each message costs the indexing of what w holds: 10 us for 8
 // KiB at level 1, 37 us for 32 KiB. It allocates only if dst has less room than
-// MaxHeader, payload and 4 bytes, or if no compressor is in the pool.
+// MaxHeader, payload and DeflateRoom, or if no compressor is in the pool.
 func (z Deflater) AppendFrame(dst []byte, op Opcode, payload []byte, w *Window) (frame []byte, compressed bool) {
 	start := len(dst)
 	if len(payload) < z.threshold() {

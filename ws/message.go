@@ -49,6 +49,10 @@ type Message struct {
 	// Decoder.Stream.
 	More bool
 
+	// Compressed is how many bytes the whole message had before it was inflated, 0
+	// if it came as it is.
+	Compressed int
+
 	// Payload is the unmasked content. It aliases the bytes given to
 	// Decoder.Next or the decoder's own buffer, and is valid until the next
 	// call of any method of the decoder other than Idle and Buffered.

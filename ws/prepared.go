@@ -67,7 +67,7 @@ func (p *Prepared) Deflated(z Deflater) (frame []byte, compressed bool) {
 }
 
 func (p *Prepared) deflate(z Deflater, next *deflated) *deflated {
-	room := buffer.Get(MaxHeader + p.Len() + len(syncTail))
+	room := buffer.Get(MaxHeader + p.Len() + DeflateRoom)
 	defer room.Free()
 	frame, compressed := z.AppendFrame(room.B, p.Opcode(), p.Payload(), nil)
 	if !compressed {

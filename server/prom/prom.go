@@ -85,6 +85,11 @@ var metrics = []metric{
 	counter("received_bytes_total", "Bytes received, handshakes included.", func(s *server.ServerStats) uint64 { return s.BytesIn }),
 	counter("sent_bytes_total", "Bytes accepted for sending, handshakes included.", func(s *server.ServerStats) uint64 { return s.BytesOut }),
 	counter("messages_dropped_total", "Messages not sent because a connection's queue was full.", func(s *server.ServerStats) uint64 { return s.Dropped }),
+	counter("messages_deflated_total", "Messages sent compressed.", func(s *server.ServerStats) uint64 { return s.Deflated.Messages }),
+	{describe("deflated_bytes_total", "Bytes of the messages sent compressed, by form.", "form"), prometheus.CounterValue, deflated},
+	counter("messages_inflated_total", "Messages received compressed.", func(s *server.ServerStats) uint64 { return s.Inflated.Messages }),
+	{describe("inflated_bytes_total", "Bytes of the messages received compressed, by form.", "form"), prometheus.CounterValue, inflated},
+	gauge("deflate_windows_bytes", "Memory promised to connections for context takeover.", func(s *server.ServerStats) int { return int(s.Windows) }),
 	counter("keepalive_pings_total", "Keepalive pings sent.", func(s *server.ServerStats) uint64 { return s.Pings }),
 	counter("keepalive_failures_total", "Connections closed because the peer gave no sign of life.", func(s *server.ServerStats) uint64 { return s.Dead }),
 	counter("handler_panics_total", "Handlers that panicked.", func(s *server.ServerStats) uint64 { return s.Panics }),
@@ -103,6 +108,15 @@ func states(s *server.ServerStats, set func(float64, ...string)) {
 	set(float64(s.States.Open), "open")
 	set(float64(s.States.Closing), "closing")
 	set(float64(s.States.Ending), "ending")
+}
+
+func deflated(s *server.ServerStats, set func(float64, ...string)) { forms(s.Deflated, set) }
+
+func inflated(s *server.ServerStats, set func(float64, ...string)) { forms(s.Inflated, set) }
+
+func forms(c server.Compressed, set func(float64, ...string)) {
+	set(float64(c.Bytes), "plain")
+	set(float64(c.Packed), "compressed")
 }
 
 func workers(s *server.ServerStats, set func(float64, ...string)) {

@@ -18,6 +18,7 @@ type config struct {
 	balancer balancerOptions
 	limits   limitOptions
 	timeouts timeoutOptions
+	deflate  deflateOptions
 	drain    drainOptions
 	loops    loopOptions
 
@@ -33,7 +34,7 @@ type group interface {
 
 // groups are all settings of c, in the order of the help.
 func (c *config) groups() []group {
-	return []group{&c.main, &c.balancer, &c.limits, &c.timeouts, &c.drain, &c.loops}
+	return []group{&c.main, &c.balancer, &c.limits, &c.timeouts, &c.deflate, &c.drain, &c.loops}
 }
 
 // option is one setting: a flag and the environment variable of its name.

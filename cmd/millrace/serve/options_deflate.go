@@ -1,0 +1,58 @@
+package serve
+
+import (
+	"fmt"
+
+	"github.com/millrace/millrace/server"
+)
+
+// deflateOptions are those of compression.
+type deflateOptions struct {
+	mode                     deflateMode
+	level, threshold, window int
+	windows                  int64
+}
+
+const maxWindows = 1 << 40
+
+type deflateMode uint8
+
+const (
+	deflateOff deflateMode = iota
+	deflateOn
+	deflateTakeover
+)
+
+func (d *deflateOptions) options() []option {
+	modes := map[string]deflateMode{"off": deflateOff, "on": deflateOn, "takeover": deflateTakeover}
+	return []option{
+		{"deflate", "MODE", "permessage-deflate for clients that offer it: off, on (each message by itself) or takeover\n" +
+			"(messages refer to those before; 8 KiB a connection to send, up to 32 KiB to receive)", "off", choice(&d.mode, modes, "off", "on", "takeover")},
+		{"deflate-level", "N", "effort, from 1, the fastest, to 9", "1", number(&d.level, 1, 9)},
+		{"deflate-threshold", "SIZE", "messages below it are sent uncompressed", "128", size(&d.threshold, 1, maxBytes)},
+		{"deflate-window", "BITS", "largest window in either direction, 2^BITS bytes, 9 to 15; with takeover so much is kept\n" +
+			"for a connection in each direction", "", number(&d.window, 9, 15)},
+		{"deflate-windows", "SIZE", "most memory that takeover may come to; who comes beyond it has none", "256MiB", size(&d.windows, 1, maxWindows)},
+	}
+}
+
+// check refuses settings that contradict each other.
+func (d *deflateOptions) check() error {
+	if d.mode == deflateOff && d.window > 0 {
+		return fmt.Errorf("--deflate-window %d says nothing with --deflate off", d.window)
+	}
+	return nil
+}
+
+func (d *deflateOptions) apply(s *server.Server) error {
+	if d.mode == deflateOff {
+		return nil
+	}
+	s.Deflate = &server.Deflate{
+		Level: d.level, Threshold: d.threshold,
+		ServerTakeover: d.mode == deflateTakeover, ClientTakeover: d.mode == deflateTakeover,
+		ServerMaxWindowBits: d.window, ClientMaxWindowBits: d.window,
+		MaxWindows: d.windows,
+	}
+	return nil
+}

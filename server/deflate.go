@@ -1,0 +1,235 @@
+package server
+
+import (
+	"cmp"
+	"sync/atomic"
+
+	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/ws"
+)
+
+// Deflate compresses messages, with clients that offer permessage-deflate (RFC
+// 7692). Its zero value compresses in both directions, each message by itself.
+//
+// What compresses (0.8 to 1.4 MB) and inflates (36 KiB) is pooled and borrowed for
+// one message; an idle connection costs nothing more than without compression.
+// With context takeover, which makes short messages smaller that are like those
+// before, a connection keeps its windows: what was last sent and received, up to
+// the sizes below, and takes 10 us to index 8 KiB of it for each message it sends.
+type Deflate struct {
+	// Level is the effort, from 1, the fastest, to 9; 0 is 1.
+	Level int
+	// Threshold is the size in bytes below which messages are sent uncompressed; 0
+	// is 128, below 0 compresses all. One that does not become smaller is sent
+	// uncompressed too.
+	Threshold int
+	// ServerTakeover keeps the context of what is sent, for clients that do not
+	// refuse that. ClientTakeover lets clients keep theirs.
+	ServerTakeover, ClientTakeover bool
+	// ServerMaxWindowBits bounds how far back in what was sent a message may refer,
+	// to 2^bits bytes, 8 to 15; with takeover so much is kept. 0 is 15, of which 8
+	// KiB are kept: more was not seen to make messages smaller.
+	ServerMaxWindowBits int
+	// ClientMaxWindowBits, 9 to 15, is the same for what clients send; 0 is 15. A
+	// client that can not be told so gets no takeover instead.
+	ClientMaxWindowBits int
+	// MaxWindows bounds the memory for windows, in bytes, as if all were full; who
+	// comes beyond it is served without takeover. 0 is 256 MiB.
+	MaxWindows int64
+}
+
+const (
+	defaultMaxWindows  = 256 << 20
+	defaultContextBits = 13
+
+	minWindowBits, maxWindowBits = 8, 15
+)
+
+// compression is what a server has made of its Deflate.
+type compression struct {
+	policy      ws.DeflatePolicy
+	sender      ws.Deflater
+	contextBits int // of what was sent, at most
+	maxWindows  int64
+	windows     atomic.Int64 // bytes promised to connections
+
+	shared [maxWindowBits - minWindowBits + 1][maxWindowBits - minWindowBits + 1]deflation // by the server's bits and the client's
+}
+
+// deflation is a connection's permessage-deflate. One without windows is shared by
+// all connections that agreed alike.
+type deflation struct {
+	agreed ws.DeflateParams
+	sender ws.Deflater
+	out    *ws.Window // the context of what is sent, nil for none; guarded by Conn.mu
+	in     *ws.Window // that of what is received; the turn's
+	facts  *facts     // of a connection that has nothing else to remember; nil: not shared
+}
+
+func newCompression(d *Deflate) *compression {
+	z := &compression{
+		policy: ws.DeflatePolicy{
+			ServerTakeover: d.ServerTakeover, ServerMaxWindowBits: d.ServerMaxWindowBits,
+			ClientTakeover: d.ClientTakeover, ClientMaxWindowBits: d.ClientMaxWindowBits,
+		},
+		sender:      ws.Deflater{Level: d.Level, Threshold: cmp.Or(d.Threshold, ws.DefaultDeflateThreshold)},
+		contextBits: max(cmp.Or(d.ServerMaxWindowBits, defaultContextBits), minWindowBits),
+		maxWindows:  positive(d.MaxWindows, defaultMaxWindows),
+	}
+	for server := range z.shared {
+		for client := range z.shared[server] {
+			shared := &z.shared[server][client]
+			*shared = *z.deflation(ws.DeflateParams{
+				ServerNoContextTakeover: true, ServerMaxWindowBits: minWindowBits + server,
+				ClientNoContextTakeover: true, ClientMaxWindowBits: minWindowBits + client,
+			})
+			shared.facts = &facts{deflate: shared, shared: true}
+		}
+	}
+	return z
+}
+
+// negotiate answers the client's offers of permessage-deflate. What it gives, nil
+// for none, is freed by release.
+func (z *compression) negotiate(r *ws.Request) (agreed ws.DeflateParams, d *deflation, full bool) {
+	agreed = r.SelectDeflate(z.policy)
+	if !agreed.Agreed() {
+		return agreed, nil, false
+	}
+	if size := z.windowBytes(agreed); size > 0 && z.windows.Add(size) > z.maxWindows {
+		z.windows.Add(-size)
+		full = true
+		frugal := z.policy
+		frugal.ServerTakeover, frugal.ClientTakeover = false, false
+		agreed = r.SelectDeflate(frugal)
+	}
+	if agreed.ServerNoContextTakeover && agreed.ClientNoContextTakeover {
+		return agreed, &z.shared[agreed.ServerMaxWindowBits-minWindowBits][agreed.ClientMaxWindowBits-minWindowBits], full
+	}
+	return agreed, z.deflation(agreed), full
+}
+
+// release takes back what negotiate gave. The caller holds mu of the connection
+// that it was for, in a turn, or there is no connection.
+func (z *compression) release(d *deflation) {
+	if d.facts != nil {
+		return
+	}
+	z.windows.Add(-z.windowBytes(d.agreed))
+	if d.out != nil {
+		d.out.Free()
+	}
+	if d.in != nil {
+		d.in.Free()
+	}
+}
+
+// freeWindows is release where there may be no compression at all.
+func (s *Server) freeWindows(d *deflation) {
+	if d != nil {
+		s.compression.release(d)
+	}
+}
+
+// windowBytes is the memory that windows of these parameters can come to.
+func (z *compression) windowBytes(p ws.DeflateParams) (size int64) {
+	const least int64 = 512 // see ws.Window
+	if !p.ServerNoContextTakeover {
+		size += max(1<<z.kept(p.ServerMaxWindowBits), least)
+	}
+	if !p.ClientNoContextTakeover {
+		size += max(1<<p.ClientMaxWindowBits, least)
+	}
+	return size
+}
+
+// kept is the bits of the context that is kept where these are agreed upon.
+func (z *compression) kept(serverBits int) int { return min(serverBits, z.contextBits) }
+
+func (z *compression) deflation(p ws.DeflateParams) *deflation {
+	d := &deflation{agreed: p, sender: z.sender}
+	d.sender.WindowBits = p.ServerMaxWindowBits
+	if !p.ServerNoContextTakeover {
+		d.out = &ws.Window{Bits: z.kept(p.ServerMaxWindowBits)}
+	}
+	if !p.ClientNoContextTakeover {
+		d.in = &ws.Window{Bits: p.ClientMaxWindowBits}
+	}
+	return d
+}
+
+// setUp has a decoder take what d's peer may send; d is nil without compression.
+func (d *deflation) setUp(decoder *ws.Decoder) {
+	decoder.Deflate, decoder.Window = d != nil, nil
+	if d != nil {
+		decoder.Window = d.in
+	}
+}
+
+// deflation is the connection's permessage-deflate, nil for none. The caller holds
+// mu; what it gives does not change while the connection is open.
+func (c *Conn) deflation() *deflation {
+	if c.facts == nil {
+		return nil
+	}
+	return c.facts.deflate
+}
+
+// Deflate is what was agreed upon for permessage-deflate at the upgrade; not
+// Agreed without compression.
+func (c *Conn) Deflate() ws.DeflateParams {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d := c.deflation(); d != nil {
+		return d.agreed
+	}
+	return ws.DeflateParams{}
+}
+
+// sendDeflated is send for a message, with compression. The caller holds mu, which
+// is let go of meanwhile unless a context has to stay in step.
+func (c *Conn) sendDeflated(d *deflation, op ws.Opcode, payload []byte) error {
+	if len(payload) < d.sender.Threshold || len(payload) > c.loop.srv.limits.maxQueue || c.lifeNow() != lifeOpen || c.mute() {
+		return c.send(op, payload, nil) // which may refuse it
+	}
+	b := buffer.Get(ws.MaxHeader + len(payload) + ws.DeflateRoom)
+	defer b.Free()
+	if d.out == nil {
+		c.mu.Unlock()
+	}
+	frame, compressed := d.sender.AppendFrame(b.B, op, payload, d.out)
+	if d.out == nil {
+		c.mu.Lock()
+	}
+	if !compressed {
+		return c.send(op, payload, nil)
+	}
+	err := c.send(op, nil, frame)
+	if err == nil {
+		c.deflated(d, payload, len(frame))
+	}
+	return err
+}
+
+// sendPreparedDeflated is the same for a prepared message, of which it takes the
+// form that all connections that agreed alike get.
+func (c *Conn) sendPreparedDeflated(d *deflation, p *ws.Prepared) error {
+	if p.Len() > c.loop.srv.limits.maxQueue {
+		return ErrMessageTooBig
+	}
+	frame, compressed := p.Deflated(d.sender)
+	err := c.send(p.Opcode(), nil, frame)
+	if err == nil && compressed {
+		c.deflated(d, p.Payload(), len(frame))
+	}
+	return err
+}
+
+// deflated notes that a compressed frame is on its way. No frame is taken back
+// from there unless the connection ends, so the contexts of both sides agree.
+func (c *Conn) deflated(d *deflation, payload []byte, size int) {
+	if d.out != nil {
+		d.out.Add(payload)
+	}
+	c.loop.counters.deflated.add(len(payload), size)
+}
