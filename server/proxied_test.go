@@ -2,15 +2,20 @@ package server_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/poller/simnet"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
@@ -135,6 +140,64 @@ func TestProxyHeaderSplit(t *testing.T) {
 		c := dialSim(t, n, addr)
 		c.send(test.header + upgradeRequest() + frame(opText, "whose?"))
 		c.expectClient(test.client, test.tls)
+	}
+}
+
+// TestProxyHeaderInBytes is the same on sockets, a byte a write.
+func TestProxyHeaderInBytes(t *testing.T) {
+	t.Parallel()
+	addr, _ := startServer(t, func(s *server.Server) {
+		whose(s)
+		s.ProxyProtocol = true
+	})
+	for _, test := range proxyHeaders {
+		c := dial(t, addr)
+		all := test.header + upgradeRequest() + frame(opText, "whose?")
+		for len(all) > 2000 {
+			c.send(all[:1000])
+			all = all[1000:]
+		}
+		for i := range len(all) {
+			c.send(all[i : i+1])
+		}
+		c.expectClient(test.client, test.tls)
+	}
+}
+
+// TestProxyOnUnixSocket: who may connect there the file says, so a header counts;
+// without one nobody is trusted, for there is no address.
+func TestProxyOnUnixSocket(t *testing.T) {
+	t.Parallel()
+	for _, required := range []bool{true, false} {
+		engine, err := poller.New(os.Getenv("MILLRACE_POLLER"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := &server.Server{Engine: engine, ProxyProtocol: required, TrustedProxies: prefixes("10.0.0.0/8 0.0.0.0/0 ::/0")}
+		whose(srv)
+		path := filepath.Join(t.TempDir(), "s")
+		ln, err := srv.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(ln) }()
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(t, conn)
+		lines := []string{"X-Forwarded-For: 1.2.3.4"}
+		want := netip.AddrPort{}.String()
+		if required {
+			c.send(proxyV1)
+			lines, want = nil, "203.0.113.9:4444"
+		}
+		c.send(upgradeRequest(lines...) + frame(opText, "whose?"))
+		c.expectClient(want, false)
+		if err := errors.Join(srv.Close(), <-served); !errors.Is(err, server.ErrServerClosed) {
+			t.Error(err)
+		}
 	}
 }
 

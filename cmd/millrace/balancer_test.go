@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -45,6 +47,13 @@ func TestProxyFlags(t *testing.T) {
 	c = dial(t, p.addr)
 	c.write([]byte("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"))
 	c.expectEnd()
+	p.signal(syscall.SIGTERM)
+	if _, stderr := p.status(); strings.Contains(stderr, "PROXY headers count from anybody") {
+		t.Errorf("stderr %q", stderr)
+	}
+	p = serve(t, nil, "--proxy-protocol", "required")
+	p.signal(syscall.SIGTERM)
+	p.expectStatus(0, "PROXY headers count from anybody")
 
 	p = serve(t, nil, "--trusted-proxies", "192.0.2.0/24")
 	if status := dial(t, p.addr).upgrade("/echo", "X-Forwarded-Proto: https", "Origin: https://"+p.addr); status != http.StatusForbidden {

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"log/slog"
 	"net/netip"
 
 	"github.com/millrace/millrace/server"
@@ -22,6 +23,14 @@ func (b *balancerOptions) options() []option {
 			"X-Forwarded-For and -Proto count, and who may send PROXY headers (anybody, if none is given)", "", prefixes(&b.trustedProxies)},
 		{"admin", "HOST:PORT", "TCP address that answers /healthz, /readyz, /metrics and /debug/conns whatever the main one is at;\n" +
 			"keep it from the public", "", address(&b.admin)},
+	}
+}
+
+// warn tells of a setting that is right only where nobody but the balancer can
+// reach the port.
+func (b *balancerOptions) warn(log *slog.Logger) {
+	if b.proxyProtocol && len(b.trustedProxies) == 0 {
+		log.Warn("PROXY headers count from anybody", "remedy", "--trusted-proxies")
 	}
 }
 

@@ -71,6 +71,7 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 		return listenError("--listen", c.main.listen, err)
 	}
 	raiseDescriptorLimit(log)
+	c.balancer.warn(log)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 	admin.serve(adminPages(srv, ready, metrics))
