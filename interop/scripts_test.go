@@ -2,7 +2,6 @@ package interop_test
 
 import (
 	"context"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -50,13 +49,7 @@ func TestPython(t *testing.T) {
 }
 
 func TestNode(t *testing.T) {
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("no node: install Node.js")
-	}
-	if _, err := os.Stat("node/node_modules/ws"); err != nil {
-		t.Skip("no npm package ws: run npm ci in interop/node")
-	}
+	node := needNode(t)
 	p := startPeer(t)
 	expectCases(t, script(t, node, "node/client.js", p.url), 9)
 	p.expectEnd(t, 3000, "bye from Node")

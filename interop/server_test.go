@@ -25,13 +25,14 @@ var sizes = []int{0, 1, 125, 126, 127, 65535, 65536, maxMessage}
 // peer is a server to test clients with.
 type peer struct {
 	url   string // ws://host:port
+	srv   *server.Server
 	ended chan ws.CloseError
 	said  chan string // what the Tornado handler prints
 }
 
 // startPeer serves until the test ends: at /echo what tester does, at /tornado
-// what the walk-through does.
-func startPeer(t *testing.T) *peer {
+// what the walk-through does. deflate is at most one.
+func startPeer(t *testing.T, deflate ...*server.Deflate) *peer {
 	t.Helper()
 	engine, err := poller.New(os.Getenv("MILLRACE_POLLER"))
 	if err != nil {
@@ -45,6 +46,10 @@ func startPeer(t *testing.T) *peer {
 		Engine: engine, Upgrade: mux.Upgrade, Subprotocols: []string{"chat.v2", "chat.v1"},
 		PingInterval: -1, Logger: slog.New(slog.DiscardHandler),
 	}
+	for _, d := range deflate {
+		srv.Deflate = d
+	}
+	p.srv = srv
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -159,6 +159,9 @@ func TestDecoderRefusesCompressed(t *testing.T) {
 			for at := range min(len(c.wire), 100) {
 				reads = append(reads, []int{at + 1, len(c.wire)})
 			}
+			if c.code == 1009 {
+				reads = reads[:5] // each inflates up to the limit
+			}
 			for _, reads := range reads {
 				d := ws.Decoder{Stream: stream, Deflate: true}
 				if got := decode(t, &d, []byte(c.wire), reads...); got.code != c.code {

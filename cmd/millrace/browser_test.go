@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,6 +59,29 @@ func TestBrowser(t *testing.T) {
 	b.waitForText("#log .closed", "code 1001 server shutting down after ")
 	p.expectStatus(0, "msg=stopped")
 	shoot(b, "3-gone.png")
+}
+
+// TestBrowserDeflate: what Chromium compresses is read, and the other way round,
+// with and without a context; the metrics tell that both did.
+func TestBrowserDeflate(t *testing.T) {
+	b := startBrowser(t)
+	for _, flags := range []string{"--deflate=on", "--deflate=takeover", "--deflate=takeover --deflate-window=9 --deflate-level=9", "--deflate=on --deflate-threshold=1 --deflate-window=10"} {
+		p := serve(t, nil, strings.Fields(flags)...)
+		b.navigate("http://" + p.addr + "/")
+		b.click("#connect")
+		b.waitForText("#state", "connected")
+		for i := range 4 {
+			text := fmt.Sprint("message ", i, strings.Repeat(" Grüße aus der Mühle", 20+i))
+			b.typeInto("#message", text+enter)
+			b.waitForText("#log .received:last-child", text)
+		}
+		b.waitForText("#count", "4 sent, 4 received")
+		for _, line := range []string{"millrace_messages_inflated_total 4\n", "millrace_messages_deflated_total 4\n"} {
+			expectPage(t, "http://"+p.addr+"/metrics", 200, line)
+		}
+		p.signal(syscall.SIGTERM)
+		p.expectStatus(0, "msg=stopped")
+	}
 }
 
 // isRefusal: the browser itself reports the connection that is refused on purpose.
