@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
@@ -19,6 +20,9 @@ type acceptor struct {
 	ln    poller.Listener
 	token poller.Token
 	retry tick // when to try again; noDue unless the machine is out of descriptors
+
+	closes  bool // as soon as the queue is empty
+	closeBy tick // or at this time
 }
 
 // arrival is a connection on its way into a loop.
@@ -34,7 +38,7 @@ type arrival struct {
 // addListener begins to accept from ln.
 func (l *loop) addListener(ln poller.Listener) {
 	a := &acceptor{ln: ln, token: listenerToken | poller.Token(ln.FD()), retry: noDue}
-	if l.stopSeen != 0 {
+	if l.stopSeen&stopped != 0 {
 		l.srv.listenerClosed(ln, ErrServerClosed)
 		return
 	}
@@ -43,6 +47,10 @@ func (l *loop) addListener(ln poller.Listener) {
 		return
 	}
 	l.listeners = append(l.listeners, a)
+	l.srv.accepting.Store(true)
+	if l.stopSeen != 0 {
+		l.closeSoon(a)
+	}
 }
 
 func (l *loop) acceptFrom(token poller.Token) {
@@ -62,6 +70,7 @@ func (l *loop) accept(a *acceptor) {
 		case err == nil:
 			l.spread(fd, remote)
 		case err == poller.ErrAgain:
+			l.restAccepted(a, err)
 			return
 		case errors.Is(err, poller.ErrClosed):
 			return
@@ -70,7 +79,9 @@ func (l *loop) accept(a *acceptor) {
 			return
 		}
 	}
-	l.again = append(l.again, visit{acceptor: a}) // the rest of the queue has no edge of its own
+	if !l.restAccepted(a, nil) {
+		l.again = append(l.again, visit{acceptor: a}) // the rest of the queue has no edge of its own
+	}
 }
 
 // acceptFailed pauses: no event tells when the machine has room again, and
@@ -79,6 +90,9 @@ func (l *loop) acceptFailed(a *acceptor, err error) {
 	if l.counters.acceptErrors.Add(1)%100 == 1 {
 		l.srv.log().Warn("accepting failed", "addr", a.ln.Addr(), "err", err,
 			"failures", l.counters.acceptErrors.Load())
+	}
+	if l.restAccepted(a, err) {
+		return
 	}
 	a.retry = l.now() + l.srv.limits.acceptRetry
 	l.nextDue = min(l.nextDue, a.retry)
@@ -98,16 +112,17 @@ func (l *loop) spread(fd int, remote netip.AddrPort) {
 		return
 	}
 	to := l.srv.pickLoop()
-	if to == l {
-		l.admit(a)
-		return
+	if to == l || !to.offer(a) {
+		l.admit(a) // also if the other loop has drained already
 	}
-	to.send(a)
 }
 
-// send posts an arrival to the loop.
+// offer posts an arrival to the loop; false means that the loop has ended.
+func (l *loop) offer(a arrival) bool { return l.post(visit{arrival: &a}) }
+
+// send is offer of one that else gets nowhere.
 func (l *loop) send(a arrival) {
-	if !l.post(visit{arrival: &a}) {
+	if !l.offer(a) {
 		l.srv.forget(&a)
 		l.drop(&a)
 	}
@@ -151,7 +166,7 @@ func (l *loop) admit(a arrival) *Conn {
 	}
 	l.counters.open.Add(1)
 	l.counters.states[c.lifeNow()].Add(1)
-	l.setDue(c, l.now()+l.srv.limits.handshake)
+	l.setDue(c, l.now()+l.handshakeTime())
 	if a.refusal != nil {
 		l.turnAway(c, a.refusal)
 		return nil
@@ -168,7 +183,7 @@ func (l *loop) admit(a arrival) *Conn {
 // arrive takes in a connection that another loop accepted or that net/http hands
 // over; false means that w no longer leads.
 func (l *loop) arrive(w *worker, a *arrival) bool {
-	if l.stopSeen != 0 {
+	if l.stopSeen&stopped != 0 {
 		l.srv.forget(a)
 		l.drop(a)
 		return true
@@ -177,7 +192,7 @@ func (l *loop) arrive(w *worker, a *arrival) bool {
 	if c == nil || a.taken == nil {
 		return true
 	}
-	return l.turn(w, c, kicked|readable)
+	return l.turn(w, c, kicked|readable|l.stopSeen)
 }
 
 // watch lets the poller watch a descriptor. A bridge tells by itself.
@@ -203,6 +218,7 @@ func (l *loop) closeListener(a *acceptor) {
 	if err := l.poll.Remove(a.ln.FD()); err != nil {
 		l.srv.log().Error("listener not removed", "addr", a.ln.Addr(), "err", err)
 	}
+	l.listeners = slices.DeleteFunc(slices.Clone(l.listeners), func(b *acceptor) bool { return b == a })
 	l.srv.listenerClosed(a.ln, ErrServerClosed)
 }
 

@@ -268,6 +268,9 @@ func (c *Conn) finish() {
 // discard frees what the loop keeps of a finished connection.
 func (l *loop) discard(c *Conn) {
 	l.table.remove(c)
+	if l.stopSeen != 0 {
+		l.countEnd(c)
+	}
 	if c.fd >= 0 {
 		l.logUnclosed(l.poll.CloseFD(int(c.fd)))
 	}

@@ -103,6 +103,7 @@ type facts struct {
 	turnedAway  bool              // refused when it came: see admission
 	deflate     *deflation        // nil: no compression
 	shared      bool              // they are those of many: see Conn.remember
+	cut         bool              // it did not end as it should, see DrainProgress
 }
 
 // count is the low half of a counter; its high half is a carry in the

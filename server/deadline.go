@@ -69,15 +69,6 @@ func (c *Conn) noteAlive() {
 	}
 }
 
-// obey does what the server's end asks for.
-func (c *Conn) obey(why reason) {
-	if why&stopped != 0 || c.lifeNow() < lifeOpen {
-		c.abort(errStopped)
-		return
-	}
-	_ = c.Close(ws.CodeGoingAway, "server shutting down") // ErrClosed: it is closing already
-}
-
 var (
 	errStopped  = &ws.CloseError{Code: ws.CodeGoingAway, Reason: "server stopped"}
 	errIdle     = &ws.CloseError{Code: ws.CodeGoingAway, Reason: "idle timeout"}
@@ -104,6 +95,7 @@ func (c *Conn) expire() {
 			if c.lifeNow() == lifeClosing {
 				c.loop.srv.hit(LimitCloseTimeout)
 			}
+			c.noteCut()
 			c.leave = leaveNow
 			c.setLife(lifeEnding)
 		}

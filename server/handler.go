@@ -70,8 +70,8 @@ type Accept struct {
 }
 
 var (
-	// ErrServerClosed is what Serve and ListenAndServe return after Shutdown or
-	// Close.
+	// ErrServerClosed is what Serve and ListenAndServe return after Drain,
+	// Shutdown or Close.
 	ErrServerClosed = errors.New("server: closed")
 	// ErrClosed: the connection is closing or closed, and takes nothing more.
 	ErrClosed = errors.New("server: connection closed")

@@ -165,7 +165,8 @@ type crew struct {
 
 	mu         sync.Mutex
 	standby    []*worker
-	workers    int // all of them
+	workers    int  // all of them
+	ended      bool // nobody is on standby any more
 	lastReport time.Time
 }
 
@@ -201,7 +202,7 @@ func (cr *crew) take() *worker {
 func (cr *crew) putBack(w *worker) bool {
 	cr.mu.Lock()
 	defer cr.mu.Unlock()
-	if len(cr.standby) >= len(cr.srv.loops)+keepStandby || cr.srv.stopping.Load() {
+	if len(cr.standby) >= len(cr.srv.loops)+keepStandby || cr.ended {
 		cr.workers--
 		return false
 	}
@@ -234,4 +235,5 @@ func (cr *crew) end() {
 		cr.workers--
 	}
 	cr.standby = nil
+	cr.ended = true
 }

@@ -82,6 +82,9 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 		return err
 	}
 	s := c.loop.srv
+	if s.stopping.Load() {
+		return refuseStopping
+	}
 	if len(s.TrustedProxies) > 0 && r.RemoteAddr.IsValid() {
 		if err := c.standFor(r.RemoteAddr); err != nil {
 			return err
@@ -134,6 +137,9 @@ func (s *Server) decide(r *ws.Request) (accept Accept, err error) {
 	if s.Upgrade != nil {
 		if accept, err = s.Upgrade(r); err != nil {
 			return accept, err
+		}
+		if s.stopping.Load() { // the hook may have taken its time
+			return accept, refuseStopping
 		}
 	}
 	return s.withDefaults(r, accept), nil
@@ -251,12 +257,17 @@ var refuseInternal = &ws.Refusal{Status: http.StatusInternalServerError, Reason:
 
 // headTimedOut ends a connection that did not bring its request head in time.
 func (c *Conn) headTimedOut() {
-	c.loop.srv.hit(LimitHandshakeTimeout)
+	refusal := refuseLate
+	if c.loop.srv.stopping.Load() {
+		refusal = refuseStopping
+	} else {
+		c.loop.srv.hit(LimitHandshakeTimeout)
+	}
 	if c.in == nil || c.in.head == nil || c.lifeNow() < lifeHead {
 		c.abort(errTooLate) // it said nothing and gets no answer
 		return
 	}
-	c.refuse(refuseLate)
+	c.refuse(refusal)
 }
 
 var refuseLate = &ws.Refusal{Status: http.StatusRequestTimeout, Reason: "request not complete in time"}

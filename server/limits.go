@@ -30,6 +30,7 @@ type limits struct {
 	idle         ticks // 0: never
 	closing      ticks
 	linger       ticks
+	grace        ticks // for what a handshake still brings while we drain
 	acceptRetry  ticks
 	readBuffer   int
 	corkBytes    int
@@ -54,6 +55,9 @@ const (
 	// lingerTime is how long we go on reading after our last word, so that the
 	// peer can read it before a reset (RFC 9112 section 9.6).
 	lingerTime = 2 * time.Second
+	// drainGrace is how long a connection has, while we drain, to bring the request
+	// that may be on its way.
+	drainGrace = 2 * time.Second
 	// acceptRetryTime is the pause after the machine ran out of descriptors.
 	acceptRetryTime = 200 * time.Millisecond
 
@@ -83,6 +87,7 @@ func (s *Server) effectiveLimits() limits {
 		write:        ticksOf(positive(s.WriteTimeout, defaultWriteTimeout)),
 		closing:      ticksOf(positive(s.CloseTimeout, defaultCloseTimeout)),
 		linger:       ticksOf(lingerTime),
+		grace:        ticksOf(drainGrace),
 		acceptRetry:  ticksOf(acceptRetryTime),
 		readBuffer:   readBuffer,
 		corkBytes:    corkBytes,

@@ -18,7 +18,7 @@ const (
 
 	kicked   reason = 1 << 3 // another goroutine changed something: look
 	expired  reason = 1 << 4 // its deadline is over
-	draining reason = 1 << 5 // the server shuts down: close with 1001
+	draining reason = 1 << 5 // the server drains: end politely
 	stopped  reason = 1 << 6 // the server stops now
 	returned reason = 1 << 7 // its slow turn is over, the loop has it back
 
@@ -65,6 +65,7 @@ type loop struct {
 	nextDue   tick // no deadline is earlier
 	listeners []*acceptor
 	stopSeen  reason
+	pace      *drainPace // while the server drains, nil: none is left to be closed
 
 	mu    sync.Mutex // guards what follows, and Conn.kicked
 	inbox []visit
@@ -167,6 +168,9 @@ func (l *loop) collectVisits() {
 	if stop&^l.stopSeen != 0 {
 		l.noticeStop(stop)
 	}
+	if l.pace != nil {
+		l.drainSome()
+	}
 	l.answerLag()
 	l.srv.logLimits(l.now())
 	l.collectExpired()
@@ -207,6 +211,8 @@ func (l *loop) waitTime() time.Duration {
 	switch {
 	case len(l.visits)+len(l.again) > 0:
 		return 0
+	case l.pace != nil:
+		return max(min(l.nextDue.time(), l.pace.next)-l.engine.Now(), 0)
 	case l.nextDue == noDue:
 		return -1
 	}
@@ -253,13 +259,18 @@ func (l *loop) requestStop(why reason) {
 	}
 }
 
-// noticeStop closes the listeners and gives every connection a turn to end in.
+// noticeStop begins to drain, or closes the listeners and gives every connection a
+// turn to end in.
 func (l *loop) noticeStop(stop reason) {
 	l.stopSeen = stop
+	if stop&stopped == 0 {
+		l.beginDrain()
+		return
+	}
+	l.pace = nil
 	for _, a := range l.listeners {
 		l.closeListener(a)
 	}
-	l.listeners = nil
 	l.table.each(func(c *Conn) {
 		l.visits = append(l.visits, visit{conn: c, why: stop})
 	})
@@ -268,7 +279,7 @@ func (l *loop) noticeStop(stop reason) {
 // finished says whether the loop is over, and ends it: the server stops and the
 // last connection is gone. A connection in a slow turn keeps its loop.
 func (l *loop) finished() bool {
-	if l.stopSeen == 0 || l.table.used > 0 || len(l.visits) > 0 {
+	if l.stopSeen == 0 || l.table.used+len(l.visits)+len(l.listeners) > 0 {
 		return false
 	}
 	l.mu.Lock()

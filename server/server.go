@@ -167,8 +167,11 @@ type Server struct {
 	watchdog  watchdog
 	crew      crew
 	web       web
-	decoders  sync.Pool // of *ws.Decoder with the server's limits
-	stopping  atomic.Bool
+	decoders  sync.Pool   // of *ws.Decoder with the server's limits
+	accepting atomic.Bool // a listener is, or was, accepted from
+	phase     phaseWord
+	stopping  atomic.Bool   // draining or stopped: no more listeners, no more upgrades
+	halt      chan struct{} // closed by the first Close
 	refusals  refusals
 	loopsDone sync.WaitGroup // and their bridges
 
@@ -176,10 +179,12 @@ type Server struct {
 
 	mu        sync.Mutex
 	listeners map[poller.Listener]chan error // gets why the listener is closed
+	drain     *drain                         // under way, or over; set before the loops are told
+	halted    bool                           // halt is closed
 }
 
-// ListenAndServe listens on Addr and serves until Shutdown or Close, and then
-// returns ErrServerClosed.
+// ListenAndServe listens on Addr and serves until Drain, Shutdown or Close, and
+// then returns ErrServerClosed.
 func (s *Server) ListenAndServe() error {
 	if err := s.start(); err != nil {
 		return err
@@ -203,9 +208,9 @@ func (s *Server) Listen(network, addr string) (poller.Listener, error) {
 	return s.engine.Listen(network, addr)
 }
 
-// Serve accepts from ln, which must be of the server's engine, until Shutdown or
-// Close, and then returns ErrServerClosed, or until ln can not be watched. It
-// closes ln in any case.
+// Serve accepts from ln, which must be of the server's engine, until Drain,
+// Shutdown or Close, and then returns ErrServerClosed, or until ln can not be
+// watched. It closes ln in any case.
 func (s *Server) Serve(ln poller.Listener) error {
 	if err := s.start(); err != nil {
 		return closeUnserved(ln, err)
@@ -263,6 +268,7 @@ func (s *Server) startLoops() error {
 		s.fallback = ignore{}
 	}
 	s.listeners = make(map[poller.Listener]chan error)
+	s.halt = make(chan struct{})
 	if s.engine = s.Engine; s.engine == nil {
 		var err error
 		if s.engine, err = poller.New(""); err != nil {

@@ -5,60 +5,64 @@ import (
 	"time"
 )
 
-// Shutdown stops the server gracefully: listeners close, every open connection
-// gets a close frame with 1001 and Server.CloseTimeout for its answer, requests
-// under way in net/http are finished. It returns nil when all connections are
-// closed. When ctx is done first, the rest is closed at once, as by Close, and
-// the error is ctx's. A handler that is still running is not interrupted; its
-// connection closes when it returns.
-func (s *Server) Shutdown(ctx context.Context) error {
-	if !s.stop(draining) {
-		return nil
-	}
-	if err := s.shutdownWeb(ctx); err != nil {
-		_ = s.Close() // always nil
-		return err
-	}
-	select {
-	case <-s.watchdog.done:
-		return nil
-	case <-ctx.Done():
-		_ = s.Close() // always nil
-		return ctx.Err()
-	}
-}
+// Shutdown is Drain with the zero options: all connections are closed at once with
+// 1001 and have Server.CloseTimeout for their answer, requests under way in
+// net/http are finished. It returns nil when all connections are closed. When ctx
+// is done first, the rest is closed at once, as by Close, and the error is ctx's. A
+// handler that is still running is not interrupted; its connection closes when it
+// returns.
+func (s *Server) Shutdown(ctx context.Context) error { return s.Drain(ctx, DrainOptions{}) }
 
 // closeWait is how long Close waits for handlers that are still running.
 const closeWait = time.Second
 
-// Close stops the server at once: every open connection is closed without
-// waiting for anything, with a close frame of 1001 where nothing else waits to be
-// sent; Handler.Close is called
-// for each. Close returns when that is done, or after a second if handlers are
-// still running, whose connections close when they return. It returns nil.
+// Close stops the server at once, also in the midst of a Drain: every open
+// connection is closed without waiting for anything, with a close frame of 1001
+// where nothing else waits to be sent; Handler.Close is called for each. Close
+// returns when that is done, or after a second if handlers are still running, whose
+// connections close when they return. It returns nil.
 func (s *Server) Close() error {
-	if !s.stop(stopped) {
+	if !s.neverStarts() {
 		return nil
 	}
+	s.enter(PhaseDraining)
+	s.stop(stopped)
 	s.closeWeb()
+	s.awaitLoops()
+	s.enter(PhaseStopped)
+	return nil
+}
+
+// awaitLoops waits until the loops, which were told to stop, have ended, or until
+// only handlers keep them.
+func (s *Server) awaitLoops() {
 	select {
 	case <-s.watchdog.done:
 	case <-time.After(closeWait):
 	}
-	return nil
 }
 
-// stop asks the loops to end; false means that there are none.
-func (s *Server) stop(why reason) bool {
+// neverStarts makes sure that a server that was not started never is; false means
+// that it was not and there is nothing to stop.
+func (s *Server) neverStarts() (running bool) {
 	s.startOnce.Do(func() { s.startErr = ErrServerClosed })
-	s.mu.Lock()
-	s.stopping.Store(true)
-	s.mu.Unlock()
 	if s.startErr != nil {
+		s.enter(PhaseStopped)
 		return false
 	}
+	return true
+}
+
+// stop asks the loops to end: politely (draining) or at once (stopped).
+func (s *Server) stop(why reason) {
+	s.mu.Lock()
+	s.stopping.Store(true)
+	if why == stopped && !s.halted {
+		s.halted = true
+		close(s.halt)
+	}
+	s.mu.Unlock()
 	for _, l := range s.loops {
 		l.requestStop(why)
 	}
-	return true
 }

@@ -98,6 +98,8 @@ type loopCounters struct {
 	waits        atomic.Uint64
 	closes       [2][closeSlots]atomic.Uint64 // by us, by the peer
 	lag          lagCounts
+	drained      atomic.Uint64 // connections ended since draining began, see DrainProgress
+	cut          atomic.Uint64
 }
 
 // compressedCounts are counted as they come: next to what a message costs then, it

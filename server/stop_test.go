@@ -49,6 +49,7 @@ func testStop(t *testing.T, seed uint64, stop func(*server.Server)) {
 	config := simnet.Config{Script: simnet.Chop(seed), SendBuffer: 5000, StaleEvents: true}
 	var handled atomic.Int64
 	s := newStaller()
+	s.held = make(chan struct{}, 1<<20) // nobody waits for them
 	n, addr, srv := startSim(t, config, func(srv *server.Server) {
 		srv.Loops = 3
 		srv.HTTP = http.NotFoundHandler()
@@ -132,7 +133,8 @@ func TestShutdownPolitely(t *testing.T) {
 			c.send(frame(opClose, closePayload(1001, "")))
 			c.expectEOF()
 		}
-		half.expectEnd()
+		half.expectRefusal(http.StatusServiceUnavailable)
+		_ = half.Close() // what it would still say is not waited for
 		for range 2 {
 			if err := <-done; err != nil {
 				t.Errorf("Shutdown: %v", err)

@@ -168,6 +168,7 @@ var (
 	refuseStopping = &ws.Refusal{
 		Status: http.StatusServiceUnavailable,
 		Reason: "the WebSocket server is shutting down",
+		Header: http.Header{"Retry-After": {"1"}},
 	}
 )
 

@@ -70,10 +70,10 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 		}
 	}()
 	c.cork(w)
-	if why&(draining|stopped) != 0 {
-		c.obey(why)
+	if why&stopped != 0 {
+		c.cutOff()
 	}
-	if why&expired != 0 {
+	if why&(expired|draining) != 0 {
 		why |= readable | writable // look before the cut: the loop itself may have been late
 	}
 	if why&kicked != 0 && c.in != nil && c.in.taken != nil {
@@ -93,6 +93,9 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 	}
 	if why&expired != 0 && !c.gone {
 		c.expire()
+	}
+	if why&draining != 0 && !c.gone {
+		c.letGo()
 	}
 	c.endTurn(w)
 	done = true

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/ws"
@@ -18,6 +19,7 @@ type web struct {
 	once   sync.Once
 	server *http.Server
 	conns  handedOver
+	open   atomic.Int64 // connections that net/http has
 }
 
 // httpIdleTimeout is how long net/http keeps a connection between requests.
@@ -78,15 +80,30 @@ func (s *Server) startWeb() bool {
 			MaxHeaderBytes:    s.limits.head.Bytes,
 			ConnContext:       noteSecured,
 			ErrorLog:          slog.NewLogLogger(s.log().Handler(), slog.LevelWarn),
+			ConnState:         s.web.count,
 		}
 		go func() { _ = s.web.server.Serve(&s.web.conns) }() // ends with ErrServerClosed
 	})
 	return s.web.server != nil
 }
 
+// count counts the connections that net/http has.
+func (web *web) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		web.open.Add(1)
+	case http.StateHijacked, http.StateClosed:
+		web.open.Add(-1)
+	}
+}
+
 // serveWeb serves a request of a connection that net/http has: an upgrade may
-// come after plain requests.
+// come after plain requests. Once the server is not ready each answer is its
+// connection's last.
 func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
+	if s.phaseNow() != PhaseServing {
+		w.Header().Set("Connection", "close")
+	}
 	if headOf(r).WantsUpgrade() {
 		s.ServeHTTP(w, r)
 		return

@@ -1,0 +1,160 @@
+package server
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/millrace/millrace/poller"
+)
+
+// drainPace is a loop's share of a drain: which connection is closed when. It is
+// the leader's.
+//
+// The window is cut into as many steps as there were connections, and one is
+// closed in each, at a random moment: the rate is exact, and no two servers, nor
+// two loops of one, keep time together. The cursor jumps through the table rather
+// than walks, so that clients that came together do not go together.
+type drainPace struct {
+	start  time.Duration // on the engine's clock
+	step   time.Duration // 0: all at once
+	next   time.Duration // when the next one is due
+	closed int           // connections taken so far
+	cursor int           // places of the table looked at so far
+	chunks int           // of the table, when it began: what came later gets no visit
+	seed   uint64
+}
+
+// drainsARound bounds the connections closed in one go, so that the loop serves
+// the others meanwhile.
+const drainsARound = 512
+
+func newDrainPace(t *table, window, now time.Duration) *drainPace {
+	d := &drainPace{start: now, chunks: len(t.chunks), seed: rand.Uint64()}
+	if t.used > 0 {
+		d.step = window / time.Duration(t.used)
+	}
+	d.setNext()
+	return d
+}
+
+// setNext sets the moment of the next one within its step.
+func (d *drainPace) setNext() {
+	random := (uint64(d.closed)*0x9e3779b97f4a7c15 ^ d.seed) * 0xbf58476d1ce4e5b9
+	within := time.Duration(float64(d.step) * float64(random>>11) / (1 << 53))
+	d.next = d.start + d.step*time.Duration(d.closed) + within
+}
+
+// take is the next connection; nil means that there are none left. Each place is
+// looked at once in all: chunk by chunk, and in each chunk far from the last.
+func (d *drainPace) take(t *table) *Conn {
+	const jump = 1021 // prime to chunkSlots, or places would be left out
+	for d.cursor < d.chunks*chunkSlots {
+		chunk, i := d.cursor%d.chunks, d.cursor/d.chunks*jump%chunkSlots
+		d.cursor++
+		if c := t.chunks[chunk].conns[i]; c != nil {
+			d.closed++
+			d.setNext()
+			return c
+		}
+	}
+	return nil
+}
+
+// beginDrain begins to close what the loop has.
+func (l *loop) beginDrain() {
+	l.pace = newDrainPace(&l.table, l.srv.drain.window, l.engine.Now())
+	for _, a := range l.listeners {
+		l.closeSoon(a)
+	}
+}
+
+// drainSome gives the connections whose time has come a turn to be closed in.
+func (l *loop) drainSome() {
+	now := l.engine.Now()
+	for range drainsARound {
+		if l.pace.next > now {
+			return
+		}
+		c := l.pace.take(&l.table)
+		if c == nil {
+			l.pace = nil
+			return
+		}
+		if c.lifeNow() < lifeOpen {
+			l.setDue(c, min(l.table.due(c.slot), l.now()+l.srv.limits.grace))
+		}
+		l.visits = append(l.visits, visit{conn: c, why: draining})
+	}
+}
+
+// acceptRest is how long the queue of a listener that closes is taken from.
+const acceptRest = time.Second
+
+// closeSoon closes a listener once its queue is empty: who is in it has connected,
+// and would be reset.
+func (l *loop) closeSoon(a *acceptor) {
+	a.closes = true
+	a.closeBy = l.now() + ticksOf(acceptRest)
+	l.accept(a)
+}
+
+// restAccepted says whether a listener that closes has been given enough, and
+// closes it then. err is why Accept gave no connection, nil after one.
+func (l *loop) restAccepted(a *acceptor, err error) bool {
+	if !a.closes || err != poller.ErrAgain && l.now() < a.closeBy {
+		return false
+	}
+	if err != poller.ErrAgain {
+		l.srv.log().Warn("connections were reset that waited to be accepted", "addr", a.ln.Addr(), "err", err)
+	}
+	l.closeListener(a)
+	return true
+}
+
+// letGo ends the connection for a drain: an open one politely, a request that has
+// come in part with an answer. Of others something may still come.
+func (c *Conn) letGo() {
+	o := &c.loop.srv.drain.options
+	switch life := c.lifeNow(); {
+	case life == lifeOpen:
+		_ = c.Close(o.Code, o.Reason) // always right: it is open, the code was checked
+	case life < lifeOpen && c.in != nil && c.in.head != nil:
+		c.refuse(refuseStopping)
+	}
+}
+
+// cutOff ends the connection because the server stops.
+func (c *Conn) cutOff() {
+	c.mu.Lock()
+	c.noteCut()
+	c.mu.Unlock()
+	c.abort(errStopped)
+}
+
+// noteCut notes that the connection ends now, if its last word is not said or not
+// written. The caller holds mu.
+func (c *Conn) noteCut() {
+	if c.lifeNow() < lifeEnding || c.out != nil && !c.out.corked {
+		c.remember().cut = true
+	}
+}
+
+// countEnd counts the end of a connection while the server drains or stops.
+func (l *loop) countEnd(c *Conn) {
+	c.mu.Lock()
+	cut := c.facts != nil && c.facts.cut
+	c.mu.Unlock()
+	if cut {
+		l.counters.cut.Add(1)
+	} else {
+		l.counters.drained.Add(1)
+	}
+}
+
+// handshakeTime is how long a connection has that is accepted now.
+func (l *loop) handshakeTime() ticks {
+	if l.stopSeen != 0 {
+		return min(l.srv.limits.handshake, l.srv.limits.grace)
+	}
+	return l.srv.limits.handshake
+}
