@@ -216,7 +216,7 @@ func TestHAProxyDrain(t *testing.T) {
 	t.Parallel()
 	needBalancer(t, "haproxy", "haproxy")
 	m := startMillrace(t, "--admin", "127.0.0.1:0", "--proxy-protocol", "required", "--trusted-proxies", "127.0.0.1",
-		"--lb-idle-timeout", "60s", "--shutdown-delay", "1h")
+		"--lb-idle-timeout", "60s", "--drain-delay", "1h")
 	_, adminPort, err := net.SplitHostPort(m.admin)
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math"
 	"sync/atomic"
 	"time"
@@ -252,7 +251,7 @@ func (d *drain) see() {
 			return
 		case <-overdue:
 			d.err = context.DeadlineExceeded
-			d.srv.log().Warn("drain deadline passed, cutting the rest", "left", d.srv.DrainProgress().Left)
+			d.srv.log().Warn("drain deadline passed", "left", d.srv.DrainProgress().Left)
 			_ = d.srv.Close() // always nil
 			return
 		case <-report.C:
@@ -263,7 +262,7 @@ func (d *drain) see() {
 
 func (d *drain) report() {
 	p := d.srv.DrainProgress()
-	d.srv.log().Log(context.Background(), slog.LevelInfo, "drain goes on",
+	d.srv.log().Info("drain goes on",
 		"closed", p.Closed, "cut", p.Cut, "left", p.Left, "http", p.HTTP)
 }
 

@@ -93,7 +93,7 @@ func TestDrainAcceptQueueExhausted(t *testing.T) {
 	n.Advance(time.Second)
 	expectDrained(t, done, nil)
 	waiting.expectEnd()
-	if logs.count("connections were reset that waited to be accepted") != 1 {
+	if logs.count("connections reset in the accept queue") != 1 {
 		t.Errorf("logs: %s", logs.text.String())
 	}
 }

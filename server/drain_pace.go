@@ -105,7 +105,7 @@ func (l *loop) restAccepted(a *acceptor, err error) bool {
 		return false
 	}
 	if err != poller.ErrAgain {
-		l.srv.log().Warn("connections were reset that waited to be accepted", "addr", a.ln.Addr(), "err", err)
+		l.srv.log().Warn("connections reset in the accept queue", "addr", a.ln.Addr(), "err", err)
 	}
 	l.closeListener(a)
 	return true
@@ -118,7 +118,7 @@ func (c *Conn) letGo() {
 	switch life := c.lifeNow(); {
 	case life == lifeOpen:
 		_ = c.Close(o.Code, o.Reason) // always right: it is open, the code was checked
-	case life < lifeOpen && c.in != nil && c.in.head != nil:
+	case life == lifeHead && c.in != nil && c.in.head != nil:
 		c.refuse(refuseStopping)
 	}
 }

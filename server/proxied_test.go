@@ -381,17 +381,19 @@ func TestProxyThenPlainHTTP(t *testing.T) {
 	}
 }
 
-// TestProxyDrain: a connection whose header is awaited ends with the server.
+// TestProxyDrain: a connection whose header is awaited has two seconds when the
+// server drains.
 func TestProxyDrain(t *testing.T) {
 	t.Parallel()
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.ProxyProtocol = true })
 	c := dialSim(t, n, addr)
 	c.send(proxyV1[:20])
 	idle(t, n)
-	if err := srv.Shutdown(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	done := beginDrain(t, srv, server.DrainOptions{})
+	idle(t, n)
+	n.Advance(2 * time.Second)
 	c.expectEnd()
+	expectDrained(t, done, nil)
 }
 
 // TestForwarded: who the client is, and that it came over TLS, is what trusted

@@ -124,6 +124,9 @@ func TestShutdownPolitely(t *testing.T) {
 		clients := []*client{connect().upgraded(), connect().upgraded(), connect().upgraded()}
 		half := connect()
 		half.send("GET / HT")
+		eventually(t, "all to be read", func() bool {
+			return srv.Stats().BytesIn == uint64(len(clients)*len(upgradeRequest())+len("GET / HT"))
+		})
 		done := make(chan error, 2)
 		for range 2 { // twice is as good as once
 			go func() { done <- srv.Shutdown(t.Context()) }()

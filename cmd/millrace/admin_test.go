@@ -22,7 +22,7 @@ func expectPage(t *testing.T, url string, status int, text string) {
 // TestAdmin: health on an address of its own, and nothing of what clients see.
 func TestAdmin(t *testing.T) {
 	t.Parallel()
-	p := serve(t, nil, "--admin", "127.0.0.1:0", "--shutdown-delay", "1h")
+	p := serve(t, nil, "--admin", "127.0.0.1:0", "--drain-delay", "1h")
 	if p.admin == p.addr {
 		t.Fatalf("both addresses are %s", p.addr)
 	}

@@ -57,7 +57,7 @@ func TestBrowser(t *testing.T) {
 	b.waitForText("#log", "connected to ")
 	p.signal(syscall.SIGTERM)
 	b.waitForText("#log .closed", "code 1001 server shutting down after ")
-	p.expectStatus(0, "msg=stopped")
+	p.expectStatus(0, `msg="drain over"`)
 	shoot(b, "3-gone.png")
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -151,4 +152,26 @@ func (c *client) expectEOF() {
 	if b, err := c.r.ReadByte(); !errors.Is(err, io.EOF) {
 		c.t.Fatalf("byte %x, error %v, want the end of the stream", b, err)
 	}
+}
+
+// answerClose reads a close frame with the code, answers it and reads the end of
+// the stream. It may be called beside the test's goroutine.
+func (c *client) answerClose(code uint16) error {
+	frame := make([]byte, 4)
+	if _, err := io.ReadFull(c.r, frame); err != nil {
+		return err
+	}
+	if got := binary.BigEndian.Uint16(frame[2:]); frame[0] != fin|opClose || got != code {
+		return fmt.Errorf("frame % x, want a close frame with %d", frame, code)
+	}
+	if _, err := c.r.Discard(int(frame[1]) - 2); err != nil {
+		return err
+	}
+	if _, err := c.Write(append(header(fin|opClose, 2), frame[2:]...)); err != nil {
+		return err
+	}
+	if b, err := c.r.ReadByte(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("byte %x, error %w, want the end of the stream", b, err)
+	}
+	return nil
 }

@@ -1,14 +1,11 @@
 package main_test
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/millrace/millrace/poller"
 )
@@ -156,62 +153,4 @@ func TestTimes(t *testing.T) {
 		c.send(fin|opPong, payload)
 	}
 	c.expectEOF()
-}
-
-func TestGracefulStop(t *testing.T) {
-	t.Parallel()
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-		p := serve(t, nil, "--shutdown-timeout", "1h", "--close-timeout", "1h")
-		c := open(t, p.addr)
-		p.signal(sig)
-		c.expectClose(1001)
-		c.sendClose(1001, "")
-		c.expectEOF()
-		p.expectStatus(0, "msg=stopped")
-	}
-}
-
-// TestStopCutsTheRest: a client that does not answer is not waited for longer
-// than --shutdown-timeout.
-func TestStopCutsTheRest(t *testing.T) {
-	t.Parallel()
-	p := serve(t, nil, "--shutdown-timeout", "100ms", "--close-timeout", "1h")
-	c := open(t, p.addr)
-	p.signal(syscall.SIGTERM)
-	c.expectClose(1001)
-	p.expectStatus(0, "shutdown-timeout passed")
-}
-
-func TestSecondSignal(t *testing.T) {
-	t.Parallel()
-	p := serve(t, nil, "--shutdown-timeout", "1h", "--close-timeout", "1h")
-	c := open(t, p.addr)
-	p.signal(syscall.SIGTERM)
-	c.expectClose(1001)
-	p.signal(syscall.SIGINT)
-	p.expectStatus(1, "stopped at once by a second signal (interrupt)\n")
-}
-
-// TestShutdownDelay: readiness fails first, while all else goes on.
-func TestShutdownDelay(t *testing.T) {
-	t.Parallel()
-	p := serve(t, nil, "--shutdown-delay", "1h")
-	c := open(t, p.addr)
-	p.signal(syscall.SIGTERM)
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		resp, body := fetch(t, "GET", "http://"+p.addr+"/readyz")
-		if resp.StatusCode == 503 && strings.Contains(body, "shutting down") {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("/readyz: %s, want 503", resp.Status)
-		}
-	}
-	if resp, _ := fetch(t, "GET", "http://"+p.addr+"/healthz"); resp.StatusCode != 200 {
-		t.Errorf("/healthz: %s, want 200", resp.Status)
-	}
-	c.send(fin|opText, "still here?")
-	c.expect(opText, "still here?")
-	p.signal(syscall.SIGTERM)
-	p.expectStatus(1, fmt.Sprintf("second signal (%v)", syscall.SIGTERM))
 }

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/server"
@@ -20,9 +19,9 @@ const (
 )
 
 // adminPages are what the admin address answers, all in one place.
-func adminPages(srv *server.Server, ready *atomic.Bool, metrics http.Handler) *http.ServeMux {
+func adminPages(srv *server.Server, metrics http.Handler) *http.ServeMux {
 	mux := http.NewServeMux()
-	routeHealth(mux, ready)
+	routeHealth(mux, srv)
 	mux.Handle("GET /metrics", metrics)
 	mux.Handle("/debug/conns", debug.Conns(srv))
 	return mux

@@ -146,7 +146,7 @@ func (o option) variable() string {
 const helpHead = `Usage: millrace serve [flags]
 
 Runs a WebSocket server with a page to try it in a browser at /, an echo at /echo,
-and /healthz and /readyz for balancers. SIGTERM or SIGINT stops it gracefully; a
+and /healthz and /readyz for balancers. SIGTERM or SIGINT drains and ends it; a
 second one stops it at once.
 
 Flags (each can also be set by the environment variable behind it; the flag wins):

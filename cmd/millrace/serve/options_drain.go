@@ -4,18 +4,32 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
 )
 
 // drainOptions are how the server ends.
 type drainOptions struct {
 	delay, timeout time.Duration
+	rate           int
+	code           ws.Code
 }
 
+// maxDrainRate is beyond what any machine closes in a second.
+const maxDrainRate = 1e9
+
 func (d *drainOptions) options() []option {
+	codes := map[string]ws.Code{"1001": ws.CodeGoingAway, "1012": ws.CodeServiceRestart}
 	return []option{
-		{"shutdown-delay", "TIME", "on SIGTERM or SIGINT, serve on for so long with /readyz failing", "0", duration(&d.delay, 0, maxTime)},
-		{"shutdown-timeout", "TIME", "then, time for all to close before the rest is cut", "15s", duration(&d.timeout, 0, maxTime)},
+		{"drain-delay", "TIME", "on SIGTERM or SIGINT, serve on for so long with /readyz failing, for balancers to notice", "0", duration(&d.delay, 0, maxTime)},
+		{"drain-rate", "N", "then close so many connections a second, or more if the time is too short; 0 is all at once", "1000", number(&d.rate, 0, maxDrainRate)},
+		{"drain-timeout", "TIME", "time for all of them, after the delay; then the rest is cut", "25s", duration(&d.timeout, minTime, maxTime)},
+		{"drain-code", "CODE", "close code they get: 1001 (going away) or 1012 (service restart)", "1001", choice(&d.code, codes, "1001", "1012")},
 	}
 }
 
 func (d *drainOptions) apply(*server.Server) error { return nil }
+
+// drain is what a signal asks for.
+func (d *drainOptions) drain() server.DrainOptions {
+	return server.DrainOptions{Delay: d.delay, Rate: d.rate, Timeout: d.timeout, Code: d.code}
+}

@@ -60,7 +60,7 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 	}
 	srv.Logger = log
 	metrics := metricsPage(srv, log)
-	ready := route(srv, metrics)
+	route(srv, metrics)
 	admin, err := listenAdmin(c.balancer.admin, log)
 	if err != nil {
 		return err
@@ -74,8 +74,10 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 	c.balancer.warn(log)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
-	admin.serve(adminPages(srv, ready, metrics))
-	ready.Store(true)
+	if err := awaitReady(srv, served); err != nil {
+		return err
+	}
+	admin.serve(adminPages(srv, metrics))
 	fmt.Fprintf(stdout, "listening on http://%s\n", ln.Addr())
 	if admin != nil {
 		fmt.Fprintf(stdout, "admin on http://%s\n", admin.ln.Addr())
@@ -85,31 +87,36 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 	case err := <-served:
 		return err
 	case sig := <-signals:
-		log.Info("stopping", "signal", sig, "connections", srv.Stats().Open)
-		ready.Store(false)
+		log.Info("stopping", "signal", sig)
 	}
-	return stop(c, log, srv, signals)
+	return stop(c.drain.drain(), srv, signals)
 }
 
-// stop ends the server gracefully; the next signal ends it at once.
-func stop(c *config, log *slog.Logger, srv *server.Server, signals <-chan os.Signal) error {
-	select {
-	case <-time.After(c.drain.delay):
-	case sig := <-signals:
-		return stopNow(srv, sig)
+// awaitReady waits until srv accepts, or returns why it does not.
+func awaitReady(srv *server.Server, served <-chan error) error {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for !srv.Ready() {
+		select {
+		case err := <-served:
+			return err
+		case <-look.C:
+		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.drain.timeout)
-	defer cancel()
+	return nil
+}
+
+// stop drains the server, which logs how that goes; what has not ended in time was
+// cut, as configured. The next signal ends it at once.
+func stop(o server.DrainOptions, srv *server.Server, signals <-chan os.Signal) error {
 	drained := make(chan error, 1)
-	go func() { drained <- srv.Shutdown(ctx) }()
+	go func() { drained <- srv.Drain(context.Background(), o) }()
 	select {
 	case err := <-drained:
-		if err != nil {
-			log.Warn("shutdown-timeout passed, the rest was cut", "err", err)
+		if errors.Is(err, context.DeadlineExceeded) {
 			return nil
 		}
-		log.Info("stopped")
-		return nil
+		return err
 	case sig := <-signals:
 		return stopNow(srv, sig)
 	}

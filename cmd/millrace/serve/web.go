@@ -5,17 +5,14 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync/atomic"
 
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
 )
 
 // route gives srv what it answers: the WebSocket /echo, and by plain HTTP a page
-// to try it, metrics, /healthz, and /readyz, which fails while the returned flag
-// is false.
-func route(srv *server.Server, metrics http.Handler) (ready *atomic.Bool) {
-	ready = new(atomic.Bool)
+// to try it, metrics, /healthz and /readyz.
+func route(srv *server.Server, metrics http.Handler) {
 	var sockets server.Mux
 	sockets.Handle("/echo", echo{})
 	srv.Upgrade = sockets.Upgrade
@@ -24,19 +21,18 @@ func route(srv *server.Server, metrics http.Handler) (ready *atomic.Bool) {
 	pages.HandleFunc("GET /{$}", servePage)
 	pages.Handle("/echo", srv) // without an upgrade: 426
 	pages.Handle("GET /metrics", metrics)
-	routeHealth(pages, ready)
+	routeHealth(pages, srv)
 	srv.HTTP = pages
-	return ready
 }
 
 // routeHealth adds what a balancer asks: /healthz is 200 while the process
-// serves, /readyz while it takes new connections.
-func routeHealth(pages *http.ServeMux, ready *atomic.Bool) {
+// serves, /readyz until it drains.
+func routeHealth(pages *http.ServeMux, srv *server.Server) {
 	pages.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, "ok\n")
 	})
 	pages.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if ready.Load() {
+		if srv.Ready() {
 			answer(w, http.StatusOK, "ready\n")
 		} else {
 			answer(w, http.StatusServiceUnavailable, "shutting down\n")
