@@ -80,7 +80,7 @@ func TestBrowserDeflate(t *testing.T) {
 			expectPage(t, "http://"+p.addr+"/metrics", 200, line)
 		}
 		p.signal(syscall.SIGTERM)
-		p.expectStatus(0, "msg=stopped")
+		p.expectStatus(0, `msg="drain over"`)
 	}
 }
 
