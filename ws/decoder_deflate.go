@@ -2,6 +2,7 @@ package ws
 
 import (
 	"io"
+	"math"
 
 	"github.com/millrace/millrace/buffer"
 )
@@ -58,7 +59,7 @@ func (d *Decoder) inflateWhole(f *inflater) (Message, error) {
 	if d.Window != nil {
 		d.Window.Add(out.B)
 	}
-	m := Message{Opcode: d.message, Compressed: int(d.size), Payload: out.B}
+	m := Message{Opcode: d.message, Compressed: wireSize(d.size), Payload: out.B}
 	d.unfinished.Free()
 	d.message, d.unfinished = 0, out
 	return m, nil
@@ -73,7 +74,7 @@ func (d *Decoder) inflatePiece() (Message, error) {
 	}
 	piece := f.piece.B[:cap(f.piece.B)]
 	n, err := d.inflate(f, piece, d.size)
-	m := Message{Opcode: op, Compressed: len(d.unfinished.B) - len(flushTail)}
+	m := Message{Opcode: op, Compressed: wireSize(int64(len(d.unfinished.B) - len(flushTail)))}
 	if err == io.EOF {
 		d.message, d.inflating = 0, nil
 		f.free()
@@ -89,6 +90,8 @@ func (d *Decoder) inflatePiece() (Message, error) {
 	m.More, m.Payload = true, piece[:n:n]
 	return m, nil
 }
+
+func wireSize(n int64) uint32 { return uint32(min(n, math.MaxUint32)) }
 
 // inflate is f.read into room for a message of which size bytes are there, as
 // far as the message's limit and text's encoding let it.

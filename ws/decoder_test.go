@@ -232,4 +232,7 @@ func TestDecoderSize(t *testing.T) {
 	if size := reflect.TypeFor[ws.Decoder]().Size(); size > 104 {
 		t.Errorf("a Decoder has %d bytes", size)
 	}
+	if size := reflect.TypeFor[ws.Message]().Size(); size > 32 {
+		t.Errorf("a Message has %d bytes, more than fit into registers", size)
+	}
 }
