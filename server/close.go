@@ -173,10 +173,7 @@ func causeOf(err error) error {
 // the peer sent before is still read, its close frame perhaps, and that decides
 // how the connection ends. The caller holds mu.
 func (c *Conn) writeFailed(err error) {
-	if c.out != nil && !c.out.corked {
-		c.out.release()
-	}
-	c.out = nil
+	c.dropQueue()
 	if c.lifeNow() >= lifeEnding {
 		c.leave = leaveNow
 		return
@@ -190,16 +187,17 @@ func (c *Conn) writeFailed(err error) {
 	c.kick()
 }
 
-// overflow does what the policy says when the queue is at its bound. The caller
+// overflow does what the policy says when the queue may not grow. The caller
 // holds mu.
-func (c *Conn) overflow() {
+func (c *Conn) overflow(limit Limit, cause *ws.CloseError) {
 	c.loop.counters.dropped.Add(1)
-	c.loop.srv.hit(LimitQueue)
+	c.loop.srv.hit(limit)
 	if c.loop.srv.QueuePolicy == DropNewest {
 		return
 	}
 	c.out.truncate()
-	c.failLocked(errSlow)
+	c.charge()
+	c.failLocked(cause)
 }
 
 var errSlow = &ws.CloseError{Code: ws.CodePolicy, Reason: "outbound queue full: reading too slowly"}
@@ -245,10 +243,7 @@ func (c *Conn) conclude() {
 func (c *Conn) finish() {
 	c.mu.Lock()
 	c.setLife(lifeClosed)
-	if c.out != nil && !c.out.corked {
-		c.out.release()
-	}
-	c.out = nil
+	c.dropQueue()
 	if s := c.stream(); s != nil {
 		s.close()
 		c.facts.stream = nil

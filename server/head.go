@@ -283,6 +283,7 @@ func (c *Conn) putPlain(b []byte) {
 	}
 	if c.out != nil {
 		c.out.add(b, nil, len(b), 0) // of the TLS handshake
+		c.charge()
 		return
 	}
 	c.writeOut(b, nil, len(b)) // the turn was slow: the cork is gone

@@ -22,6 +22,7 @@ const (
 	LimitEmptyFragments                // MaxEmptyFragments: 1008
 	LimitMessageRate                   // MessageRate: 1008
 	LimitByteRate                      // ByteRate: 1008
+	LimitBacklog                       // MaxBacklog: 1008, or cut
 	LimitQueue                         // MaxQueue: 1008, or the message is dropped
 	LimitWriteTimeout                  // cut
 	LimitCloseTimeout                  // cut
@@ -42,6 +43,7 @@ var limitNames = [NumLimits]string{
 	LimitEmptyFragments:   "empty_fragments",
 	LimitMessageRate:      "message_rate",
 	LimitByteRate:         "byte_rate",
+	LimitBacklog:          "backlog",
 	LimitQueue:            "queue",
 	LimitWriteTimeout:     "write_timeout",
 	LimitCloseTimeout:     "close_timeout",

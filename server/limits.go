@@ -23,6 +23,7 @@ type limits struct {
 	messages     pace // of a connection; the zero value: no bound
 	bytes        pace // of a connection; the zero value: no bound
 	maxQueue     int
+	backlog      int64 // 0: no bound
 	workers      int
 	handshake    ticks
 	write        ticks
@@ -82,6 +83,7 @@ func (s *Server) effectiveLimits() limits {
 		maxMessage:   positive(s.MaxMessage, defaultMaxMessage),
 		maxEmpty:     positive(s.MaxEmptyFragments, defaultMaxEmpty),
 		maxQueue:     positive(s.MaxQueue, defaultMaxQueue),
+		backlog:      s.backlogBudget(),
 		workers:      max(positive(s.MaxWorkers, defaultMaxWorkers), loops+1),
 		handshake:    ticksOf(positive(s.HandshakeTimeout, defaultHandshakeTimeout)),
 		write:        ticksOf(positive(s.WriteTimeout, defaultWriteTimeout)),

@@ -73,6 +73,7 @@ type loop struct {
 	ended bool   // no leader looks into the inbox any more
 
 	round    round
+	backlog  backlog
 	probe    atomic.Int64 // when the watchdog asked how late the loop is; see lag.go
 	counters loopCounters
 }

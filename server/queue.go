@@ -1,6 +1,8 @@
 package server
 
 import (
+	"sync/atomic"
+
 	"github.com/millrace/millrace/buffer"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
@@ -16,11 +18,16 @@ type outbound struct {
 
 	segments []frames
 	bytes    int // in the segments, not yet written
+	room     int // the capacity of their buffers
 	pieces   [][]byte
 	pong     []byte // the payload of a pong that waits for the queue to be empty; nil: none
 
 	since   tick // the write deadline counts from here
 	written int  // since then
+
+	conn    *Conn        // a queue's; see backlog.go
+	charged atomic.Int64 // in the server's account; written under Conn.mu, read anywhere
+	place   int          // guarded by backlog.mu: in its queues
 }
 
 // frames is a run of whole frames, of which the first off bytes are written.
@@ -42,8 +49,6 @@ const segmentRoom = 4 << 10
 
 // flushPieces is how many segments one write takes.
 const flushPieces = 16
-
-func newQueue(now tick) *outbound { return &outbound{since: now} }
 
 func (o *outbound) resetCork() {
 	o.plain = 0
@@ -68,7 +73,9 @@ func (o *outbound) add(head, tail []byte, plain, n int) {
 	size := len(head) + len(tail)
 	last := len(o.segments) - 1
 	if last < 0 || cap(o.segments[last].buf.B)-len(o.segments[last].buf.B) < size {
-		o.segments = append(o.segments, frames{buf: buffer.Get(max(size, segmentRoom)), off: n, plain: plain})
+		buf := buffer.Get(max(size, segmentRoom))
+		o.segments = append(o.segments, frames{buf: buf, off: n, plain: plain})
+		o.room += cap(buf.B)
 		last++
 	}
 	b := o.segments[last].buf
@@ -159,7 +166,7 @@ func (o *outbound) advance(n int, now tick) {
 			break
 		}
 		n -= left
-		ch.buf.Free()
+		o.free(ch)
 		done++
 	}
 	rest := copy(o.segments, o.segments[done:])
@@ -185,8 +192,7 @@ func (o *outbound) truncate() {
 	end := boundary(first)
 	first.buf.B = first.buf.B[:end]
 	for i := range o.segments[1:] {
-		o.segments[1+i].buf.Free()
-		o.segments[1+i] = frames{}
+		o.free(&o.segments[1+i])
 	}
 	o.segments = o.segments[:1]
 	o.bytes = end - first.off
@@ -211,8 +217,15 @@ func (o *outbound) setPong(payload []byte) {
 
 // release gives the buffers back; the queue is not used after it.
 func (o *outbound) release() {
-	for _, ch := range o.segments {
-		ch.buf.Free()
+	for i := range o.segments {
+		o.free(&o.segments[i])
 	}
 	o.segments, o.bytes, o.pong = nil, 0, nil
+}
+
+// free gives a segment's buffer back.
+func (o *outbound) free(ch *frames) {
+	o.room -= cap(ch.buf.B)
+	ch.buf.Free()
+	*ch = frames{}
 }

@@ -152,22 +152,32 @@ func (c *Conn) writeOut(head, tail []byte, plain int) (queued bool) {
 	case err != nil && err != poller.ErrAgain:
 		c.writeFailed(err)
 		return false
+	case n < len(head)+len(tail) && c.loop.srv.governor.full():
+		c.loop.srv.hit(LimitBacklog)
+		c.cut(errShed)
+		return false
 	case n < len(head)+len(tail):
-		c.out = newQueue(c.loop.rightNow())
+		c.openQueue()
 		c.out.add(head, tail, plain, n)
-		return true
 	case c.held() > 0:
-		c.out = newQueue(c.loop.rightNow()) // the stream has it, and must be flushed
-		return true
+		c.openQueue() // the stream has it, and must be flushed
+	default:
+		return false
 	}
-	return false
+	c.charge()
+	return true
 }
 
 // putQueued puts the frame behind what waits already.
 func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
 	size := len(payload) + len(frame) + ws.MaxHeader
-	if c.queued()+size > c.loop.srv.limits.maxQueue && op != ws.Close && op != ws.Pong {
-		c.overflow()
+	switch {
+	case op == ws.Close || op == ws.Pong:
+	case c.queued()+size > c.loop.srv.limits.maxQueue:
+		c.overflow(LimitQueue, errSlow)
+		return ErrQueueFull
+	case c.loop.srv.governor.full():
+		c.overflow(LimitBacklog, errShed)
 		return ErrQueueFull
 	}
 	before := c.out.size()
@@ -178,6 +188,7 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
 		c.out.add(ws.AppendHeader(header[:0], op, true, len(payload)), payload, 0, 0)
 	}
 	c.sentBytes(c.out.size() - before)
+	c.charge()
 	return nil
 }
 
@@ -265,10 +276,10 @@ func (c *Conn) flush() (drained bool) {
 		return false
 	}
 	if !c.out.empty() || c.held() > 0 {
+		c.charge()
 		return false
 	}
-	c.out.release()
-	c.out = nil
+	c.dropQueue()
 	return true
 }
 
@@ -281,6 +292,7 @@ func (c *Conn) pong(payload []byte) {
 	case c.lifeNow() != lifeOpen:
 	case c.out != nil && !c.out.corked && !c.out.empty():
 		c.out.setPong(payload)
+		c.charge()
 	default:
 		_ = c.put(ws.Pong, payload, nil) // corked, or the first of a queue: nothing to fail here
 	}

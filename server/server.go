@@ -123,7 +123,14 @@ type Server struct {
 	// MaxQueue bounds a connection's outbound queue in bytes; 0 is 1 MiB. What a
 	// single turn has gathered (up to 80 KiB) may come on top.
 	MaxQueue int
-	// QueuePolicy is what happens beyond that.
+	// MaxBacklog bounds the memory of all outbound queues together, in bytes. Beyond
+	// it the connections with the largest queues are closed with 1008, or just cut
+	// where a large frame is half out, until nine tenths are left; and under Go's
+	// memory limit (GOMEMLIMIT) also below it, down to an eighth, when the heap comes
+	// near the limit. A quarter beyond it no queue may grow: QueuePolicy. 0 is half
+	// of the memory limit, 1 GiB without one; below 0 is no bound.
+	MaxBacklog int64
+	// QueuePolicy is what happens when a queue is full.
 	QueuePolicy QueuePolicy
 	// WriteTimeout is how long a peer may take nothing (less than 4 KiB, or less
 	// than all that is queued) before it is cut; 0 is 30 s.
@@ -160,6 +167,7 @@ type Server struct {
 	limits    limits
 	limitHits limitHits
 	admission admission
+	governor  governor
 	fallback  Handler // of connections whose Accept names none
 	engine    poller.Engine
 	loops     []*loop
@@ -290,6 +298,7 @@ func (s *Server) startLoops() error {
 		s.crew.lead(l)
 	}
 	s.watchdog.start(s)
+	s.governor.start(s)
 	s.started.Store(true)
 	return nil
 }

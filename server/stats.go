@@ -26,6 +26,8 @@ type ServerStats struct {
 	MessagesIn, MessagesOut uint64 // text and binary; out: accepted for sending
 	BytesIn, BytesOut       uint64 // of all connections, handshakes included
 	Dropped                 uint64 // messages refused because a queue was full
+	Queues                  int    // connections with an outbound queue now
+	Backlog                 int64  // memory that all queues hold, in bytes: see Server.MaxBacklog
 
 	Inflated, Deflated Compressed // of these messages, those that came compressed, and were sent so
 	Windows            int64      // bytes promised to connections for context takeover, see Deflate.MaxWindows
@@ -250,6 +252,7 @@ func (s *Server) Stats() (sum ServerStats) {
 	var closes [2][closeSlots]uint64
 	for _, l := range s.loops {
 		l.counters.addTo(&sum)
+		sum.Queues += l.backlog.size()
 		l.counters.lag.addTo(&sum.LoopLag)
 		for by := range closes {
 			for slot := range closes[by] {
@@ -265,6 +268,7 @@ func (s *Server) Stats() (sum ServerStats) {
 		}
 	}
 	sum.Refused, sum.Refusals = s.refusals.sum()
+	sum.Backlog = s.governor.total.Load()
 	sum.Loops = len(s.loops)
 	if s.compression != nil {
 		sum.Windows = s.compression.windows.Load()

@@ -46,6 +46,7 @@ var settings = []struct{ flag, wrong, allowed string }{
 	{"max-queue", "1i", "a size"},
 	{"max-queue", "k", "a size"},
 	{"max-queue", "1kk", "a size"},
+	{"max-backlog", "2000g", "from 0 byte to 1024GiB"},
 	{"queue-policy", "wait", "one of close, drop"},
 	{"handshake-timeout", "10", "a time with its unit such as 500ms, 30s or 5m, from 1ms to 24h0m0s"},
 	{"handshake-timeout", "0", "from 1ms"},
@@ -90,6 +91,7 @@ func TestWrongUse(t *testing.T) {
 		{"serve --message-burst 5", "--message-burst 5 says nothing without --message-rate"},
 		{"serve --byte-burst 5k", "--byte-burst 5KiB says nothing without --byte-rate"},
 		{"serve --byte-rate 1k --byte-burst 5k", "--byte-burst 5KiB is less than --max-message 1MiB"},
+		{"serve --max-backlog 5k", "--max-backlog 5KiB for all is less than --max-queue 1MiB for each"},
 		{"server", `unknown command "server": use serve, doctor, help or --version`},
 	} {
 		expectMisuse(t, nil, strings.Fields(c.args), c.want)

@@ -90,6 +90,8 @@ var metrics = []metric{
 	counter("messages_inflated_total", "Messages received compressed.", func(s *server.ServerStats) uint64 { return s.Inflated.Messages }),
 	{describe("inflated_bytes_total", "Bytes of the messages received compressed, by form.", "form"), prometheus.CounterValue, inflated},
 	gauge("deflate_windows_bytes", "Memory promised to connections for context takeover.", func(s *server.ServerStats) int { return int(s.Windows) }),
+	gauge("queues", "Connections with an outbound queue now.", func(s *server.ServerStats) int { return s.Queues }),
+	gauge("queues_bytes", "Memory that all outbound queues hold now.", func(s *server.ServerStats) int { return int(s.Backlog) }),
 	counter("keepalive_pings_total", "Keepalive pings sent.", func(s *server.ServerStats) uint64 { return s.Pings }),
 	counter("keepalive_failures_total", "Connections closed because the peer gave no sign of life.", func(s *server.ServerStats) uint64 { return s.Dead }),
 	counter("handler_panics_total", "Handlers that panicked.", func(s *server.ServerStats) uint64 { return s.Panics }),

@@ -16,6 +16,7 @@ type limitOptions struct {
 	messageRate, messageBurst                int
 	byteRate, byteBurst                      int64
 	maxQueue                                 int
+	maxBacklog                               int64
 	queuePolicy                              server.QueuePolicy
 }
 
@@ -43,6 +44,8 @@ func (l *limitOptions) options() []option {
 		{"byte-rate", "SIZE", "bytes a second from a connection; more close with 1008; 0 is no bound", "0", size(&l.byteRate, 0, maxBytes)},
 		{"byte-burst", "SIZE", "bytes at once under byte-rate; 0 is a second's worth, or what max-message needs", "0", size(&l.byteBurst, 0, maxBytes)},
 		{"max-queue", "SIZE", "most that waits for a connection that reads too slowly", "1MiB", size(&l.maxQueue, 1, maxBytes)},
+		{"max-backlog", "SIZE", "memory of all that waits for connections that read too slowly; beyond it those with\n" +
+			"the most are closed with 1008; 0 is half of GOMEMLIMIT, 1GiB without it", "0", size(&l.maxBacklog, 0, 1<<40)},
 		{"queue-policy", "POLICY", "beyond max-queue: close the connection with 1008, or drop the new message", "close", choice(&l.queuePolicy, policies, "close", "drop")},
 	}
 }
@@ -54,6 +57,9 @@ func (l *limitOptions) check() error {
 		return fmt.Errorf("--handshake-burst %d says nothing without --handshake-rate", l.handshakeBurst)
 	case l.maxConns > 0 && l.maxConnsPerAddr > l.maxConns:
 		return fmt.Errorf("--max-conns-per-addr %d is more than --max-conns %d allows in all", l.maxConnsPerAddr, l.maxConns)
+	case l.maxBacklog > 0 && l.maxBacklog < int64(l.maxQueue):
+		return fmt.Errorf("--max-backlog %s for all is less than --max-queue %s for each",
+			formatSize(l.maxBacklog), formatSize(int64(l.maxQueue)))
 	case l.messageBurst > 0 && l.messageRate == 0:
 		return fmt.Errorf("--message-burst %d says nothing without --message-rate", l.messageBurst)
 	case l.byteBurst > 0 && l.byteRate == 0:
@@ -74,7 +80,7 @@ func (l *limitOptions) apply(s *server.Server) error {
 	s.MaxHead, s.MaxHeadLines, s.MaxEmptyFragments = l.maxHead, l.maxHeadLines, l.maxEmptyFragments
 	s.MessageRate, s.MessageBurst = l.messageRate, l.messageBurst
 	s.ByteRate, s.ByteBurst = l.byteRate, l.byteBurst
-	s.MaxMessage, s.MaxQueue, s.QueuePolicy = l.maxMessage, l.maxQueue, l.queuePolicy
+	s.MaxMessage, s.MaxQueue, s.MaxBacklog, s.QueuePolicy = l.maxMessage, l.maxQueue, l.maxBacklog, l.queuePolicy
 	return nil
 }
 
