@@ -76,7 +76,8 @@ var (
 	// ErrClosed: the connection is closing or closed, and takes nothing more.
 	ErrClosed = errors.New("server: connection closed")
 	// ErrQueueFull: the peer does not read fast enough and the connection's
-	// outbound queue is at its bound. The message was not accepted; with
+	// outbound queue is at its bound (MaxQueue), or all queues together are beyond
+	// theirs (MaxBacklog). The message was not accepted; with
 	// CloseWhenFull the connection is closed, with DropNewest it goes on.
 	ErrQueueFull = errors.New("server: outbound queue full")
 	// ErrMessageTooBig: the message is larger than Server.MaxQueue.
