@@ -76,6 +76,8 @@ type ConnInfo struct {
 	Remote      netip.AddrPort
 	State       string // "handshake", "open", "closing" or "ending", see States
 	Subprotocol string
+	Transport   string        // "plain", or "bridge" if goroutines of net/http's carry it
+	Deflate     bool          // messages may be compressed
 	Age         time.Duration // since it was accepted, to a tenth of a second
 	Silent      time.Duration // since the last sign of life from the peer, likewise
 	RTT         time.Duration // 0: unknown
@@ -206,6 +208,7 @@ func (r ranking) infos(most int) []ConnInfo {
 	for _, c := range r[:cap(infos)] {
 		info := c.ConnInfo
 		info.Remote, info.State, info.Subprotocol = c.conn.RemoteAddr(), c.conn.lifeNow().state(), c.conn.Subprotocol()
+		info.Transport, info.Deflate = c.conn.transport(), c.conn.Deflate().Agreed()
 		info.Stats = c.conn.Stats()
 		if info.RTT == 0 {
 			info.RTT = c.conn.rtt()
@@ -226,6 +229,17 @@ func (l life) state() string {
 		return "closing"
 	}
 	return "ending"
+}
+
+// transport is what carries the connection's bytes.
+func (c *Conn) transport() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch c.stream().(type) {
+	case *bridge:
+		return "bridge"
+	}
+	return "plain"
 }
 
 // rtt is the round-trip time to the peer, 0 if it is not known.

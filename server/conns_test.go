@@ -313,3 +313,24 @@ func FuzzParseConnID(f *testing.F) {
 		}
 	})
 }
+
+// TestConnsTransport: what carries a connection is told, and what it agreed upon.
+func TestConnsTransport(t *testing.T) {
+	t.Parallel()
+	addr, srv := startServer(t, func(s *server.Server) { s.Deflate = &server.Deflate{} })
+	dial(t, addr).upgraded()
+	if infos := conns(t, srv, server.ByAge, 10); infos[0].Transport != "plain" || infos[0].Deflate {
+		t.Errorf("plain, nothing agreed upon: %+v", infos[0])
+	}
+	c := dial(t, addr)
+	c.send(upgradeRequest("Sec-WebSocket-Extensions: permessage-deflate"))
+	c.response()
+	if infos := conns(t, srv, server.ByAge, 10); len(infos) != 2 || !infos[0].Deflate && !infos[1].Deflate {
+		t.Errorf("one is compressed: %+v", infos)
+	}
+	addr, srv = startBridge(t, nil)
+	dial(t, addr).upgraded()
+	if infos := conns(t, srv, server.ByRTT, 10); infos[0].Transport != "bridge" || infos[0].RTT != 0 {
+		t.Errorf("bridged: %+v", infos[0])
+	}
+}

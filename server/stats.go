@@ -42,6 +42,9 @@ type ServerStats struct {
 	Workers   Workers
 	LoopLag   Histogram // how long a loop, while busy, takes to see what is posted to it
 
+	Ready bool // as Server.Ready
+	Drain DrainProgress
+
 	Limits [NumLimits]uint64 // how often each limit was met, indexed by Limit
 }
 
@@ -270,6 +273,7 @@ func (s *Server) Stats() (sum ServerStats) {
 	sum.Refused, sum.Refusals = s.refusals.sum()
 	sum.Backlog = s.governor.total.Load()
 	sum.Loops = len(s.loops)
+	sum.Ready, sum.Drain = s.Ready(), s.DrainProgress()
 	if s.compression != nil {
 		sum.Windows = s.compression.windows.Load()
 	}

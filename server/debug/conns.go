@@ -85,6 +85,8 @@ type row struct {
 	State       string  `json:"state"`
 	Blocked     bool    `json:"blocked"` // its handler is slow
 	Subprotocol string  `json:"subprotocol,omitempty"`
+	Transport   string  `json:"transport"`
+	Deflate     bool    `json:"deflate"`
 	Age         float64 `json:"age_seconds"`
 	Silent      float64 `json:"silent_seconds"`
 	RTT         float64 `json:"rtt_seconds"` // 0: unknown
@@ -132,6 +134,7 @@ func rows(infos []server.ConnInfo) []row {
 	for _, c := range infos {
 		all = append(all, row{
 			ID: c.ID.String(), Remote: c.Remote.String(), State: c.State, Blocked: c.Blocked, Subprotocol: c.Subprotocol,
+			Transport: c.Transport, Deflate: c.Deflate,
 			Age: c.Age.Seconds(), Silent: c.Silent.Seconds(), RTT: c.RTT.Seconds(), Backlog: uint64(c.Queued),
 			MessagesIn: c.MessagesIn, MessagesOut: c.MessagesOut, BytesIn: c.BytesIn, BytesOut: c.BytesOut,
 		})

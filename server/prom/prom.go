@@ -96,6 +96,10 @@ var metrics = []metric{
 	counter("keepalive_failures_total", "Connections closed because the peer gave no sign of life.", func(s *server.ServerStats) uint64 { return s.Dead }),
 	counter("handler_panics_total", "Handlers that panicked.", func(s *server.ServerStats) uint64 { return s.Panics }),
 	{describe("limits_met_total", "Times a limit was met, by limit.", "limit"), prometheus.CounterValue, limits},
+	{describe("ready", "Whether new connections are welcome: 1 or 0."), prometheus.GaugeValue, ready},
+	{describe("drain_phase", "Where the server stands in its life: 1 for the phase it is in, 0 for the others.", "phase"), prometheus.GaugeValue, phases},
+	{describe("drain_connections_total", "Connections that have ended since draining began, by end.", "end"), prometheus.CounterValue, drained},
+	gauge("http_connections", "Connections that net/http has now, of those that came in by the server's own port.", func(s *server.ServerStats) int { return int(s.Drain.HTTP) }),
 	gauge("loops", "Event loops.", func(s *server.ServerStats) int { return s.Loops }),
 	counter("loop_handovers_total", "Loops taken from a slow handler.", func(s *server.ServerStats) uint64 { return s.Handovers }),
 	counter("loop_waits_total", "Times a slow loop could not be taken since all workers were held.", func(s *server.ServerStats) uint64 { return s.Waits }),
@@ -132,6 +136,29 @@ func upgrades(s *server.ServerStats, set func(float64, ...string)) {
 	for status, n := range s.Refusals {
 		set(float64(n), strconv.Itoa(status))
 	}
+}
+
+func ready(s *server.ServerStats, set func(float64, ...string)) {
+	if s.Ready {
+		set(1)
+	} else {
+		set(0)
+	}
+}
+
+func phases(s *server.ServerStats, set func(float64, ...string)) {
+	for phase := server.PhaseServing; phase <= server.PhaseStopped; phase++ {
+		if phase == s.Drain.Phase {
+			set(1, phase.String())
+		} else {
+			set(0, phase.String())
+		}
+	}
+}
+
+func drained(s *server.ServerStats, set func(float64, ...string)) {
+	set(float64(s.Drain.Closed), "closed")
+	set(float64(s.Drain.Cut), "cut")
 }
 
 func limits(s *server.ServerStats, set func(float64, ...string)) {

@@ -2,6 +2,7 @@ package prom_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -44,14 +45,21 @@ func (echo) Message(c *server.Conn, m ws.Message) {
 
 func (echo) Close(*server.Conn, error) {}
 
-// start serves until the test ends, and gives what scrapes it.
+// start is startServer for who needs no server.
 func start(t *testing.T) (addr string, scrape func() map[string]*dto.MetricFamily) {
+	t.Helper()
+	addr, scrape, _ = startServer(t)
+	return addr, scrape
+}
+
+// startServer serves until the test ends, and gives what scrapes it.
+func startServer(t *testing.T) (addr string, scrape func() map[string]*dto.MetricFamily, srv *server.Server) {
 	t.Helper()
 	engine, err := poller.New("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &server.Server{Engine: engine, Handler: echo{}, Loops: 2, Logger: slog.New(slog.DiscardHandler)}
+	srv = &server.Server{Engine: engine, Handler: echo{}, Loops: 2, CloseTimeout: time.Hour, Logger: slog.New(slog.DiscardHandler)}
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(prom.NewCollector(srv))
 	metrics := httptest.NewServer(promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}))
@@ -73,7 +81,7 @@ func start(t *testing.T) (addr string, scrape func() map[string]*dto.MetricFamil
 			t.Error(err)
 		}
 		return families
-	}
+	}, srv
 }
 
 // read scrapes a page with Prometheus' own parser and linter.
@@ -207,6 +215,49 @@ func TestValues(t *testing.T) {
 	if got := value(families, "millrace_sent_bytes_total"); got < 3*7+4*100 {
 		t.Errorf("%v bytes sent", got)
 	}
+}
+
+// TestDrain: the phases follow one another, and those that end are counted.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	addr, scrape, srv := startServer(t)
+	for range 2 { // one answers the close frame, one does not
+		conn, err := talk(addr, hello, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if srv.Stats().Upgraded == 1 {
+			go func() {
+				_, _ = io.CopyN(io.Discard, conn, 2)     // the drain begins
+				_, _ = io.WriteString(conn, closeNormal) // the test sees what becomes of it
+				_, _ = io.Copy(io.Discard, conn)         // until the end
+			}()
+		}
+	}
+	expect := func(name string, want float64, labels ...string) {
+		t.Helper()
+		for end := time.Now().Add(patience); value(scrape(), name, labels...) != want; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s%v is %v, want %v", name, labels, value(scrape(), name, labels...), want)
+			}
+		}
+	}
+	expect("millrace_ready", 1)
+	expect("millrace_drain_phase", 1, "phase=serving")
+	expect("millrace_drain_phase", 0, "phase=draining")
+	ctx, cancel := context.WithCancel(t.Context())
+	drained := make(chan error, 1)
+	go func() { drained <- srv.Drain(ctx, server.DrainOptions{}) }()
+	expect("millrace_drain_phase", 1, "phase=draining")
+	expect("millrace_ready", 0)
+	expect("millrace_drain_connections_total", 1, "end=closed")
+	expect("millrace_connections", 1, "state=closing")
+	cancel()
+	<-drained
+	expect("millrace_drain_connections_total", 1, "end=cut")
+	expect("millrace_drain_phase", 1, "phase=stopped")
+	expect("millrace_drain_phase", 0, "phase=serving")
 }
 
 // TestLag: the histogram is one: cumulative, with the bounds of the server.
