@@ -146,7 +146,6 @@ func (l *loop) admit(a arrival) *Conn {
 	}
 	if a.bridge != nil && a.refusal != nil {
 		l.srv.forget(&a)
-		l.srv.refusals.add(a.refusal.Status)
 		l.drop(&a) // the bridge gives the answer
 		return nil
 	}

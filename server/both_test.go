@@ -27,6 +27,7 @@ func onBoth(t *testing.T, test func(t *testing.T, start starter)) {
 func onAll(t *testing.T, test func(t *testing.T, start starter)) {
 	onBoth(t, test)
 	t.Run("bridge", func(t *testing.T) { test(t, onMounted(startBridge)) })
+	t.Run("stream", func(t *testing.T) { test(t, onMounted(startStreams)) })
 	t.Run("bridge to TLS", func(t *testing.T) { test(t, onMounted(startTLSBridge)) })
 }
 

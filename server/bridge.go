@@ -16,7 +16,7 @@ import (
 // # Bridges
 //
 // A connection of net/http that has no descriptor for a loop to watch (TLS, a
-// stream of HTTP/2, a net.Conn that wraps another) stands on the far side of a
+// net.Conn that wraps another, a stream of HTTP/2: see exchange) stands on the far side of a
 // bridge. To its loop the bridge is a stream like any other: it never blocks,
 // and posts a visit where a poller would report an edge. What blocks are its
 // goroutines:
@@ -45,6 +45,7 @@ const (
 
 // bridge is the stream of a connection that goroutines read and write.
 type bridge struct {
+	srv   *Server
 	far   io.ReadWriteCloser // its Close breaks a Read and a Write under way
 	begun chan struct{}
 
@@ -68,15 +69,15 @@ type bridge struct {
 	late   *time.Timer
 }
 
-func newBridge(far io.ReadWriteCloser) *bridge {
-	b := &bridge{far: far, begun: make(chan struct{})}
+func newBridge(s *Server, far io.ReadWriteCloser) *bridge {
+	b := &bridge{srv: s, far: far, begun: make(chan struct{})}
 	b.change.L = &b.mu
 	return b
 }
 
 // begin lets the reader begin, for c. The leader calls it.
 func (b *bridge) begin(c *Conn) {
-	c.loop.srv.loopsDone.Add(1) // not the first: c keeps its loop
+	b.srv.loopsDone.Add(1) // not the first: c keeps its loop
 	c.loop.counters.bridged.Add(1)
 	c.remember().stream = b // nobody else knows c yet
 	b.conn = c
@@ -97,8 +98,17 @@ func (b *bridge) run() {
 		b.refuse()
 		return
 	}
-	defer b.conn.loop.srv.loopsDone.Done()
+	defer b.srv.loopsDone.Done()
 	b.readAll()
+}
+
+// wait returns when the far side is closed by the writer, its last act.
+func (b *bridge) wait() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for !b.hungUp {
+		b.change.Wait()
+	}
 }
 
 // refuse answers a request that no loop takes, within hangUpTime.
@@ -106,6 +116,7 @@ func (b *bridge) refuse() {
 	late := time.AfterFunc(hangUpTime, func() { _ = b.far.Close() }) // as below
 	defer late.Stop()
 	if b.refusal != nil {
+		b.srv.refusals.add(b.refusal.Status)
 		_, _ = b.far.Write(ws.AppendRefusal(nil, b.refusal)) // best effort
 	}
 	_ = b.far.Close() // the peer sees just that
@@ -244,7 +255,7 @@ func (b *bridge) setNoDelay(on bool) error {
 func (b *bridge) wantWriter() {
 	if !b.writer {
 		b.writer = true
-		b.conn.loop.srv.loopsDone.Go(b.writeAll)
+		b.srv.loopsDone.Go(b.writeAll)
 	}
 }
 

@@ -91,6 +91,7 @@ func tlsConfigs(t testing.TB) (asServer, asClient *tls.Config) {
 var vias = map[string]func(*testing.T, func(*server.Server)) (string, *server.Server){
 	"TestSuiteOverBridge":    startBridge,
 	"TestSuiteOverTLSBridge": startTLSBridge,
+	"TestSuiteOverStreams":   startStreams,
 }
 
 func rootOf(t *testing.T) string {
@@ -138,6 +139,11 @@ func TestSuiteOverBridge(t *testing.T) {
 }
 
 func TestSuiteOverTLSBridge(t *testing.T) {
+	t.Parallel()
+	runAll(t)
+}
+
+func TestSuiteOverStreams(t *testing.T) {
 	t.Parallel()
 	runAll(t)
 }

@@ -456,3 +456,25 @@ func TestBaselineBridge(t *testing.T) {
 		})
 	}
 }
+
+// TestBridgeDeflate: compression is agreed upon and windows are given back.
+func TestBridgeDeflate(t *testing.T) {
+	for name, start := range map[string]func(*testing.T, func(*server.Server)) (string, *server.Server){
+		"wrapped": startBridge, "stream": startStreams,
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, srv := start(t, func(srv *server.Server) { srv.Deflate = bothTakeOver })
+			c := dial(t, addr)
+			c.send(upgradeRequest("Sec-WebSocket-Extensions: permessage-deflate"))
+			resp, _ := c.response()
+			if got := resp.Header.Get("Sec-WebSocket-Extensions"); resp.StatusCode != 101 || !strings.HasPrefix(got, "permessage-deflate") {
+				t.Fatalf("status %d, extensions %q", resp.StatusCode, got)
+			}
+			c.send(rawFrame(fin|0x40|opText, "\xf2\x48\xcd\xc9\xc9\x07\x00")) // Hello, RFC 7692 section 7.2.3.1
+			c.expect(opText, "Hello")                                         // too short to be compressed
+			c.send(frame(opClose, ""))
+			c.expectClose(1005)
+			eventually(t, "the windows are free", func() bool { s := srv.Stats(); return s.Windows == 0 && s.Open == 0 })
+		})
+	}
+}

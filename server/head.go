@@ -114,6 +114,16 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 // appendUpgrade appends the 101 that accepts r, having decided on compression.
 // What that takes is freed by compression.release, or here after an error.
 func (s *Server) appendUpgrade(dst []byte, r *ws.Request, accept *Accept) ([]byte, error) {
+	resp := s.responseTo(r, accept)
+	dst, err := ws.AppendUpgrade(dst, r, &resp)
+	if err != nil {
+		s.freeWindows(accept.deflate)
+	}
+	return dst, err
+}
+
+// responseTo is the answer to r, with what accept then holds of compression.
+func (s *Server) responseTo(r *ws.Request, accept *Accept) ws.Response {
 	resp := ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header}
 	if s.compression != nil && !accept.NoDeflate {
 		var full bool
@@ -122,11 +132,7 @@ func (s *Server) appendUpgrade(dst []byte, r *ws.Request, accept *Accept) ([]byt
 			s.hit(LimitWindows)
 		}
 	}
-	dst, err := ws.AppendUpgrade(dst, r, &resp)
-	if err != nil {
-		s.freeWindows(accept.deflate)
-	}
-	return dst, err
+	return resp
 }
 
 // decide asks the origin check and the hook.

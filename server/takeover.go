@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/poller"
@@ -28,7 +29,12 @@ import (
 // costs a goroutine and 4 KB of memory while it is idle, and with TLS 16 KB (40 KB
 // once it has brought long messages: crypto/tls keeps its buffers); a second
 // goroutine while something is sent, and up to 80 KiB of buffers while it is busy.
-// With LoopsOnly it gets 501. HTTP/2 gets 501 in any case.
+// With LoopsOnly it gets 501.
+//
+// A WebSocket over HTTP/2 (RFC 8441) is served in the same way, by the goroutine
+// that calls ServeHTTP, which returns when it is over, and takes 18 KB. net/http
+// has to be told to accept the extended CONNECT that opens it: see package
+// xconnect.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.answerWeb(w, r, s.upgradeWeb(w, r, s.decide))
 }
@@ -63,7 +69,11 @@ func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(
 		}
 	}()
 	accept, err := decide(req)
-	if err == nil {
+	switch {
+	case err != nil:
+	case req.ExtendedConnect:
+		err = s.takeStream(w, r, req, accept)
+	default:
 		err = s.takeOver(w, req, accept)
 	}
 	taken = err == nil
@@ -72,11 +82,11 @@ func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(
 
 func (s *Server) checkHead(r *http.Request, req *ws.Request) error {
 	switch {
-	case r.ProtoMajor != 1:
-		return refuseTakeOver
+	case r.ProtoMajor > 1 && !req.ExtendedConnect:
+		return refuseNoConnect
 	case !req.WantsUpgrade():
 		return ws.UpgradeRequired()
-	case s.LoopsOnly && r.TLS != nil:
+	case s.LoopsOnly && (r.TLS != nil || req.ExtendedConnect):
 		return refuseTakeOver
 	}
 	if err := req.CheckUpgrade(); err != nil {
@@ -115,9 +125,19 @@ func (s *Server) answerWeb(w http.ResponseWriter, r *http.Request, err error) {
 // headOf is r as package ws sees requests. A request that net/http has accepted
 // and we do not parse is none that wants an upgrade.
 func headOf(r *http.Request) *ws.Request {
-	head := fmt.Appendf(nil, "%s %s HTTP/%d.%d\r\nHost: %s\r\n",
-		r.Method, r.URL.RequestURI(), r.ProtoMajor, r.ProtoMinor, r.Host)
+	method, minor := r.Method, r.ProtoMinor
+	connect := extendedConnect(r)
+	if connect {
+		method = http.MethodGet // as ws.Request.ExtendedConnect has it
+	}
+	if r.ProtoMajor > 1 {
+		minor = 1
+	}
+	head := fmt.Appendf(nil, "%s %s HTTP/1.%d\r\nHost: %s\r\n", method, r.URL.RequestURI(), minor, r.Host)
 	for name, values := range r.Header {
+		if strings.HasPrefix(name, ":") {
+			continue
+		}
 		for _, value := range values {
 			head = fmt.Appendf(head, "%s: %s\r\n", name, value)
 		}
@@ -129,7 +149,9 @@ func headOf(r *http.Request) *ws.Request {
 	req := &ws.Request{}
 	if req.Parse(head) != nil {
 		req.Reset()
+		connect = false
 	}
+	req.ExtendedConnect = connect
 	req.RemoteAddr = remoteAddr(r.RemoteAddr)
 	req.TLS = r.TLS != nil || r.Context().Value(securedKey{}) != nil
 	return req
@@ -148,6 +170,13 @@ func remoteAddr(text string) netip.AddrPort {
 	return netip.AddrPortFrom(addr.WithZone(""), 0)
 }
 
+// extendedConnect says whether r opens a WebSocket over HTTP/2. net/http keeps the
+// pseudo-header field :protocol, which no other field's name can be taken for,
+// among the others.
+func extendedConnect(r *http.Request) bool {
+	return r.ProtoMajor == 2 && r.Method == http.MethodConnect && strings.EqualFold(r.Header.Get(":protocol"), "websocket")
+}
+
 // takenOver is what a connection of net/http brings along.
 type takenOver struct {
 	accept   Accept
@@ -159,7 +188,12 @@ type takenOver struct {
 var (
 	refuseTakeOver = &ws.Refusal{
 		Status: http.StatusNotImplemented,
-		Reason: "this connection (TLS, wrapped, or not HTTP/1.1) can not be taken over by the WebSocket server",
+		Reason: "no event loop can watch this connection: it is TLS, wrapped, or HTTP/2",
+	}
+	refuseNoConnect = &ws.Refusal{
+		Status: http.StatusMethodNotAllowed,
+		Reason: "a WebSocket over HTTP/2 is opened with an extended CONNECT (RFC 8441)",
+		Header: http.Header{"Allow": {http.MethodConnect}},
 	}
 	refuseNoHijack = &ws.Refusal{
 		Status: http.StatusNotImplemented,
@@ -215,7 +249,7 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 	case err == nil:
 		s.send(arrival{fd: fd, remote: remote, taken: t})
 	case errors.Is(err, poller.ErrNotSupported) && !s.LoopsOnly:
-		b := newBridge(conn)
+		b := newBridge(s, conn)
 		go b.run() // ends with the connection
 		s.send(arrival{fd: -1, remote: remoteOf(conn), taken: t, bridge: b})
 	default:

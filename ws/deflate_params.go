@@ -169,7 +169,12 @@ func (p DeflateParams) valid() bool {
 
 // append appends the field that says p.
 func (p DeflateParams) append(dst []byte) []byte {
-	dst = append(dst, extensionsField+": "+deflateName...)
+	dst = p.appendValue(append(dst, extensionsField+": "...))
+	return append(dst, "\r\n"...)
+}
+
+func (p DeflateParams) appendValue(dst []byte) []byte {
+	dst = append(dst, deflateName...)
 	if p.ServerNoContextTakeover {
 		dst = append(dst, "; "+paramServerNoTakeover...)
 	}
@@ -184,5 +189,5 @@ func (p DeflateParams) append(dst []byte) []byte {
 		dst = append(dst, "; "+paramClientBits+"="...)
 		dst = strconv.AppendInt(dst, int64(p.ClientMaxWindowBits), 10)
 	}
-	return append(dst, "\r\n"...)
+	return dst
 }

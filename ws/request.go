@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"iter"
 	"math"
+	"net/http"
 	"net/netip"
 	"net/url"
 )
@@ -22,6 +23,10 @@ type Request struct {
 	// TLS: the connection, or that of the trusted proxy's client, is
 	// encrypted. The server sets it for SameOrigin; Parse leaves it alone.
 	TLS bool
+	// ExtendedConnect: the request came over HTTP/2 as an extended CONNECT for the
+	// protocol websocket (RFC 8441), and the head that Parse took is a rendering of
+	// it with GET in place of CONNECT. The server sets it; Parse leaves it alone.
+	ExtendedConnect bool
 
 	head    []byte // all of it, for Clone
 	method  []byte
@@ -155,22 +160,23 @@ func (r *Request) clearHead() {
 	clear(r.fields)
 	clear(r.pathValues)
 	*r = Request{
-		RemoteAddr: r.RemoteAddr,
-		TLS:        r.TLS,
-		fields:     r.fields[:0],
-		pathValues: r.pathValues[:0],
+		RemoteAddr:      r.RemoteAddr,
+		TLS:             r.TLS,
+		ExtendedConnect: r.ExtendedConnect,
+		fields:          r.fields[:0],
+		pathValues:      r.pathValues[:0],
 	}
 }
 
 // Reset empties r and keeps its memory for the next Parse.
 func (r *Request) Reset() {
 	r.clearHead()
-	r.RemoteAddr, r.TLS = netip.AddrPort{}, false
+	r.RemoteAddr, r.TLS, r.ExtendedConnect = netip.AddrPort{}, false, false
 }
 
 // Clone returns a Request with its own copy of all bytes, which may be kept.
 func (r *Request) Clone() *Request {
-	c := &Request{RemoteAddr: r.RemoteAddr, TLS: r.TLS}
+	c := &Request{RemoteAddr: r.RemoteAddr, TLS: r.TLS, ExtendedConnect: r.ExtendedConnect}
 	if r.head != nil {
 		_ = c.Parse(bytes.Clone(r.head)) // was accepted once
 	}
@@ -179,7 +185,12 @@ func (r *Request) Clone() *Request {
 }
 
 // Method is the method as sent; its letter case matters (RFC 9110 section 9.1).
-func (r *Request) Method() string { return string(r.method) }
+func (r *Request) Method() string {
+	if r.ExtendedConnect {
+		return http.MethodConnect
+	}
+	return string(r.method)
+}
 
 // Target is the request target as sent.
 func (r *Request) Target() string { return string(r.target) }

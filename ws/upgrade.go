@@ -34,16 +34,24 @@ type Response struct {
 }
 
 // WantsUpgrade reports whether the request carries the token websocket in an
-// Upgrade field: then it is WebSocket's business, and CheckUpgrade's to judge.
-func (r *Request) WantsUpgrade() bool { return r.hasElement("Upgrade", "websocket") }
+// Upgrade field, or is an extended CONNECT: then it is WebSocket's business, and
+// CheckUpgrade's to judge.
+func (r *Request) WantsUpgrade() bool {
+	return r.ExtendedConnect || r.hasElement("Upgrade", "websocket")
+}
 
 // CheckUpgrade reports whether the request opens a WebSocket by RFC 6455 section
 // 4.2.1. If not, the error is a [*Refusal]: 405 for another method than GET, 505
 // for HTTP/1.0, 426 for another version of the WebSocket protocol, else 400. It
 // does not judge the Origin's value; extensions are not looked at, since a
-// server may decline every offer, malformed or not (RFC 6455 section 9.1).
+// server may decline every offer, malformed or not (RFC 6455 section 9.1). For an
+// extended CONNECT see RFC 8441 section 5: what is refused gets 400.
 func (r *Request) CheckUpgrade() error {
-	if refusal := r.checkUpgrade(); refusal != nil {
+	check := r.checkUpgrade
+	if r.ExtendedConnect {
+		check = r.checkConnect
+	}
+	if refusal := check(); refusal != nil {
 		return refusal
 	}
 	return nil
@@ -68,6 +76,11 @@ func (r *Request) checkUpgrade() *Refusal {
 	if r.key() == nil {
 		return refuseKey
 	}
+	return r.checkOffers()
+}
+
+// checkOffers checks what both forms of the handshake have in common.
+func (r *Request) checkOffers() *Refusal {
 	if _, lines := r.first("Origin"); lines > 1 {
 		return refuseOriginTwice
 	}
