@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -40,6 +41,27 @@ func TestHalfClosedPeerThatReadsNothing(t *testing.T) {
 	if open := srv.Stats().Open; open != 0 {
 		t.Errorf("%d connections open 20 s after the half-close, CloseTimeout is 5 s", open)
 	}
+}
+
+// TestNoPongBehindClose: a pong that waits for the end of the queue does not come
+// out behind our close frame.
+func TestNoPongBehindClose(t *testing.T) {
+	conns := make(chan *server.Conn, 2)
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Handler = opened(conns) })
+	c := dialSim(t, n, addr).upgraded()
+	conn := <-conns
+	if err := conn.Send(ws.Binary, make([]byte, 1<<20-100)); err != nil {
+		t.Fatal(err)
+	}
+	c.send(frame(opPing, "p"))
+	idle(t, n)
+	if err := conn.Close(ws.CodeNormal, ""); err != nil {
+		t.Fatal(err)
+	}
+	c.send(frame(opClose, closePayload(1000, "")))
+	c.expect(opBinary, strings.Repeat("\x00", 1<<20-100))
+	c.expectClose(1000)
+	eventually(t, "the connection is freed", func() bool { return srv.Stats().Open == 0 })
 }
 
 // TestShutdownWithHalfClosedPeer ends by itself.

@@ -180,6 +180,9 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
 		c.overflow(LimitBacklog, errShed)
 		return ErrQueueFull
 	}
+	if op == ws.Close {
+		c.out.pong = nil // nothing comes behind a close frame
+	}
 	before := c.out.size()
 	if frame != nil {
 		c.out.add(frame, nil, 0, 0)
