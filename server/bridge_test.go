@@ -379,6 +379,23 @@ func TestBridgeOddConns(t *testing.T) {
 	}
 }
 
+// TestBridgeLosesBytes: a connection whose far side has failed to write, and goes
+// on to read, ends without waiting for the next thing to send.
+func TestBridgeLosesBytes(t *testing.T) {
+	rec := newRecorder(t)
+	n, _, srv := startOnPipes(t, func(srv *server.Server) { srv.Handler, srv.PingInterval = rec, -1 })
+	_, far := net.Pipe()
+	failed := make(chan struct{})
+	mountOn(srv, oddConn{Conn: far, write: func([]byte) (int, error) {
+		close(failed)
+		return 0, errors.New("torn")
+	}})
+	<-failed
+	rec.expect("open")
+	eventuallyOn(t, n, "the end", func() bool { return srv.Stats().Open == 0 })
+	rec.expect("close 1006 ours")
+}
+
 // TestBridgeWithoutCloseWrite: where our direction can not be ended, the peer
 // that was told why ends the connection, or we do.
 func TestBridgeWithoutCloseWrite(t *testing.T) {

@@ -127,14 +127,15 @@ func (o *outbound) flush(c *Conn, now tick) error {
 }
 
 // flushStream lets a stream pass on what it holds; that the peer takes it is
-// progress.
+// progress. One that holds nothing may have lost it, and says so here.
 func (o *outbound) flushStream(c *Conn, now tick) error {
-	before := c.held()
-	if before == 0 {
+	s := c.stream()
+	if s == nil {
 		return nil
 	}
-	err := c.stream().flush()
-	if n := before - c.held(); n > 0 {
+	before := s.held()
+	err := s.flush()
+	if n := before - s.held(); n > 0 {
 		o.progress(n, now)
 	}
 	return err
