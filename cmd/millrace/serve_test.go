@@ -63,6 +63,22 @@ func TestPlainRequests(t *testing.T) {
 	}
 }
 
+// TestBodyThatNeverComes: a plain request holds its connection no longer than a head
+// may take, whatever body it announces.
+func TestBodyThatNeverComes(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil, "--handshake-timeout", "300ms")
+	for _, body := range []string{"Content-Length: 5\r\n\r\nfour", "Transfer-Encoding: chunked\r\n\r\n5\r\nfour"} {
+		for _, line := range []string{"GET /", "POST /", "POST /healthz", "GET /metrics", "PUT /nowhere"} {
+			c := dial(t, p.addr)
+			c.write([]byte(line + " HTTP/1.1\r\nHost: a\r\n" + body))
+			if _, err := io.Copy(io.Discard, c.r); err != nil {
+				t.Errorf("%s, %q: %v, want the end of the connection", line, body, err)
+			}
+		}
+	}
+}
+
 // TestPage: the page needs nothing from elsewhere, and says so to the browser.
 func TestPage(t *testing.T) {
 	t.Parallel()

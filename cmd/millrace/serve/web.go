@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
@@ -22,7 +23,18 @@ func route(srv *server.Server, metrics http.Handler) {
 	pages.Handle("/echo", srv) // without an upgrade: 426
 	pages.Handle("GET /metrics", metrics)
 	routeHealth(pages, srv)
-	srv.HTTP = pages
+	srv.HTTP = withoutBodies(pages, srv.HandshakeTimeout)
+}
+
+// withoutBodies gives a body the time that a head has. None of the pages reads one,
+// but net/http does, to find the next request, and would wait for it without end.
+func withoutBodies(pages http.Handler, within time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(within)) // a broken connection ends anyway
+		}
+		pages.ServeHTTP(w, r)
+	})
 }
 
 // routeHealth adds what a balancer asks: /healthz is 200 while the process
