@@ -121,6 +121,7 @@ func TestDrainScatters(t *testing.T) {
 	})
 	clients := connectSim(t, n, addr, 100)
 	beginDrain(t, srv, server.DrainOptions{Rate: 100})
+	idle(t, n)
 	var order []int // of the clients that are told, by the time
 	for range 100 {
 		n.Advance(10 * time.Millisecond)
