@@ -25,6 +25,9 @@ func (c *Conn) nextDue() tick {
 		if lim.idle > 0 {
 			due = min(due, c.facts.messageAt+lim.idle)
 		}
+		if lim.lifetime > 0 {
+			due = min(due, c.lifeOver(c.loop.table.since(c.slot)))
+		}
 		if c.out != nil {
 			due = min(due, c.out.since+lim.write)
 		}
@@ -52,9 +55,22 @@ func (c *Conn) nextPing(lim *limits) tick {
 // jittered is a time between 80 % and 120 % of t, its own for each connection
 // and period, so that connections that came together are not pinged together.
 func (c *Conn) jittered(t ticks) ticks {
-	hash := (uint64(c.slot)<<32 | uint64(c.active.Load())) * 0x9e3779b97f4a7c15
-	fifth := uint64(t) / 5
-	return t - ticks(fifth) + ticks((hash>>32)%(2*fifth+1))
+	fifth := t / 5
+	return t - fifth + c.scattered(tick(c.active.Load()), 2*fifth)
+}
+
+// lifeOver is the end of the lifetime of a connection that is there since then:
+// after 80 % to 100 % of MaxLifetime, so that those that came together do not
+// leave, and come back, together.
+func (c *Conn) lifeOver(since tick) tick {
+	lifetime := c.loop.srv.limits.lifetime
+	return since + lifetime - c.scattered(since, lifetime/5)
+}
+
+// scattered is a time from 0 to most, made of the connection's slot and a tick.
+func (c *Conn) scattered(salt tick, most ticks) ticks {
+	hash := (uint64(c.slot)<<32 | uint64(salt)) * 0x9e3779b97f4a7c15
+	return ticks((hash >> 32) % (uint64(most) + 1))
 }
 
 // noteAlive notes a sign of life from the peer.
@@ -80,7 +96,7 @@ var (
 )
 
 // expire looks what is overdue.
-func (c *Conn) expire() {
+func (c *Conn) expire(w *worker) {
 	c.wantsDue = true
 	lim := &c.loop.srv.limits
 	now := c.loop.now()
@@ -88,7 +104,7 @@ func (c *Conn) expire() {
 	case lifeProxy, lifeSecure, lifeHead:
 		c.headTimedOut()
 	case lifeOpen:
-		c.expireOpen(lim, now)
+		c.expireOpen(w, lim, now)
 	default:
 		c.mu.Lock()
 		if now >= c.facts.closeAt {
@@ -103,7 +119,7 @@ func (c *Conn) expire() {
 	}
 }
 
-func (c *Conn) expireOpen(lim *limits, now tick) {
+func (c *Conn) expireOpen(w *worker, lim *limits, now tick) {
 	mute, over := c.muted()
 	switch {
 	case over:
@@ -115,6 +131,10 @@ func (c *Conn) expireOpen(lim *limits, now tick) {
 	case lim.idle > 0 && now >= c.facts.messageAt+lim.idle:
 		c.loop.srv.hit(LimitIdleTimeout)
 		c.fail(errIdle)
+	case lim.lifetime > 0 && now >= c.lifeOver(w.since):
+		if c.Close(ws.CodeGoingAway, "connection lifetime over") == nil {
+			c.loop.srv.hit(LimitLifetime)
+		}
 	case lim.ping == 0:
 	case c.pinged && now >= tick(c.active.Load())+2*lim.ping:
 		c.loop.counters.dead.Add(1)

@@ -29,6 +29,7 @@ const (
 	LimitPingTimeout                   // no sign of life for two intervals: cut
 	LimitIdleTimeout                   // 1001
 	LimitWindows                       // Deflate.MaxWindows: no context takeover
+	LimitLifetime                      // MaxLifetime: 1001
 	NumLimits                          // how many there are
 )
 
@@ -49,6 +50,7 @@ var limitNames = [NumLimits]string{
 	LimitCloseTimeout:     "close_timeout",
 	LimitPingTimeout:      "ping_timeout",
 	LimitIdleTimeout:      "idle_timeout",
+	LimitLifetime:         "lifetime",
 	LimitWindows:          "windows",
 }
 
@@ -64,7 +66,7 @@ func (l Limit) String() string {
 // their end as they should are no warning.
 func (l Limit) level() slog.Level {
 	switch l {
-	case LimitCloseTimeout, LimitPingTimeout, LimitIdleTimeout:
+	case LimitCloseTimeout, LimitPingTimeout, LimitIdleTimeout, LimitLifetime:
 		return slog.LevelInfo
 	}
 	return slog.LevelWarn

@@ -29,6 +29,7 @@ type limits struct {
 	write        ticks
 	ping         ticks // 0: never
 	idle         ticks // 0: never
+	lifetime     ticks // 0: no end
 	closing      ticks
 	linger       ticks
 	grace        ticks // for what a handshake still brings while we drain
@@ -106,6 +107,9 @@ func (s *Server) effectiveLimits() limits {
 	}
 	if s.IdleTimeout > 0 {
 		l.idle = ticksOf(s.IdleTimeout)
+	}
+	if s.MaxLifetime > 0 {
+		l.lifetime = ticksOf(s.MaxLifetime)
 	}
 	return l
 }

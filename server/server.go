@@ -147,6 +147,10 @@ type Server struct {
 	// IdleTimeout closes a connection that sent no message (text or binary) for
 	// this long, with 1001, pongs or not; 0 is never.
 	IdleTimeout time.Duration
+	// MaxLifetime closes a connection at the latest so long after it was accepted,
+	// with 1001, each at a time of its own in the last fifth: clients spread anew over
+	// the servers behind a balancer, and none is forgotten. 0 is never.
+	MaxLifetime time.Duration
 	// CloseTimeout is how long the peer may take for its part of the closing
 	// handshake; 0 is 5 s.
 	CloseTimeout time.Duration

@@ -94,6 +94,12 @@ func (t *table) due(slot uint32) tick {
 	return ch.due[i]
 }
 
+// since is when the connection came into the loop.
+func (t *table) since(slot uint32) tick {
+	ch, i := t.at(slot)
+	return ch.since[i]
+}
+
 func (t *table) at(slot uint32) (*chunk, uint32) {
 	return t.chunks[slot/chunkSlots], slot % chunkSlots
 }

@@ -28,6 +28,9 @@ func (l *loop) turn(w *worker, c *Conn, why reason) (leads bool) {
 	if c.gone {
 		return true // a visit that was noted before the connection ended
 	}
+	if why&expired != 0 {
+		w.since = l.table.since(c.slot) // while the table is ours
+	}
 	l.current = c
 	w.turn = l.begin()
 	c.takeTurn(w, why)
@@ -92,7 +95,7 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 		c.callDrained()
 	}
 	if why&expired != 0 && !c.gone {
-		c.expire()
+		c.expire(w)
 	}
 	if why&draining != 0 && !c.gone {
 		c.letGo()

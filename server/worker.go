@@ -22,6 +22,7 @@ type worker struct {
 	facts   facts  // of the connection being opened, see Conn.Request
 
 	turn     uint64     // the turn word of the turn under way
+	since    tick       // when its connection came; set where that counts, for expire
 	stream   stream     // of its connection, nil: the descriptor
 	deflate  *deflation // likewise, nil: no compression
 	pacing   pacing     // of its connection
