@@ -266,9 +266,9 @@ func (l *loop) discard(c *Conn) {
 	if l.stopSeen != 0 {
 		l.countEnd(c)
 	}
+	l.leave(c) // before the peer can know: it may come again at once
 	if c.fd >= 0 {
 		l.logUnclosed(l.poll.CloseFD(int(c.fd)))
 	}
-	l.leave(c)
 	l.counters.open.Add(-1)
 }
