@@ -12,13 +12,16 @@
 // (how a connection ends), deadline.go (what happens when nothing happens), and
 // handover.go (leader/followers: what happens when a handler blocks). stream.go
 // is where bytes go when a descriptor alone does not carry them, deflate.go what
-// compression adds.
+// compression adds. limit.go names all limits; admission.go (who gets in), rates.go
+// (what a peer may send) and governor.go (what may wait for all of them) are those
+// that need more than a comparison.
 //
 // # Who may touch what
 //
-// Two locks matter here, and neither is ever held while a handler or another
-// connection is called: Conn.mu (output, life, value) and loop.mu (the inbox).
-// Conn.mu may be held while loop.mu is taken, never the other way round. All
+// Three locks matter here, and none is ever held while a handler or another
+// connection is called: Conn.mu (output, life, value), loop.mu (the inbox) and
+// backlog.mu (a loop's queues). Conn.mu may be held while one of the others is
+// taken, never the other way round. All
 // else belongs either to the loop's leader or to the turn's worker; which
 // fields are whose stands with them.
 package server

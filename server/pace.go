@@ -14,8 +14,8 @@ type pace struct {
 	depth time.Duration // the time in which an empty bucket fills up
 }
 
-// maxBurst keeps depth, and what is computed with it, in range.
-const maxBurst = 1 << 33
+// maxPace keeps rate and burst, and what is computed with them, in range.
+const maxPace = 1 << 33
 
 // newPace is rate tokens a second, burst of them at once; without a burst a
 // second's worth.
@@ -26,7 +26,8 @@ func newPace(rate, burst int64) pace {
 	if burst <= 0 {
 		burst = rate
 	}
-	nanos := min(burst, maxBurst) * int64(time.Second)
+	rate = min(rate, maxPace)
+	nanos := min(burst, maxPace) * int64(time.Second)
 	return pace{rate: rate, depth: time.Duration((nanos + rate - 1) / rate)}
 }
 

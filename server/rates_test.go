@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,21 @@ func TestRatesOnSockets(t *testing.T) {
 			t.Errorf("%d answers, want 10 and one for each second", answers)
 		}
 		hits(t, srv, server.LimitMessageRate, 1)
+	}
+}
+
+// TestRatesWithoutEnd: rates and bursts as large as there are numbers are no limit.
+func TestRatesWithoutEnd(t *testing.T) {
+	t.Parallel()
+	n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
+		s.MessageRate, s.MessageBurst, s.ByteRate, s.ByteBurst = math.MaxInt, math.MaxInt, math.MaxInt64, math.MaxInt64
+		s.HandshakeRate, s.HandshakeBurst, s.PingInterval = math.MaxInt, math.MaxInt, -1
+	})
+	c := dialSim(t, n, addr).upgraded()
+	for range 3 {
+		c.send(frame(opText, "in time"))
+		c.expect(opText, "in time")
+		n.Advance(10000 * time.Hour)
 	}
 }
 
