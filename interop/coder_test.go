@@ -19,7 +19,10 @@ type coderClient struct {
 }
 
 func dialCoder(url, origin string, subprotocols ...string) (client, int, error) {
-	options := &websocket.DialOptions{Subprotocols: subprotocols, HTTPHeader: http.Header{}}
+	options := &websocket.DialOptions{
+		Subprotocols: subprotocols, HTTPHeader: http.Header{},
+		HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: unverified}},
+	}
 	if origin != "" {
 		options.HTTPHeader.Set("Origin", origin)
 	}

@@ -42,18 +42,32 @@ func expectCases(t *testing.T, printed string, want int) {
 
 func TestPython(t *testing.T) {
 	needPython(t)
-	p := startPeer(t)
-	expectCases(t, script(t, python, "python/client.py", p.url), 9)
-	p.expectEnd(t, 3000, "bye from Python")
-	p.expectEnd(t, 4999, "bye from Python")
+	onPeers(t, func(t *testing.T, p *peer) {
+		expectCases(t, script(t, python, "python/client.py", p.url), 9)
+		p.expectEnd(t, 3000, "bye from Python")
+		p.expectEnd(t, 4999, "bye from Python")
+	})
+}
+
+// onPeers runs a test on a server's own port and on one mounted in net/http with
+// TLS, whose certificate OpenSSL and Node.js are told to trust.
+func onPeers(t *testing.T, test func(t *testing.T, p *peer)) {
+	t.Run("plain", func(t *testing.T) { test(t, startPeer(t)) })
+	t.Run("TLS by net/http", func(t *testing.T) {
+		p, certificate := startTLSPeer(t)
+		t.Setenv("SSL_CERT_FILE", certificate)
+		t.Setenv("NODE_EXTRA_CA_CERTS", certificate)
+		test(t, p)
+	})
 }
 
 func TestNode(t *testing.T) {
 	node := needNode(t)
-	p := startPeer(t)
-	expectCases(t, script(t, node, "node/client.js", p.url), 9)
-	p.expectEnd(t, 3000, "bye from Node")
-	p.expectEnd(t, 4999, "bye from Node")
+	onPeers(t, func(t *testing.T, p *peer) {
+		expectCases(t, script(t, node, "node/client.js", p.url), 9)
+		p.expectEnd(t, 3000, "bye from Node")
+		p.expectEnd(t, 4999, "bye from Node")
+	})
 }
 
 // TestTornadoWalkThrough is the first steps with Tornado's WebSocketHandler, with

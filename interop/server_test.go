@@ -1,9 +1,13 @@
 package interop_test
 
 import (
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"log/slog"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,9 +34,8 @@ type peer struct {
 	said  chan string // what the Tornado handler prints
 }
 
-// startPeer serves until the test ends: at /echo what tester does, at /tornado
-// what the walk-through does. deflate is at most one.
-func startPeer(t *testing.T, deflate ...*server.Deflate) *peer {
+// newPeer has at /echo what tester does, at /tornado what the walk-through does.
+func newPeer(t *testing.T) *peer {
 	t.Helper()
 	engine, err := poller.New(os.Getenv("MILLRACE_POLLER"))
 	if err != nil {
@@ -42,14 +45,21 @@ func startPeer(t *testing.T, deflate ...*server.Deflate) *peer {
 	var mux server.Mux
 	mux.Handle("/echo", tester{p.ended})
 	mux.Handle("/tornado", tornado{p.said})
-	srv := &server.Server{
+	p.srv = &server.Server{
 		Engine: engine, Upgrade: mux.Upgrade, Subprotocols: []string{"chat.v2", "chat.v1"},
 		PingInterval: -1, Logger: slog.New(slog.DiscardHandler),
 	}
+	return p
+}
+
+// startPeer serves until the test ends. deflate is at most one.
+func startPeer(t *testing.T, deflate ...*server.Deflate) *peer {
+	t.Helper()
+	p := newPeer(t)
+	srv := p.srv
 	for _, d := range deflate {
 		srv.Deflate = d
 	}
-	p.srv = srv
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +73,33 @@ func startPeer(t *testing.T, deflate ...*server.Deflate) *peer {
 		}
 	})
 	return p
+}
+
+// unverified is for clients of the tests' own servers.
+var unverified = &tls.Config{InsecureSkipVerify: true}
+
+// startTLSPeer is startPeer mounted in net/http with TLS: goroutines of their own
+// carry the connections. certificate is the file of its certificate.
+func startTLSPeer(t *testing.T) (p *peer, certificate string) {
+	t.Helper()
+	p = newPeer(t)
+	web := httptest.NewTLSServer(p.srv)
+	p.url = "ws" + strings.TrimPrefix(web.URL, "http")
+	t.Cleanup(func() {
+		web.Close()
+		if err := p.srv.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if s := p.srv.Stats(); s.Bridged != 0 {
+			t.Errorf("%d connections are left after Close", s.Bridged)
+		}
+	})
+	certificate = filepath.Join(t.TempDir(), "certificate.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})
+	if err := os.WriteFile(certificate, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p, certificate
 }
 
 // expectEnd waits until a connection has ended as the client closed it.

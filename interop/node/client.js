@@ -96,7 +96,7 @@ const cases = {
   },
 
   async origins() {
-    await close(await open([], { origin: url.replace("ws:", "http:") }));
+    await close(await open([], { origin: url.replace("ws", "http") }));
     for (const origin of ["http://elsewhere.example", "null"]) {
       await assert.rejects(open([], { origin }), /Unexpected server response: 403/);
     }

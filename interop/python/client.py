@@ -78,7 +78,7 @@ async def subprotocols(url):
 
 
 async def origins(url):
-    async with connect(url, origin=url.replace("ws:", "http:")):
+    async with connect(url, origin=url.replace("ws", "http", 1)):
         pass
     for origin in ("http://elsewhere.example", "null"):
         try:
