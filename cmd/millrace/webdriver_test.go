@@ -82,10 +82,11 @@ func (b *browser) openSession(chromium string) {
 	}
 	var session struct{ SessionID string }
 	b.call("POST", "/session", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
-		"browserName":        "chrome",
-		"goog:chromeOptions": map[string]any{"binary": chromium, "args": args},
-		"goog:loggingPrefs":  map[string]any{"browser": "ALL"},
-		"timeouts":           map[string]any{"implicit": patience.Milliseconds()}, // for an element to appear
+		"browserName":         "chrome",
+		"acceptInsecureCerts": true, // of the tests' own servers
+		"goog:chromeOptions":  map[string]any{"binary": chromium, "args": args},
+		"goog:loggingPrefs":   map[string]any{"browser": "ALL"},
+		"timeouts":            map[string]any{"implicit": patience.Milliseconds()}, // for an element to appear
 	}}}, &session)
 	b.session = "/session/" + session.SessionID
 	b.t.Cleanup(func() { b.call("DELETE", b.session, nil, nil) })
