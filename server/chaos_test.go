@@ -1,0 +1,324 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/poller/simnet"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// chaos is a server with everything on, on a network that fails now and then, and
+// peers that do what they like.
+type chaos struct {
+	t      *testing.T
+	n      *simnet.Network
+	addr   string
+	srv    *server.Server
+	seed   uint64
+	secure *tls.Config // of the peers; nil: plain
+	ctx    context.Context
+	cancel context.CancelFunc // the peers end
+	calm   atomic.Bool        // no more faults
+	tags   atomic.Int64
+
+	clock sync.WaitGroup
+	stop  chan struct{} // the clock stands still
+
+	mu    sync.Mutex
+	conns []*server.Conn // some, of the past and the present
+}
+
+const (
+	chaosConns   = 18
+	chaosPerAddr = 4
+)
+
+// chaosSeeds is how many seeds TestChaos takes: MILLRACE_CHAOS, or else one.
+func chaosSeeds() uint64 {
+	n, err := strconv.ParseUint(os.Getenv("MILLRACE_CHAOS"), 10, 16)
+	if err != nil {
+		return 1
+	}
+	return n
+}
+
+// TestChaos: whatever peers and network do, each Open has one Close (the ledger
+// sees), each byte is its own connection's (the peers see), and in the end no
+// descriptor, goroutine or account is left open.
+func TestChaos(t *testing.T) {
+	for seed := range chaosSeeds() {
+		t.Run(fmt.Sprint("quiet in the end ", seed), func(t *testing.T) { testChaos(t, seed, (*chaos).settle) })
+		t.Run(fmt.Sprint("drained in the midst ", seed), func(t *testing.T) { testChaos(t, seed+100, (*chaos).drain) })
+		t.Run(fmt.Sprint("closed in the midst ", seed), func(t *testing.T) { testChaos(t, seed+200, (*chaos).close) })
+	}
+}
+
+func testChaos(t *testing.T, seed uint64, end func(*chaos, *sync.WaitGroup)) {
+	before := runtime.NumGoroutine()
+	t.Run("server", func(t *testing.T) { // its cleanups are done before the goroutines are counted
+		c := &chaos{t: t, seed: seed}
+		c.ctx, c.cancel = context.WithCancel(t.Context())
+		defer c.cancel()
+		c.n, c.addr, c.srv = startSim(t, simnet.Config{Script: c.script, SendBuffer: 6000, RecvBuffer: 9000, StaleEvents: true}, c.configure)
+		c.runClock()
+		defer c.haltClock()
+		var peers sync.WaitGroup
+		peers.Go(c.haunt)
+		for i := range uint64(30) {
+			peers.Go(func() { c.comeAndGo(rand.New(rand.NewPCG(seed, i))) })
+		}
+		eventually(t, "many lives", func() bool { return c.srv.Stats().Upgraded > 500 })
+		end(c, &peers)
+		s := c.srv.Stats()
+		t.Logf("%d upgraded, closes %v, refusals %v, limits %v, drain %+v", s.Upgraded, s.Closes, s.Refusals, s.Limits, s.Drain)
+		c.expectNothingLeft()
+	})
+	eventually(t, "no goroutine to be left", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+// configure turns everything on, with bounds that are met.
+func (c *chaos) configure(srv *server.Server) {
+	srv.Loops, srv.MaxWorkers = 3, 20
+	srv.ProxyProtocol = true
+	srv.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	srv.MaxConns, srv.MaxConnsPerAddr, srv.MaxHandshakes = chaosConns, chaosPerAddr, 15
+	srv.HandshakeRate, srv.HandshakeBurst = 40, chaosConns+5
+	srv.MaxMessage, srv.MaxQueue, srv.MaxBacklog = 64<<10, 64<<10, 200<<10
+	srv.MessageRate, srv.MessageBurst = 50, 300
+	srv.ByteRate, srv.ByteBurst = 20<<10, 120<<10
+	srv.HandshakeTimeout, srv.WriteTimeout, srv.CloseTimeout = 5*time.Second, 4*time.Second, 2*time.Second
+	srv.PingInterval, srv.IdleTimeout, srv.MaxLifetime = 3*time.Second, 20*time.Second, 30*time.Second
+	srv.Deflate = &server.Deflate{ServerTakeover: true, Threshold: -1, ServerMaxWindowBits: 10, MaxWindows: 10 << 10}
+	srv.HTTP = http.HandlerFunc(answerPlain)
+	srv.Upgrade = func(r *ws.Request) (server.Accept, error) {
+		return server.Accept{Value: strings.TrimPrefix(r.Path(), "/")}, nil
+	}
+	srv.Handler = handler{open: c.open, message: c.message}
+}
+
+func (c *chaos) open(conn *server.Conn) {
+	_ = conn.SendText(conn.Value().(string) + "|0|hello|") // closing: as it should
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conns = append(c.conns, conn); len(c.conns) > 200 {
+		c.conns = c.conns[100:]
+	}
+}
+
+// message does what the message asks for, and echoes it.
+func (c *chaos) message(conn *server.Conn, m ws.Message) {
+	tag := conn.Value().(string)
+	parts := strings.SplitN(string(m.Payload), "|", 4)
+	if len(parts) != 4 || parts[0] != tag || strings.ReplaceAll(parts[3], tag, "") != "" {
+		if string(m.Payload) != strings.Repeat("x", len(m.Payload)) { // what badFrame sends
+			c.t.Errorf("%s gets %.200q", tag, m.Payload)
+		}
+		return
+	}
+	switch parts[2] {
+	case "hold":
+		time.Sleep(time.Duration(4+c.seed%3) * time.Millisecond)
+	case "panic":
+		panic("as it was asked to")
+	case "close":
+		_ = conn.Close(ws.CodeNormal, "as you wish") // it may be closing
+	case "burst":
+		for range 40 {
+			_ = conn.SendText(ghost(tag, 400)) // until the queue is full
+		}
+	}
+	_ = conn.Send(m.Opcode, m.Payload)
+}
+
+func ghost(tag string, times int) string { return tag + "|?|ghost|" + strings.Repeat(tag, times) }
+
+// haunt sends to connections of the past and the present, and closes some.
+func (c *chaos) haunt() {
+	for i := 0; c.ctx.Err() == nil; i++ {
+		c.mu.Lock()
+		conns := c.conns
+		c.mu.Unlock()
+		for _, conn := range conns {
+			_ = conn.SendText(ghost(conn.Value().(string), i%5))
+			if i++; i%997 == 0 {
+				_ = conn.Close(ws.CodeServiceRestart, "by chance")
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// script fails some calls, cuts the others short.
+func (c *chaos) script(call simnet.Call) simnet.Verdict {
+	r := rand.New(rand.NewPCG(c.seed<<8|uint64(call.Op), uint64(call.Number)<<32|uint64(call.Seq))).IntN(1000)
+	switch isIO := call.Op == simnet.OpRead || call.Op == simnet.OpWrite; {
+	case c.calm.Load():
+		return simnet.Verdict{}
+	case call.Op == simnet.OpAccept && r < 10:
+		return simnet.Verdict{Err: syscall.EMFILE}
+	case call.Op == simnet.OpAdd && r < 10:
+		return simnet.Verdict{Err: syscall.ENOSPC}
+	case isIO && r == 0:
+		return simnet.Verdict{Reset: true}
+	}
+	return simnet.Chop(c.seed)(call)
+}
+
+// runClock moves the clock faster than time does, but not by more than peers can
+// follow.
+func (c *chaos) runClock() {
+	c.stop = make(chan struct{})
+	c.clock.Go(func() {
+		for {
+			select {
+			case <-c.stop:
+				return
+			case <-time.After(time.Millisecond):
+				c.n.Advance(20 * time.Millisecond)
+			}
+		}
+	})
+}
+
+func (c *chaos) haltClock() {
+	close(c.stop)
+	c.clock.Wait()
+}
+
+// comeAndGo lives one peer's life after another.
+func (c *chaos) comeAndGo(random *rand.Rand) {
+	for c.ctx.Err() == nil {
+		conn, err := c.n.Dial(c.addr)
+		if err != nil {
+			return // it listens no more
+		}
+		p := &peer{chaos: c, random: random, raw: conn, conn: conn, tag: fmt.Sprintf("t%06dz", c.tags.Add(1))}
+		over := context.AfterFunc(c.ctx, func() { _ = conn.Close() }) // it may be closed
+		if err := p.begin(); err == nil {
+			err = p.live()
+			switch {
+			case errors.Is(err, os.ErrDeadlineExceeded):
+				c.t.Errorf("%s: nothing happens to it", p.tag)
+			case errors.Is(err, errRefused):
+				time.Sleep(time.Duration(random.IntN(5000)) * time.Microsecond) // as Retry-After asks
+			}
+		}
+		if random.IntN(3) == 0 {
+			conn.Reset()
+		}
+		_ = conn.Close() // it may be closed
+		over()
+	}
+}
+
+// begin sends the PROXY header, a wrong one now and then.
+func (p *peer) begin() error {
+	if err := p.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	header := chaosProxy(p.random.IntN(10))
+	if p.random.IntN(20) == 0 {
+		header = header[p.random.IntN(len(header)):]
+	}
+	err := p.write(header)
+	if p.secure != nil && p.random.IntN(20) != 0 {
+		p.conn = tls.Client(p.raw, p.secure)
+	}
+	p.r = bufio.NewReader(p.conn)
+	return err
+}
+
+// chaosProxy is the header for the connection of a client at one of many addresses.
+func chaosProxy(client int) string {
+	return fmt.Sprintf("PROXY TCP4 203.0.113.%d 198.51.100.1 4444 443\r\n", client)
+}
+
+// settle lets the peers end, and then looks by its bounds whether the server has
+// taken all of them off its accounts.
+func (c *chaos) settle(peers *sync.WaitGroup) {
+	c.calm.Store(true)
+	c.cancel()
+	peers.Wait()
+	eventually(c.t, "all to be gone", func() bool {
+		return c.srv.Stats().Open == 0 && c.srv.DrainProgress().HTTP == 0
+	})
+	c.expectAccounts()
+	time.Sleep(50 * time.Millisecond) // a second on the server's clock: the handshakes' bucket is full again
+	c.haltClock()
+	var opened []*client
+	for i := range chaosConns {
+		opened = append(opened, c.connect(i/chaosPerAddr))
+		opened[i].expectSwitch()
+	}
+	for _, addr := range []int{0, 100} { // one too many from there, one too many in all
+		c.connect(addr).expectRefusal(http.StatusServiceUnavailable)
+	}
+	for _, conn := range opened {
+		conn.reset()
+	}
+	c.runClock()
+	c.drain(peers)
+}
+
+// connect asks for an upgrade in the name of a client.
+func (c *chaos) connect(addr int) *client {
+	raw, err := c.n.Dial(c.addr)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	conn := newClient(c.t, raw)
+	conn.send(chaosProxy(addr))
+	if c.secure != nil {
+		conn = newClient(c.t, tls.Client(raw, c.secure))
+	}
+	conn.send("GET /probe HTTP/1.1\r\n" + upgradeLines + "\r\n")
+	return conn
+}
+
+// drain drains the server at a pace, while the peers go on.
+func (c *chaos) drain(peers *sync.WaitGroup) {
+	err := c.srv.Drain(context.Background(), server.DrainOptions{Delay: 20 * time.Millisecond, Rate: 20, Timeout: patience})
+	if err != nil {
+		c.t.Errorf("Drain: %v", err)
+	}
+	c.cancel()
+	peers.Wait()
+}
+
+func (c *chaos) close(peers *sync.WaitGroup) {
+	_ = c.srv.Close() // always nil
+	c.cancel()
+	peers.Wait()
+}
+
+func (c *chaos) expectNothingLeft() {
+	expectAccounts(c.t, c.srv)
+	c.expectAccounts()
+}
+
+// expectAccounts: what was counted in is counted out.
+func (c *chaos) expectAccounts() {
+	c.t.Helper()
+	s := c.srv.Stats()
+	if s.Open != 0 || s.States != (server.States{}) || s.Bridged != 0 || s.Windows != 0 || s.Backlog != 0 {
+		c.t.Errorf("accounts: open %d, states %+v, bridged %d, windows %d, backlog %d; want none",
+			s.Open, s.States, s.Bridged, s.Windows, s.Backlog)
+	}
+}
