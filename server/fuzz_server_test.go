@@ -22,6 +22,9 @@ func FuzzServer(f *testing.F) {
 	f.Add([]byte(upgradeRequest()+frame(opBinary, strings.Repeat("big", 7000))+frame(opText, "\xff")), uint64(5))
 	f.Add([]byte(proxyV2(0x21, 0x11, proxyInet+vector(0x20, "\x01\x00\x00\x00\x00"))+upgradeRequest()), uint64(10))
 	f.Add([]byte(proxyV1+proxyV1), uint64(17))
+	packed := (&deflater{client: &client{}}).pack(news(200, 1))
+	f.Add([]byte(frame(opText|rsv1, packed)+fragment(opText|rsv1, packed[:20])+frame(opPing, "p")+frame(opContinuation, packed[20:])), uint64(8))
+	f.Add([]byte(frame(opText|rsv1, packed)+frame(opBinary|rsv1, "\x06")), uint64(20))
 	f.Fuzz(func(t *testing.T, data []byte, seed uint64) {
 		if len(data) > 64<<10 {
 			return
@@ -35,8 +38,14 @@ func FuzzServer(f *testing.F) {
 			srv.ProxyProtocol = seed%7 == 3
 			srv.MaxMessage = 16 << 10
 			srv.MaxQueue = 20_000
+			if seed%4 == 0 {
+				srv.Deflate = &server.Deflate{ServerTakeover: true, ClientTakeover: seed%8 == 0, Threshold: 20, MaxWindows: 50_000}
+			}
 		})
 		valid := upgradeRequest()
+		if seed%4 == 0 {
+			valid = upgradeRequest("Sec-WebSocket-Extensions: " + offerDeflate)
+		}
 		if srv.ProxyProtocol {
 			valid = proxyV1 + valid
 		}
