@@ -31,6 +31,15 @@ func onAll(t *testing.T, test func(t *testing.T, start starter)) {
 	t.Run("bridge to TLS", func(t *testing.T) { test(t, onMounted(startTLSBridge)) })
 }
 
+// fewer is n, or a tenth of it in onAll's parts that are not onBoth's: what they
+// have in common with those needs no second proof.
+func fewer(t *testing.T, n int) int {
+	if _, network, _ := strings.Cut(t.Name(), "/"); network == "simnet" || network == "sockets" {
+		return n
+	}
+	return n / 10
+}
+
 func onSimnet(t *testing.T, configure func(*server.Server)) (func() *client, *server.Server) {
 	n, addr, srv := startSim(t, simnet.Config{}, configure)
 	return func() *client { return dialSim(t, n, addr) }, srv

@@ -17,7 +17,7 @@ import (
 func TestExactOrder(t *testing.T) {
 	onAll(t, func(t *testing.T, start starter) {
 		const conns, inFlight = 1000, 10
-		each := scaled(1_000_000) / conns
+		each := fewer(t, scaled(1_000_000)) / conns
 		connect, srv := start(t, func(srv *server.Server) {
 			srv.Loops = 4
 			srv.Upgrade = func(*ws.Request) (server.Accept, error) {
