@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -18,6 +19,7 @@ const acceptsATurn = 64
 // spread over all loops.
 type acceptor struct {
 	ln    poller.Listener
+	tls   *tls.Config // nil: its connections are not secure
 	token poller.Token
 	retry tick // when to try again; noDue unless the machine is out of descriptors
 
@@ -31,13 +33,18 @@ type arrival struct {
 	remote netip.AddrPort
 	taken  *takenOver // from net/http; nil: just accepted
 	bridge *bridge
+	from   *acceptor // nil: from net/http
 
 	refusal *ws.Refusal // it is over a bound, and gets to read this; nil: welcome
 }
 
-// addListener begins to accept from ln.
-func (l *loop) addListener(ln poller.Listener) {
-	a := &acceptor{ln: ln, token: listenerToken | poller.Token(ln.FD()), retry: noDue}
+// secure says whether the connection is to speak TLS.
+func (a *arrival) secure() bool { return a.from != nil && a.from.tls != nil }
+
+// addListener begins to accept from a's listener.
+func (l *loop) addListener(a *acceptor) {
+	ln := a.ln
+	a.token, a.retry = listenerToken|poller.Token(ln.FD()), noDue
 	if l.stopSeen&stopped != 0 {
 		l.srv.listenerClosed(ln, ErrServerClosed)
 		return
@@ -68,7 +75,7 @@ func (l *loop) accept(a *acceptor) {
 		fd, remote, err := a.ln.Accept()
 		switch {
 		case err == nil:
-			l.spread(fd, remote)
+			l.spread(a, fd, remote)
 		case err == poller.ErrAgain:
 			l.restAccepted(a, err)
 			return
@@ -99,14 +106,14 @@ func (l *loop) acceptFailed(a *acceptor, err error) {
 }
 
 // spread gives an accepted connection to one of the loops.
-func (l *loop) spread(fd int, remote netip.AddrPort) {
+func (l *loop) spread(from *acceptor, fd int, remote netip.AddrPort) {
 	l.counters.accepted.Add(1)
 	if l.srv.ProxyProtocol && !l.srv.mayProxy(remote.Addr()) {
 		l.proxyRefused(remote, errUntrusted)
 		l.closeFD(fd)
 		return
 	}
-	a := arrival{fd: fd, remote: remote}
+	a := arrival{fd: fd, remote: remote, from: from}
 	if !l.srv.judge(&a) {
 		l.closeFD(fd)
 		return
@@ -152,6 +159,9 @@ func (l *loop) admit(a arrival) *Conn {
 	c := &Conn{loop: l, fd: int32(a.fd)}
 	c.setRemote(a.remote)
 	c.life.Store(uint32(l.srv.firstLife(&a)))
+	if a.secure() {
+		c.value = a.from
+	}
 	c.active.Store(uint32(l.now()))
 	token := l.table.insert(c, l.now())
 	if err := l.watch(&a, token); err != nil {

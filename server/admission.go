@@ -169,6 +169,6 @@ func (s *Server) giveBack() {
 // before the first turn.
 func (l *loop) turnAway(c *Conn, refusal *ws.Refusal) {
 	c.remember().turnedAway = true
-	c.refuse(refusal)
+	c.turnDown(refusal)
 	l.again = append(l.again, visit{conn: c, why: kicked})
 }

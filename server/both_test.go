@@ -23,9 +23,12 @@ func onBoth(t *testing.T, test func(t *testing.T, start starter)) {
 	t.Run("sockets", func(t *testing.T) { test(t, onSockets) })
 }
 
-// onAll is onBoth and what net/http hands over without a descriptor.
+// onAll is onBoth, the same with TLS, and what net/http hands over without a
+// descriptor.
 func onAll(t *testing.T, test func(t *testing.T, start starter)) {
 	onBoth(t, test)
+	t.Run("TLS on simnet", func(t *testing.T) { test(t, onTLSSimnet) })
+	t.Run("TLS on sockets", func(t *testing.T) { test(t, onTLSSockets) })
 	t.Run("bridge", func(t *testing.T) { test(t, onMounted(startBridge)) })
 	t.Run("stream", func(t *testing.T) { test(t, onMounted(startStreams)) })
 	t.Run("bridge to TLS", func(t *testing.T) { test(t, onMounted(startTLSBridge)) })

@@ -292,10 +292,18 @@ func (c *client) closeWrite() {
 	}
 }
 
+// under is the connection below TLS.
+func (c *client) under() net.Conn {
+	if secure, ok := c.Conn.(*tls.Conn); ok {
+		return secure.NetConn()
+	}
+	return c.Conn
+}
+
 // reset ends the connection with a RST.
 func (c *client) reset() {
 	c.t.Helper()
-	if conn, ok := c.Conn.(*simnet.Conn); ok {
+	if conn, ok := c.under().(*simnet.Conn); ok {
 		conn.Reset()
 		return
 	}
@@ -306,10 +314,4 @@ func (c *client) reset() {
 }
 
 // tcp is the connection that carries c on real sockets.
-func (c *client) tcp() *net.TCPConn {
-	conn := c.Conn
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-	}
-	return conn.(*net.TCPConn)
-}
+func (c *client) tcp() *net.TCPConn { return c.under().(*net.TCPConn) }

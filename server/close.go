@@ -146,6 +146,16 @@ func (c *Conn) peerGone() {
 	c.endBy(cause, c.loop.srv.limits.closing)
 }
 
+// readFailed ends a connection that can not be read any more.
+func (c *Conn) readFailed(err error) {
+	var broken *brokenStream
+	if errors.As(err, &broken) {
+		c.broke(broken.cause)
+		return
+	}
+	c.lost(causeOf(err))
+}
+
 // lost ends a connection that is broken: nothing more comes or goes.
 func (c *Conn) lost(cause error) {
 	c.mu.Lock()
@@ -224,18 +234,27 @@ func (c *Conn) conclude() {
 		c.loop.counters.closed(cause)
 		(*c.handler).Close(c, cause)
 	}
-	c.mu.Lock()
-	written, leave := c.out == nil, c.leave
-	c.mu.Unlock()
-	switch {
-	case leave == leaveNow || written && leave == leaveWritten:
+	if c.leaves() {
 		c.finish()
-	case written && !c.finSent:
+	}
+}
+
+// leaves says whether a connection in lifeEnding waits for nothing more, and ends
+// its direction if that is next.
+func (c *Conn) leaves() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leave == leaveNow {
+		return true
+	}
+	lastWord := c.leave == leaveRead || c.stream() != nil // which has one of its own
+	if c.out == nil && lastWord && !c.finSent {
 		c.finSent = true
 		if c.closeWrite() != nil {
-			c.finish() // the peer has reset it
+			return true // the peer has reset it
 		}
 	}
+	return c.out == nil && c.leave == leaveWritten
 }
 
 // finish marks the connection closed; its descriptor and slot go when the leader
@@ -244,10 +263,7 @@ func (c *Conn) finish() {
 	c.mu.Lock()
 	c.setLife(lifeClosed)
 	c.dropQueue()
-	if s := c.stream(); s != nil {
-		s.close()
-		c.facts.stream = nil
-	}
+	c.closeStream()
 	c.loop.srv.freeWindows(c.deflation())
 	c.mu.Unlock()
 	if c.in != nil {
@@ -258,6 +274,15 @@ func (c *Conn) finish() {
 		c.in = nil
 	}
 	c.gone = true
+}
+
+// closeStream ends what carries the connection's bytes besides the descriptor.
+// The caller holds mu.
+func (c *Conn) closeStream() {
+	if s := c.stream(); s != nil {
+		s.close()
+		c.facts.stream = nil
+	}
 }
 
 // discard frees what the loop keeps of a finished connection.

@@ -42,7 +42,7 @@ type Conn struct {
 	mu     sync.Mutex // guards what follows, up to ipv4, but for kicked
 	out    *outbound  // the cork or the queue; nil: Send writes right away
 	facts  *facts
-	value  any
+	value  any // the application's; before the handshake of a secure connection its *acceptor
 	counts [numCounts]count
 	leave  leave
 	kicked bool   // guarded by loop.mu instead: is in the inbox

@@ -84,6 +84,7 @@ func (d *watchdog) start(s *Server) {
 	go d.run()
 	go func() {
 		s.loopsDone.Wait()
+		s.handshakes.over.Wait() // their connections are closed: they end soon
 		s.crew.end()
 		close(d.done)
 	}()

@@ -62,7 +62,7 @@ func start(t *testing.T, engine poller.Engine, configure func(*server.Server)) (
 	addr = ln.Addr().String()
 	served := make(chan error, 1)
 	watchedLn := &watchedListener{Listener: ln, taken: make(chan struct{})}
-	go func() { served <- srv.Serve(watchedLn) }()
+	go func() { served <- serve(srv, watchedLn) }()
 	<-watchedLn.taken // from here on a network at rest is one that listens
 	t.Cleanup(func() {
 		closeServer(t, srv)

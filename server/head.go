@@ -58,6 +58,9 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 	err := r.ParseScanned(in[:end], scanner)
 	r.RemoteAddr = c.RemoteAddr()
 	r.TLS = c.in != nil && c.in.secure
+	if s, ok := w.stream.(*secure); ok {
+		r.TLS, r.TLSState = true, s.connectionState()
+	}
 	if err == nil {
 		err = c.loop.srv.trustForwarded(r)
 	}

@@ -25,6 +25,7 @@ type limits struct {
 	maxQueue     int
 	backlog      int64 // 0: no bound
 	workers      int
+	tlsAtOnce    int
 	handshake    ticks
 	write        ticks
 	ping         ticks // 0: never
@@ -49,6 +50,8 @@ const (
 	defaultMaxQueue     = 1 << 20
 	defaultMaxWorkers   = 1024
 
+	defaultMaxTLSHandshakes = 1024
+
 	defaultHandshakeTimeout = 10 * time.Second
 	defaultWriteTimeout     = 30 * time.Second
 	defaultPingInterval     = 25 * time.Second
@@ -64,6 +67,7 @@ const (
 	acceptRetryTime = 200 * time.Millisecond
 
 	readBuffer   = 128 << 10 // a worker's; a longer read is two turns
+	earlyRead    = 32 << 10  // a read before the upgrade, which may have to be kept
 	corkBytes    = 64 << 10  // what one turn may gather before it is written
 	eventsABatch = 512
 )
@@ -85,6 +89,7 @@ func (s *Server) effectiveLimits() limits {
 		maxEmpty:     positive(s.MaxEmptyFragments, defaultMaxEmpty),
 		maxQueue:     positive(s.MaxQueue, defaultMaxQueue),
 		backlog:      s.backlogBudget(),
+		tlsAtOnce:    positive(s.MaxTLSHandshakes, defaultMaxTLSHandshakes),
 		workers:      max(positive(s.MaxWorkers, defaultMaxWorkers), loops+1),
 		handshake:    ticksOf(positive(s.HandshakeTimeout, defaultHandshakeTimeout)),
 		write:        ticksOf(positive(s.WriteTimeout, defaultWriteTimeout)),

@@ -37,7 +37,7 @@ type visit struct {
 	why      reason
 	arrival  *arrival
 	acceptor *acceptor
-	listener poller.Listener
+	listener *acceptor
 	task     func(*loop) (again bool) // short, and calls no handler; again: another round
 }
 

@@ -225,7 +225,7 @@ func serveOn(tb testing.TB, network *simnet.Network, srv *server.Server) (addr n
 		tb.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
+	go func() { served <- serve(srv, ln) }()
 	stop = sync.OnceFunc(func() {
 		_ = srv.Close() // always nil
 		if err := <-served; !errors.Is(err, server.ErrServerClosed) {

@@ -14,8 +14,11 @@ var errUntrusted = errors.New("server: not from a trusted proxy")
 
 // firstLife is where an arrival begins.
 func (s *Server) firstLife(a *arrival) life {
-	if s.ProxyProtocol && a.taken == nil {
+	switch {
+	case s.ProxyProtocol && a.taken == nil:
 		return lifeProxy
+	case a.secure():
+		return lifeSecure
 	}
 	return lifeHead
 }
@@ -51,7 +54,7 @@ func (c *Conn) eatProxy(in []byte) (rest []byte) {
 		return nil
 	}
 	if err := c.passProxy(&h); err != nil {
-		c.refuse(err)
+		c.turnDown(err)
 		return nil
 	}
 	return in[len(in)-(len(all)-size):] // the header was not whole before in came
@@ -69,7 +72,9 @@ func (c *Conn) passProxy(h *proxyproto.Header) error {
 		c.in = &inbound{secure: true}
 	}
 	c.mu.Lock()
-	c.setLife(lifeHead)
+	if c.setLife(lifeSecure); c.value == nil {
+		c.setLife(lifeHead)
+	}
 	c.mu.Unlock()
 	if !h.Source.IsValid() {
 		return nil

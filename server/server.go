@@ -1,6 +1,8 @@
 package server
 
 import (
+	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -155,6 +157,15 @@ type Server struct {
 	// handshake; 0 is 5 s.
 	CloseTimeout time.Duration
 
+	// TLSConfig is for ListenAndServeTLS and ServeTLS, which take a copy; nil is
+	// the zero configuration. Without NextProtos "http/1.1" is offered, and "h2"
+	// before it if HTTP is set. Its callbacks may block: the loops don't wait.
+	TLSConfig *tls.Config
+	// MaxTLSHandshakes bounds the TLS handshakes that are under way at once, each
+	// with a goroutine; others wait for their turn. 0 is 1,024. Whatever their
+	// number, they compute on at most half of the processors.
+	MaxTLSHandshakes int
+
 	// Loops is the number of event loops; 0 is GOMAXPROCS.
 	Loops int
 	// MaxWorkers bounds the goroutines that lead loops or are held by blocked
@@ -188,6 +199,7 @@ type Server struct {
 	loopsDone sync.WaitGroup // and their bridges
 
 	compression *compression // nil: Deflate is
+	handshakes  handshakes
 
 	mu        sync.Mutex
 	listeners map[poller.Listener]chan error // gets why the listener is closed
@@ -201,11 +213,7 @@ func (s *Server) ListenAndServe() error {
 	if err := s.start(); err != nil {
 		return err
 	}
-	addr := s.Addr
-	if addr == "" {
-		addr = ":8080"
-	}
-	ln, err := s.engine.Listen("tcp", addr)
+	ln, err := s.engine.Listen("tcp", cmp.Or(s.Addr, ":8080"))
 	if err != nil {
 		return err
 	}
@@ -223,7 +231,10 @@ func (s *Server) Listen(network, addr string) (poller.Listener, error) {
 // Serve accepts from ln, which must be of the server's engine, until Drain,
 // Shutdown or Close, and then returns ErrServerClosed, or until ln can not be
 // watched. It closes ln in any case.
-func (s *Server) Serve(ln poller.Listener) error {
+func (s *Server) Serve(ln poller.Listener) error { return s.serve(&acceptor{ln: ln}) }
+
+func (s *Server) serve(a *acceptor) error {
+	ln := a.ln
 	if err := s.start(); err != nil {
 		return closeUnserved(ln, err)
 	}
@@ -235,7 +246,7 @@ func (s *Server) Serve(ln poller.Listener) error {
 	}
 	s.listeners[ln] = done
 	s.mu.Unlock()
-	if !s.loops[0].post(visit{listener: ln}) {
+	if !s.loops[0].post(visit{listener: a}) {
 		s.listenerClosed(ln, ErrServerClosed)
 	}
 	return <-done
@@ -288,6 +299,7 @@ func (s *Server) startLoops() error {
 		}
 	}
 	s.crew.init(s)
+	s.handshakes.init(s)
 	n := s.limits.loops
 	for i := range n {
 		p, err := s.engine.NewPoller()

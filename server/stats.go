@@ -23,6 +23,9 @@ type ServerStats struct {
 	Refusals     map[int]uint64 // the same by status
 	Closes       []CloseCount   // how upgraded connections ended
 
+	TLSHandshakes uint64 // that succeeded
+	TLSFailed     uint64 // handshakes that failed, and first bytes that were no TLS
+
 	MessagesIn, MessagesOut uint64 // text and binary; out: accepted for sending
 	BytesIn, BytesOut       uint64 // of all connections, handshakes included
 	Dropped                 uint64 // messages refused because a queue was full
@@ -88,6 +91,8 @@ type loopCounters struct {
 	acceptErrors atomic.Uint64
 	proxyRefused atomic.Uint64
 	handedToHTTP atomic.Uint64
+	tlsDone      atomic.Uint64
+	tlsFailed    atomic.Uint64
 	upgraded     atomic.Uint64
 	messagesIn   atomic.Uint64
 	bytesIn      atomic.Uint64
@@ -295,6 +300,8 @@ func (n *loopCounters) addTo(sum *ServerStats) {
 	sum.AcceptErrors += n.acceptErrors.Load()
 	sum.ProxyRefused += n.proxyRefused.Load()
 	sum.HandedToHTTP += n.handedToHTTP.Load()
+	sum.TLSHandshakes += n.tlsDone.Load()
+	sum.TLSFailed += n.tlsFailed.Load()
 	sum.Upgraded += n.upgraded.Load()
 	sum.MessagesIn += n.messagesIn.Load()
 	sum.BytesIn += n.bytesIn.Load()

@@ -42,10 +42,16 @@ func (c *Conn) receive(w *worker) (n int, more bool, err error) {
 	if w.stream != nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return w.stream.read(w, w.in)
+		n, more, err = w.stream.read(w, w.in)
+		c.passOn() // what reading made it write
+		return n, more, err
 	}
-	n, err = c.loop.engine.Read(int(c.fd), w.in)
-	return n, n == len(w.in), err
+	in := w.in
+	if c.handler == nil {
+		in = in[:earlyRead]
+	}
+	n, err = c.loop.engine.Read(int(c.fd), in)
+	return n, n == len(in), err
 }
 
 // pieces are the arrays that a write of two pieces needs.
@@ -96,12 +102,55 @@ func (c *Conn) held() int {
 	return 0
 }
 
-// closeWrite ends our direction.
+// passOn flushes what the stream holds, unless a queue will: what it goes on
+// holding becomes one. The caller holds mu.
+func (c *Conn) passOn() {
+	if c.held() == 0 || c.out != nil && !c.out.corked {
+		return
+	}
+	if c.out != nil {
+		c.writeCork()
+	}
+	if c.held() == 0 || c.out != nil && !c.out.corked {
+		return
+	}
+	if err := c.stream().flush(); err != nil {
+		c.writeFailed(err)
+	} else if c.held() > 0 {
+		c.openQueue()
+		c.charge()
+	}
+}
+
+// closeWrite ends our direction. The caller holds mu; there is no queue.
 func (c *Conn) closeWrite() error {
+	s := c.stream()
+	if s == nil {
+		return c.loop.engine.CloseWrite(int(c.fd))
+	}
+	err := s.closeWrite()
+	if err == nil {
+		c.passOn()
+	}
+	return err
+}
+
+// broke ends a connection whose stream is broken: what is queued can not be sent,
+// but the peer is given the time to read what the stream holds.
+func (c *Conn) broke(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := c.stream(); s != nil {
-		return s.closeWrite()
+	if c.out != nil && c.out.corked {
+		c.out.resetCork()
+	} else {
+		c.dropQueue()
 	}
-	return c.loop.engine.CloseWrite(int(c.fd))
+	if c.lifeNow() >= lifeEnding {
+		c.leave = leaveNow
+		return
+	}
+	c.setLife(lifeEnding)
+	c.leave = max(c.leave, leaveRead)
+	c.endBy(cause, c.loop.srv.limits.linger)
+	c.passOn()
 }

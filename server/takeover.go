@@ -153,6 +153,7 @@ func headOf(r *http.Request) *ws.Request {
 	}
 	req.ExtendedConnect = connect
 	req.RemoteAddr = remoteAddr(r.RemoteAddr)
+	req.TLSState = r.TLS
 	req.TLS = r.TLS != nil || r.Context().Value(securedKey{}) != nil
 	return req
 }

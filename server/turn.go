@@ -82,6 +82,10 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 	if why&kicked != 0 && c.in != nil && c.in.taken != nil {
 		c.openTaken(w)
 	}
+	if why&kicked != 0 && c.lifeNow() == lifeSecure {
+		c.secured()
+		why |= readable | hangup // to the end, as below: what came meanwhile waits to be read
+	}
 	if why&kicked != 0 {
 		if mute, _ := c.muted(); mute {
 			why |= readable | hangup // to the end: no edge may tell of it any more
@@ -118,12 +122,14 @@ func (c *Conn) read(w *worker, why reason) {
 		if more || why&hangup != 0 {
 			c.more = readable | why&hangup // a short read means drained, unless the end is behind it
 		}
-		c.eat(w, w.in[:n])
+		if n > 0 { // a stream may have had bytes that make none
+			c.eat(w, w.in[:n])
+		}
 	case err == poller.ErrAgain:
 	case err == io.EOF:
 		c.peerGone()
 	default:
-		c.lost(causeOf(err))
+		c.readFailed(err)
 	}
 }
 
@@ -132,6 +138,9 @@ func (c *Conn) read(w *worker, why reason) {
 func (c *Conn) eat(w *worker, in []byte) {
 	if c.lifeNow() == lifeProxy {
 		in = c.eatProxy(in)
+	}
+	if c.lifeNow() == lifeSecure {
+		in = c.eatHello(w, in)
 	}
 	if c.lifeNow() == lifeHead {
 		in = c.eatHead(w, in)

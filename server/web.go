@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
@@ -30,11 +31,13 @@ func (c *Conn) handToHTTP(in []byte) {
 	l := c.loop
 	c.mu.Lock()
 	c.setLife(lifeClosed)
-	c.out = nil // the cork, and empty: nothing was sent
+	c.dropQueue() // empty: what a stream holds goes along
+	s, _ := c.stream().(*secure)
 	c.mu.Unlock()
 	c.gone = true
 	if err := l.poll.Remove(int(c.fd)); err != nil {
 		l.srv.log().Error("connection not removed", "remote", c.RemoteAddr(), "err", err)
+		c.finish()
 		return
 	}
 	conn, err := l.engine.Detach(int(c.fd))
@@ -44,15 +47,35 @@ func (c *Conn) handToHTTP(in []byte) {
 	}
 	c.fd = -1
 	l.counters.handedToHTTP.Add(1)
+	handed := c.wrapForHTTP(conn, s, in)
 	if !l.srv.startWeb() {
-		_ = conn.Close() // the server is closing: the peer sees just that
+		_ = handed.Close() // the server is closing: the peer sees just that
 		return
 	}
+	l.srv.web.conns.offer(handed)
+}
+
+// wrapForHTTP is the connection as net/http is to see it: the bytes read so far
+// come first. A *tls.Conn that speaks HTTP/2 it must get as it is.
+func (c *Conn) wrapForHTTP(conn net.Conn, s *secure, in []byte) net.Conn {
+	var secured *tls.Conn
+	if s != nil {
+		c.mu.Lock()
+		secured = s.detach(conn)
+		c.facts.stream = nil
+		c.mu.Unlock()
+		if conn = secured; in == nil {
+			return secured
+		}
+	}
 	rc := &readConn{Conn: conn, unread: slices.Clone(in), secure: c.in != nil && c.in.secure}
-	if remote := c.RemoteAddr(); l.srv.ProxyProtocol && remote.IsValid() {
+	if remote := c.RemoteAddr(); c.loop.srv.ProxyProtocol && remote.IsValid() {
 		rc.remote = net.TCPAddrFromAddrPort(remote)
 	}
-	l.srv.web.conns.offer(rc)
+	if secured != nil {
+		return secureConn{rc, secured}
+	}
+	return rc
 }
 
 // noRoomForHTTP answers a plain request that can not be handed over, most likely
@@ -61,7 +84,10 @@ func (l *loop) noRoomForHTTP(c *Conn, err error) {
 	if failures := l.counters.acceptErrors.Add(1); failures%100 == 1 {
 		l.srv.log().Warn("connection not handed over", "remote", c.RemoteAddr(), "err", err, "failures", failures)
 	}
-	_, _ = l.engine.Write(int(c.fd), ws.AppendRefusal(nil, refuseNoRoom)) // what the kernel does not take is lost
+	c.mu.Lock()
+	_, _ = c.write(ws.AppendRefusal(nil, refuseNoRoom), nil) // what the kernel does not take is lost
+	c.closeStream()
+	c.mu.Unlock()
 	l.closeFD(int(c.fd))
 	c.fd = -1
 }
@@ -149,6 +175,15 @@ func (c *readConn) Read(p []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// secureConn is a readConn over TLS, whose state net/http asks for.
+type secureConn struct {
+	*readConn
+	secured *tls.Conn
+}
+
+// ConnectionState is the TLS state of each request on the connection.
+func (c secureConn) ConnectionState() tls.ConnectionState { return c.secured.ConnectionState() }
 
 // handedOver is the net.Listener on which net/http finds the connections handed
 // to it.

@@ -15,6 +15,7 @@ type worker struct {
 	srv     *Server
 	loops   chan *loop // the loop to lead next
 	in      []byte     // what a read fills
+	raw     []byte     // what a read of a TLS connection fills, nil until there is one
 	out     outbound   // what the turn's connection sends: the cork
 	decoder *ws.Decoder
 	request ws.Request
@@ -35,6 +36,14 @@ func newWorker(s *Server) *worker {
 	w.in = make([]byte, s.limits.readBuffer)
 	w.decoder = s.newDecoder()
 	return w
+}
+
+// rawRoom is room for received records, for one call.
+func (w *worker) rawRoom() []byte {
+	if w.raw == nil {
+		w.raw = make([]byte, rawRoom)
+	}
+	return w.raw
 }
 
 // run leads loops until there is no more use for the worker.

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"bytes"
+	"crypto/tls"
 	"iter"
 	"math"
 	"net/http"
@@ -27,6 +28,9 @@ type Request struct {
 	// protocol websocket (RFC 8441), and the head that Parse took is a rendering of
 	// it with GET in place of CONNECT. The server sets it; Parse leaves it alone.
 	ExtendedConnect bool
+	// TLSState is what the connection's own TLS handshake agreed on (server name,
+	// client certificates, version); nil if it is plain. As TLS.
+	TLSState *tls.ConnectionState
 
 	head    []byte // all of it, for Clone
 	method  []byte
@@ -162,6 +166,7 @@ func (r *Request) clearHead() {
 	*r = Request{
 		RemoteAddr:      r.RemoteAddr,
 		TLS:             r.TLS,
+		TLSState:        r.TLSState,
 		ExtendedConnect: r.ExtendedConnect,
 		fields:          r.fields[:0],
 		pathValues:      r.pathValues[:0],
@@ -171,12 +176,12 @@ func (r *Request) clearHead() {
 // Reset empties r and keeps its memory for the next Parse.
 func (r *Request) Reset() {
 	r.clearHead()
-	r.RemoteAddr, r.TLS, r.ExtendedConnect = netip.AddrPort{}, false, false
+	r.RemoteAddr, r.TLS, r.TLSState, r.ExtendedConnect = netip.AddrPort{}, false, nil, false
 }
 
 // Clone returns a Request with its own copy of all bytes, which may be kept.
 func (r *Request) Clone() *Request {
-	c := &Request{RemoteAddr: r.RemoteAddr, TLS: r.TLS, ExtendedConnect: r.ExtendedConnect}
+	c := &Request{RemoteAddr: r.RemoteAddr, TLS: r.TLS, TLSState: r.TLSState, ExtendedConnect: r.ExtendedConnect}
 	if r.head != nil {
 		_ = c.Parse(bytes.Clone(r.head)) // was accepted once
 	}

@@ -78,6 +78,7 @@ var metrics = []metric{
 	counter("connections_handed_over_total", "Connections given to net/http for plain requests.", func(s *server.ServerStats) uint64 { return s.HandedToHTTP }),
 	counter("accept_errors_total", "Connections that found no room: out of descriptors, memory or epoll watches.", func(s *server.ServerStats) uint64 { return s.AcceptErrors }),
 	counter("proxy_refused_total", "Connections closed for want of a right PROXY header.", func(s *server.ServerStats) uint64 { return s.ProxyRefused }),
+	{describe("tls_handshakes_total", "TLS handshakes, by outcome.", "outcome"), prometheus.CounterValue, tlsHandshakes},
 	{describe("upgrades_total", "Upgrade requests answered, by HTTP status; 101 is an open connection.", "code"), prometheus.CounterValue, upgrades},
 	{describe("closes_total", "Ends of open connections, by close code and by who closed; 1006 is without a close frame.", "code", "by"), prometheus.CounterValue, closes},
 	counter("messages_received_total", "Messages received, text and binary.", func(s *server.ServerStats) uint64 { return s.MessagesIn }),
@@ -123,6 +124,11 @@ func inflated(s *server.ServerStats, set func(float64, ...string)) { forms(s.Inf
 func forms(c server.Compressed, set func(float64, ...string)) {
 	set(float64(c.Bytes), "plain")
 	set(float64(c.Packed), "compressed")
+}
+
+func tlsHandshakes(s *server.ServerStats, set func(float64, ...string)) {
+	set(float64(s.TLSHandshakes), "done")
+	set(float64(s.TLSFailed), "failed")
 }
 
 func workers(s *server.ServerStats, set func(float64, ...string)) {

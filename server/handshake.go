@@ -1,0 +1,205 @@
+package server
+
+import (
+	"container/list"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/millrace/millrace/buffer"
+)
+
+// handshake is what a secure has only during its handshake. Conn.mu guards it, but
+// for place.
+type handshake struct {
+	cond    sync.Cond     // on Conn.mu: there is a whole record, or there will be none
+	place   *list.Element // in the line, guarded by handshakes.mu
+	stalled bool          // raw is at its bound: kick when there is room
+	ended   bool          // the peer has ended its direction
+	cut     bool          // a callback has closed the connection
+}
+
+// ready says whether the goroutine can go on.
+func (h *handshake) ready(s *secure) bool {
+	return s.state == secureGone || h.ended || h.cut || wholeRecords(s.raw.B) > 0
+}
+
+// handshakes lets a bounded number of handshakes go on at once, and fewer of them
+// compute: the loops are not to wait for them.
+type handshakes struct {
+	max int
+	cpu chan struct{} // an element for each that computes
+
+	mu      sync.Mutex // no other lock is taken under it; Conn.mu may be held
+	running int
+	line    list.List // of *secure: those that wait for their turn, first come first served
+	over    sync.WaitGroup
+}
+
+func (h *handshakes) init(s *Server) {
+	h.max = s.limits.tlsAtOnce
+	h.cpu = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+}
+
+// begin starts the handshake of s, or puts it in the line. Conn.mu is held.
+func (h *handshakes) begin(s *secure) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.running >= h.max {
+		s.shake.place = h.line.PushBack(s)
+		return
+	}
+	h.running++
+	h.over.Add(1)
+	go h.run(s)
+}
+
+// forget takes s out of the line, if it is there. Conn.mu is held.
+func (h *handshakes) forget(s *secure) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.shake.place != nil {
+		h.line.Remove(s.shake.place)
+		s.shake.place = nil
+	}
+}
+
+// run does handshakes, first that of s, until nobody waits for one.
+func (h *handshakes) run(s *secure) {
+	defer func() {
+		if s != nil { // a callback has ended the goroutine
+			h.over.Add(1)
+			go h.run(h.next())
+		}
+		h.over.Done()
+	}()
+	for s != nil {
+		s.doHandshake(h)
+		s = h.next()
+	}
+}
+
+// next takes the first in the line, nil if there is none.
+func (h *handshakes) next() *secure {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	first := h.line.Front()
+	if first == nil {
+		h.running--
+		return nil
+	}
+	s := h.line.Remove(first).(*secure)
+	s.shake.place = nil
+	return s
+}
+
+// compute waits for a share of the processors; pause gives it up while its holder
+// waits for something else.
+func (h *handshakes) compute() { h.cpu <- struct{}{} }
+func (h *handshakes) pause()   { <-h.cpu }
+
+// beginHandshake makes the connection's stream, with what was received so far.
+func (c *Conn) beginHandshake(w *worker, in []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	from := c.value.(*acceptor)
+	c.value = nil
+	s := &secure{conn: c, local: from.ln.Addr(), shake: &handshake{cond: sync.Cond{L: &c.mu}}}
+	s.tls = tls.Server((*transport)(s), from.tls)
+	s.raw = buffer.Get(len(in) + splitRoom)
+	s.raw.B = splitFirst(s.raw.B, in)
+	c.remember().stream = s
+	w.stream = s
+	w.srv.handshakes.begin(s)
+}
+
+// doHandshake is the work of the handshake's goroutine.
+func (s *secure) doHandshake(h *handshakes) {
+	c := s.conn
+	c.mu.Lock()
+	gone := s.state == secureGone
+	if !gone {
+		s.state = secureShaking
+	}
+	c.mu.Unlock()
+	if gone {
+		return
+	}
+	err := s.shakeHands(h)
+	c.mu.Lock()
+	s.endHandshake(err)
+	c.mu.Unlock()
+	c.kick()
+}
+
+// shakeHands runs crypto/tls and the callbacks of the configuration.
+func (s *secure) shakeHands(h *handshakes) (err error) {
+	h.compute()
+	defer h.pause()
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked(p)
+		}
+	}()
+	return s.tls.Handshake()
+}
+
+func (s *secure) panicked(p any) error {
+	stack := make([]byte, 16<<10)
+	stack = stack[:runtime.Stack(stack, false)]
+	s.conn.loop.counters.panics.Add(1)
+	s.server().log().Error("TLS callback panicked", "panic", p, "remote", s.conn.RemoteAddr(), "stack", string(stack))
+	return errCallback
+}
+
+var errCallback = errors.New("a callback of the TLS configuration panicked")
+
+// endHandshake hands the stream from the goroutine to whoever holds Conn.mu, as
+// does its caller.
+func (s *secure) endHandshake(err error) {
+	if s.state == secureGone {
+		return
+	}
+	s.shake = nil
+	if s.state = secureEstablished; err != nil {
+		s.state = secureBroken
+		s.over = &brokenStream{fmt.Errorf("%w: TLS handshake: %w", errGone, err)}
+	}
+	if len(s.raw.B) == 0 {
+		s.keepRaw(nil)
+	}
+}
+
+// secured goes on, in a turn, with a connection whose handshake may be over.
+func (c *Conn) secured() {
+	switch done, proto, broken := c.takeHandshake(); {
+	case !done: // it has only made room
+	case broken != nil:
+		c.loop.counters.tlsFailed.Add(1)
+		c.loop.srv.log().Debug("TLS handshake failed", "remote", c.RemoteAddr(), "err", broken)
+		c.broke(broken)
+	default:
+		c.loop.counters.tlsDone.Add(1)
+		if proto == "h2" {
+			c.handToHTTP(nil)
+		}
+	}
+}
+
+// takeHandshake moves the connection on if its handshake is over, and says which
+// protocol was agreed on.
+func (c *Conn) takeHandshake() (done bool, proto string, broken error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.stream().(*secure)
+	switch {
+	case !ok || s.state <= secureShaking:
+		return false, "", nil
+	case s.state == secureBroken:
+		return true, "", s.over
+	}
+	c.setLife(lifeHead)
+	return true, s.tls.ConnectionState().NegotiatedProtocol, nil
+}
