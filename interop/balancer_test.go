@@ -53,6 +53,19 @@ type backend struct {
 // taken for in the 101, and on asking; /readyz is for health checks.
 func startBackend(t *testing.T, configure func(*server.Server)) *backend {
 	t.Helper()
+	return serveBackend(t, configure, (*server.Server).Serve)
+}
+
+// startSecureBackend is the same over TLS.
+func startSecureBackend(t *testing.T, configure func(*server.Server)) *backend {
+	t.Helper()
+	pem := filepath.Join(t.TempDir(), "server.pem")
+	writeFile(t, pem, certificate(t))
+	return serveBackend(t, configure, func(s *server.Server, ln poller.Listener) error { return s.ServeTLS(ln, pem, pem) })
+}
+
+func serveBackend(t *testing.T, configure func(*server.Server), serve func(*server.Server, poller.Listener) error) *backend {
+	t.Helper()
 	engine, err := poller.New(os.Getenv("MILLRACE_POLLER"))
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +77,8 @@ func startBackend(t *testing.T, configure func(*server.Server)) *backend {
 		Upgrade: func(r *ws.Request) (server.Accept, error) {
 			return server.Accept{Header: http.Header{"X-Client": {r.RemoteAddr.String()}, "X-TLS": {fmt.Sprint(r.TLS)}}}, nil
 		},
-		HTTP: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		HTTP: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Client", r.RemoteAddr)
 			if !b.ready.Load() {
 				http.Error(w, "shutting down", http.StatusServiceUnavailable)
 			}
@@ -77,7 +91,7 @@ func startBackend(t *testing.T, configure func(*server.Server)) *backend {
 	}
 	b.addr = ln.Addr().String()
 	served := make(chan error, 1)
-	go func() { served <- b.Serve(ln) }()
+	go func() { served <- serve(b.Server, ln) }()
 	t.Cleanup(func() {
 		if err := errors.Join(b.Close(), <-served); !errors.Is(err, server.ErrServerClosed) {
 			t.Errorf("Serve: %v, want ErrServerClosed", err)
@@ -205,12 +219,16 @@ func (b *balancer) file(name string, content []byte) (path string) {
 	return path
 }
 
+// fromClientHost dials from there.
+var fromClientHost = net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(clientHost)}, Timeout: patience}
+
+// anyCertificate is a client's: who signed the test's own is of no interest.
+func anyCertificate() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
+
 // dial connects through the balancer from clientHost.
 func (b *balancer) dial(scheme string, header http.Header) (*websocket.Conn, *http.Response, error) {
-	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(clientHost)}, Timeout: patience}
 	d := websocket.Dialer{
-		NetDialContext: from.DialContext, HandshakeTimeout: patience,
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // its certificate is of no interest
+		NetDialContext: fromClientHost.DialContext, HandshakeTimeout: patience, TLSClientConfig: anyCertificate(),
 	}
 	return d.Dial(scheme+"://"+b.addr+"/", header)
 }

@@ -1,6 +1,7 @@
 package interop_test
 
 import (
+	"context"
 	"encoding/csv"
 	"io"
 	"net"
@@ -122,6 +123,53 @@ func TestHAProxyMismatch(t *testing.T) {
 	haproxy{}.start(t, back.addr).expectRefusal("ws", http.StatusBadGateway, nil)
 	if back.Stats().ProxyRefused == 0 {
 		t.Error("it was not counted")
+	}
+}
+
+// TestHAProxyPassesTLS: HAProxy passes TLS on as it is, behind a PROXY header of
+// its own, and checks the server's health through TLS.
+func TestHAProxyPassesTLS(t *testing.T) {
+	for _, options := range []string{"send-proxy", "send-proxy-v2 proxy-v2-options crc32c"} {
+		t.Run(options, func(t *testing.T) {
+			t.Parallel()
+			back := startSecureBackend(t, proxied)
+			b := haproxy{
+				mode:    "tcp",
+				backend: "\toption httpchk GET /readyz",
+				server:  "check inter 50ms check-ssl verify none check-send-proxy " + options,
+			}.start(t, back.addr)
+			eventually(t, "the server to have passed a check", func() bool { return back.Stats().HandedToHTTP > 1 && b.status() == "UP" })
+			b.expectClient("wss", clientHost, true, true, http.Header{"Origin": {"https://" + b.addr}})
+			expectHTTPClient(t, b)
+			if refused := back.Stats().ProxyRefused; refused > 0 {
+				t.Errorf("%d PROXY headers were refused", refused)
+			}
+		})
+	}
+}
+
+// expectHTTPClient asks over HTTP/1.1 and over HTTP/2: net/http knows the client,
+// too.
+func expectHTTPClient(t *testing.T, b *balancer) {
+	t.Helper()
+	for _, major := range []int{1, 2} {
+		var conn net.Conn
+		transport := &http.Transport{
+			TLSClientConfig: anyCertificate(), ForceAttemptHTTP2: major == 2,
+			DialContext: func(ctx context.Context, network, addr string) (_ net.Conn, err error) {
+				conn, err = fromClientHost.DialContext(ctx, network, addr)
+				return conn, err
+			},
+		}
+		resp, err := (&http.Client{Transport: transport, Timeout: patience}).Get("https://" + b.addr + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := resp.Header.Get("X-Client"); got != conn.LocalAddr().String() || resp.ProtoMajor != major {
+			t.Errorf("over %s the client is %s, want %s over HTTP/%d", resp.Proto, got, conn.LocalAddr(), major)
+		}
+		_ = resp.Body.Close() // it is empty
+		transport.CloseIdleConnections()
 	}
 }
 

@@ -135,6 +135,14 @@ func TestNginx(t *testing.T) {
 	}
 }
 
+// TestNginxPassesTLS: as TestHAProxyPassesTLS.
+func TestNginxPassesTLS(t *testing.T) {
+	t.Parallel()
+	b := nginx{stream: true, location: "proxy_protocol on;"}.start(t, startSecureBackend(t, proxied).addr)
+	b.expectClient("wss", clientHost, true, true, http.Header{"Origin": {"https://" + b.addr}})
+	expectHTTPClient(t, b)
+}
+
 // TestNginxPassesForwarded: nginx passes on a Forwarded that the client made up;
 // beside what nginx writes itself it is refused.
 func TestNginxPassesForwarded(t *testing.T) {
