@@ -64,6 +64,8 @@ var settings = []struct{ flag, wrong, allowed string }{
 	{"drain-rate", "1.5", "a whole number from 0"},
 	{"drain-timeout", "0", "from 1ms"},
 	{"drain-code", "1000", "one of 1001, 1012"},
+	{"tls-min-version", "1.1", "one of 1.2, 1.3"},
+	{"max-tls-handshakes", "0", "a whole number from 1 to"},
 	{"poller", "select", "one of "},
 	{"loops", "-1", "a whole number from 0 to 1024"},
 	{"loops", "1.5", "a whole number"},

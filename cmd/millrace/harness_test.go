@@ -112,7 +112,11 @@ func serve(t *testing.T, env []string, flags ...string) *process {
 		_ = p.cmd.Wait()              // its status is in ProcessState
 		close(p.exited)
 	}()
-	p.addr = p.expectLine(lines, "listening on http://")
+	scheme := "http"
+	if slices.Contains(flags, "--tls-cert") {
+		scheme = "https"
+	}
+	p.addr = p.expectLine(lines, "listening on "+scheme+"://")
 	if slices.Contains(flags, "--admin") {
 		p.admin = p.expectLine(lines, "admin on http://")
 	}

@@ -15,6 +15,7 @@ import (
 // what they do to the server in a file options_*.go of its own.
 type config struct {
 	main     mainOptions
+	tls      tlsOptions
 	balancer balancerOptions
 	limits   limitOptions
 	timeouts timeoutOptions
@@ -34,7 +35,7 @@ type group interface {
 
 // groups are all settings of c, in the order of the help.
 func (c *config) groups() []group {
-	return []group{&c.main, &c.balancer, &c.limits, &c.timeouts, &c.deflate, &c.drain, &c.loops}
+	return []group{&c.main, &c.tls, &c.balancer, &c.limits, &c.timeouts, &c.deflate, &c.drain, &c.loops}
 }
 
 // option is one setting: a flag and the environment variable of its name.

@@ -30,7 +30,7 @@ const (
 // Main runs the command with its flags and gives its exit status: 0 after a
 // graceful stop, 1 when it could not serve or was stopped at once, 2 for wrong
 // flags. What it listens on goes to stdout; errors, in one line, and logs go to
-// stderr. SIGTERM and SIGINT are the process's own while it runs.
+// stderr. SIGTERM and SIGINT, and with TLS SIGHUP, are the process's own while it runs.
 func Main(args []string, stdout, stderr io.Writer) (status int) {
 	c, err := readConfig(args, os.LookupEnv)
 	switch {
@@ -73,12 +73,17 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 	raiseDescriptorLimit(log)
 	c.balancer.warn(log)
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
+	go func() { served <- c.tls.serve(srv, ln) }()
 	if err := awaitReady(srv, served); err != nil {
 		return err
 	}
 	admin.serve(adminPages(srv, metrics))
-	fmt.Fprintf(stdout, "listening on http://%s\n", ln.Addr())
+	if c.tls.pair != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		c.tls.renew(ctx, log)
+	}
+	fmt.Fprintf(stdout, "listening on %s://%s\n", c.tls.scheme(), ln.Addr())
 	if admin != nil {
 		fmt.Fprintf(stdout, "admin on http://%s\n", admin.ln.Addr())
 	}

@@ -88,6 +88,14 @@ func orZero(to *time.Duration, least, most time.Duration) setter {
 	}
 }
 
+// text is what it says.
+func text(to *string) setter {
+	return func(text string) error {
+		*to = text
+		return nil
+	}
+}
+
 // name is one of the names.
 func name(to *string, names []string) setter {
 	return func(text string) error {

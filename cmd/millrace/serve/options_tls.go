@@ -1,0 +1,116 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/server/cert"
+)
+
+// tlsOptions have the server speak TLS on its port.
+type tlsOptions struct {
+	certFile, keyFile, clientCA string
+	minVersion                  uint16
+	maxHandshakes               int
+
+	pair *cert.Pair // nil: plain
+}
+
+func (t *tlsOptions) options() []option {
+	versions := map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+	return []option{
+		{"tls-cert", "FILE", "speak TLS with this certificate, a PEM file with its chain behind it; read again on\n" +
+			"SIGHUP and when it changes", "", text(&t.certFile)},
+		{"tls-key", "FILE", "the certificate's key, a PEM file", "", text(&t.keyFile)},
+		{"tls-client-ca", "FILE", "want a certificate of each client, signed by one of those in this PEM file", "", text(&t.clientCA)},
+		{"tls-min-version", "VERSION", "least version of TLS: 1.2 or 1.3", "1.2", choice(&t.minVersion, versions, "1.2", "1.3")},
+		{"max-tls-handshakes", "N", "TLS handshakes that run at once; the others wait for their turn", "1024", number(&t.maxHandshakes, 1, maxConns)},
+	}
+}
+
+func (t *tlsOptions) apply(s *server.Server) (err error) {
+	s.MaxTLSHandshakes = t.maxHandshakes
+	switch {
+	case t.certFile == "" && t.keyFile == "" && t.clientCA == "":
+		return nil
+	case t.certFile == "" || t.keyFile == "":
+		return errors.New("--tls-cert, --tls-key: TLS needs both files")
+	}
+	if t.pair, err = cert.Load(t.certFile, t.keyFile); err != nil {
+		return fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	s.TLSConfig = &tls.Config{MinVersion: t.minVersion, GetCertificate: t.pair.GetCertificate}
+	if t.clientCA == "" {
+		return nil
+	}
+	s.TLSConfig.ClientAuth = tls.RequireAndVerifyClientCert
+	s.TLSConfig.ClientCAs, err = readPool(t.clientCA)
+	return err
+}
+
+func readPool(file string) (*x509.CertPool, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-client-ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(content) {
+		return nil, fmt.Errorf("--tls-client-ca: %s has no PEM certificate", file)
+	}
+	return pool, nil
+}
+
+// serve serves ln as configured.
+func (t *tlsOptions) serve(s *server.Server, ln poller.Listener) error {
+	if t.pair == nil {
+		return s.Serve(ln)
+	}
+	return s.ServeTLS(ln, "", "")
+}
+
+// scheme is that of the pages.
+func (t *tlsOptions) scheme() string {
+	if t.pair == nil {
+		return "http"
+	}
+	return "https"
+}
+
+// certPeriod is how often the certificate's files are looked at.
+const certPeriod = 5 * time.Second
+
+// renew reads the certificate again on SIGHUP and when its files change, until ctx
+// is done.
+func (t *tlsOptions) renew(ctx context.Context, log *slog.Logger) {
+	tell := func(err error) {
+		if err != nil {
+			log.Error("certificate not reloaded, the old one stays", "err", err)
+			return
+		}
+		log.Info("certificate reloaded", "file", t.certFile, "valid_until", t.pair.Certificate().Leaf.NotAfter)
+	}
+	go t.pair.Watch(ctx, certPeriod, tell)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(hangups)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangups:
+				tell(t.pair.Reload())
+			}
+		}
+	}()
+}
