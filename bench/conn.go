@@ -13,6 +13,7 @@ type state uint8
 const (
 	absent     state = iota // not begun, or ended
 	connecting              // the kernel is at it
+	securing                // TLS shakes hands
 	upgrading               // the request is sent
 	open
 	closing // our close frame is sent
@@ -31,8 +32,9 @@ type conn struct {
 	deaf       bool // the server takes no more, its last words are still to be read
 
 	began time.Duration // connect
-	until time.Duration // the deadline of connecting, upgrading or closing
+	until time.Duration // the deadline of connecting, securing, upgrading or closing
 
+	wire      *wire // of TLS; nil: there is none
 	handshake *handshake
 	unsent    []byte // what the kernel did not take yet
 

@@ -21,7 +21,7 @@ const sweepEvery = 100 * time.Millisecond
 type connects struct {
 	queue      []int // slots to connect, in order, from begun on
 	begun      int
-	opening    int           // connecting or upgrading
+	opening    int           // connecting, securing or upgrading
 	closing    int           // with their close frame sent
 	handshakes int           // the most that may be opening
 	gap        time.Duration // between two; 0: none
@@ -133,7 +133,7 @@ func (l *loop) fail(doing string, err error) {
 func (l *loop) free(c *conn) {
 	was := c.state
 	switch was {
-	case connecting, upgrading:
+	case connecting, securing, upgrading:
 		l.connects.opening--
 	case open:
 		l.meter.open--
@@ -141,7 +141,8 @@ func (l *loop) free(c *conn) {
 		l.meter.open--
 		l.connects.closing--
 	}
-	c.state, c.handshake, c.unsent = absent, nil, nil
+	c.wire.cut()
+	c.state, c.wire, c.handshake, c.unsent = absent, nil, nil, nil
 	c.in = incoming{}
 	l.behaviour.ended(l, c, was == closing)
 }
@@ -160,7 +161,7 @@ func (l *loop) lose(c *conn, format string, args ...any) {
 		l.meter.cut++
 		l.end(c)
 		return
-	case c.state == connecting, c.state == upgrading:
+	case c.state < open:
 		l.meter.failed++
 	case c.state == open:
 		l.meter.lost++
@@ -182,6 +183,15 @@ func (l *loop) connected(c *conn) {
 		l.lose(c, "connect: %v", cause(err))
 		return
 	}
+	if l.target.tls != nil {
+		l.secure(c)
+		return
+	}
+	l.request(c)
+}
+
+// request asks for the upgrade.
+func (l *loop) request(c *conn) {
 	var random [16]byte
 	binary.LittleEndian.PutUint64(random[:8], l.random.Uint64())
 	binary.LittleEndian.PutUint64(random[8:], l.random.Uint64())
@@ -232,6 +242,8 @@ func (l *loop) sweepDeadlines() {
 		switch c.state {
 		case connecting:
 			l.lose(c, "connect: not made within %v", l.plan.ConnectTimeout)
+		case securing:
+			l.lose(c, "tls: no handshake within %v", l.plan.ConnectTimeout)
 		case upgrading:
 			l.lose(c, "upgrade: no full answer within %v", l.plan.ConnectTimeout)
 		case closing:

@@ -134,6 +134,8 @@ func (l *loop) event(e poller.Event) {
 	}
 	hangup := e.Ready&poller.Hangup != 0
 	switch {
+	case c.state == securing:
+		l.feed(c)
 	case c.slow && c.state == open:
 		if hangup {
 			l.peerGone(c) // behind what it did not read
@@ -159,6 +161,16 @@ func (l *loop) do(f func()) {
 	<-done
 }
 
+// tell is do without waiting. What is told after the loop's end is forgotten.
+func (l *loop) tell(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		l.asked = append(l.asked, f)
+		l.poller.Wake()
+	}
+}
+
 // runAsked does what others asked for, and says whether the loop goes on.
 func (l *loop) runAsked() (goOn bool) {
 	for {
@@ -182,7 +194,8 @@ func (l *loop) stop() {
 		for i := range l.conns {
 			if c := &l.conns[i]; c.state != absent {
 				_ = l.poller.CloseFD(int(c.fd)) // nothing hangs on it any more
-				c.state = absent
+				c.wire.cut()
+				c.state, c.wire = absent, nil
 			}
 		}
 		l.quitting = true

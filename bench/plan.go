@@ -21,8 +21,13 @@ const (
 // Plan says what load to make. The zero value of a field is its default.
 type Plan struct {
 	Scenario string `json:"scenario"`
-	// URL is ws://host[:port]/path.
+	// URL is ws://host[:port]/path, or wss:// with TLS.
 	URL string `json:"url"`
+	// Insecure takes any certificate of the server, in wss.
+	Insecure bool `json:"insecure,omitempty"`
+	// CAFile is a file of certificates in PEM that are trusted, in wss, in place of
+	// the system's. "": the system's.
+	CAFile string `json:"ca_file,omitempty"`
 	// Connections to hold at once; in churn, how many are at it at once.
 	// Default 100.
 	Connections int `json:"connections"`
@@ -48,7 +53,7 @@ type Plan struct {
 	// Handshakes is how many connections may be opening at once. Default 256.
 	Handshakes int `json:"handshakes"`
 	// ConnectTimeout is the longest a connection may take from connect to the
-	// upgrade. Default 10 s.
+	// upgrade, TLS included. Default 10 s.
 	ConnectTimeout time.Duration `json:"connect_timeout_ns"`
 	// Messages of each connection, in churn. Default 1, negative: none.
 	Messages int `json:"messages,omitempty"`

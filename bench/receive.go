@@ -14,7 +14,9 @@ import (
 // readable reads once what is there. more says that something is known to be
 // behind a short read: the end of the stream.
 func (l *loop) readable(c *conn, slot int, more bool) {
-	if n := l.readSome(c, len(l.in)); (n == len(l.in) || n > 0 && more) && c.state >= upgrading {
+	n := l.readSome(c, len(l.in))
+	more = more || c.wire != nil // a record, and another may be there
+	if (n == len(l.in) || n > 0 && more) && c.state >= upgrading {
 		l.visit(c, slot)
 	}
 }
@@ -29,7 +31,7 @@ func (l *loop) visit(c *conn, slot int) {
 
 // readSome reads and takes at most so many bytes, and says how many.
 func (l *loop) readSome(c *conn, most int) int {
-	n, err := l.engine.Read(int(c.fd), l.in[:most])
+	n, err := l.read(c, l.in[:most])
 	switch {
 	case err == io.EOF, err == poller.ErrAgain && c.deaf:
 		l.peerGone(c)

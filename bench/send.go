@@ -43,9 +43,9 @@ func (l *loop) maskKey() (key [4]byte) {
 	return key
 }
 
-// write writes what the kernel takes and keeps the rest. The connection may be
+// writeRaw writes what the kernel takes and keeps the rest. The connection may be
 // gone after it.
-func (l *loop) write(c *conn, b []byte) {
+func (l *loop) writeRaw(c *conn, b []byte) {
 	if c.deaf {
 		return
 	}

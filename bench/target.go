@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -27,6 +28,7 @@ func wrong(field, format string, args ...any) error {
 type target struct {
 	address netip.AddrPort
 	request ws.ClientRequest
+	tls     *tls.Config // nil: without
 }
 
 // newTarget finds the server a plan names.
@@ -36,14 +38,16 @@ func newTarget(ctx context.Context, p *Plan) (*target, error) {
 		return nil, wrong("URL", "%q is not a URL; it looks like ws://127.0.0.1:9001/path", p.URL)
 	}
 	switch {
-	case u.Scheme == "wss":
-		return nil, wrong("URL", "%q needs TLS, which millbench does not speak yet: use ws://", p.URL)
-	case u.Scheme != "ws" || u.Host == "" || u.Opaque != "":
+	case u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" || u.Opaque != "":
 		return nil, wrong("URL", "%q is not a WebSocket URL; it looks like ws://127.0.0.1:9001/path", p.URL)
 	case u.Fragment != "" || u.User != nil:
 		return nil, wrong("URL", "%q has a fragment or a user, which a WebSocket URL here must not have", p.URL)
 	}
-	port, err := strconv.ParseUint(orElse(u.Port(), "80"), 10, 16)
+	usual := "80"
+	if u.Scheme == "wss" {
+		usual = "443"
+	}
+	port, err := strconv.ParseUint(orElse(u.Port(), usual), 10, 16)
 	if err != nil || port == 0 {
 		return nil, wrong("URL", "%q has port %q; allowed are 1 to 65535", p.URL, u.Port())
 	}
@@ -66,7 +70,10 @@ func newTarget(ctx context.Context, p *Plan) (*target, error) {
 	if err := t.request.Check(); err != nil {
 		return nil, wrong("Header", "%v", err)
 	}
-	return t, nil
+	if u.Scheme == "wss" {
+		t.tls, err = p.tlsConfig(u.Hostname())
+	}
+	return t, err
 }
 
 // resolve gives a host's first address, preferably of IPv4.

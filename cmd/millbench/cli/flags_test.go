@@ -93,6 +93,8 @@ var settings = []struct {
 	{"echo --loops 4", func(p *bench.Plan) { p.Loops = 4 }},
 	{"echo --processes 3", func(p *bench.Plan) { p.Processes = 3 }},
 	{"echo --poller " + lastEngine(), func(p *bench.Plan) { p.Poller = lastEngine() }},
+	{"echo --insecure", func(p *bench.Plan) { p.Insecure = true }},
+	{"echo --ca ca.pem", func(p *bench.Plan) { p.CAFile = "ca.pem" }},
 	{"echo --server-pid 42", func(p *bench.Plan) { p.ServerPID = 42 }},
 	{"echo --server-pid none", func(p *bench.Plan) { p.ServerPID = -1 }},
 	{"echo --server-pid none --server-pid auto", func(*bench.Plan) {}},

@@ -109,7 +109,9 @@ func (c *config) connections() []option {
 func (c *config) request() []option {
 	p := &c.plan
 	return []option{
-		{"url", "URL", "the server's, as ws://HOST[:PORT]/PATH; it may also stand without --url", defaultURL, text(&p.URL), "URL", nil},
+		{"url", "URL", "the server's, as ws://HOST[:PORT]/PATH, or wss:// with TLS; it may also stand without --url", defaultURL, text(&p.URL), "URL", nil},
+		{"ca", "FILE", "certificates in PEM to trust in wss; by default the system's", "", text(&p.CAFile), "CAFile", nil},
+		{"insecure", "", "trust any certificate in wss", "", yes(&p.Insecure), "Insecure", nil},
 		{"header", "LINE", "another line \"Name: value\" of the request (repeatable)", "", more(&p.Header), "Header", nil},
 		{"origin", "ORIGIN", "the request's Origin", "", text(&p.Origin), "Origin", nil},
 		{"subprotocol", "NAME", "the subprotocol to ask for", "", text(&p.Subprotocol), "Subprotocol", nil},
