@@ -128,6 +128,7 @@ var afterUpgrade = map[string]func(*testing.T){
 	"MuxOnServer":               TestMuxOnServer,
 	"BadUTF8":                   TestBadUTF8,
 	"RuneAcross":                TestRuneAcross,
+	"DeflateOnSockets":          TestDeflateOnSockets,
 }
 
 // TestSuiteOverBridge and TestSuiteOverTLSBridge: to a handler and to a peer, a

@@ -58,6 +58,26 @@ func TestDeflate(t *testing.T) {
 	}
 }
 
+// TestDeflateOnSockets is TestDeflate on whatever connections the server is given
+// in this run: sockets, TLS, streams of HTTP/2.
+func TestDeflateOnSockets(t *testing.T) {
+	t.Parallel()
+	for _, deflate := range []*server.Deflate{{}, bothTakeOver} {
+		addr, srv := startServer(t, func(s *server.Server) { s.Deflate = deflate })
+		d := deflating(dial(t, addr), offerDeflate)
+		for i := range 30 {
+			message := news(i*i*200, uint64(i/3))
+			d.sendPacked(opText, message, i%3*500)
+			if d.expectMessage(opText, message); i > 3 && !d.packed {
+				t.Errorf("message %d is not compressed", i)
+			}
+		}
+		d.send(frame(opClose, closePayload(1000, "")))
+		d.expectClose(1000)
+		eventually(t, "the windows are free", func() bool { return srv.Stats().Windows == 0 })
+	}
+}
+
 // exchangeDeflated has messages echoed, some of them compressed, and checks what
 // the server has counted.
 func exchangeDeflated(t *testing.T, n *simnet.Network, d *deflater, srv *server.Server) {
