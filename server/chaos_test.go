@@ -84,7 +84,8 @@ func testChaos(t *testing.T, seed uint64, end func(*chaos, *sync.WaitGroup)) {
 		for i := range uint64(30) {
 			peers.Go(func() { c.comeAndGo(rand.New(rand.NewPCG(seed, i))) })
 		}
-		eventually(t, "many lives", func() bool { return c.srv.Stats().Upgraded > 500 })
+		lives := uint64(100 + scaled(400))
+		eventually(t, "many lives", func() bool { return c.srv.Stats().Upgraded > lives })
 		end(c, &peers)
 		s := c.srv.Stats()
 		t.Logf("%d upgraded, closes %v, refusals %v, limits %v, drain %+v", s.Upgraded, s.Closes, s.Refusals, s.Limits, s.Drain)
