@@ -76,6 +76,10 @@ func (p *peer) upgrade() error {
 		return p.expect(1)
 	case http.StatusServiceUnavailable:
 		return errRefused
+	case http.StatusBadRequest:
+		if p.secure != nil && p.conn == p.raw {
+			return errRefused // plain HTTP on a TLS port
+		}
 	}
 	return p.foreign("status %d", resp.StatusCode)
 }
@@ -288,7 +292,7 @@ func (p *peer) plain() error {
 			return err
 		}
 		body, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode == http.StatusServiceUnavailable {
+		if err != nil || resp.StatusCode == http.StatusServiceUnavailable || p.secure != nil && p.conn == p.raw {
 			return err
 		}
 		if resp.StatusCode != 200 || string(body) != "GET /"+p.tag+" " {

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -63,17 +64,21 @@ func chaosSeeds() uint64 {
 // sees), each byte is its own connection's (the peers see), and in the end no
 // descriptor, goroutine or account is left open.
 func TestChaos(t *testing.T) {
+	ends := map[string]func(*chaos, *sync.WaitGroup){
+		"quiet in the end": (*chaos).settle, "drained in the midst": (*chaos).drain, "closed in the midst": (*chaos).close,
+	}
 	for seed := range chaosSeeds() {
-		t.Run(fmt.Sprint("quiet in the end ", seed), func(t *testing.T) { testChaos(t, seed, (*chaos).settle) })
-		t.Run(fmt.Sprint("drained in the midst ", seed), func(t *testing.T) { testChaos(t, seed+100, (*chaos).drain) })
-		t.Run(fmt.Sprint("closed in the midst ", seed), func(t *testing.T) { testChaos(t, seed+200, (*chaos).close) })
+		for name, end := range ends {
+			t.Run(fmt.Sprint(name, " ", seed), func(t *testing.T) { testChaos(t, seed, nil, end) })
+			t.Run(fmt.Sprint(name, ", TLS ", seed), func(t *testing.T) { testChaos(t, seed, clientTLS(), end) })
+		}
 	}
 }
 
-func testChaos(t *testing.T, seed uint64, end func(*chaos, *sync.WaitGroup)) {
+func testChaos(t *testing.T, seed uint64, secure *tls.Config, end func(*chaos, *sync.WaitGroup)) {
 	before := runtime.NumGoroutine()
 	t.Run("server", func(t *testing.T) { // its cleanups are done before the goroutines are counted
-		c := &chaos{t: t, seed: seed}
+		c := &chaos{t: t, seed: seed, secure: secure}
 		c.ctx, c.cancel = context.WithCancel(t.Context())
 		defer c.cancel()
 		c.n, c.addr, c.srv = startSim(t, simnet.Config{Script: c.script, SendBuffer: 6000, RecvBuffer: 9000, StaleEvents: true}, c.configure)
@@ -84,7 +89,7 @@ func testChaos(t *testing.T, seed uint64, end func(*chaos, *sync.WaitGroup)) {
 		for i := range uint64(30) {
 			peers.Go(func() { c.comeAndGo(rand.New(rand.NewPCG(seed, i))) })
 		}
-		lives := uint64(100 + scaled(400))
+		lives := uint64(30 + scaled(400))
 		eventually(t, "many lives", func() bool { return c.srv.Stats().Upgraded > lives })
 		end(c, &peers)
 		s := c.srv.Stats()
@@ -112,6 +117,9 @@ func (c *chaos) configure(srv *server.Server) {
 		return server.Accept{Value: strings.TrimPrefix(r.Path(), "/")}, nil
 	}
 	srv.Handler = handler{open: c.open, message: c.message}
+	if c.secure != nil {
+		withTLS(nil)(srv)
+	}
 }
 
 func (c *chaos) open(conn *server.Conn) {
@@ -185,11 +193,12 @@ func (c *chaos) script(call simnet.Call) simnet.Verdict {
 // runClock moves the clock faster than time does, but not by more than peers can
 // follow.
 func (c *chaos) runClock() {
-	c.stop = make(chan struct{})
+	stop := make(chan struct{})
+	c.stop = stop
 	c.clock.Go(func() {
 		for {
 			select {
-			case <-c.stop:
+			case <-stop:
 				return
 			case <-time.After(time.Millisecond):
 				c.n.Advance(20 * time.Millisecond)
@@ -199,8 +208,11 @@ func (c *chaos) runClock() {
 }
 
 func (c *chaos) haltClock() {
-	close(c.stop)
-	c.clock.Wait()
+	if c.stop != nil {
+		close(c.stop)
+		c.clock.Wait()
+		c.stop = nil
+	}
 }
 
 // comeAndGo lives one peer's life after another.
@@ -217,7 +229,7 @@ func (c *chaos) comeAndGo(random *rand.Rand) {
 			switch {
 			case errors.Is(err, os.ErrDeadlineExceeded):
 				c.t.Errorf("%s: nothing happens to it", p.tag)
-			case errors.Is(err, errRefused):
+			case errors.Is(err, errRefused) || c.secure != nil && errors.Is(err, io.EOF):
 				time.Sleep(time.Duration(random.IntN(5000)) * time.Microsecond) // as Retry-After asks
 			}
 		}
@@ -268,14 +280,28 @@ func (c *chaos) settle(peers *sync.WaitGroup) {
 		opened = append(opened, c.connect(i/chaosPerAddr))
 		opened[i].expectSwitch()
 	}
-	for _, addr := range []int{0, 100} { // one too many from there, one too many in all
-		c.connect(addr).expectRefusal(http.StatusServiceUnavailable)
-	}
+	c.connect(100).expectRefusal(http.StatusServiceUnavailable) // one too many in all
+	c.expectTurnedDown(0)
 	for _, conn := range opened {
 		conn.reset()
 	}
 	c.runClock()
 	c.drain(peers)
+}
+
+// expectTurnedDown connects once too often from an address.
+func (c *chaos) expectTurnedDown(addr int) {
+	if c.secure == nil {
+		c.connect(addr).expectRefusal(http.StatusServiceUnavailable)
+		return
+	}
+	raw, err := c.n.Dial(c.addr)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	conn := newClient(c.t, raw)
+	conn.send(chaosProxy(addr))
+	conn.expectEnd() // before a TLS handshake no answer can be read
 }
 
 // connect asks for an upgrade in the name of a client.
