@@ -168,6 +168,40 @@ func TestHTTP2(t *testing.T) {
 	expectEnd(t, 3000, true)
 }
 
+// TestHTTP2OnOwnPort: a server's own TLS port gives HTTP/2 to net/http, and gets
+// its WebSockets back.
+func TestHTTP2OnOwnPort(t *testing.T) {
+	web := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate
+	defer web.Close()
+	srv := &server.Server{
+		Handler: echo{}, HTTP: http.NotFoundHandler(), TLSConfig: web.TLS, Logger: slog.New(slog.DiscardHandler),
+	}
+	srv.TLSConfig.NextProtos = []string{"h2", "http/1.1"}
+	ln, err := srv.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.ServeTLS(ln, "", "") }()
+	s := open(t, http2Client(t), "https://"+ln.Addr().String(), nil)
+	s.send(t, gobwas.OpText, "hello")
+	s.expect(t, gobwas.OpText, "hello")
+	if n := srv.Stats().Bridged; n != 1 {
+		t.Errorf("%d connections are bridged, want 1", n)
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Shutdown(t.Context()) }()
+	s.expectClose(t, 1001)
+	s.send(t, gobwas.OpClose, string(gobwas.NewCloseFrameBody(1001, "")))
+	s.expectEnd(t)
+	if err := <-done; err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if err := <-served; !errors.Is(err, server.ErrServerClosed) {
+		t.Errorf("ServeTLS: %v", err)
+	}
+}
+
 func TestHTTP2Ends(t *testing.T) {
 	web, transport, expectEnd := startEnding(t)
 	t.Run("closed by the server", func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/millrace/millrace/server"
@@ -107,4 +108,26 @@ func TestHTTP2Page(t *testing.T) {
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the parent is done
 	_ = srv.Close()                      // always nil
 	web.Close()
+}
+
+// TestBrowserHTTP2Server: millrace itself takes Chromium's WebSocket from the
+// HTTP/2 connection that brought the page, if told so by the environment, and
+// drains it like any other.
+func TestBrowserHTTP2Server(t *testing.T) {
+	b := startBrowser(t)
+	k := newKeyPair(t, "millrace", inAnHour())
+	for bridged, debug := range []string{"GODEBUG=http2xconnect=0", "GODEBUG=http2xconnect=1"} {
+		p := serve(t, []string{debug}, "--tls-cert", k.cert, "--tls-key", k.key, "--deflate", "takeover", "--admin", "127.0.0.1:0")
+		b.navigate("https://" + p.addr + "/")
+		b.click("#connect")
+		b.waitForText("#log", "connected to wss://"+p.addr+"/echo")
+		for _, text := range []string{"Grüße", strings.Repeat("aus der Mühle ", 30)} {
+			b.typeInto("#message", text+enter)
+			b.waitForText("#log .received:last-child", strings.TrimSpace(text))
+		}
+		expectPage(t, "http://"+p.admin+"/metrics", 200, fmt.Sprintf("millrace_connections_bridged %d\n", bridged))
+		p.signal(syscall.SIGTERM)
+		b.waitForText("#log .closed", "code 1001 server shutting down after ")
+		p.expectStatus(0, `msg="drain over"`)
+	}
 }
