@@ -16,6 +16,7 @@ import (
 //
 //   - accepted: MaxHandshakes, of those that hold a descriptor and are no WebSocket;
 //   - its address known: MaxConnsPerAddr, again when a proxy tells another one;
+//   - asking for a plain page: MaxHTTPConns;
 //   - asking for the upgrade, before anything is asked of the application:
 //     MaxConns, then HandshakeRate.
 //
@@ -43,6 +44,7 @@ func busy(reason, retryAfter string) *ws.Refusal {
 
 var (
 	refuseHandshakes = busy("too many handshakes at once", "1")
+	refusePlain      = busy("too many plain connections", "1")
 	refuseRate       = busy("too many handshakes a second", "1")
 	refuseConns      = busy("too many connections", "5")
 	refuseAddr       = busy("too many connections from your address", "5")
@@ -155,6 +157,15 @@ func (s *Server) reserve() error {
 		s.giveBack()
 		s.hit(LimitHandshakeRate)
 		return refuseRate
+	}
+	return nil
+}
+
+// roomForHTTP says why net/http is not to have one more connection.
+func (s *Server) roomForHTTP() error {
+	if most := s.limits.httpConns; most > 0 && s.web.open.Load() >= int64(most) {
+		s.hit(LimitHTTPConns)
+		return refusePlain
 	}
 	return nil
 }

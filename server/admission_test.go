@@ -279,6 +279,43 @@ func TestMaxConnsPerAddrPlain(t *testing.T) {
 	hits(t, srv, server.LimitConnsPerAddr, 2)
 }
 
+// TestMaxHTTPConns: net/http has so many connections at once, idle ones and all, and
+// each way out of it makes room for one more.
+func TestMaxHTTPConns(t *testing.T) {
+	t.Parallel()
+	const most = 3
+	addr, srv := startServer(t, func(s *server.Server) {
+		plainHTTP(s)
+		s.MaxHTTPConns = most
+	})
+	served := func() *client {
+		c := dial(t, addr)
+		c.send(get("/"))
+		c.expectPlain("GET / ")
+		return c
+	}
+	all := make([]*client, most)
+	for i := range all {
+		all[i] = served()
+	}
+	refused := func() {
+		over := dial(t, addr)
+		over.send(get("/"))
+		over.expectBusy()
+	}
+	refused()
+	dial(t, addr).upgraded() // which never was net/http's
+	all[0].upgraded()        // and is not any more
+	eventually(t, "a place is free", func() bool { return srv.DrainProgress().HTTP == most-1 })
+	served()
+	refused()
+	_ = all[1].Close()
+	eventually(t, "a place is free", func() bool { return srv.DrainProgress().HTTP == most-1 })
+	served()
+	refused()
+	hits(t, srv, server.LimitHTTPConns, 3)
+}
+
 // TestMountedBounds: the bounds hold for connections that come from net/http alone.
 func TestMountedBounds(t *testing.T) {
 	t.Parallel()

@@ -67,8 +67,10 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 	switch {
 	case err != nil:
 	case !r.WantsUpgrade() && c.loop.srv.HTTP != nil:
-		c.handToHTTP(in)
-		return
+		if err = c.loop.srv.roomForHTTP(); err == nil {
+			c.handToHTTP(in)
+			return
+		}
 	case !r.WantsUpgrade():
 		err = ws.UpgradeRequired()
 	default:

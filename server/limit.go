@@ -15,6 +15,7 @@ const (
 	LimitConns            Limit = iota // MaxConns: 503
 	LimitConnsPerAddr                  // MaxConnsPerAddr: 503, or closed
 	LimitHandshakes                    // MaxHandshakes: 503, or closed
+	LimitHTTPConns                     // MaxHTTPConns: 503
 	LimitHandshakeRate                 // HandshakeRate: 503
 	LimitHandshakeTimeout              // 408, or closed if nothing came
 	LimitHead                          // MaxHead and MaxHeadLines: 431
@@ -37,6 +38,7 @@ var limitNames = [NumLimits]string{
 	LimitConns:            "conns",
 	LimitConnsPerAddr:     "conns_per_addr",
 	LimitHandshakes:       "handshakes",
+	LimitHTTPConns:        "http_conns",
 	LimitHandshakeRate:    "handshake_rate",
 	LimitHandshakeTimeout: "handshake_timeout",
 	LimitHead:             "head",

@@ -15,6 +15,7 @@ type limits struct {
 	conns        int  // 0: no bound
 	connsPerAddr int  // 0: no bound
 	handshakes   int  // 0: no bound
+	httpConns    int  // 0: no bound
 	upgrades     pace // the zero value: no bound
 	head         ws.HeadLimits
 	proxyHeader  int
@@ -42,6 +43,7 @@ type limits struct {
 
 const (
 	defaultMaxHandshakes = 16 << 10
+	defaultMaxHTTPConns  = 16 << 10
 
 	defaultMaxHead      = 16 << 10
 	defaultMaxHeadLines = 100
@@ -79,6 +81,7 @@ func (s *Server) effectiveLimits() limits {
 		conns:        max(s.MaxConns, 0),
 		connsPerAddr: max(s.MaxConnsPerAddr, 0),
 		handshakes:   max(cmp.Or(s.MaxHandshakes, defaultMaxHandshakes), 0),
+		httpConns:    max(cmp.Or(s.MaxHTTPConns, defaultMaxHTTPConns), 0),
 		upgrades:     newPace(int64(s.HandshakeRate), int64(s.HandshakeBurst)),
 		head: ws.HeadLimits{
 			Bytes: positive(s.MaxHead, defaultMaxHead),

@@ -94,6 +94,10 @@ type Server struct {
 	// 503 and Retry-After as they come, or, from 1,024 such on, just closed. 0 is
 	// 16,384, below 0 no bound.
 	MaxHandshakes int
+	// MaxHTTPConns bounds the connections that HTTP has at once, idle ones included: a
+	// plain request on one more is refused with 503 and Retry-After. Those that are just
+	// being handed over, 128 at most, may come on top. 0 is 16,384, below 0 no bound.
+	MaxHTTPConns int
 	// HandshakeRate bounds the upgrades a second, whether the hook accepts them or
 	// not; HandshakeBurst is how many may come at once, 0 is as many as a second
 	// has. Those beyond are refused with 503 and Retry-After. 0 is no bound.

@@ -27,6 +27,7 @@ var settings = []struct{ flag, wrong, allowed string }{
 	{"max-conns", "-1", "a whole number from 0"},
 	{"max-conns-per-addr", "many", "a whole number from 0"},
 	{"max-handshakes", "0", "a whole number from 1"},
+	{"max-http-conns", "0", "a whole number from 1"},
 	{"handshake-rate", "2000000", "a whole number from 0 to 1000000"},
 	{"handshake-burst", "-1", "a whole number from 0"},
 	{"max-head", "63", "from 64 byte"},

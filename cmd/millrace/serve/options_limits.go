@@ -10,6 +10,7 @@ import (
 // limitOptions are bounds in bytes and numbers.
 type limitOptions struct {
 	maxConns, maxConnsPerAddr, maxHandshakes int
+	maxHTTPConns                             int
 	handshakeRate, handshakeBurst            int
 	maxHead, maxHeadLines, maxEmptyFragments int
 	maxMessage                               int64
@@ -33,6 +34,7 @@ func (l *limitOptions) options() []option {
 		{"max-conns-per-addr", "N", "connections from one address, or one IPv6 /64, at once; those beyond get 503;\n" +
 			"0 is no bound", "0", number(&l.maxConnsPerAddr, 0, maxConns)},
 		{"max-handshakes", "N", "connections at once that are accepted and not upgraded yet; those beyond get 503", "16384", number(&l.maxHandshakes, 1, maxConns)},
+		{"max-http-conns", "N", "plain HTTP connections at once, idle ones included; a request on one more gets 503", "16384", number(&l.maxHTTPConns, 1, maxConns)},
 		{"handshake-rate", "N", "upgrades a second; those beyond get 503; 0 is no bound", "0", number(&l.handshakeRate, 0, maxRate)},
 		{"handshake-burst", "N", "upgrades at once under handshake-rate; 0 is a second's worth", "0", number(&l.handshakeBurst, 0, maxConns)},
 		{"max-head", "SIZE", "largest request head; a larger one gets 431", "16KiB", size(&l.maxHead, 64, 1<<20)},
@@ -76,6 +78,7 @@ func (l *limitOptions) apply(s *server.Server) error {
 	if s.MaxConns == 0 {
 		s.MaxConns = connsForDescriptors()
 	}
+	s.MaxHTTPConns = l.maxHTTPConns
 	s.HandshakeRate, s.HandshakeBurst = l.handshakeRate, l.handshakeBurst
 	s.MaxHead, s.MaxHeadLines, s.MaxEmptyFragments = l.maxHead, l.maxHeadLines, l.maxEmptyFragments
 	s.MessageRate, s.MessageBurst = l.messageRate, l.messageBurst
