@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/ws"
@@ -25,10 +25,11 @@ type exchange struct {
 	header    http.Header // of the 200
 	accepted  sync.Once   // the 200 is sent, whoever comes first
 	acceptErr error
-	writing   atomic.Bool
 
-	mu    sync.Mutex
-	ended bool // the handler returns: w is not to be used any more
+	mu      sync.Mutex
+	writing bool
+	closed  bool
+	ended   bool // the handler returns: w is not to be used any more
 }
 
 var refuseNoStream = &ws.Refusal{
@@ -93,8 +94,10 @@ func (e *exchange) Read(p []byte) (int, error) { return e.body.Read(p) }
 
 // Write returns when the peer's windows have let all of p through.
 func (e *exchange) Write(p []byte) (n int, err error) {
-	e.writing.Store(true)
-	defer e.writing.Store(false)
+	if !e.beginWrite() {
+		return 0, net.ErrClosed // it would not be ended: Close has been
+	}
+	defer e.endWrite()
 	if err := e.accept(); err != nil {
 		return 0, err
 	}
@@ -102,6 +105,19 @@ func (e *exchange) Write(p []byte) (n int, err error) {
 		return n, err
 	}
 	return n, e.ctl.Flush()
+}
+
+func (e *exchange) beginWrite() (open bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.writing = !e.closed
+	return e.writing
+}
+
+func (e *exchange) endWrite() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.writing = false
 }
 
 // CloseWrite has the handler return, since only then net/http ends the stream in
@@ -116,8 +132,9 @@ func (e *exchange) Close() error {
 	if e.ended {
 		return nil
 	}
+	e.closed = true
 	past := time.Unix(1, 0)
-	if e.writing.Load() {
+	if e.writing {
 		_ = e.ctl.SetWriteDeadline(past) // net/http knows it
 	}
 	return e.ctl.SetReadDeadline(past)
