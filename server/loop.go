@@ -89,6 +89,7 @@ func newLoop(s *Server, p poller.Poller) *loop {
 // handler was slow. Another worker goes on exactly where w was: all there is to
 // know stands in the loop.
 func (l *loop) lead(w *worker) {
+	w.round = l.round
 	for {
 		for l.nextEvent < l.numEvents {
 			event := l.events[l.nextEvent]
@@ -109,7 +110,7 @@ func (l *loop) lead(w *worker) {
 		if l.finished() {
 			return
 		}
-		l.wait()
+		l.wait(w)
 	}
 }
 
@@ -194,12 +195,12 @@ func (l *loop) collectExpired() {
 }
 
 // wait fills the next batch of events. It does not block while there are visits.
-func (l *loop) wait() {
-	l.nextEvent, l.numEvents = 0, 0
+func (l *loop) wait(w *worker) {
 	l.endRound()
+	l.nextEvent, l.numEvents = 0, 0
 	n, err := l.poll.Wait(l.events, l.waitTime())
 	l.updateClock()
-	l.beginRound()
+	l.beginRound(w)
 	if err != nil {
 		l.srv.log().Error("poller failed", "err", err)
 		time.Sleep(10 * time.Millisecond) // not at full speed, if it goes on failing

@@ -57,12 +57,6 @@ func (p pace) cost(n int) time.Duration {
 	return time.Duration(int64(n) * int64(time.Second) / p.rate)
 }
 
-// atomicTime is a time that one goroutine writes and others read.
-type atomicTime struct{ v atomic.Int64 }
-
-func (t *atomicTime) load() time.Duration   { return time.Duration(t.v.Load()) }
-func (t *atomicTime) store(d time.Duration) { t.v.Store(int64(d)) }
-
 // sharedBucket is a bucket that many goroutines take from.
 type sharedBucket struct{ full atomic.Int64 }
 

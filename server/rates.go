@@ -33,9 +33,10 @@ type pacing struct {
 	since  time.Duration // from when on what was read may have been sent; now if we were not late
 }
 
-// round is when a loop was busy with something else. The leader writes it, and
-// only where there are rates.
-type round struct{ began, took atomicTime }
+// round is what a loop does between two waits, and how long it did so before that
+// without having asked for all that was ready. It is the leader's, and kept only
+// where there are rates; a turn has its worker's copy, since another may lead by now.
+type round struct{ began, took time.Duration }
 
 var (
 	errManyMessages = &ws.CloseError{Code: ws.CodePolicy, Reason: "too many messages a second"}
@@ -58,7 +59,7 @@ func (c *Conn) eatOpen(w *worker, in []byte) {
 		return
 	}
 	p := &w.pacing
-	p.read(c.loop)
+	p.read(c.loop, w.round)
 	within := len(in)
 	if limit := c.loop.srv.limits.bytes; limit.limited() {
 		p.bytes, within = limit.takeUpTo(p.bytes, p.since, p.now, len(in))
@@ -70,14 +71,14 @@ func (c *Conn) eatOpen(w *worker, in []byte) {
 	p.handled(c.loop, c.more == 0)
 }
 
-// read notes that bytes were read just now.
-func (p *pacing) read(l *loop) {
+// read notes that bytes were read just now, in this round.
+func (p *pacing) read(l *loop, r round) {
 	p.now = l.engine.Now()
 	ready := p.ready
 	if p.more {
 		ready = p.now
 	}
-	late := max(ready-p.drained, l.round.took.load()+p.now-l.round.began.load())
+	late := max(ready-p.drained, r.took+p.now-r.began)
 	p.since = p.now - late
 }
 
@@ -109,15 +110,22 @@ func (c *Conn) tooFast(limit Limit, cause *ws.CloseError) {
 	c.fail(cause)
 }
 
-// beginRound and endRound stand around what a leader does between two waits.
-func (l *loop) beginRound() {
-	if l.srv.limits.paced() {
-		l.round.began.store(l.engine.Now())
+// endRound and beginRound stand around a leader's wait. A batch that was full may
+// have left events behind: then the time before it counts on.
+func (l *loop) endRound() {
+	if !l.srv.limits.paced() {
+		return
 	}
+	took := l.engine.Now() - l.round.began
+	if l.numEvents == len(l.events) {
+		took += l.round.took
+	}
+	l.round.took = took
 }
 
-func (l *loop) endRound() {
+func (l *loop) beginRound(w *worker) {
 	if l.srv.limits.paced() {
-		l.round.took.store(l.engine.Now() - l.round.began.load())
+		l.round.began = l.engine.Now()
+		w.round = l.round
 	}
 }

@@ -3,6 +3,7 @@ package server_test
 import (
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -200,4 +201,75 @@ func TestRatesAndASlowServer(t *testing.T) {
 		}
 		c.expectClose(1008)
 	}
+}
+
+// TestRatesOfMany: it makes no difference how many others wait for a server that
+// stood still; a batch of events holds not all of them.
+func TestRatesOfMany(t *testing.T) {
+	t.Parallel()
+	s := newStaller()
+	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
+		twoWorkers(srv)
+		srv.MessageRate, srv.MessageBurst, srv.PingInterval = 10, 5, -1
+		srv.Handler = onlyMessage(func(_ *server.Conn, m ws.Message) { s.hold(m) })
+	})
+	clients := connectSim(t, n, addr, 1500)
+	hold1, hold2 := dialSim(t, n, addr).upgraded(), dialSim(t, n, addr).upgraded()
+	idle(t, n)
+	s.stall(hold1, hold2)
+	for _, c := range clients {
+		c.send(strings.Repeat(frame(opText, "x"), 20))
+	}
+	n.Advance(2 * time.Second)
+	close(s.release)
+	eventually(t, "all is handled", func() bool { return srv.Stats().MessagesIn == 20*1500+2 })
+	hits(t, srv, server.LimitMessageRate, 0)
+}
+
+// TestRatesOfATakenTurn: a turn that is slow before it has read, so that another
+// worker leads the loop, still knows how late the loop was.
+func TestRatesOfATakenTurn(t *testing.T) {
+	t.Parallel()
+	s := newStaller()
+	var slow atomic.Int64 // the connection whose read is
+	slow.Store(-1)
+	reading, read := make(chan struct{}), make(chan struct{})
+	config := simnet.Config{Script: func(call simnet.Call) simnet.Verdict {
+		if call.Op == simnet.OpRead && slow.CompareAndSwap(int64(call.Number), -1) {
+			close(reading)
+			<-read
+		}
+		return simnet.Verdict{}
+	}}
+	n, addr, srv := startSim(t, config, func(srv *server.Server) {
+		twoWorkers(srv)
+		srv.MessageRate, srv.MessageBurst, srv.PingInterval = 10, 5, -1
+		srv.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
+			if !s.hold(m) {
+				_ = c.SendText("handled")
+			}
+		})
+	})
+	conn, err := n.Dial(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, conn).upgraded()
+	hold1, hold2, other := dialSim(t, n, addr).upgraded(), dialSim(t, n, addr).upgraded(), dialSim(t, n, addr).upgraded()
+	idle(t, n)
+	s.stall(hold1, hold2)
+	c.send(strings.Repeat(frame(opText, "x"), 20))
+	n.Advance(2 * time.Second)
+	slow.Store(int64(conn.Number()))
+	close(s.release)
+	<-reading
+	for range 2 { // rounds of another leader
+		other.send(frame(opText, "x"))
+		other.expect(opText, "handled")
+	}
+	close(read)
+	for range 20 {
+		c.expect(opText, "handled")
+	}
+	hits(t, srv, server.LimitMessageRate, 0)
 }

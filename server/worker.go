@@ -27,6 +27,7 @@ type worker struct {
 	stream   stream     // of its connection, nil: the descriptor
 	deflate  *deflation // likewise, nil: no compression
 	pacing   pacing     // of its connection
+	round    round      // of the loop, since the worker leads it
 	received turnStats
 }
 
