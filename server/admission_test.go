@@ -316,6 +316,23 @@ func TestMaxHTTPConns(t *testing.T) {
 	hits(t, srv, server.LimitHTTPConns, 3)
 }
 
+// TestMaxHTTPConnsOverHTTP2: a connection that has agreed on HTTP/2 counts from there on.
+func TestMaxHTTPConnsOverHTTP2(t *testing.T) {
+	t.Parallel()
+	addr, srv := startTLS(t, func(s *server.Server) {
+		plainHTTP(s)
+		s.MaxHTTPConns = 1
+	})
+	config := clientTLS()
+	config.NextProtos = []string{"h2"}
+	secured(t, connect(t, addr), config)
+	eventually(t, "net/http has it", func() bool { return srv.DrainProgress().HTTP == 1 })
+	over, _ := secured(t, connect(t, addr), config)
+	over.expectEOF()
+	dialTLS(t, addr).upgraded()
+	hits(t, srv, server.LimitHTTPConns, 1)
+}
+
 // TestMountedBounds: the bounds hold for connections that come from net/http alone.
 func TestMountedBounds(t *testing.T) {
 	t.Parallel()

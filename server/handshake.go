@@ -182,10 +182,21 @@ func (c *Conn) secured() {
 		c.broke(broken)
 	default:
 		c.loop.counters.tlsDone.Add(1)
-		if proto == "h2" {
-			c.handToHTTP(nil)
-		}
+		c.goSecured(proto)
 	}
+}
+
+// goSecured goes on with a connection whose handshake has agreed on a protocol.
+// HTTP/2 is net/http's; where that has no room, there is no telling why.
+func (c *Conn) goSecured(proto string) {
+	if proto != "h2" {
+		return
+	}
+	if err := c.loop.srv.roomForHTTP(); err != nil {
+		c.lost(err)
+		return
+	}
+	c.handToHTTP(nil)
 }
 
 // takeHandshake moves the connection on if its handshake is over, and says which
