@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -44,6 +45,29 @@ func TestAdmin(t *testing.T) {
 	}
 	expectPage(t, "http://"+p.admin+"/healthz", 200, "ok")
 	expectPage(t, "http://"+p.addr+"/readyz", 503, "shutting down")
+}
+
+// TestAdminMetrics: however many scrape the main address, which answers few at once,
+// the admin address has a place for the operator.
+func TestAdminMetrics(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil, "--admin", "127.0.0.1:0")
+	var over atomic.Bool
+	var others sync.WaitGroup
+	for range 16 {
+		others.Go(func() {
+			for !over.Load() {
+				if resp, err := http.Get("http://" + p.addr + "/metrics"); err == nil {
+					_ = resp.Body.Close() // whatever it was
+				}
+			}
+		})
+	}
+	for range 20 {
+		expectPage(t, "http://"+p.admin+"/metrics", 200, "millrace_loops")
+	}
+	over.Store(true)
+	others.Wait()
 }
 
 // TestAdminTaken: the error names the flag.

@@ -19,9 +19,9 @@ const (
 	scrapeTime    = 10 * time.Second
 )
 
-// metricsPage answers Prometheus: the server's metrics, the Go runtime's and the
+// metricsOf are what Prometheus gets: the server's metrics, the Go runtime's and the
 // process's.
-func metricsPage(srv *server.Server, log *slog.Logger) http.Handler {
+func metricsOf(srv *server.Server) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		prom.NewCollector(srv),
@@ -29,6 +29,12 @@ func metricsPage(srv *server.Server, log *slog.Logger) http.Handler {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
 	)
+	return registry
+}
+
+// metricsPage answers Prometheus. Each address has its own, so that whoever scrapes
+// the public one leaves the other's place free.
+func metricsPage(registry *prometheus.Registry, log *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		ErrorHandling:       promhttp.ContinueOnError, // what there is, is worth having

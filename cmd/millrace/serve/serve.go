@@ -59,8 +59,8 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 		return err
 	}
 	srv.Logger = log
-	metrics := metricsPage(srv, log)
-	route(srv, metrics)
+	metrics := metricsOf(srv)
+	route(srv, metricsPage(metrics, log))
 	admin, err := listenAdmin(c.balancer.admin, log)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 	if err := awaitReady(srv, served); err != nil {
 		return err
 	}
-	admin.serve(adminPages(srv, metrics))
+	admin.serve(adminPages(srv, metricsPage(metrics, log)))
 	if c.tls.pair != nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
