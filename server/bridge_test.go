@@ -66,22 +66,23 @@ func startOnPipes(t *testing.T, configure func(*server.Server)) (n *simnet.Netwo
 // TestBridgeWriteDeadline: a peer that takes a byte a second is cut, one that
 // takes 16 KiB now and then is not.
 func TestBridgeWriteDeadline(t *testing.T) {
-	causes := make(chan *ws.CloseError, 2)
+	causes, conns := make(chan *ws.CloseError, 2), make(chan *server.Conn, 2)
 	n, connect, srv := startOnPipes(t, func(srv *server.Server) {
-		srv.Handler = handler{message: echo{}.Message, close: closeCause(causes)}
+		srv.Handler = handler{open: func(c *server.Conn) { conns <- c }, message: echo{}.Message, close: closeCause(causes)}
 		srv.PingInterval = -1
 	})
 	text := pattern(1, 200_000)
 	t.Run("slow", func(t *testing.T) {
 		c := connect()
 		go func() { _, _ = io.WriteString(c.Conn, frame(opText, text)) }() // the test reads the echo
-		got := 0
+		conn, got := <-conns, 0
 		for got < len(text)+10 {
 			for want := got + 20_000; got < min(want, len(text)+10); got++ {
 				if _, err := c.r.ReadByte(); err != nil {
 					t.Fatalf("after %d bytes: %v", got, err)
 				}
 			}
+			eventually(t, "it is noted", func() bool { return conn.Buffered() <= len(text)+10-got/(16<<10)*(16<<10) })
 			n.Advance(20 * time.Second)
 		}
 		c.send(frame(opClose, closePayload(1000, "")))
