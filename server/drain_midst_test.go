@@ -21,55 +21,86 @@ import (
 // begins is taken and told, not reset.
 func TestDrainAcceptQueue(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, start starter) {
-		s := newStaller()
-		connect, srv := start(t, func(srv *server.Server) {
-			twoWorkers(srv)
-			srv.HTTP = http.HandlerFunc(answerPlain)
-			srv.Handler = holdOrEcho(s)
-		})
-		held := []*client{connect().upgraded(), connect().upgraded()}
-		s.stall(held[0], held[1])
-		upgrades, plain, late := make([]*client, 100), make([]*client, 20), make([]*client, 20) // more than one round
-		for i := range upgrades {
-			upgrades[i] = connect()
-			upgrades[i].send(upgradeRequest())
-		}
-		for i := range plain {
-			plain[i], late[i] = connect(), connect()
-			plain[i].send(get("/healthz"))
-		}
-		done := beginDrain(t, srv, server.DrainOptions{})
-		close(s.release)
-		for _, c := range held {
-			c.expect(opText, "hold")
-			c.expect(opClose, closePayload(1001, "server shutting down"))
-		}
-		for _, c := range upgrades {
-			if resp := c.expectRefusal(http.StatusServiceUnavailable); resp.Header.Get("Retry-After") == "" {
-				t.Errorf("503 with %v", resp.Header)
-			}
-			_ = c.Close()
-		}
-		for _, c := range plain {
-			if resp, body := c.response(); resp.StatusCode != 200 || body != "GET /healthz " || !resp.Close {
-				t.Errorf("%s %q, close: %v", resp.Status, body, resp.Close)
-			}
-			c.expectEOF()
-		}
-		for _, c := range late { // their request was still on its way
-			c.send(upgradeRequest())
-			c.expectRefusal(http.StatusServiceUnavailable)
-			_ = c.Close()
-		}
-		for _, c := range held {
-			_ = c.Close()
-		}
-		expectDrained(t, done, nil)
-		if len(srv.ListenAddrs()) != 0 {
-			t.Error("it still listens")
-		}
+	onBoth(t, testDrainAcceptQueue)
+}
+
+func testDrainAcceptQueue(t *testing.T, start starter) {
+	s := newStaller()
+	connect, srv := start(t, func(srv *server.Server) {
+		twoWorkers(srv)
+		srv.HTTP = http.HandlerFunc(answerPlain)
+		srv.Handler = holdOrEcho(s)
 	})
+	held := []*client{connect().upgraded(), connect().upgraded()}
+	s.stall(held[0], held[1])
+	upgrades, plain, late := make([]*client, 100), make([]*client, 20), make([]*client, 20) // more than one round
+	for i := range upgrades {
+		upgrades[i] = connect()
+		upgrades[i].send(upgradeRequest())
+	}
+	for i := range plain {
+		plain[i], late[i] = connect(), connect()
+		plain[i].send(get("/healthz"))
+	}
+	done := beginDrain(t, srv, server.DrainOptions{})
+	close(s.release)
+	for _, c := range held {
+		c.expect(opText, "hold")
+		c.expect(opClose, closePayload(1001, "server shutting down"))
+	}
+	for _, c := range upgrades {
+		if resp := c.expectRefusal(http.StatusServiceUnavailable); resp.Header.Get("Retry-After") == "" {
+			t.Errorf("503 with %v", resp.Header)
+		}
+		_ = c.Close()
+	}
+	for _, c := range plain {
+		if resp, body := c.response(); resp.StatusCode != 200 || body != "GET /healthz " || !resp.Close {
+			t.Errorf("%s %q, close: %v", resp.Status, body, resp.Close)
+		}
+		c.expectEOF()
+	}
+	for _, c := range late { // their request was still on its way
+		c.send(upgradeRequest())
+		c.expectRefusal(http.StatusServiceUnavailable)
+		_ = c.Close()
+	}
+	for _, c := range held {
+		_ = c.Close()
+	}
+	expectDrained(t, done, nil)
+	if len(srv.ListenAddrs()) != 0 {
+		t.Error("it still listens")
+	}
+}
+
+// TestDrainAcceptQueueTLS: their handshake is still done, so that they can be told.
+func TestDrainAcceptQueueTLS(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]starter{"simnet": onTLSSimnet, "sockets": onTLSSockets} {
+		t.Run(name, func(t *testing.T) {
+			s := newStaller()
+			connect, srv := start(t, func(srv *server.Server) {
+				twoWorkers(srv)
+				srv.Handler = holdOrEcho(s)
+			})
+			a, b := connect().upgraded(), connect().upgraded()
+			s.stall(a, b)
+			waiting := make([]*client, 20)
+			for i := range waiting {
+				waiting[i] = connect()
+			}
+			done := beginDrain(t, srv, server.DrainOptions{})
+			close(s.release)
+			for _, c := range waiting {
+				c.send(upgradeRequest())
+				c.expectRefusal(http.StatusServiceUnavailable)
+				_ = c.Close()
+			}
+			_, _ = a.Close(), b.Close()
+			expectDrained(t, done, nil)
+		})
+	}
 }
 
 // TestDrainAcceptQueueExhausted: without descriptors for the queue it is given up
@@ -148,7 +179,7 @@ func TestDrainHandshakes(t *testing.T) {
 // out, and its connection is closed after it.
 func TestDrainBlockedHandler(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, start starter) {
+	onAll(t, func(t *testing.T, start starter) {
 		s := newStaller()
 		connect, srv := start(t, func(srv *server.Server) { srv.Handler = holdOrEcho(s) })
 		c, other := connect().upgraded(), connect().upgraded()
@@ -189,7 +220,7 @@ func TestDrainDeadlineBlockedHandler(t *testing.T) {
 // TestDrainQueues: what waits for a slow reader is written before the close frame.
 func TestDrainQueues(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, start starter) {
+	onAll(t, func(t *testing.T, start starter) {
 		const messages, size = 50, 20_000
 		sent := make(chan struct{})
 		connect, srv := start(t, func(srv *server.Server) {

@@ -239,7 +239,7 @@ func TestReady(t *testing.T) {
 // TestDrainAfterDelay goes on by itself.
 func TestDrainAfterDelay(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, start starter) {
+	onAll(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, nil)
 		c := connect().upgraded()
 		done := beginDrain(t, srv, server.DrainOptions{Delay: 50 * time.Millisecond})
@@ -266,7 +266,7 @@ func TestDrainRefusesCodes(t *testing.T) {
 // TestDrainDeadline cuts what does not answer when the time is over, and says so.
 func TestDrainDeadline(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, start starter) {
+	onAll(t, func(t *testing.T, start starter) {
 		var logs logBook
 		connect, srv := start(t, func(srv *server.Server) {
 			quiet(srv)
@@ -306,7 +306,7 @@ func TestDrainCloseTimeout(t *testing.T) {
 // its own context, and Close ends it for all.
 func TestDrainJoined(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, start starter) {
+	onAll(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, quiet)
 		c := connect().upgraded()
 		first := beginDrain(t, srv, server.DrainOptions{Code: ws.CodeServiceRestart})
