@@ -76,7 +76,7 @@ type ConnInfo struct {
 	Remote      netip.AddrPort
 	State       string // "handshake", "open", "closing" or "ending", see States
 	Subprotocol string
-	Transport   string        // "plain", or "bridge" if goroutines of net/http's carry it
+	Transport   string        // "plain", "tls", or "bridge" if goroutines of net/http's carry it
 	Deflate     bool          // messages may be compressed
 	Age         time.Duration // since it was accepted, to a tenth of a second
 	Silent      time.Duration // since the last sign of life from the peer, likewise
@@ -236,6 +236,8 @@ func (c *Conn) transport() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch c.stream().(type) {
+	case *secure:
+		return "tls"
 	case *bridge:
 		return "bridge"
 	}

@@ -328,6 +328,11 @@ func TestConnsTransport(t *testing.T) {
 	if infos := conns(t, srv, server.ByAge, 10); len(infos) != 2 || !infos[0].Deflate && !infos[1].Deflate {
 		t.Errorf("one is compressed: %+v", infos)
 	}
+	addr, srv = startTLS(t, nil)
+	dialTLS(t, addr).upgraded()
+	if infos := conns(t, srv, server.ByRTT, 10); infos[0].Transport != "tls" {
+		t.Errorf("with TLS: %+v", infos[0])
+	}
 	addr, srv = startBridge(t, nil)
 	dial(t, addr).upgraded()
 	if infos := conns(t, srv, server.ByRTT, 10); infos[0].Transport != "bridge" || infos[0].RTT != 0 {
