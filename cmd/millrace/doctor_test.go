@@ -53,6 +53,7 @@ func TestDoctorMisuse(t *testing.T) {
 		{"doctor --active=101", `--active: invalid value "101": want a whole number from 0 to 100`},
 		{"doctor --own-bytes=1k", `--own-bytes: invalid value "1k": want a whole number`},
 		{"doctor --json=maybe", "maybe"},
+		{"doctor --tls=1.3", "1.3"},
 		{"doctor --target", "-target"},
 		{"doctor --nonsense", "-nonsense (millrace doctor --help lists the flags"},
 		{"doctor now", `unexpected argument "now"`},

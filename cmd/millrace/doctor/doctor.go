@@ -43,6 +43,9 @@ Flags:
   --own-bytes N
         bytes of user memory a connection that the handlers keep for it
         (default 0)
+  --tls
+        the server ends TLS itself, which takes 6,400 bytes more for each
+        (default off)
   --json
         the report as JSON
 
@@ -87,6 +90,7 @@ func readPlan(args []string) (p Plan, asJSON bool, err error) {
 	flags := flag.NewFlagSet("millrace doctor", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // the caller prints the error
 	flags.BoolVar(&asJSON, "json", false, "")
+	flags.BoolVar(&p.TLS, "tls", false, "")
 	var wrong error // flag would wrap it in words of its own
 	number := func(name string, to *uint64, least, most uint64) {
 		flags.Func(name, "", func(text string) error {

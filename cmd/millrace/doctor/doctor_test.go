@@ -96,6 +96,8 @@ var memoryBindings = []binding{
 		(400000<<10 - 512<<20/20 - 33<<20) / 4490, "memory", "more memory: "},
 	{"what the handlers keep", map[string]string{"proc/meminfo": "MemTotal: 524288 kB\nMemAvailable: 400000 kB\n"}, nil,
 		doctor.Plan{OwnBytes: 10_000}, (400000<<10 - 512<<20/20 - 33<<20) / 24490, "memory", ""},
+	{"TLS", map[string]string{"proc/meminfo": "MemTotal: 524288 kB\nMemAvailable: 400000 kB\n"}, nil,
+		doctor.Plan{TLS: true}, (400000<<10 - 512<<20/20 - 33<<20) / (4490 + 2*6400), "memory", ""},
 	{"a small heap by GOGC", map[string]string{"proc/meminfo": "MemTotal: 524288 kB\nMemAvailable: 400000 kB\n"},
 		map[string]doctor.Number{"GOGC": 20}, doctor.Plan{OwnBytes: 855}, (400000<<10 - 512<<20/20 - 33<<20) / 5400, "memory", ""},
 	{"no memory at all", map[string]string{"proc/meminfo": "MemTotal: 16384 kB\nMemAvailable: 1000 kB\n"}, nil, doctor.Plan{}, 0, "memory", ""},

@@ -14,9 +14,11 @@ import (
 // epoll, from /proc/slabinfo and MemFree, per socket: tcp_sock 2,514 B,
 // sock_inode_cache 859, filp 195, dentry 189, eventpoll and the rest 440. An idle
 // socket has no pages of tcp_mem; one with a message of up to 1,000 bytes unread
-// has one (4,000 bytes: two).
+// has one (4,000 bytes: two). What TLS adds is the heap of crypto/tls, by the
+// benchmark TLSConnectionMemory of package server, with TLS 1.3.
 const (
 	UserBytes   = 145
+	TLSBytes    = 6400
 	KernelBytes = 4200
 	ActivePages = 2 // one for each direction of a connection with a message under way
 )
@@ -40,6 +42,15 @@ type Plan struct {
 	Target   uint64 // connections; 0: as many as it can
 	Active   uint64 // percent of them that have a message under way at once
 	OwnBytes uint64 // of user memory a connection that the application keeps
+	TLS      bool   // the server itself ends TLS
+}
+
+// userBytes is the user memory of a connection.
+func (p Plan) userBytes() uint64 {
+	if p.TLS {
+		return UserBytes + TLSBytes + p.OwnBytes
+	}
+	return UserBytes + p.OwnBytes
 }
 
 // Limit is one thing that bounds the connections.
@@ -164,7 +175,7 @@ func kernelEach(m *Machine, p Plan) float64 {
 // heapEach is the memory a connection takes of Go's heap, which is GOGC percent
 // larger than what is in use, unless a memory limit keeps it.
 func heapEach(m *Machine, p Plan) float64 {
-	live := float64(UserBytes + p.OwnBytes)
+	live := float64(p.userBytes())
 	if _, limited := m.limit(goMemoryLimit); limited {
 		return live
 	}
@@ -206,7 +217,7 @@ func goMemoryBound(m *Machine, p Plan) (b bound, ok bool) {
 	own := programSize(m)
 	return bound{
 		name: goMemoryLimit, what: "Go's heap", value: bytesText(limit),
-		room: left(limit, own), each: float64(UserBytes + p.OwnBytes),
+		room: left(limit, own), each: float64(p.userBytes()),
 		change: func(n uint64) []string { return []string{fmt.Sprintf("GOMEMLIMIT=%dMiB", megabytes(n+own))} },
 	}, ok
 }

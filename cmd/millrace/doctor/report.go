@@ -26,8 +26,8 @@ type Report struct {
 
 // Each is what a connection is taken to need.
 type Each struct {
-	UserBytes     uint64 `json:"user_bytes"`
-	OwnBytes      uint64 `json:"own_bytes"`
+	UserBytes     uint64 `json:"user_bytes"` // TLS and OwnBytes included
+	OwnBytes      uint64 `json:"own_bytes"`  // of the application
 	KernelBytes   uint64 `json:"kernel_bytes"`
 	ActivePercent uint64 `json:"active_percent"` // of connections, which take ActivePages more
 	ActivePages   uint64 `json:"active_pages"`
@@ -37,7 +37,7 @@ type Each struct {
 func Examine(m Machine, p Plan) *Report {
 	r := &Report{
 		System: m.System, Target: p.Target, Goal: p.Target, Machine: m.Values, Unread: append([]string{}, m.Unread...),
-		Each:   Each{UserBytes: UserBytes, OwnBytes: p.OwnBytes, KernelBytes: KernelBytes, ActivePercent: p.Active, ActivePages: ActivePages},
+		Each:   Each{UserBytes: p.userBytes(), OwnBytes: p.OwnBytes, KernelBytes: KernelBytes, ActivePercent: p.Active, ActivePages: ActivePages},
 		Limits: []Limit{}, Settings: []Setting{},
 	}
 	all := bounds(&m, p)
@@ -76,7 +76,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	r.verdict(&b)
 	fmt.Fprintf(&b, "Counted for each: %s of user memory, %s of the kernel's; %d %% have a message under way (%d pages more).\n",
-		bytesText(r.Each.UserBytes+r.Each.OwnBytes), bytesText(r.Each.KernelBytes), r.Each.ActivePercent, r.Each.ActivePages)
+		bytesText(r.Each.UserBytes), bytesText(r.Each.KernelBytes), r.Each.ActivePercent, r.Each.ActivePages)
 	if len(r.Limits) > 0 {
 		b.WriteByte('\n')
 		r.limitTable(&b)
