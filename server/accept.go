@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
@@ -124,8 +125,28 @@ func (l *loop) spread(from *acceptor, fd int, remote netip.AddrPort) {
 	}
 }
 
+// arrivals are for those on their way to another loop. What a storm of them would
+// leave behind stays resident until the first collection.
+var arrivals = sync.Pool{New: func() any { return new(arrival) }}
+
 // offer posts an arrival to the loop; false means that the loop has ended.
-func (l *loop) offer(a arrival) bool { return l.post(visit{arrival: &a}) }
+func (l *loop) offer(a arrival) bool {
+	posted := arrivals.Get().(*arrival)
+	*posted = a
+	if l.post(visit{arrival: posted}) {
+		return true
+	}
+	posted.take()
+	return false
+}
+
+// take gives what was posted, once.
+func (a *arrival) take() arrival {
+	taken := *a
+	*a = arrival{}
+	arrivals.Put(a)
+	return taken
+}
 
 // send is offer of one that else gets nowhere.
 func (l *loop) send(a arrival) {
@@ -191,13 +212,13 @@ func (l *loop) admit(a arrival) *Conn {
 
 // arrive takes in a connection that another loop accepted or that net/http hands
 // over; false means that w no longer leads.
-func (l *loop) arrive(w *worker, a *arrival) bool {
+func (l *loop) arrive(w *worker, a arrival) bool {
 	if l.stopSeen&stopped != 0 {
-		l.srv.forget(a)
-		l.drop(a)
+		l.srv.forget(&a)
+		l.drop(&a)
 		return true
 	}
-	c := l.admit(*a)
+	c := l.admit(a)
 	if c == nil || a.taken == nil {
 		return true
 	}

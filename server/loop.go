@@ -136,7 +136,7 @@ func (l *loop) takeVisit(w *worker, v visit) bool {
 	case v.conn != nil:
 		return l.turn(w, v.conn, v.why)
 	case v.arrival != nil:
-		return l.arrive(w, v.arrival)
+		return l.arrive(w, v.arrival.take())
 	case v.acceptor != nil:
 		l.accept(v.acceptor)
 	case v.task != nil:
