@@ -208,7 +208,10 @@ func (p *peer) checkClose(payload []byte) error {
 func (p *peer) live() error {
 	kinds := []func() error{
 		p.talk, p.talk, p.talk, p.pipeline, p.command("hold"), p.command("panic"), p.command("close"), p.command("burst"),
-		p.plain, p.silent, p.halfHead, p.garbage, p.badFrame, p.flood, p.neverReads, p.vanish,
+		p.badFrame, p.flood, p.neverReads, p.vanish,
+	}
+	if p.raw != nil { // else these meet net/http only
+		kinds = append(kinds, p.plain, p.silent, p.halfHead, p.garbage)
 	}
 	return kinds[p.random.IntN(len(kinds))]()
 }
@@ -384,6 +387,10 @@ func (p *peer) drainAll() error {
 
 // untilCut waits until the server has closed the connection, or the test is over.
 func (p *peer) untilCut() {
+	if p.raw == nil {
+		_ = p.write("") // a pipe's Write returns when the other end reads, or is closed
+		return
+	}
 	for p.raw.ServerFD() >= 0 && p.ctx.Err() == nil {
 		time.Sleep(time.Millisecond)
 	}

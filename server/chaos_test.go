@@ -33,6 +33,7 @@ type chaos struct {
 	addr   string
 	srv    *server.Server
 	seed   uint64
+	web    *pipes      // to a server of net/http in which srv is mounted
 	secure *tls.Config // of the peers; nil: plain
 	ctx    context.Context
 	cancel context.CancelFunc // the peers end
@@ -82,6 +83,7 @@ func testChaos(t *testing.T, seed uint64, secure *tls.Config, end func(*chaos, *
 		c.ctx, c.cancel = context.WithCancel(t.Context())
 		defer c.cancel()
 		c.n, c.addr, c.srv = startSim(t, simnet.Config{Script: c.script, SendBuffer: 6000, RecvBuffer: 9000, StaleEvents: true}, c.configure)
+		c.web = mountOnPipes(t, c.srv)
 		c.runClock()
 		defer c.haltClock()
 		var peers sync.WaitGroup
@@ -215,14 +217,14 @@ func (c *chaos) haltClock() {
 	}
 }
 
-// comeAndGo lives one peer's life after another.
+// comeAndGo lives one peer's life after another, every fourth by net/http.
 func (c *chaos) comeAndGo(random *rand.Rand) {
 	for c.ctx.Err() == nil {
-		conn, err := c.n.Dial(c.addr)
-		if err != nil {
+		p := &peer{chaos: c, random: random, tag: fmt.Sprintf("t%06dz", c.tags.Add(1))}
+		if p.dial() != nil {
 			return // it listens no more
 		}
-		p := &peer{chaos: c, random: random, raw: conn, conn: conn, tag: fmt.Sprintf("t%06dz", c.tags.Add(1))}
+		conn := p.conn
 		over := context.AfterFunc(c.ctx, func() { _ = conn.Close() }) // it may be closed
 		if err := p.begin(); err == nil {
 			err = p.live()
@@ -233,18 +235,32 @@ func (c *chaos) comeAndGo(random *rand.Rand) {
 				time.Sleep(time.Duration(random.IntN(5000)) * time.Microsecond) // as Retry-After asks
 			}
 		}
-		if random.IntN(3) == 0 {
-			conn.Reset()
+		if p.raw != nil && random.IntN(3) == 0 {
+			p.raw.Reset()
 		}
 		_ = conn.Close() // it may be closed
 		over()
 	}
 }
 
+func (p *peer) dial() (err error) {
+	if p.random.IntN(4) == 0 {
+		p.conn, err = p.web.dial()
+		return err
+	}
+	p.raw, err = p.n.Dial(p.addr)
+	p.conn = p.raw
+	return err
+}
+
 // begin sends the PROXY header, a wrong one now and then.
 func (p *peer) begin() error {
 	if err := p.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
+	}
+	p.r = bufio.NewReader(p.conn)
+	if p.conn != p.raw {
+		return nil
 	}
 	header := chaosProxy(p.random.IntN(10))
 	if p.random.IntN(20) == 0 {
@@ -253,8 +269,8 @@ func (p *peer) begin() error {
 	err := p.write(header)
 	if p.secure != nil && p.random.IntN(20) != 0 {
 		p.conn = tls.Client(p.raw, p.secure)
+		p.r = bufio.NewReader(p.conn)
 	}
-	p.r = bufio.NewReader(p.conn)
 	return err
 }
 
