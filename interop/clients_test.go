@@ -38,6 +38,11 @@ func each(t *testing.T, run func(t *testing.T, p *peer, c client)) {
 			p := startPeer(t)
 			run(t, p, connect(t, dial, p.url+"/echo"))
 		})
+		t.Run(name+" with TLS", func(t *testing.T) {
+			t.Parallel()
+			p, _ := startSecurePeer(t, nil)
+			run(t, p, connect(t, dial, p.url+"/echo"))
+		})
 		t.Run(name+" with TLS by net/http", func(t *testing.T) {
 			t.Parallel()
 			p, _ := startTLSPeer(t)

@@ -49,16 +49,20 @@ func TestPython(t *testing.T) {
 	})
 }
 
-// onPeers runs a test on a server's own port and on one mounted in net/http with
-// TLS, whose certificate OpenSSL and Node.js are told to trust.
+// onPeers runs a test on a server's own port, plain and with TLS, and on one
+// mounted in net/http with TLS. OpenSSL and Node.js are told to trust the
+// certificates.
 func onPeers(t *testing.T, test func(t *testing.T, p *peer)) {
+	secure := func(p *peer, certificate string) func(*testing.T) {
+		return func(t *testing.T) {
+			t.Setenv("SSL_CERT_FILE", certificate)
+			t.Setenv("NODE_EXTRA_CA_CERTS", certificate)
+			test(t, p)
+		}
+	}
 	t.Run("plain", func(t *testing.T) { test(t, startPeer(t)) })
-	t.Run("TLS by net/http", func(t *testing.T) {
-		p, certificate := startTLSPeer(t)
-		t.Setenv("SSL_CERT_FILE", certificate)
-		t.Setenv("NODE_EXTRA_CA_CERTS", certificate)
-		test(t, p)
-	})
+	t.Run("TLS", secure(startSecurePeer(t, nil)))
+	t.Run("TLS by net/http", secure(startTLSPeer(t)))
 }
 
 func TestNode(t *testing.T) {

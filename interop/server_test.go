@@ -56,23 +56,52 @@ func newPeer(t *testing.T) *peer {
 func startPeer(t *testing.T, deflate ...*server.Deflate) *peer {
 	t.Helper()
 	p := newPeer(t)
-	srv := p.srv
 	for _, d := range deflate {
-		srv.Deflate = d
+		p.srv.Deflate = d
 	}
-	ln, err := srv.Listen("tcp", "127.0.0.1:0")
+	p.serve(t, "ws", p.srv.Serve)
+	return p
+}
+
+// serve listens, and has how serve until the test ends.
+func (p *peer) serve(t *testing.T, scheme string, how func(poller.Listener) error) {
+	t.Helper()
+	ln, err := p.srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.url = "ws://" + ln.Addr().String()
+	p.url = scheme + "://" + ln.Addr().String()
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
+	go func() { served <- how(ln) }()
 	t.Cleanup(func() {
-		if err := errors.Join(srv.Close(), <-served); !errors.Is(err, server.ErrServerClosed) {
+		if err := errors.Join(p.srv.Close(), <-served); !errors.Is(err, server.ErrServerClosed) {
 			t.Errorf("Serve: %v, want ErrServerClosed", err)
 		}
 	})
-	return p
+}
+
+// startSecurePeer is startPeer with TLS on the loops. configure may change its
+// configuration. certificate is the file of its certificate.
+func startSecurePeer(t *testing.T, configure func(*server.Server)) (p *peer, certificate string) {
+	t.Helper()
+	web := httptest.NewTLSServer(nil) // for its certificate
+	web.Close()
+	p = newPeer(t)
+	p.srv.TLSConfig = &tls.Config{Certificates: web.TLS.Certificates}
+	if configure != nil {
+		configure(p.srv)
+	}
+	p.serve(t, "wss", func(ln poller.Listener) error { return p.srv.ServeTLS(ln, "", "") })
+	return p, writePEM(t, "CERTIFICATE", web.Certificate().Raw)
+}
+
+func writePEM(t *testing.T, kind string, der []byte) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "der.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // unverified is for clients of the tests' own servers.
@@ -94,12 +123,7 @@ func startTLSPeer(t *testing.T) (p *peer, certificate string) {
 			t.Errorf("%d connections are left after Close", s.Bridged)
 		}
 	})
-	certificate = filepath.Join(t.TempDir(), "certificate.pem")
-	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})
-	if err := os.WriteFile(certificate, block, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return p, certificate
+	return p, writePEM(t, "CERTIFICATE", web.Certificate().Raw)
 }
 
 // expectEnd waits until a connection has ended as the client closed it.
