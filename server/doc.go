@@ -14,7 +14,7 @@
 // is where bytes go when a descriptor alone does not carry them, deflate.go what
 // compression adds. limit.go names all limits; admission.go (who gets in), rates.go
 // (what a peer may send) and governor.go (what may wait for all of them) are those
-// that need more than a comparison.
+// that need more than a comparison. drain.go and drain_pace.go are how it all ends.
 //
 // # Who may touch what
 //
