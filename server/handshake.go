@@ -7,15 +7,20 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/ws"
 )
 
 // handshake is what a secure has only during its handshake. Conn.mu guards it, but
 // for place.
 type handshake struct {
 	cond    sync.Cond     // on Conn.mu: there is a whole record, or there will be none
-	place   *list.Element // in the line, guarded by handshakes.mu
+	place   *list.Element // in the line or among those that wait for their peer, guarded by handshakes.mu
+	since   tick          // when it began to wait for its peer, guarded by handshakes.mu
+	yields  atomic.Bool   // it is to end: others wait, and its peer takes too long
 	stalled bool          // raw is at its bound: kick when there is room
 	ended   bool          // the peer has ended its direction
 	cut     bool          // a callback has closed the connection
@@ -35,8 +40,14 @@ type handshakes struct {
 	mu      sync.Mutex // no other lock is taken under it; Conn.mu may be held
 	running int
 	line    list.List // of *secure: those that wait for their turn, first come first served
+	silent  list.List // of *secure: those whose peer is awaited, the longest first
 	over    sync.WaitGroup
 }
+
+// yieldTime is how long a peer may keep its handshake waiting while there is a
+// line. Peers that all say nothing more would otherwise keep everybody out until
+// the handshake timeout.
+const yieldTime = 2 * time.Second
 
 func (h *handshakes) init(s *Server) {
 	h.max = s.limits.tlsAtOnce
@@ -49,6 +60,7 @@ func (h *handshakes) begin(s *secure) {
 	defer h.mu.Unlock()
 	if h.running >= h.max {
 		s.shake.place = h.line.PushBack(s)
+		h.yield(s.conn.loop.rightNow())
 		return
 	}
 	h.running++
@@ -56,11 +68,44 @@ func (h *handshakes) begin(s *secure) {
 	go h.run(s)
 }
 
+// yield ends the handshake that waits for its peer the longest, if that is too
+// long. h.mu is held.
+func (h *handshakes) yield(now tick) {
+	front := h.silent.Front()
+	if front == nil {
+		return
+	}
+	if s := front.Value.(*secure); now >= s.shake.since+ticksOf(yieldTime) {
+		h.silent.Remove(front)
+		s.shake.place = nil
+		s.shake.yields.Store(true)
+		s.conn.kick() // its turn does it: that connection's lock may not be taken here
+	}
+}
+
+// await notes that the peer of s is awaited; heard, that it is not any more. Conn.mu
+// is held.
+func (h *handshakes) await(s *secure) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.shake.since = s.conn.loop.rightNow()
+	s.shake.place = h.silent.PushBack(s)
+}
+
+func (h *handshakes) heard(s *secure) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.shake.place != nil {
+		h.silent.Remove(s.shake.place)
+		s.shake.place = nil
+	}
+}
+
 // forget takes s out of the line, if it is there. Conn.mu is held.
 func (h *handshakes) forget(s *secure) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s.shake.place != nil {
+	if s.state == secureQueued && s.shake.place != nil {
 		h.line.Remove(s.shake.place)
 		s.shake.place = nil
 	}
@@ -154,6 +199,9 @@ func (s *secure) panicked(p any) error {
 	return errCallback
 }
 
+// errSilent is the cause of a handshake that had to make room for others.
+var errSilent = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "the peer kept its TLS handshake, and others, waiting"}
+
 var errCallback = errors.New("a callback of the TLS configuration panicked")
 
 // endHandshake hands the stream from the goroutine to whoever holds Conn.mu, as
@@ -176,6 +224,8 @@ func (s *secure) endHandshake(err error) {
 func (c *Conn) secured() {
 	switch done, proto, broken := c.takeHandshake(); {
 	case !done: // it has only made room
+	case broken == errSilent:
+		c.lost(broken)
 	case broken != nil:
 		c.loop.counters.tlsFailed.Add(1)
 		c.loop.srv.log().Debug("TLS handshake failed", "remote", c.RemoteAddr(), "err", broken)
@@ -206,7 +256,11 @@ func (c *Conn) takeHandshake() (done bool, proto string, broken error) {
 	defer c.mu.Unlock()
 	s, ok := c.stream().(*secure)
 	switch {
-	case !ok || s.state <= secureShaking:
+	case !ok:
+		return false, "", nil
+	case s.state <= secureShaking && s.shake.yields.Load():
+		return true, "", errSilent
+	case s.state <= secureShaking:
 		return false, "", nil
 	case s.state == secureBroken:
 		return true, "", s.over

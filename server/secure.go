@@ -338,12 +338,12 @@ func (s *secure) close() {
 
 // leave makes the stream nobody's; its handshake ends.
 func (s *secure) leave() {
-	s.state = secureGone
 	if s.shake != nil {
 		s.conn.loop.counters.tlsFailed.Add(1)
 		s.server().handshakes.forget(s)
 		s.shake.cond.Signal()
 	}
+	s.state = secureGone
 }
 
 // connectionState is what the handshake agreed on, for a request.

@@ -163,11 +163,13 @@ type Server struct {
 
 	// TLSConfig is for ListenAndServeTLS and ServeTLS, which take a copy; nil is
 	// the zero configuration. Without NextProtos "http/1.1" is offered, and "h2"
-	// before it if HTTP is set. Its callbacks may block: the loops don't wait.
+	// before it if HTTP is set. Its callbacks may block, and the loops don't wait;
+	// while others than GetConfigForClient and GetCertificate do, handshakes may.
 	TLSConfig *tls.Config
 	// MaxTLSHandshakes bounds the TLS handshakes that are under way at once, each
-	// with a goroutine; others wait for their turn. 0 is 1,024. Whatever their
-	// number, they compute on at most half of the processors.
+	// with a goroutine; others wait for their turn, and then a peer that keeps its
+	// own waiting for 2 s is cut. 0 is 1,024. Whatever their number, they compute on
+	// at most half of the processors.
 	MaxTLSHandshakes int
 
 	// Loops is the number of event loops; 0 is GOMAXPROCS.

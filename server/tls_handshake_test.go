@@ -150,6 +150,34 @@ func TestMaxTLSHandshakes(t *testing.T) {
 	}
 }
 
+// TestTLSHandshakeYields: peers that say nothing more keep nobody out for long.
+func TestTLSHandshakeYields(t *testing.T) {
+	t.Parallel()
+	hello := helloBytes(t)
+	n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) { s.MaxTLSHandshakes = 3 })
+	for range 5 {
+		var silent []*client
+		for range 3 {
+			c := halfShaken(t, n, addr, hello)
+			if _, err := c.r.Peek(1); err != nil {
+				t.Fatal(err)
+			}
+			silent = append(silent, c)
+		}
+		pass(t, n, 3*second)
+		for range 3 {
+			dialTLSSim(t, n, addr).upgraded() // each makes one yield, unless there is room
+		}
+		if _, err := io.Copy(io.Discard, silent[0].r); err != nil {
+			t.Errorf("the first to be silent: %v", err)
+		}
+		for _, c := range silent {
+			_ = c.Close()
+		}
+		eventually(t, "they are gone", func() bool { return srv.Stats().States.Handshake == 0 })
+	}
+}
+
 // TestTLSHandshakeDeadline cuts handshakes that have begun and those that wait,
 // while others go on.
 func TestTLSHandshakeDeadline(t *testing.T) {

@@ -68,12 +68,15 @@ var errEarlyEnd = errors.New("the peer ended its direction")
 // while a share of the processors is awaited after it.
 func (s *secure) awaitRecord() {
 	c, h := s.conn, s.shake
-	s.server().handshakes.pause()
+	all := &s.server().handshakes
+	all.pause()
+	all.await(s)
 	for !h.ready(s) {
 		h.cond.Wait()
 	}
+	all.heard(s)
 	c.mu.Unlock()
-	s.server().handshakes.compute()
+	all.compute()
 	c.mu.Lock()
 }
 
