@@ -53,20 +53,21 @@ type bridge struct {
 	conn    *Conn       // nil: no loop takes it
 	refusal *ws.Refusal // why not; nil: the server is closing
 
-	mu     sync.Mutex // guards what follows; taken inside Conn.mu
-	change sync.Cond  // in was taken, over or hungUp was set
-	in     []byte     // read, and not yet taken by a turn
-	inErr  error      // what the reader met behind in
-	out    *buffer.Buffer
-	unsent int  // bytes in out and in the writer's hands
-	sent   int  // written since the last flush: to the connection they are still held
-	told   bool // that there is something to flush
-	outErr error
-	writer bool // there is one
-	fin    bool // our direction is to end
-	over   bool // the connection is closed
-	hungUp bool // and so is the far side
-	late   *time.Timer
+	mu      sync.Mutex // guards what follows; taken inside Conn.mu
+	change  sync.Cond  // in was taken, over or hungUp was set
+	in      []byte     // read, and not yet taken by a turn
+	inErr   error      // what the reader met behind in
+	out     *buffer.Buffer
+	unsent  int  // bytes in out and in the writer's hands
+	sent    int  // written since the last flush: to the connection they are still held
+	told    bool // that there is something to flush
+	outErr  error
+	unheard bool // outErr, by the connection: no flush has told it
+	writer  bool // there is one
+	fin     bool // our direction is to end
+	over    bool // the connection is closed
+	hungUp  bool // and so is the far side
+	late    *time.Timer
 }
 
 func newBridge(s *Server, far io.ReadWriteCloser) *bridge {
@@ -202,13 +203,16 @@ func (b *bridge) write(p []byte) (n int, err error) {
 func (b *bridge) flush() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sent, b.told = 0, false
+	b.sent, b.told, b.unheard = 0, false, false
 	return b.outErr
 }
 
 func (b *bridge) held() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.unheard {
+		return b.unsent + b.sent + 1 // or who has just written would not ask
+	}
 	return b.unsent + b.sent
 }
 
@@ -309,7 +313,7 @@ func (b *bridge) pass(p []byte) {
 
 // giveUp drops what can not be written any more. The caller holds mu.
 func (b *bridge) giveUp(err error) {
-	b.outErr = err
+	b.outErr, b.unheard = err, true
 	b.out.Free()
 	b.out, b.unsent = nil, 0
 }
