@@ -212,7 +212,10 @@ func TestPreparedDeflatedAtOnce(t *testing.T) {
 // TestBomb has 64 MiB behind 65 KB refused at the limit, and holds the memory
 // that it took: at once, in 1,000 fragments, and as a copy of what came before.
 func TestBomb(t *testing.T) {
-	const limit = 1 << 20
+	const (
+		limit    = 1 << 20
+		inflater = 48 << 10 // the pool may have lost it: under the race detector it does so at random
+	)
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, flate.BestCompression)
 	if err != nil {
@@ -252,7 +255,7 @@ func TestBomb(t *testing.T) {
 			}
 			d.Reset()
 			runtime.ReadMemStats(&after)
-			if took := after.TotalAlloc - before.TotalAlloc; got != 1009 || took > 2*limit {
+			if took := after.TotalAlloc - before.TotalAlloc; got != 1009 || took > 2*limit+inflater {
 				t.Errorf("%s, stream %v: error %d, %d bytes allocated", name, stream, got, took)
 			}
 		}
