@@ -311,11 +311,14 @@ func (b *bridge) pass(p []byte) {
 	}
 }
 
-// giveUp drops what can not be written any more. The caller holds mu.
+// giveUp drops what can not be written any more. To the connection it is held
+// until flush has told of the error: a Send that is just handing bytes over must
+// not take them for written. The caller holds mu.
 func (b *bridge) giveUp(err error) {
 	b.outErr, b.unheard = err, true
 	b.out.Free()
-	b.out, b.unsent = nil, 0
+	b.out = nil
+	b.sent, b.unsent = b.sent+b.unsent, 0
 }
 
 // endWrite ends our direction. Where that can not be told (a net.Conn without
