@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/millrace/millrace/ws"
 )
 
 // broadcast has connection 0 send messages at a rate, which the server is
@@ -122,7 +120,7 @@ func (b *publishing) due(l *loop, now time.Duration) time.Duration {
 		a.first.Store(0)
 		a.at.Store(int64(at))
 		b.sent.Add(1)
-		l.out = ws.AppendMaskedFrame(l.out[:0], l.plan.opcode(), true, l.content.message(0, number), l.maskKey())
+		l.out = l.appendMessage(l.out[:0], c, l.content.message(0, number))
 		if l.write(c, l.out); c.state != open {
 			return never
 		}

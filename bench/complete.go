@@ -23,6 +23,9 @@ func (p *Plan) complete() error {
 	if !slices.Contains(Scenarios(), p.Scenario) {
 		return wrong("Scenario", "%q; allowed are %s", p.Scenario, strings.Join(Scenarios(), ", "))
 	}
+	if deflates := []string{DeflateOff, DeflateOn, DeflateTakeover}; !slices.Contains(deflates, p.Deflate) {
+		return wrong("Deflate", "%q; allowed are %s", p.Deflate, strings.Join(deflates, ", "))
+	}
 	for _, n := range []struct {
 		field       string
 		value       float64
@@ -83,6 +86,7 @@ func (p *Plan) fillIn() {
 	fill(&p.SlowShare, 0.1)
 	fill(&p.SweepFactor, 1.5)
 	fill(&p.SweepLimit, 50*time.Millisecond)
+	fill(&p.Deflate, DeflateOff)
 	fill(&p.Seed, 1)
 	fill(&p.Loops, usualLoops(p.Scenario))
 	fill(&p.Timeout, p.usual()+time.Minute)

@@ -34,7 +34,8 @@ type conn struct {
 	began time.Duration // connect
 	until time.Duration // the deadline of connecting, securing, upgrading or closing
 
-	wire      *wire // of TLS; nil: there is none
+	wire      *wire      // of TLS; nil: there is none
+	deflate   *deflating // nil: nothing is compressed
 	handshake *handshake
 	unsent    []byte // what the kernel did not take yet
 

@@ -142,7 +142,8 @@ func (l *loop) free(c *conn) {
 		l.connects.closing--
 	}
 	c.wire.cut()
-	c.state, c.wire, c.handshake, c.unsent = absent, nil, nil, nil
+	c.deflate.free()
+	c.state, c.wire, c.deflate, c.handshake, c.unsent = absent, nil, nil, nil, nil
 	c.in = incoming{}
 	l.behaviour.ended(l, c, was == closing)
 }
@@ -218,8 +219,15 @@ func (l *loop) upgrade(c *conn, in []byte) (rest []byte) {
 		l.lose(c, "upgrade: the response's head is longer than %d bytes", maxHead)
 		return nil
 	}
-	if err := ws.CheckResponse(h.head[:size], h.key, l.plan.Subprotocol); err != nil {
+	agreed, err := l.target.request.CheckResponse(h.head[:size], h.key)
+	switch {
+	case err != nil:
 		l.lose(c, "upgrade: %s", brief(err))
+		return nil
+	case agreed.Agreed():
+		c.deflate = newDeflating(agreed)
+	case l.target.request.Deflate != nil:
+		l.lose(c, "upgrade: the server declined permessage-deflate") // a load that was not asked for
 		return nil
 	}
 	c.handshake, c.state = nil, open

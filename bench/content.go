@@ -2,9 +2,9 @@ package bench
 
 import "math/rand/v2"
 
-// content makes the payloads: each is a window of one table of random letters,
-// at a place and of a size that follow from the seed, the connection and the
-// message's number. So a payload needs no memory until it is sent, what comes
+// content makes the payloads: each is a window of one table of random letters, or,
+// to be compressed, of words, at a place and of a size that follow from the seed,
+// the connection and the message's number. So a payload needs no memory until it is sent, what comes
 // back is compared as it arrives, and a byte changed, a message lost, doubled
 // or out of order shows.
 type content struct {
@@ -24,7 +24,23 @@ func newContent(p *Plan) *content {
 	for i := range c.table {
 		c.table[i] = letters[random.Uint64()%uint64(len(letters))]
 	}
+	if p.Deflate == DeflateOn || p.Deflate == DeflateTakeover {
+		c.repeatWords(random)
+	}
 	return c
+}
+
+// repeatWords makes the table of words, 64 of them in random order, as repetitive
+// as the messages that people compress: fast compressors leave random letters as
+// they are.
+func (c *content) repeatWords(random *rand.Rand) {
+	var words [64][]byte
+	for i := range words {
+		words[i] = append(append([]byte(nil), c.table[10*i:][:3+random.IntN(7)]...), ' ')
+	}
+	for at := 0; at < len(c.table); {
+		at += copy(c.table[at:], words[random.IntN(len(words))])
+	}
 }
 
 // message is the payload of a connection's message; it must not be changed.

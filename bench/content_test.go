@@ -18,6 +18,9 @@ func FuzzContent(f *testing.F) {
 	f.Add(uint64(1<<64-1), uint16(65535), uint16(65535), uint32(99), uint32(1<<31))
 	f.Fuzz(func(t *testing.T, seed uint64, least, more uint16, connection, number uint32) {
 		p := bench.Plan{Seed: seed, MinSize: int(least), MaxSize: int(least) + int(more)}
+		if seed%2 == 1 {
+			p.Deflate = bench.DeflateOn
+		}
 		got := bench.NewContent(p).Message(connection, number)
 		if len(got) < p.MinSize || len(got) > p.MaxSize || got == nil {
 			t.Errorf("%d bytes, want %d to %d", len(got), p.MinSize, p.MaxSize)

@@ -20,16 +20,17 @@ const spin = 2 * time.Millisecond
 // the goroutine of run; others ask through do.
 type loop struct {
 	*shared
-	poller poller.Poller
-	conns  []conn
-	events []poller.Event
-	visits []int // slots to read again, after the others
-	spare  []int // the list before, to be filled anew
-	in     []byte
-	out    []byte // frames being gathered
-	owed   int    // messages to send when what was read is eaten
-	random *rand.ChaCha8
-	now    time.Duration
+	poller   poller.Poller
+	conns    []conn
+	events   []poller.Event
+	visits   []int // slots to read again, after the others
+	spare    []int // the list before, to be filled anew
+	in       []byte
+	out      []byte // frames being gathered
+	inflated []byte // a message that came compressed
+	owed     int    // messages to send when what was read is eaten
+	random   *rand.ChaCha8
+	now      time.Duration
 
 	behaviour behaviour
 	expects   func(*conn) []byte // the next message's payload; nil: none is expected
@@ -195,7 +196,8 @@ func (l *loop) stop() {
 			if c := &l.conns[i]; c.state != absent {
 				_ = l.poller.CloseFD(int(c.fd)) // nothing hangs on it any more
 				c.wire.cut()
-				c.state, c.wire = absent, nil
+				c.deflate.free()
+				c.state, c.wire, c.deflate = absent, nil, nil
 			}
 		}
 		l.quitting = true

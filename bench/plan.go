@@ -80,6 +80,10 @@ type Plan struct {
 	// Origin and Subprotocol go into the request; "": none.
 	Origin      string `json:"origin,omitempty"`
 	Subprotocol string `json:"subprotocol,omitempty"`
+	// Deflate is DeflateOff, DeflateOn or DeflateTakeover; a server that declines is
+	// a trouble. With compression the payloads are made of 64 words in random order
+	// instead of random letters. Default DeflateOff.
+	Deflate string `json:"deflate,omitempty"`
 	// Header is what else goes into the request: lines "Name: value".
 	Header []string `json:"header,omitempty"`
 	// Seed makes the payloads. Default 1.

@@ -35,6 +35,7 @@ func TestPlanErrors(t *testing.T) {
 		"no host":     {func(p *bench.Plan) { p.URL = "ws:///chat" }, "URL", "it looks like ws://"},
 		"opaque":      {func(p *bench.Plan) { p.URL = "ws:127.0.0.1:80" }, "URL", "it looks like ws://"},
 		"host only":   {func(p *bench.Plan) { p.URL = "127.0.0.1:9001" }, "URL", "it looks like ws://"},
+		"deflate":     {func(p *bench.Plan) { p.Deflate = "yes" }, "Deflate", "off, on, takeover"},
 		"CA file":     {func(p *bench.Plan) { p.URL, p.CAFile = "wss://127.0.0.1/", "/nowhere" }, "CAFile", "no such file"},
 		"CA garbage":  {func(p *bench.Plan) { p.URL, p.CAFile = "wss://127.0.0.1/", "plan_test.go" }, "CAFile", "no certificate"},
 		"fragment":    {func(p *bench.Plan) { p.URL = "ws://127.0.0.1/#top" }, "URL", "fragment"},

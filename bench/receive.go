@@ -99,7 +99,11 @@ func (l *loop) eatHeader(c *conn, in []byte) (rest []byte) {
 		copied := copy(i.header[held:], in)
 		head = i.header[:held+copied]
 	}
-	h, n, err := ws.ParseServerHeader(head)
+	parse := ws.ParseServerHeader
+	if c.deflate != nil {
+		parse = ws.ParseDeflateHeader
+	}
+	h, n, err := parse(head)
 	switch {
 	case err != nil:
 		l.lose(c, "wrong frame: %s", brief(err))
@@ -112,6 +116,9 @@ func (l *loop) eatHeader(c *conn, in []byte) (rest []byte) {
 		return nil
 	}
 	i.held, i.inFrame, i.fin, i.opcode, i.left = 0, true, h.Fin, h.Opcode, h.Length
+	if c.deflate != nil && h.Opcode != ws.Continuation && h.Opcode < ws.Close {
+		c.deflate.compressed = h.Compressed
+	}
 	if !l.begin(c) {
 		return nil
 	}
@@ -142,7 +149,13 @@ func (l *loop) begin(c *conn) bool {
 	if i.opcode != ws.Continuation {
 		i.size = len(i.expected)
 	}
-	if i.left > int64(len(i.expected)) {
+	switch {
+	case c.packed():
+		if i.left > int64(packedRoom(i.size)) {
+			l.wrongEcho(c, "compressed, it is longer than %d bytes can become", i.size)
+			return false
+		}
+	case i.left > int64(len(i.expected)):
 		l.wrongEcho(c, "it is longer than the %d bytes sent", i.size)
 		return false
 	}
@@ -155,9 +168,14 @@ func (l *loop) eatPayload(c *conn, in []byte) (rest []byte) {
 	n := int(min(int64(len(in)), i.left))
 	part, rest := in[:n], in[n:]
 	i.left -= int64(n)
-	if i.opcode >= ws.Close {
+	switch {
+	case i.opcode >= ws.Close:
 		i.control = append(i.control, part...)
-	} else {
+	case c.packed():
+		if !l.eatPacked(c, part, i.fin && i.left == 0) {
+			return nil
+		}
+	default:
 		if !bytes.Equal(part, i.expected[:n]) {
 			at := differs(part, i.expected)
 			l.wrongEcho(c, "byte %d is %q, not %q", i.size-len(i.expected)+at, part[at], i.expected[at])

@@ -26,7 +26,7 @@ func (l *loop) send(c *conn, n int) {
 	for range n {
 		payload := l.content.message(c.number, c.sent)
 		c.note(now)
-		l.out = ws.AppendMaskedFrame(l.out, l.plan.opcode(), true, payload, l.maskKey())
+		l.out = l.appendMessage(l.out, c, payload)
 		if len(l.out) >= gather {
 			if l.write(c, l.out); c.state != open {
 				return

@@ -64,7 +64,7 @@ func newTarget(ctx context.Context, p *Plan) (*target, error) {
 		address: netip.AddrPortFrom(host, uint16(port)),
 		request: ws.ClientRequest{
 			Host: u.Host, Target: orElse(u.RequestURI(), "/"),
-			Origin: p.Origin, Subprotocol: p.Subprotocol, Header: p.Header,
+			Origin: p.Origin, Subprotocol: p.Subprotocol, Header: p.Header, Deflate: p.offer(),
 		},
 	}
 	if err := t.request.Check(); err != nil {

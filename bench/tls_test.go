@@ -56,8 +56,9 @@ func TestTLS(t *testing.T) {
 			if name == bench.Broadcast {
 				h = &publisher{conns: map[*server.Conn]struct{}{}}
 			}
-			url, ca := serveTLS(t, &server.Server{Handler: h})
+			url, ca := serveTLS(t, &server.Server{Handler: h, MaxQueue: 64 << 20}) // a busy machine is to be late, not cut off
 			p := brief(bench.Echo, url)
+			p.Rate = 500
 			p.CAFile, p.ServerPID = ca, -1
 			if name == bench.Sweep {
 				p.SweepLimit, p.Duration, p.SweepFactor = time.Minute, 100*time.Millisecond, 4

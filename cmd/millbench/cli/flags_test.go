@@ -18,7 +18,7 @@ func defaults(scenario string) bench.Plan {
 	return bench.Plan{
 		Scenario: scenario, URL: "ws://127.0.0.1:9001/", Connections: 100, MinSize: 64, MaxSize: 64,
 		Warmup: time.Second, Duration: 5 * time.Second, Handshakes: 256, ConnectTimeout: 10 * time.Second,
-		Seed: 1, Poller: poller.Engines()[0],
+		Seed: 1, Poller: poller.Engines()[0], Deflate: bench.DeflateOff,
 	}
 }
 
@@ -93,6 +93,7 @@ var settings = []struct {
 	{"echo --loops 4", func(p *bench.Plan) { p.Loops = 4 }},
 	{"echo --processes 3", func(p *bench.Plan) { p.Processes = 3 }},
 	{"echo --poller " + lastEngine(), func(p *bench.Plan) { p.Poller = lastEngine() }},
+	{"echo --deflate takeover", func(p *bench.Plan) { p.Deflate = bench.DeflateTakeover }},
 	{"echo --insecure", func(p *bench.Plan) { p.Insecure = true }},
 	{"echo --ca ca.pem", func(p *bench.Plan) { p.CAFile = "ca.pem" }},
 	{"echo --server-pid 42", func(p *bench.Plan) { p.ServerPID = 42 }},

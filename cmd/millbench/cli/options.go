@@ -114,6 +114,8 @@ func (c *config) request() []option {
 		{"insecure", "", "trust any certificate in wss", "", yes(&p.Insecure), "Insecure", nil},
 		{"header", "LINE", "another line \"Name: value\" of the request (repeatable)", "", more(&p.Header), "Header", nil},
 		{"origin", "ORIGIN", "the request's Origin", "", text(&p.Origin), "Origin", nil},
+		{"deflate", "HOW", "compress messages: off, on (each by itself) or takeover (with those before it in mind, both ways)", bench.DeflateOff,
+			name(&p.Deflate, []string{bench.DeflateOff, bench.DeflateOn, bench.DeflateTakeover}), "Deflate", nil},
 		{"subprotocol", "NAME", "the subprotocol to ask for", "", text(&p.Subprotocol), "Subprotocol", nil},
 	}
 }
