@@ -374,3 +374,23 @@ func TestTLSUnknownClient(t *testing.T) {
 	}
 	eventually(t, "a failure", func() bool { return srv.Stats().TLSFailed == 1 && srv.Stats().Open == 0 })
 }
+
+// TestTLSUpgradeAfterPages: a connection that net/http has had may still become a
+// WebSocket.
+func TestTLSUpgradeAfterPages(t *testing.T) {
+	t.Parallel()
+	addr, _ := startTLS(t, plainHTTP)
+	c := dialTLS(t, addr)
+	for range 3 {
+		c.send(get("/page"))
+		c.expectPlain("GET /page ")
+	}
+	c.send(get("/last") + upgradeRequest() + frame(opText, "at once"))
+	c.expectPlain("GET /last ")
+	c.expectSwitch()
+	c.expect(opText, "at once")
+	c.send(frame(opText, "later"))
+	c.expect(opText, "later")
+	c.send(frame(opClose, closePayload(1000, "")))
+	c.expectClose(1000)
+}
