@@ -211,7 +211,7 @@ func (b *bridge) held() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.unheard {
-		return b.unsent + b.sent + 1 // or who has just written would not ask
+		return b.unsent + b.sent + 1 // or a Send that is just handing bytes over would take them for written
 	}
 	return b.unsent + b.sent
 }
@@ -311,14 +311,11 @@ func (b *bridge) pass(p []byte) {
 	}
 }
 
-// giveUp drops what can not be written any more. To the connection it is held
-// until flush has told of the error: a Send that is just handing bytes over must
-// not take them for written. The caller holds mu.
+// giveUp drops what can not be written any more. The caller holds mu.
 func (b *bridge) giveUp(err error) {
 	b.outErr, b.unheard = err, true
 	b.out.Free()
-	b.out = nil
-	b.sent, b.unsent = b.sent+b.unsent, 0
+	b.out, b.unsent = nil, 0
 }
 
 // endWrite ends our direction. Where that can not be told (a net.Conn without
