@@ -49,7 +49,7 @@ var routers = map[string]func(srv *server.Server) http.Handler{
 	},
 	"chi": func(srv *server.Server) http.Handler {
 		r := chi.NewRouter()
-		r.Use(middleware.RequestID, middleware.RealIP, middleware.RequestLogger(quiet{}), middleware.Recoverer, middleware.Compress(5), authenticated)
+		r.Use(middleware.RequestID, middleware.RequestLogger(quiet{}), middleware.Recoverer, middleware.Compress(5), authenticated)
 		r.Handle("/rooms/{room}", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			srv.HandleHTTP(w, r, server.Accept{Value: session{userOf(r), chi.URLParam(r, "room")}})
 		}))

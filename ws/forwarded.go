@@ -250,7 +250,7 @@ func cutPair(element []byte) (name, value, rest []byte, ok bool) {
 			end = len(rest)
 		}
 		value, rest = trimSpace(rest[:end]), rest[end:]
-		ok = bytes.IndexAny(value, "\" \t") < 0
+		ok = !bytes.ContainsAny(value, "\" \t")
 	}
 	rest = trimSpace(rest)
 	return name, value, rest, ok && (len(rest) == 0 || rest[0] == ';')
