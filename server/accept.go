@@ -179,7 +179,7 @@ func (l *loop) admit(a arrival) *Conn {
 	}
 	c := &Conn{loop: l, fd: int32(a.fd)}
 	c.setRemote(a.remote)
-	c.life.Store(uint32(l.srv.firstLife(&a)))
+	c.state.Store(uint32(l.srv.firstLife(&a)))
 	if a.secure() {
 		c.value = a.from
 	}

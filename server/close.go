@@ -10,18 +10,119 @@ import (
 
 // # How a connection ends
 //
-// It ends in one of these ways, and each leads to lifeEnding, in which nothing
-// is sent or handled any more:
+// There is one way to end a connection, endLocked, with a cause, which is what
+// Handler.Close gets, and a manner. The first cause stands; the manner only grows.
 //
-//   - closed by us: Close sends a close frame (lifeClosing) and waits for the
-//     peer's, up to Server.CloseTimeout;
-//   - closed by the peer: its close frame is answered with its own code;
-//   - failed: a bad byte, a full queue, a panic or a timeout; our close frame
-//     says which, and we read on for a while so that the peer can see it;
-//   - gone: end of stream or a network error, 1006.
+//	manner        when                              what happens
+//	endGraceful   Close, a drain                    our close frame goes out, and the peer's is awaited
+//	endFlush      the peer's close frame or FIN     what is queued is written
+//	endLinger     a refusal, a failure of either    what is queued is written, and the peer gets the
+//	              side, a timeout of the peer's     time to read it
+//	endNow        the network failed, the peer      nothing is waited for
+//	              does nothing, the server stops
 //
-// Handler.Close is called in the first turn that finds lifeEnding, once. The
-// descriptor is closed as soon as what is queued is written, or at the deadline.
+// endGraceful leads to lifeClosing, the others to lifeEnding, in which nothing is
+// sent or handled any more:
+//
+//	lifeEnding ── Handler.Close ──▶ lifeFlushing ── written ──▶ lifeLingering ──▶ lifeClosed
+//	                                     └───────────────────────────────────────▶
+//
+// Handler.Close is called in the first turn that finds lifeEnding, once.
+type manner uint8
+
+const (
+	endGraceful manner = iota
+	endFlush
+	endLinger
+	endNow
+)
+
+// mannerBits is where a manner stands in Conn.state.
+const mannerBits = 8
+
+func (c *Conn) manner() manner { return manner(c.state.Load() >> mannerBits) }
+
+// end is endLocked for a caller that does not hold mu.
+func (c *Conn) end(cause error, how manner) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endLocked(cause, how)
+}
+
+// endLocked ends the connection, or hastens its end. If it is open the peer is
+// told why, unless that would have to wait in a hurry. The caller holds mu.
+func (c *Conn) endLocked(cause error, how manner) {
+	before, next := c.lifeNow(), lifeEnding
+	if how == endGraceful {
+		next = lifeClosing
+	}
+	if before >= lifeEnding {
+		next = before
+	} else {
+		c.noteEnd(cause, how)
+	}
+	c.setState(next, max(how, c.manner()))
+	if before == lifeOpen {
+		c.sayClose(cause, how)
+	}
+	if c.out == nil || !c.out.corked {
+		c.kick() // not in its turn: for the deadline
+	}
+}
+
+// noteEnd notes why the connection ends, if nothing is noted yet, and by when.
+func (c *Conn) noteEnd(cause error, how manner) {
+	f, lim := c.remember(), &c.loop.srv.limits
+	if f.cause == nil {
+		f.cause = cause
+	}
+	within := lim.closing
+	switch how {
+	case endLinger:
+		within = lim.linger
+	case endNow:
+		within = 0
+	}
+	f.closeAt = c.loop.rightNow() + within
+}
+
+// sayClose sends the close frame that goes with a cause, if there is one: the
+// answer to the peer's has its code (RFC 6455 section 5.5.1).
+func (c *Conn) sayClose(cause error, how manner) {
+	told, ok := cause.(*ws.CloseError)
+	switch {
+	case !ok || !told.Code.Sendable() && told.Code != ws.CodeNoStatus:
+		return
+	case how == endNow && c.out != nil && !c.out.corked:
+		return // it would stand behind a queue
+	}
+	reason := told.Reason
+	if told.Remote {
+		reason = ""
+	}
+	var frame [ws.MaxHeader + ws.MaxControlPayload]byte
+	_ = c.put(ws.Close, nil, ws.AppendClose(frame[:0], told.Code, reason)) // a control frame is never refused
+}
+
+// setState moves the connection on. The caller holds mu.
+func (c *Conn) setState(next life, how manner) {
+	now := c.lifeNow()
+	c.state.Store(uint32(next) | uint32(how)<<mannerBits)
+	if next == now {
+		return
+	}
+	c.loop.counters.states[now].Add(-1)
+	if next < lifeClosed {
+		c.loop.counters.states[next].Add(1)
+	}
+}
+
+// setLife is setState for the life alone, which never goes back.
+func (c *Conn) setLife(next life) {
+	if next > c.lifeNow() {
+		c.setState(next, c.manner())
+	}
+}
 
 // Close starts the closing handshake with a code and a reason (RFC 6455 section
 // 7): the code must be one that may be sent (ws.Code.Sendable) or
@@ -38,45 +139,11 @@ func (c *Conn) Close(code ws.Code, reason string) error {
 	if c.lifeNow() != lifeOpen {
 		return ErrClosed
 	}
-	c.setLife(lifeClosing)
-	c.endBy(&ws.CloseError{Code: code, Reason: reason}, c.loop.srv.limits.closing)
-	c.putClose(code, reason)
+	c.endLocked(&ws.CloseError{Code: code, Reason: reason}, endGraceful)
 	return nil
 }
 
-// putClose sends a close frame. The caller holds mu.
-func (c *Conn) putClose(code ws.Code, reason string) {
-	var frame [ws.MaxHeader + ws.MaxControlPayload]byte
-	_ = c.put(ws.Close, nil, ws.AppendClose(frame[:0], code, reason)) // a control frame is never refused
-	if c.out == nil || !c.out.corked {
-		c.kick() // not in its turn: for the deadline
-	}
-}
-
-// endBy notes why the connection ends, if nothing is noted yet, and by when. The
-// caller holds mu.
-func (c *Conn) endBy(cause error, within ticks) {
-	f := c.remember()
-	if f.cause == nil {
-		f.cause = cause
-	}
-	f.closeAt = c.loop.rightNow() + within
-}
-
-// setLife moves the connection on; it never goes back. The caller holds mu.
-func (c *Conn) setLife(next life) {
-	now := c.lifeNow()
-	if next <= now {
-		return
-	}
-	c.life.Store(uint32(next))
-	c.loop.counters.states[now].Add(-1)
-	if next < lifeClosed {
-		c.loop.counters.states[next].Add(1)
-	}
-}
-
-// failBy is fail with an error of the decoder.
+// failBy ends the connection for an error of the decoder.
 func (c *Conn) failBy(err error) {
 	var cause *ws.CloseError
 	switch {
@@ -87,45 +154,13 @@ func (c *Conn) failBy(err error) {
 	case cause.Code == ws.CodePolicy:
 		c.loop.srv.hit(LimitEmptyFragments)
 	}
-	c.fail(cause)
+	c.end(cause, endLinger)
 }
 
-// fail ends the connection with our close frame, for a reason of the protocol or
-// of ours.
-func (c *Conn) fail(cause *ws.CloseError) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.failLocked(cause)
-}
-
-func (c *Conn) failLocked(cause *ws.CloseError) {
-	life := c.lifeNow()
-	if life >= lifeEnding {
-		return
-	}
-	c.setLife(lifeEnding)
-	c.leave = max(c.leave, leaveRead)
-	c.endBy(cause, c.loop.srv.limits.linger)
-	if life == lifeOpen {
-		c.putClose(cause.Code, cause.Reason)
-	}
-}
-
-// peerClosed answers the peer's close frame, whose payload the decoder has
-// vetted, with the same code (section 5.5.1).
+// peerClosed answers the peer's close frame, whose payload the decoder has vetted.
 func (c *Conn) peerClosed(payload []byte) {
 	code, reason := ws.ParseClose(payload)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	life := c.lifeNow()
-	if life >= lifeEnding {
-		return
-	}
-	c.setLife(lifeEnding)
-	c.endBy(&ws.CloseError{Code: code, Reason: reason, Remote: true}, c.loop.srv.limits.closing)
-	if life == lifeOpen {
-		c.putClose(code, "")
-	}
+	c.end(&ws.CloseError{Code: code, Reason: reason, Remote: true}, endFlush)
 }
 
 // peerGone ends a connection whose stream has ended. What is queued is still
@@ -135,15 +170,16 @@ func (c *Conn) peerGone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lifeNow() >= lifeEnding {
-		c.leave = c.leave.withoutReading()
+		if c.manner() == endLinger {
+			c.setState(c.lifeNow(), endFlush)
+		}
 		return
 	}
 	cause := error(errGone)
-	if c.facts != nil && c.facts.broken != nil {
+	if c.mute() {
 		cause = c.facts.broken
 	}
-	c.setLife(lifeEnding)
-	c.endBy(cause, c.loop.srv.limits.closing)
+	c.endLocked(cause, endFlush)
 }
 
 // readFailed ends a connection that can not be read any more.
@@ -153,16 +189,7 @@ func (c *Conn) readFailed(err error) {
 		c.broke(broken.cause)
 		return
 	}
-	c.lost(causeOf(err))
-}
-
-// lost ends a connection that is broken: nothing more comes or goes.
-func (c *Conn) lost(cause error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.leave = leaveNow
-	c.setLife(lifeEnding)
-	c.endBy(cause, 0)
+	c.end(causeOf(err), endNow)
 }
 
 // errGone is the cause of a connection that ended without a close frame.
@@ -184,11 +211,11 @@ func causeOf(err error) error {
 // how the connection ends. The caller holds mu.
 func (c *Conn) writeFailed(err error) {
 	c.dropQueue()
-	if c.lifeNow() >= lifeEnding {
-		c.leave = leaveNow
+	switch {
+	case c.lifeNow() >= lifeEnding:
+		c.endLocked(err, endNow)
 		return
-	}
-	if c.mute() {
+	case c.mute():
 		return
 	}
 	f := c.remember()
@@ -207,7 +234,7 @@ func (c *Conn) overflow(limit Limit, cause *ws.CloseError) {
 	}
 	c.out.truncate()
 	c.charge()
-	c.failLocked(cause)
+	c.endLocked(cause, endLinger)
 }
 
 var errSlow = &ws.CloseError{Code: ws.CodePolicy, Reason: "outbound queue full: reading too slowly"}
@@ -219,42 +246,45 @@ func (c *Conn) endPanicked() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.failLocked(&ws.CloseError{Code: ws.CodeInternal, Reason: "internal error"})
+	c.endLocked(&ws.CloseError{Code: ws.CodeInternal, Reason: "internal error"}, endLinger)
 	c.uncork()
 }
 
-// conclude is for a connection in lifeEnding, at the end of each of its turns:
-// it tells the handler, once, and lets the descriptor go when all is written.
+// conclude is for a connection that is over, at the end of each of its turns: it
+// tells the handler, once, and lets the descriptor go when all is written.
 func (c *Conn) conclude() {
-	c.mu.Lock()
-	cause := c.facts.cause
-	c.mu.Unlock()
-	if c.opened {
-		c.opened = false
-		c.loop.counters.closed(cause)
-		(*c.handler).Close(c, cause)
+	if c.lifeNow() == lifeEnding {
+		c.mu.Lock()
+		c.setLife(lifeFlushing)
+		cause := c.facts.cause
+		c.mu.Unlock()
+		if c.handler != nil {
+			c.loop.counters.closed(cause)
+			(*c.handler).Close(c, cause)
+		}
 	}
-	if c.leaves() {
+	if c.written() {
 		c.finish()
 	}
 }
 
-// leaves says whether a connection in lifeEnding waits for nothing more, and ends
+// written says whether a connection that is over waits for nothing more, and ends
 // its direction if that is next.
-func (c *Conn) leaves() bool {
+func (c *Conn) written() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.leave == leaveNow {
+	how := c.manner()
+	if how == endNow {
 		return true
 	}
-	lastWord := c.leave == leaveRead || c.stream() != nil // which has one of its own
-	if c.out == nil && lastWord && !c.finSent {
-		c.finSent = true
+	lastWord := how == endLinger || c.stream() != nil // which has one of its own
+	if c.out == nil && lastWord && c.lifeNow() < lifeLingering {
+		c.setLife(lifeLingering)
 		if c.closeWrite() != nil {
 			return true // the peer has reset it
 		}
 	}
-	return c.out == nil && c.leave == leaveWritten
+	return c.out == nil && how == endFlush
 }
 
 // finish marks the connection closed; its descriptor and slot go when the leader
@@ -273,7 +303,6 @@ func (c *Conn) finish() {
 		}
 		c.in = nil
 	}
-	c.gone = true
 }
 
 // closeStream ends what carries the connection's bytes besides the descriptor.

@@ -10,16 +10,18 @@ import (
 )
 
 // life is where a connection stands; it only grows.
-type life uint32
+type life uint8
 
 const (
-	lifeProxy   life = iota // a PROXY header is awaited
-	lifeSecure              // the TLS handshake is under way
-	lifeHead                // its request head is being read
-	lifeOpen                // upgraded
-	lifeClosing             // our close frame is out, the peer's is awaited
-	lifeEnding              // our last word is said: written out, then closed
-	lifeClosed              // the descriptor is gone, or handed to net/http
+	lifeProxy     life = iota // a PROXY header is awaited
+	lifeSecure                // the TLS handshake is under way
+	lifeHead                  // its request head is being read
+	lifeOpen                  // upgraded
+	lifeClosing               // our close frame is out, the peer's is awaited
+	lifeEnding                // over: Handler.Close is due, if it was opened
+	lifeFlushing              // Handler.Close was called: what is queued is being written
+	lifeLingering             // our direction is ended: the peer has the time to read
+	lifeClosed                // the descriptor is gone, or handed to net/http
 )
 
 // Conn is a WebSocket connection. All methods may be called from any goroutine,
@@ -37,14 +39,13 @@ type Conn struct {
 
 	slot   uint32        // the leader's: its place in the loop's table
 	active atomic.Uint32 // tick of the last sign of life from the peer
-	life   atomic.Uint32 // a life; written under mu, read anywhere
+	state  atomic.Uint32 // a life, and a manner from bit 8; written under mu, read anywhere
 
 	mu     sync.Mutex // guards what follows, up to ipv4, but for kicked
 	out    *outbound  // the cork or the queue; nil: Send writes right away
 	facts  *facts
 	value  any // the application's; before the handshake of a secure connection its *acceptor
 	counts [numCounts]count
-	leave  leave
 	kicked bool   // guarded by loop.mu instead: is in the inbox
 	port   uint16 // the peer's, or that of the client behind it
 	ipv4   [4]byte
@@ -52,31 +53,11 @@ type Conn struct {
 	// The turn's, continued: bytes together make the Conn small.
 	more     reason // there may be more to read: another turn after the others
 	wantsDue bool   // the deadline must be set anew
-	opened   bool   // Handler.Open was called, Handler.Close is due
 	pinged   bool   // a keepalive ping is out since the last sign of life
-	finSent  bool   // our direction is ended
-	gone     bool   // finished: the leader frees its slot
 
 	// The leader's.
 	away   bool   // in a slow turn, not under the leader
 	missed reason // why it should have had a turn meanwhile
-}
-
-// leave is what a connection in lifeEnding still waits for.
-type leave uint8
-
-const (
-	leaveWritten leave = iota // until all is written
-	leaveRead                 // and until the peer has read it, or the deadline
-	leaveNow                  // for nothing
-)
-
-// withoutReading is l once there is nothing more to read.
-func (l leave) withoutReading() leave {
-	if l == leaveRead {
-		return leaveWritten
-	}
-	return l
 }
 
 // inbound is what a connection has received in part.
@@ -143,7 +124,10 @@ type Stats struct {
 	Queued                  int    // bytes that wait in the outbound queue
 }
 
-func (c *Conn) lifeNow() life { return life(c.life.Load()) }
+func (c *Conn) lifeNow() life { return life(c.state.Load()) }
+
+// over says whether the connection is finished: the leader frees its slot.
+func (c *Conn) over() bool { return c.lifeNow() == lifeClosed }
 
 // RemoteAddr is the client's address: the peer's, or what the PROXY header
 // (Server.ProxyProtocol) or trusted proxies (Server.TrustedProxies) say, with port

@@ -89,6 +89,7 @@ var (
 	errStopped  = &ws.CloseError{Code: ws.CodeGoingAway, Reason: "server stopped"}
 	errIdle     = &ws.CloseError{Code: ws.CodeGoingAway, Reason: "idle timeout"}
 	errDead     = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "no sign of life from the peer"}
+	errNoAnswer = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "close timeout: no close frame from the peer"}
 	errNotTaken = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "write timeout: the peer takes nothing"}
 	errTooLate  = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "handshake timeout"}
 
@@ -112,8 +113,7 @@ func (c *Conn) expire(w *worker) {
 				c.loop.srv.hit(LimitCloseTimeout)
 			}
 			c.noteCut()
-			c.leave = leaveNow
-			c.setLife(lifeEnding)
+			c.endLocked(errNoAnswer, endNow)
 		}
 		c.mu.Unlock()
 	}
@@ -123,14 +123,14 @@ func (c *Conn) expireOpen(w *worker, lim *limits, now tick) {
 	mute, over := c.muted()
 	switch {
 	case over:
-		c.lost(c.facts.broken)
+		c.end(c.facts.broken, endNow)
 	case mute:
 	case c.writeOverdue(lim, now):
 		c.loop.srv.hit(LimitWriteTimeout)
-		c.abort(errNotTaken)
+		c.end(errNotTaken, endNow)
 	case lim.idle > 0 && now >= c.facts.messageAt+lim.idle:
 		c.loop.srv.hit(LimitIdleTimeout)
-		c.fail(errIdle)
+		c.end(errIdle, endLinger)
 	case lim.lifetime > 0 && now >= c.lifeOver(w.since):
 		if c.Close(ws.CodeGoingAway, "connection lifetime over") == nil {
 			c.loop.srv.hit(LimitLifetime)
@@ -139,7 +139,7 @@ func (c *Conn) expireOpen(w *worker, lim *limits, now tick) {
 	case c.pinged && now >= tick(c.active.Load())+2*lim.ping:
 		c.loop.counters.dead.Add(1)
 		c.loop.srv.hit(LimitPingTimeout)
-		c.abort(errDead)
+		c.end(errDead, endNow)
 	case !c.pinged && now >= c.nextPing(lim):
 		c.ping(lim, now)
 	}
@@ -176,21 +176,4 @@ func (c *Conn) ping(lim *limits, now tick) {
 	c.pinged = true
 	c.loop.counters.pings.Add(1)
 	_ = c.put(ws.Ping, nil, nil) // no queue: nothing to fail here
-}
-
-// abort ends a connection without waiting for anything. If we stop, the peer is
-// told once.
-func (c *Conn) abort(cause *ws.CloseError) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.leave = leaveNow
-	if c.lifeNow() >= lifeEnding {
-		return
-	}
-	tell := c.lifeNow() == lifeOpen && cause.Code.Sendable() && (c.out == nil || c.out.corked)
-	c.setLife(lifeEnding)
-	c.endBy(cause, 0)
-	if tell {
-		c.putClose(cause.Code, cause.Reason)
-	}
 }

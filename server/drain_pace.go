@@ -126,9 +126,9 @@ func (c *Conn) letGo() {
 // cutOff ends the connection because the server stops.
 func (c *Conn) cutOff() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.noteCut()
-	c.mu.Unlock()
-	c.abort(errStopped)
+	c.endLocked(errStopped, endNow)
 }
 
 // noteCut notes that the connection ends now, if its last word is not said or not

@@ -156,7 +156,7 @@ func (c *Conn) shed(o *outbound) {
 		o.truncate()
 		c.charge()
 		if o.charged.Load() <= shedRest {
-			c.failLocked(errShed)
+			c.endLocked(errShed, endLinger)
 			return
 		}
 	}
@@ -168,9 +168,7 @@ func (c *Conn) shed(o *outbound) {
 // caller holds mu.
 func (c *Conn) cut(cause error) {
 	c.remember().broken = cause
-	c.leave = leaveNow
-	c.setLife(lifeEnding)
-	c.endBy(cause, 0)
+	c.endLocked(cause, endNow)
 	c.kick()
 }
 

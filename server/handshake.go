@@ -225,7 +225,7 @@ func (c *Conn) secured() {
 	switch done, proto, broken := c.takeHandshake(); {
 	case !done: // it has only made room
 	case broken == errSilent:
-		c.lost(broken)
+		c.end(broken, endNow)
 	case broken != nil:
 		c.loop.counters.tlsFailed.Add(1)
 		c.loop.srv.log().Debug("TLS handshake failed", "remote", c.RemoteAddr(), "err", broken)
@@ -243,7 +243,7 @@ func (c *Conn) goSecured(proto string) {
 		return
 	}
 	if err := c.loop.srv.roomForHTTP(); err != nil {
-		c.lost(err)
+		c.end(err, endNow)
 		return
 	}
 	c.handToHTTP(nil)

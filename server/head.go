@@ -185,7 +185,6 @@ func (s *Server) originAllowed(r *ws.Request) bool {
 func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	c.handler = accept.shared
 	c.wantsDue = true
-	c.opened = true
 	c.loop.counters.upgraded.Add(1)
 
 	c.mu.Lock()
@@ -248,9 +247,7 @@ func (c *Conn) refuse(err error) {
 	c.loop.srv.refusals.add(refusal.Status)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.setLife(lifeEnding)
-	c.leave = max(c.leave, leaveRead)
-	c.endBy(refusal, c.loop.srv.limits.linger)
+	c.endLocked(refusal, endLinger)
 	c.putPlain(ws.AppendRefusal(nil, refusal))
 }
 
@@ -275,7 +272,7 @@ func (c *Conn) headTimedOut() {
 		c.loop.srv.hit(LimitHandshakeTimeout)
 	}
 	if c.in == nil || c.in.head == nil || c.lifeNow() < lifeHead {
-		c.abort(errTooLate) // it said nothing and gets no answer
+		c.end(errTooLate, endNow) // it said nothing and gets no answer
 		return
 	}
 	c.refuse(refusal)

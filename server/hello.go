@@ -25,7 +25,7 @@ func (c *Conn) eatHello(w *worker, in []byte) (rest []byte) {
 		c.refuse(refuseHTTP)
 	case err != nil:
 		c.loop.counters.tlsFailed.Add(1)
-		c.lost(err)
+		c.end(err, endNow)
 	case whole:
 		c.beginHandshake(w, in)
 		c.dropHello()
@@ -47,7 +47,7 @@ func (c *Conn) dropHello() {
 // peer can read no answer.
 func (c *Conn) turnDown(refusal error) {
 	if c.lifeNow() == lifeSecure {
-		c.lost(refusal)
+		c.end(refusal, endNow)
 	} else {
 		c.refuse(refusal)
 	}

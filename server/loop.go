@@ -20,11 +20,7 @@ const (
 	expired  reason = 1 << 4 // its deadline is over
 	draining reason = 1 << 5 // the server drains: end politely
 	stopped  reason = 1 << 6 // the server stops now
-	returned reason = 1 << 7 // its slow turn is over, the loop has it back
-
-	// emptied stands where returned can not, in Conn.missed: the queue was written
-	// out meanwhile.
-	emptied = returned
+	emptied  reason = 1 << 7 // the queue was written out beside its slow turn
 )
 
 // listenerToken marks tokens that name a listener instead of a slot.
@@ -35,6 +31,7 @@ const listenerToken poller.Token = 1 << 63
 type visit struct {
 	conn     *Conn
 	why      reason
+	returned bool // its slow turn is over, the loop has it back
 	arrival  *arrival
 	acceptor *acceptor
 	listener *acceptor
@@ -133,6 +130,8 @@ func (l *loop) takeEvent(w *worker, e poller.Event) bool {
 
 func (l *loop) takeVisit(w *worker, v visit) bool {
 	switch {
+	case v.returned:
+		return l.takeBack(w, v.conn, v.why)
 	case v.conn != nil:
 		return l.turn(w, v.conn, v.why)
 	case v.arrival != nil:

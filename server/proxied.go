@@ -47,7 +47,7 @@ func (c *Conn) eatProxy(in []byte) (rest []byte) {
 	switch {
 	case err != nil:
 		c.loop.proxyRefused(c.RemoteAddr(), err)
-		c.abort(errNoProxyHeader)
+		c.end(errNoProxyHeader, endNow)
 		return nil
 	case size == 0:
 		c.keepHead(ws.HeadScanner{}, all)

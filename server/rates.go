@@ -107,7 +107,7 @@ func (c *Conn) withinRate(p *pacing) bool {
 
 func (c *Conn) tooFast(limit Limit, cause *ws.CloseError) {
 	c.loop.srv.hit(limit)
-	c.fail(cause)
+	c.end(cause, endLinger)
 }
 
 // endRound and beginRound stand around a leader's wait. A batch that was full may

@@ -295,7 +295,7 @@ func (n *loopCounters) addTo(sum *ServerStats) {
 	sum.States.Handshake += n.states[lifeProxy].Load() + n.states[lifeSecure].Load() + n.states[lifeHead].Load()
 	sum.States.Open += n.states[lifeOpen].Load()
 	sum.States.Closing += n.states[lifeClosing].Load()
-	sum.States.Ending += n.states[lifeEnding].Load()
+	sum.States.Ending += n.states[lifeEnding].Load() + n.states[lifeFlushing].Load() + n.states[lifeLingering].Load()
 	sum.Accepted += n.accepted.Load()
 	sum.AcceptErrors += n.acceptErrors.Load()
 	sum.ProxyRefused += n.proxyRefused.Load()

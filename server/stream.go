@@ -146,11 +146,9 @@ func (c *Conn) broke(cause error) {
 		c.dropQueue()
 	}
 	if c.lifeNow() >= lifeEnding {
-		c.leave = leaveNow
+		c.endLocked(cause, endNow)
 		return
 	}
-	c.setLife(lifeEnding)
-	c.leave = max(c.leave, leaveRead)
-	c.endBy(cause, c.loop.srv.limits.linger)
+	c.endLocked(cause, endLinger)
 	c.passOn()
 }

@@ -10,22 +10,13 @@ import (
 // turn gives c its turn on w: read, decode, handle, write. It returns false when
 // w has lost the loop meanwhile: the turn was slow and another worker leads.
 func (l *loop) turn(w *worker, c *Conn, why reason) (leads bool) {
-	if why&returned != 0 {
-		c.away = false
-		why = why&^returned | c.missed
-		c.missed = 0
-		if c.gone {
-			l.discard(c) // it ended in its slow turn, which could not settle it
-			return true
-		}
-	}
 	if c.away {
 		if c.missed |= why; why&writable != 0 && c.flushAway() {
 			c.missed |= emptied
 		}
 		return true
 	}
-	if c.gone {
+	if c.over() {
 		return true // a visit that was noted before the connection ended
 	}
 	if why&expired != 0 {
@@ -37,10 +28,22 @@ func (l *loop) turn(w *worker, c *Conn, why reason) (leads bool) {
 	return l.finishTurn(c, w.turn)
 }
 
+// takeBack gives c, whose slow turn is over, the turn that it missed.
+func (l *loop) takeBack(w *worker, c *Conn, why reason) (leads bool) {
+	c.away = false
+	why |= c.missed
+	c.missed = 0
+	if c.over() {
+		l.discard(c) // it ended in its slow turn, which could not settle it
+		return true
+	}
+	return l.turn(w, c, why)
+}
+
 // finishTurn lets go of c, and of the loop if it was taken meanwhile.
 func (l *loop) finishTurn(c *Conn, turn uint64) (leads bool) {
 	if !l.end(turn) {
-		l.post(visit{conn: c, why: returned})
+		l.post(visit{conn: c, returned: true})
 		return false
 	}
 	l.settle(c)
@@ -50,7 +53,7 @@ func (l *loop) finishTurn(c *Conn, turn uint64) (leads bool) {
 // settle does for c, after its turn, what only the leader may.
 func (l *loop) settle(c *Conn) {
 	switch {
-	case c.gone:
+	case c.over():
 		l.discard(c)
 		return
 	case c.wantsDue:
@@ -98,10 +101,10 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 	if drained {
 		c.callDrained()
 	}
-	if why&expired != 0 && !c.gone {
+	if why&expired != 0 && !c.over() {
 		c.expire(w)
 	}
-	if why&draining != 0 && !c.gone {
+	if why&draining != 0 && !c.over() {
 		c.letGo()
 	}
 	c.endTurn(w)
@@ -111,7 +114,7 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 // read takes what is there, once: one peer at line rate does not keep the others
 // waiting.
 func (c *Conn) read(w *worker, why reason) {
-	if c.gone {
+	if c.over() {
 		return
 	}
 	n, more, err := c.receive(w)
@@ -287,7 +290,7 @@ func (c *Conn) endTurn(w *worker) {
 	c.mu.Unlock()
 	c.loop.counters.add(w.received, sent)
 	w.received, w.out.sent = turnStats{}, turnStats{}
-	if c.lifeNow() == lifeEnding {
+	if life := c.lifeNow(); life >= lifeEnding && life < lifeClosed {
 		c.conclude()
 	}
 }

@@ -34,7 +34,6 @@ func (c *Conn) handToHTTP(in []byte) {
 	c.dropQueue() // empty: what a stream holds goes along
 	s, _ := c.stream().(*secure)
 	c.mu.Unlock()
-	c.gone = true
 	if err := l.poll.Remove(int(c.fd)); err != nil {
 		l.srv.log().Error("connection not removed", "remote", c.RemoteAddr(), "err", err)
 		c.finish()
