@@ -100,12 +100,14 @@ func TestEchoAllocatesNothing(t *testing.T) {
 			}
 			p := make([]byte, 16)
 			pieces := [][]byte{p[:4], p[4:]}
+			gauge := e.engine.(poller.Gauge)
 			calls := map[string]func(){
 				"Read of nothing": func() { e.engine.Read(e.ends[0], p) },
 				"Wait that looks": func() { e.poller.Wait(e.events[:], 0) },
 				"Wait and Wake":   func() { e.poller.Wake(); e.poller.Wait(e.events[:], -1) },
 				"Wait that ends":  func() { e.poller.Wait(e.events[:], 1) },
 				"Writev and Read": func() { e.engine.Writev(e.ends[0], pieces); e.engine.Read(e.ends[1], p) },
+				"both gauges":     func() { gauge.Unacked(e.ends[0]); gauge.Unread(e.ends[0]) },
 			}
 			for what, call := range calls {
 				if n := testing.AllocsPerRun(100, call); n != 0 {

@@ -21,7 +21,10 @@ import (
 // descriptor and switch sockets to blocking.
 type easygoEngine struct{ sockets }
 
-var _ Dialer = easygoEngine{}
+var (
+	_ Dialer = easygoEngine{}
+	_ Gauge  = easygoEngine{}
+)
 
 func (easygoEngine) Name() string { return "easygo" }
 

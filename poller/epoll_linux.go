@@ -15,7 +15,10 @@ import (
 // epollEngine is the kernel's network with epoll, the default on Linux.
 type epollEngine struct{ sockets }
 
-var _ Dialer = epollEngine{}
+var (
+	_ Dialer = epollEngine{}
+	_ Gauge  = epollEngine{}
+)
 
 func (epollEngine) Name() string { return "epoll" }
 

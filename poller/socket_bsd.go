@@ -61,6 +61,20 @@ func (sockets) Close(fd int) error {
 	return os.NewSyscallError("close", unix.Close(fd))
 }
 
+// fionread is FIONREAD of sys/filio.h, which x/sys leaves out.
+const fionread = 0x4004667f
+
+func (sockets) Unread(fd int) (int, error) { return ioctlInt(fd, fionread) }
+
+// ioctlInt asks for a number of a descriptor.
+func ioctlInt(fd int, request uint) (int, error) {
+	n, err := unix.IoctlGetInt(fd, request)
+	if err != nil {
+		return 0, systemError("ioctl", err)
+	}
+	return n, nil
+}
+
 // accept takes one connection off a listener's queue.
 func accept(listener int) (int, netip.AddrPort, error) {
 	for {

@@ -100,6 +100,22 @@ func (sockets) RTT(fd int) (time.Duration, error) {
 	return time.Duration(info.Rtt) * time.Microsecond, nil
 }
 
+// Unacked asks for what is between the first byte without an acknowledgement
+// and the last one written.
+func (sockets) Unacked(fd int) (int, error) { return ioctlInt(fd, unix.SIOCOUTQ) }
+
+func (sockets) Unread(fd int) (int, error) { return ioctlInt(fd, unix.SIOCINQ) }
+
+// ioctlInt asks for a number of a descriptor, which the kernel writes as a C int.
+func ioctlInt(fd int, request uintptr) (int, error) {
+	var n int32
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(&n)))
+	if errno != 0 {
+		return 0, systemError("ioctl", errno)
+	}
+	return int(n), nil
+}
+
 // accept takes one connection off a listener's queue.
 func accept(listener int) (int, netip.AddrPort, error) {
 	for {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -204,6 +205,42 @@ func TestUnixSocket(t *testing.T) {
 		}
 		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the socket's file after Close: %v", err)
+		}
+	})
+}
+
+// TestGaugeOfAUnixSocket: only Linux tells of what the peer has not read.
+func TestGaugeOfAUnixSocket(t *testing.T) {
+	forEachEngine(t, func(t *testing.T, e poller.Engine) {
+		gauge := e.(poller.Gauge)
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fd := range pair {
+			defer e.Close(fd)
+			if err := unix.SetNonblock(fd, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, err := e.Write(pair[0], []byte("abcdef")); n != 6 || err != nil {
+			t.Fatalf("Write = %d, %v", n, err)
+		}
+		p := make([]byte, 4)
+		for _, left := range []int{6, 2, 0} {
+			if n, err := gauge.Unread(pair[1]); n != left || err != nil {
+				t.Errorf("Unread = %d, %v, want %d", n, err, left)
+			}
+			n, err := gauge.Unacked(pair[0])
+			if errors.Is(err, poller.ErrNotSupported) {
+				n, err = 0, nil
+			}
+			if told := left > 0 && runtime.GOOS == "linux"; (n > 0) != told || err != nil {
+				t.Errorf("with %d bytes unread Unacked = %d, %v", left, n, err)
+			}
+			if n, err := e.Read(pair[1], p); n != min(left, len(p)) {
+				t.Fatalf("Read = %d, %v", n, err)
+			}
 		}
 	})
 }

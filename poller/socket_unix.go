@@ -17,9 +17,10 @@ import (
 )
 
 // sockets is the kernel's network without readiness: the part of [Dialer] that
-// epoll's and easygo's engines share. socket_linux.go and socket_bsd.go define
-// its Read, Write, Writev and Close, the functions accept, dup, openTCP and
-// bindWithoutPort, and inheritsNoDelay.
+// epoll's and easygo's engines share, and [Gauge]'s. socket_linux.go and
+// socket_bsd.go define its Read, Write, Writev, Close and Unread, the functions
+// accept, dup, openTCP and bindWithoutPort, and inheritsNoDelay. Unacked is in
+// socket_linux.go, and in a file of each BSD's own.
 type sockets struct{}
 
 func (sockets) Now() time.Duration { return time.Since(start) }

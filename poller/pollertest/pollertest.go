@@ -29,6 +29,9 @@ type Config struct {
 	// Advance lets time go by where an engine's clock does not run by itself;
 	// nil where it does.
 	Advance func(e poller.Engine, d time.Duration)
+	// AcksAtOnce says that bytes count as acknowledged as soon as they are sent,
+	// read or not: Unacked of a poller.Gauge is always 0.
+	AcksAtOnce bool
 	// Many is how many connections the test of many takes; 0 is 2,000.
 	Many int
 }
@@ -51,6 +54,7 @@ func Run(t *testing.T, cfg Config) {
 		{"Listener", listenerTests},
 		{"Dialer", dialerTests},
 		{"Meter", meterTests},
+		{"Gauge", gaugeTests},
 		{"HandOver", handOverTests},
 		{"Concurrency", concurrencyTests},
 	}

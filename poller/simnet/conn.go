@@ -44,6 +44,8 @@ type Conn struct {
 	fd     [2]int32  // 0: this end is a net.Conn that never had a descriptor
 	flags  [2]endFlags
 	reset  bool
+
+	ackOnRead bool // see Config
 }
 
 // held reports whether the end s is used as a net.Conn.

@@ -18,13 +18,15 @@ func TestContract(t *testing.T) {
 		"Plain":      {},
 		"RealClock":  {RealClock: true},
 		"SmallTable": {RecvBuffer: 4 << 10, SendBuffer: 4 << 10, Preallocate: 100},
+		"AckOnRead":  {AckOnRead: true},
 	}
 	for name, config := range configs {
 		t.Run(name, func(t *testing.T) {
 			pollertest.Run(t, pollertest.Config{
-				New:     func(*testing.T) poller.Engine { return simnet.New(config) },
-				Dial:    dialContract,
-				Advance: advance(config),
+				New:        func(*testing.T) poller.Engine { return simnet.New(config) },
+				Dial:       dialContract,
+				Advance:    advance(config),
+				AcksAtOnce: !config.AckOnRead,
 			})
 		})
 	}

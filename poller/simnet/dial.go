@@ -46,7 +46,7 @@ func (n *Network) DialFrom(remote netip.AddrPort, address string) (*Conn, error)
 	if l == nil {
 		return nil, dialError(address)
 	}
-	c := &Conn{net: n, listener: l, number: n.dialed.Add(1) - 1}
+	c := &Conn{net: n, listener: l, number: n.dialed.Add(1) - 1, ackOnRead: n.config.AckOnRead}
 	if remote.IsValid() {
 		if remote.Port() == 0 {
 			remote = netip.AddrPortFrom(remote.Addr(), uint16(firstFreePort+c.number%(1<<16-firstFreePort)))

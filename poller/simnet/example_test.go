@@ -50,3 +50,34 @@ func Example() {
 	// close: <nil>
 	// violations: 0
 }
+
+// A peer behind a slow link: what it has not read is on the way.
+func ExampleConn_AckOnRead() {
+	network := simnet.New(simnet.Config{})
+	listener, err := network.Listen("tcp", ":80")
+	if err != nil {
+		log.Fatal(err)
+	}
+	peer, err := network.Dial("server:80")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fd, _, err := listener.Accept()
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := network.Write(fd, []byte("hello")); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(network.Unacked(fd))
+	peer.AckOnRead(true)
+	fmt.Println(network.Unacked(fd))
+	if _, err := peer.TryRead(make([]byte, 3)); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(network.Unacked(fd))
+	// Output:
+	// 0 <nil>
+	// 5 <nil>
+	// 2 <nil>
+}

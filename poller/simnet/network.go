@@ -35,6 +35,11 @@ type Config struct {
 	// StaleEvents makes each descriptor that leaves a poller leave an event
 	// with its old token behind, as the contract allows.
 	StaleEvents bool
+	// AckOnRead makes bytes count as acknowledged only when the other end reads
+	// them, as over a slow link that holds none: the reader is the link's pace.
+	// Otherwise they count as soon as they are sent. [Conn.AckOnRead] chooses for
+	// one connection, [Network.Unacked] tells.
+	AckOnRead bool
 	// Script judges the calls on all connections that have none of their own.
 	Script Script
 }
@@ -63,7 +68,10 @@ type Network struct {
 	violations violations
 }
 
-var _ poller.Dialer = (*Network)(nil)
+var (
+	_ poller.Dialer = (*Network)(nil)
+	_ poller.Gauge  = (*Network)(nil)
+)
 
 // New returns a network with nothing in it. It needs no closing.
 func New(config Config) *Network {
