@@ -70,10 +70,12 @@ type Decoder struct {
 	message    Opcode // 0: none
 	compressed bool
 	text       utf8Checker
+	failed     bool  // for good, not the message's: Next has given an error, or FindClose was called
 	empty      int   // fragments without payload
 	size       int64 // bytes that its headers have announced; of one in d.inflating: that it has given
 
-	left int64 // frame state again: payload bytes still to come
+	left  int64 // frame state again: payload bytes still to come
+	taken int64 // for Taken
 
 	unfinished *buffer.Buffer // the message's bytes so far
 	control    *buffer.Buffer // a split control frame's bytes so far
@@ -89,20 +91,24 @@ type Decoder struct {
 // ParseClose; what follows it is the caller's to drop.
 //
 // The error is a *CloseError with CodeProtocolError, CodeInvalidPayload,
-// CodePolicy or CodeTooBig, found as early as the bytes allow. After it only
-// Reset may be called.
+// CodePolicy or CodeTooBig, found as early as the bytes allow. With it Next
+// gives back all buffers, and rest is what FindClose goes on with. After it only
+// FindClose and Reset may be called, and Idle, Buffered and Taken, which change
+// nothing.
 func (d *Decoder) Next(in []byte) (m Message, rest []byte, err error) {
 	if d.unfinished != nil || d.control != nil {
 		d.Release()
 		if d.inflating != nil {
-			m, err = d.inflatePiece()
-			return m, in, err
+			if m, err = d.inflatePiece(); err != nil {
+				return d.fail(in, 0, err)
+			}
+			return m, in, nil
 		}
 	}
 	if op, payload, size := d.wholeFrame(in); size > 0 {
 		gobwas.Cipher(payload, [4]byte(in[size-len(payload)-maskLen:]), 0)
 		if op == Text && !utf8.Valid(payload) {
-			return Message{}, nil, errNotUTF8
+			return d.fail(in, size, errNotUTF8)
 		}
 		return Message{Opcode: op, Payload: payload}, in[size:], nil
 	}
@@ -110,7 +116,7 @@ func (d *Decoder) Next(in []byte) (m Message, rest []byte, err error) {
 		if !d.inFrame {
 			n, err := d.readHeader(in)
 			if err != nil {
-				return Message{}, nil, err
+				return d.fail(in, 0, err)
 			}
 			in = in[n:]
 			if !d.inFrame || len(in) == 0 && d.left > 0 {
@@ -120,7 +126,7 @@ func (d *Decoder) Next(in []byte) (m Message, rest []byte, err error) {
 		n := int(min(int64(len(in)), d.left))
 		m, err := d.take(in[:n:n])
 		if err != nil {
-			return Message{}, nil, err
+			return d.fail(in, n, err)
 		}
 		in = in[n:]
 		if m.Opcode != 0 {
@@ -162,10 +168,20 @@ func (d *Decoder) wholeFrame(in []byte) (op Opcode, payload []byte, size int) {
 }
 
 // Idle reports whether nothing is unfinished and no buffer is held: the decoder
-// is between messages, and its state may be thrown away.
+// is between messages, and its state may be thrown away. After an error, or
+// FindClose, it is not idle until Reset.
 func (d *Decoder) Idle() bool {
-	return d.headLen == 0 && !d.inFrame && d.message == 0 && d.Buffered() == 0
+	return d.headLen == 0 && !d.inFrame && d.message == 0 && !d.failed && d.Buffered() == 0
 }
+
+// Taken gives the payload bytes of text, binary and continuation frames, as they
+// came, that Next has taken in all since the decoder was made or Reset. It only
+// grows: a deadline by progress watches it while a message is unfinished. Headers
+// and control frames do not count, for no message gets longer by them, nor does
+// what FindClose drops. A message that lies whole in one frame in Next's in may
+// be left out: it is never unfinished, and nearly all messages come so, on the
+// short way of wholeFrame.
+func (d *Decoder) Taken() int64 { return d.taken }
 
 // Buffered gives the bytes of memory held in buffers.
 func (d *Decoder) Buffered() int {
@@ -198,11 +214,7 @@ func (d *Decoder) Release() {
 // Reset gives back all buffers and forgets what is unfinished; the limits,
 // Stream, Deflate and Window stay.
 func (d *Decoder) Reset() {
-	d.unfinished.Free()
-	d.control.Free()
-	if d.inflating != nil {
-		d.inflating.free()
-	}
+	d.freeBuffers()
 	*d = Decoder{
 		MaxMessage: d.MaxMessage, MaxEmptyFragments: d.MaxEmptyFragments,
 		Stream: d.Stream, Deflate: d.Deflate, Window: d.Window,
@@ -234,6 +246,7 @@ func (d *Decoder) takeControl(p []byte) (Message, error) {
 	}
 	if d.opcode == Close {
 		if err := checkClose(p); err != nil {
+			d.inFrame = true // for FindClose: it is the peer's close frame all the same
 			return Message{}, err
 		}
 	}
@@ -241,6 +254,7 @@ func (d *Decoder) takeControl(p []byte) (Message, error) {
 }
 
 func (d *Decoder) takeData(p []byte) (Message, error) {
+	d.taken += int64(len(p))
 	last := d.fin && !d.inFrame
 	op := d.message
 	if d.compressed {

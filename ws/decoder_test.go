@@ -227,9 +227,10 @@ func TestDecoderIdle(t *testing.T) {
 	}
 }
 
-// TestDecoderSize keeps a busy connection small.
+// TestDecoderSize keeps a busy connection small: 112 bytes are what the
+// allocator gives for 97 and more.
 func TestDecoderSize(t *testing.T) {
-	if size := reflect.TypeFor[ws.Decoder]().Size(); size > 104 {
+	if size := reflect.TypeFor[ws.Decoder]().Size(); size > 112 {
 		t.Errorf("a Decoder has %d bytes", size)
 	}
 	if size := reflect.TypeFor[ws.Message]().Size(); size > 32 {

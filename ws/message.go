@@ -56,6 +56,6 @@ type Message struct {
 
 	// Payload is the unmasked content. It aliases the bytes given to
 	// Decoder.Next or the decoder's own buffer, and is valid until the next
-	// call of any method of the decoder other than Idle and Buffered.
+	// call of any method of the decoder other than Idle, Buffered and Taken.
 	Payload []byte
 }
