@@ -90,7 +90,9 @@ func (c *Conn) charge() {
 	if o == nil || o.corked {
 		return
 	}
-	now := int64(o.memory() + c.held())
+	held := c.held()
+	c.pace(o.size() + held)
+	now := int64(o.memory() + held)
 	if before := o.charged.Load(); now != before {
 		o.charged.Store(now)
 		c.loop.srv.governor.add(now - before)
@@ -104,6 +106,7 @@ func (c *Conn) dropQueue() {
 	if o == nil || o.corked {
 		return
 	}
+	c.pace(0)
 	o.release()
 	c.loop.backlog.remove(o)
 	c.loop.srv.governor.add(-o.charged.Swap(0))

@@ -100,7 +100,7 @@ func liveAndDie(t *testing.T, conn net.Conn, i int, reset func()) {
 	case 5:
 		text += frame(opText, "half a frame")[:8]
 	case 6:
-		text += rawFrame(0xf2, "bad")
+		text += rawFrame(0xf2, "bad") + frame(opClose, closePayload(1002, ""))
 	}
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)

@@ -134,6 +134,7 @@ func TestBridgeQueue(t *testing.T) {
 			})
 			c := connect()
 			conn := <-conns
+			eventually(t, "Drained, of the 101", func() bool { return drained.Swap(0) > 0 })
 			accepted, most := 0, 0
 			err := error(nil)
 			for err == nil {
@@ -203,6 +204,7 @@ func TestBridgeShutdown(t *testing.T) {
 	polite, rude := connect(), connect()
 	done := make(chan error, 1)
 	go func() { done <- srv.Shutdown(t.Context()) }()
+	eventuallyOn(t, n, "the close frames are out", func() bool { return srv.Stats().States.Closing == 2 })
 	for _, c := range []*client{polite, rude} {
 		c.expect(opClose, closePayload(1001, "server shutting down"))
 	}

@@ -246,8 +246,8 @@ func (c *client) expect(op byte, payload string) {
 	}
 }
 
-// expectClose reads a close frame with the code (1005: without one), and then the
-// end of the stream.
+// expectClose reads a close frame with the code (1005: without one), and then, having
+// ended its own direction as peers do then, the end of the stream.
 func (c *client) expectClose(code uint16) (reason string) {
 	c.t.Helper()
 	op, payload := c.frame()
@@ -261,6 +261,7 @@ func (c *client) expectClose(code uint16) (reason string) {
 	if got != code || len(payload) == 1 {
 		c.t.Fatalf("close frame with %d %q, want %d", got, reason, code)
 	}
+	c.done()
 	c.expectEOF()
 	return reason
 }
@@ -282,6 +283,16 @@ func (c *client) expectEnd() {
 	if err == nil || errors.As(err, &timeout) && timeout.Timeout() {
 		c.t.Fatalf("byte %x, error %v, want the end of the connection", b, err)
 	}
+}
+
+// done ends the client's direction, if the server has not closed the connection, or
+// sends a close frame where that can not be told.
+func (c *client) done() {
+	if conn, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		_ = conn.CloseWrite()
+		return
+	}
+	go func() { _, _ = io.WriteString(c.Conn, frame(opClose, "")) }() // a pipe's Write waits for a Read
 }
 
 // closeWrite ends the client's direction.

@@ -40,7 +40,7 @@ const (
 // mannerBits is where a manner stands in Conn.state.
 const mannerBits = 8
 
-func (c *Conn) manner() manner { return manner(c.state.Load() >> mannerBits) }
+func (c *Conn) manner() manner { return manner(c.state.Load() >> mannerBits & 0xff) }
 
 // end is endLocked for a caller that does not hold mu.
 func (c *Conn) end(cause error, how manner) {
@@ -59,7 +59,7 @@ func (c *Conn) endLocked(cause error, how manner) {
 	if before >= lifeEnding {
 		next = before
 	} else {
-		c.noteEnd(cause, how)
+		c.noteEnd(cause)
 	}
 	c.setState(next, max(how, c.manner()))
 	if before == lifeOpen {
@@ -70,20 +70,12 @@ func (c *Conn) endLocked(cause error, how manner) {
 	}
 }
 
-// noteEnd notes why the connection ends, if nothing is noted yet, and by when.
-func (c *Conn) noteEnd(cause error, how manner) {
-	f, lim := c.remember(), &c.loop.srv.limits
+// noteEnd notes why the connection ends, if nothing is noted yet.
+func (c *Conn) noteEnd(cause error) {
+	f := c.remember()
 	if f.cause == nil {
 		f.cause = cause
 	}
-	within := lim.closing
-	switch how {
-	case endLinger:
-		within = lim.linger
-	case endNow:
-		within = 0
-	}
-	f.closeAt = c.loop.rightNow() + within
 }
 
 // sayClose sends the close frame that goes with a cause, if there is one: the
@@ -106,8 +98,13 @@ func (c *Conn) sayClose(cause error, how manner) {
 
 // setState moves the connection on. The caller holds mu.
 func (c *Conn) setState(next life, how manner) {
-	now := c.lifeNow()
-	c.state.Store(uint32(next) | uint32(how)<<mannerBits)
+	before, now := c.state.Load(), c.lifeNow()
+	after := uint32(next) | uint32(how)<<mannerBits
+	if next <= lifeOpen {
+		after |= before & pausedBits
+	}
+	c.state.Store(after)
+	c.countPause(before, after)
 	if next == now {
 		return
 	}
@@ -158,9 +155,16 @@ func (c *Conn) failBy(err error) {
 }
 
 // peerClosed answers the peer's close frame, whose payload the decoder has vetted.
-func (c *Conn) peerClosed(payload []byte) {
+// If ours is the answer, over TLS, the peer's close_notify follows, which a closed
+// socket would answer with a reset.
+func (c *Conn) peerClosed(w *worker, payload []byte) {
 	code, reason := ws.ParseClose(payload)
-	c.end(&ws.CloseError{Code: code, Reason: reason, Remote: true}, endFlush)
+	how := endFlush
+	if _, secure := w.stream.(*secure); secure && c.lifeNow() == lifeOpen {
+		how = endLinger
+		c.partial().answered = true
+	}
+	c.end(&ws.CloseError{Code: code, Reason: reason, Remote: true}, how)
 }
 
 // peerGone ends a connection whose stream has ended. What is queued is still
@@ -170,9 +174,7 @@ func (c *Conn) peerGone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lifeNow() >= lifeEnding {
-		if c.manner() == endLinger {
-			c.setState(c.lifeNow(), endFlush)
-		}
+		c.heard()
 		return
 	}
 	cause := error(errGone)
@@ -248,81 +250,4 @@ func (c *Conn) endPanicked() {
 	defer c.mu.Unlock()
 	c.endLocked(&ws.CloseError{Code: ws.CodeInternal, Reason: "internal error"}, endLinger)
 	c.uncork()
-}
-
-// conclude is for a connection that is over, at the end of each of its turns: it
-// tells the handler, once, and lets the descriptor go when all is written.
-func (c *Conn) conclude() {
-	if c.lifeNow() == lifeEnding {
-		c.mu.Lock()
-		c.setLife(lifeFlushing)
-		cause := c.facts.cause
-		c.mu.Unlock()
-		if c.handler != nil {
-			c.loop.counters.closed(cause)
-			(*c.handler).Close(c, cause)
-		}
-	}
-	if c.written() {
-		c.finish()
-	}
-}
-
-// written says whether a connection that is over waits for nothing more, and ends
-// its direction if that is next.
-func (c *Conn) written() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	how := c.manner()
-	if how == endNow {
-		return true
-	}
-	lastWord := how == endLinger || c.stream() != nil // which has one of its own
-	if c.out == nil && lastWord && c.lifeNow() < lifeLingering {
-		c.setLife(lifeLingering)
-		if c.closeWrite() != nil {
-			return true // the peer has reset it
-		}
-	}
-	return c.out == nil && how == endFlush
-}
-
-// finish marks the connection closed; its descriptor and slot go when the leader
-// settles the turn.
-func (c *Conn) finish() {
-	c.mu.Lock()
-	c.setLife(lifeClosed)
-	c.dropQueue()
-	c.closeStream()
-	c.loop.srv.freeWindows(c.deflation())
-	c.mu.Unlock()
-	if c.in != nil {
-		c.in.head.Free()
-		if c.in.decoder != nil {
-			c.in.decoder.Reset()
-		}
-		c.in = nil
-	}
-}
-
-// closeStream ends what carries the connection's bytes besides the descriptor.
-// The caller holds mu.
-func (c *Conn) closeStream() {
-	if s := c.stream(); s != nil {
-		s.close()
-		c.facts.stream = nil
-	}
-}
-
-// discard frees what the loop keeps of a finished connection.
-func (l *loop) discard(c *Conn) {
-	l.table.remove(c)
-	if l.stopSeen != 0 {
-		l.countEnd(c)
-	}
-	l.leave(c) // before the peer can know: it may come again at once
-	if c.fd >= 0 {
-		l.logUnclosed(l.poll.CloseFD(int(c.fd)))
-	}
-	l.counters.open.Add(-1)
 }

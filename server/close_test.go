@@ -114,7 +114,10 @@ func TestLinger(t *testing.T) {
 				c.expectRefusal(400)
 			} else {
 				c.expectSwitch()
-				c.expectClose(1002)
+				if op, payload := c.frame(); op != opClose || payload[:2] != closePayload(1002, "") {
+					t.Errorf("frame %x %q, want 1002", op, payload)
+				}
+				silentStill(t, c) // our direction is not ended yet
 			}
 			if n.OpenFDs() != 2 {
 				t.Errorf("%d descriptors are open, want the listener's and the connection's", n.OpenFDs())

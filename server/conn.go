@@ -39,7 +39,7 @@ type Conn struct {
 
 	slot   uint32        // the leader's: its place in the loop's table
 	active atomic.Uint32 // tick of the last sign of life from the peer
-	state  atomic.Uint32 // a life, and a manner from bit 8; written under mu, read anywhere
+	state  atomic.Uint32 // a life, a manner from bit 8, and why it is paused; written under mu, read anywhere
 
 	mu     sync.Mutex // guards what follows, up to ipv4, but for kicked
 	out    *outbound  // the cork or the queue; nil: Send writes right away
@@ -53,7 +53,7 @@ type Conn struct {
 	// The turn's, continued: bytes together make the Conn small.
 	more     reason // there may be more to read: another turn after the others
 	wantsDue bool   // the deadline must be set anew
-	pinged   bool   // a keepalive ping is out since the last sign of life
+	pingedAt tick   // when a keepalive ping went out since the last sign of life; 0: none did
 
 	// The leader's.
 	away   bool   // in a slow turn, not under the leader
@@ -67,6 +67,22 @@ type inbound struct {
 	secure  bool        // the PROXY header says that the client came over TLS
 	decoder *ws.Decoder // in the midst of a frame or a fragmented message
 	taken   *takenOver  // a connection of net/http that is to be opened
+
+	rest    *buffer.Buffer // read and not handled: see pause.go
+	putOff  bool           // there is a rest, or there may be more to read, when the pause is over
+	tooFast bool           // what came behind rest was too much a second
+
+	answered bool // the connection has failed, and the peer's close frame has come
+
+	drains    bool // a drain has come, and goes on when the pause is over
+	drainLeft int  // bytes that a drain has found in the kernel, and that are still to be handled
+	drainAt   tick // when a drain goes on behind a bridge; 0: there is none
+}
+
+// empty says whether the connection needs it no more.
+func (in *inbound) empty() bool {
+	return in.head == nil && !in.secure && in.decoder == nil && in.taken == nil && !in.putOff &&
+		!in.answered && !in.drains && in.drainLeft == 0 && in.drainAt == 0
 }
 
 // facts are what only some connections have to remember.
@@ -78,6 +94,10 @@ type facts struct {
 	broken      error             // of a write: send nothing more, read what came before
 	stream      stream            // nil: the descriptor
 	closeAt     tick              // the deadline of its end
+	saidAt      tick              // when our last word was written; 0: it is not
+	acked       int64             // what the peer's side had when its progress was last seen
+	ackedAt     tick              // and when that was
+	behind      bool              // our ping, or last word, stands behind bytes it did not have then
 	carries     [numCounts]uint32 // the high halves of Conn.counts
 	messageAt   tick              // with IdleTimeout: when the last message came
 	rates       *rates            // the turn's; nil without such limits

@@ -82,6 +82,7 @@ type ConnInfo struct {
 	Silent      time.Duration // since the last sign of life from the peer, likewise
 	RTT         time.Duration // 0: unknown
 	Blocked     bool          // its handler is slow and has lost the loop
+	Paused      bool          // it is not read now: see Server.QueueHighWater and Conn.PauseReading
 	Stats
 }
 
@@ -173,6 +174,7 @@ func (w *walk) consider(c *Conn, since tick, token poller.Token) {
 	r.Age = (now - since).time()
 	r.Silent = now.time() - min(now, tick(c.active.Load())).time()
 	r.Blocked = c.away
+	r.Paused = c.paused()
 	heap.Push(&w.best, r)
 	if len(w.best) > w.most {
 		heap.Pop(&w.best)

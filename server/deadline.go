@@ -21,35 +21,50 @@ func (c *Conn) nextDue() tick {
 	case lifeProxy, lifeSecure, lifeHead:
 		return c.loop.table.due(c.slot) // counts from accept, whatever the peer does
 	case lifeOpen:
-		due := c.nextPing(lim)
-		if lim.idle > 0 {
-			due = min(due, c.facts.messageAt+lim.idle)
-		}
-		if lim.lifetime > 0 {
-			due = min(due, c.lifeOver(c.loop.table.since(c.slot)))
-		}
-		if c.out != nil {
-			due = min(due, c.out.since+lim.write)
-		}
-		if c.mute() {
-			due = min(due, c.facts.closeAt)
-		}
-		return due
+		return c.nextOpenDue(lim)
 	default:
+		if c.out != nil && c.facts.saidAt == 0 {
+			return c.out.since + lim.write
+		}
 		return c.facts.closeAt
 	}
 }
 
-// nextPing is when silence calls for a ping, or, after a ping, for the end.
+// nextOpenDue is nextDue for an open connection. The caller holds mu.
+func (c *Conn) nextOpenDue(lim *limits) tick {
+	if c.mute() {
+		return c.facts.closeAt
+	}
+	due := noDue
+	switch {
+	case c.out != nil:
+		due = c.out.since + lim.write // watches over the peer: a ping would only wait in line
+	case lim.ping > 0:
+		due = c.nextPing(lim)
+	}
+	if c.in != nil && c.in.drainAt != 0 {
+		due = min(due, c.in.drainAt)
+	}
+	if lim.idle > 0 && !c.paused() {
+		due = min(due, c.facts.messageAt+lim.idle)
+	}
+	if lim.lifetime > 0 {
+		due = min(due, c.lifeOver(c.loop.table.since(c.slot)))
+	}
+	return due
+}
+
+// nextPing is when silence calls for a ping, or, after a ping, for the end: after
+// two intervals, or one after a ping that went out late, for whatever reason.
 func (c *Conn) nextPing(lim *limits) tick {
-	if lim.ping == 0 {
-		return noDue
-	}
 	active := tick(c.active.Load())
-	if c.pinged {
-		return active + 2*lim.ping
+	switch {
+	case c.pingedAt == 0:
+		return active + c.jittered(lim.ping)
+	case c.pingedAt > active+lim.ping+lim.ping/5:
+		return c.pingedAt + lim.ping + 1 // never early: ticks are rounded down
 	}
-	return active + c.jittered(lim.ping)
+	return active + 2*lim.ping
 }
 
 // jittered is a time between 80 % and 120 % of t, its own for each connection
@@ -79,8 +94,8 @@ func (c *Conn) noteAlive() {
 	if c.active.Load() != now {
 		c.active.Store(now)
 	}
-	if c.pinged {
-		c.pinged = false
+	if c.pingedAt != 0 {
+		c.pingedAt = 0
 		c.wantsDue = true // of the next ping, or those answered together stay together
 	}
 }
@@ -107,15 +122,7 @@ func (c *Conn) expire(w *worker) {
 	case lifeOpen:
 		c.expireOpen(w, lim, now)
 	default:
-		c.mu.Lock()
-		if now >= c.facts.closeAt {
-			if c.lifeNow() == lifeClosing {
-				c.loop.srv.hit(LimitCloseTimeout)
-			}
-			c.noteCut()
-			c.endLocked(errNoAnswer, endNow)
-		}
-		c.mu.Unlock()
+		c.expireEnd(lim, now)
 	}
 }
 
@@ -125,23 +132,27 @@ func (c *Conn) expireOpen(w *worker, lim *limits, now tick) {
 	case over:
 		c.end(c.facts.broken, endNow)
 	case mute:
+	case c.in != nil && c.in.drainAt != 0 && now >= c.in.drainAt:
+		if !c.arriving(w) {
+			c.letGo()
+		}
 	case c.writeOverdue(lim, now):
 		c.loop.srv.hit(LimitWriteTimeout)
 		c.end(errNotTaken, endNow)
-	case lim.idle > 0 && now >= c.facts.messageAt+lim.idle:
+	case lim.idle > 0 && !c.paused() && now >= c.facts.messageAt+lim.idle:
 		c.loop.srv.hit(LimitIdleTimeout)
 		c.end(errIdle, endLinger)
 	case lim.lifetime > 0 && now >= c.lifeOver(w.since):
 		if c.Close(ws.CodeGoingAway, "connection lifetime over") == nil {
 			c.loop.srv.hit(LimitLifetime)
 		}
-	case lim.ping == 0:
-	case c.pinged && now >= tick(c.active.Load())+2*lim.ping:
+	case lim.ping == 0 || now < c.nextPing(lim) || c.hasQueue():
+	case c.pingedAt == 0 || c.mayLive():
+		c.ping(now)
+	default:
 		c.loop.counters.dead.Add(1)
 		c.loop.srv.hit(LimitPingTimeout)
 		c.end(errDead, endNow)
-	case !c.pinged && now >= c.nextPing(lim):
-		c.ping(lim, now)
 	}
 }
 
@@ -158,22 +169,43 @@ func (c *Conn) muted() (mute, over bool) {
 func (c *Conn) writeOverdue(lim *limits, now tick) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.out != nil && !c.out.corked && now >= c.out.since+lim.write
+	return c.queueOverdue(lim, now)
 }
 
-// ping sends a keepalive ping, unless there is a queue: then the write deadline
-// watches over the connection, and a ping would only wait in line.
-func (c *Conn) ping(lim *limits, now tick) {
+func (c *Conn) queueOverdue(lim *limits, now tick) bool {
+	o := c.queue()
+	if o == nil || now < o.since+lim.write {
+		return false
+	}
+	if c.progressed(&o.acked) {
+		o.since, o.written = now, 0 // of what the kernel has, which takes no more so far
+		return false
+	}
+	return true
+}
+
+// ping sends a keepalive ping. There is no queue.
+func (c *Conn) ping(now tick) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.out != nil && !c.out.corked {
-		c.active.Store(uint32(now))
-		return
+	if behind := c.unacked() > 0; behind || c.facts != nil && c.facts.behind {
+		f := c.remember()
+		f.behind, f.acked = behind, c.acked()
 	}
-	if late := lim.ping + lim.ping/5; now > tick(c.active.Load())+late {
-		c.active.Store(uint32(now - lim.ping)) // the silence was ours: the peer has an interval to answer
-	}
-	c.pinged = true
+	c.pingedAt = max(now, 1)
 	c.loop.counters.pings.Add(1)
 	_ = c.put(ws.Ping, nil, nil) // no queue: nothing to fail here
+}
+
+// mayLive says whether a peer that has not answered a ping may yet do so: the ping
+// stands behind bytes of which its side still takes some, or we do not read what it
+// answers and its side has the ping.
+func (c *Conn) mayLive() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.paused() && c.unacked() == 0 {
+		return true
+	}
+	f := c.facts
+	return f != nil && f.behind && (c.progressed(&f.acked) || c.unacked() == 0)
 }

@@ -111,6 +111,55 @@ func (l *loop) restAccepted(a *acceptor, err error) bool {
 	return true
 }
 
+// bridgeRest is how long what has arrived takes to come over a bridge.
+const bridgeRest ticks = 2
+
+// arriving says whether a drain waits for what had arrived when it came to this
+// connection: the peer may have sent it long ago. What comes later is not waited for.
+func (c *Conn) arriving(w *worker) bool {
+	if c.lifeNow() != lifeOpen {
+		return false
+	}
+	if c.paused() {
+		c.putOff()
+		c.in.drains = true
+		return true
+	}
+	if c.fd < 0 {
+		return c.arrivingOverBridge()
+	}
+	left := 0
+	switch {
+	case c.more&readable == 0: // the read came short
+	case c.in == nil || c.in.drainLeft == 0:
+		left = c.unread()
+	default:
+		left = max(c.in.drainLeft-w.received.bytes, 0)
+	}
+	if c.in != nil || left > 0 {
+		c.partial().drainLeft = left
+	}
+	if left > 0 {
+		c.more |= draining
+	}
+	return left > 0
+}
+
+func (c *Conn) arrivingOverBridge() bool {
+	in := c.partial()
+	now := c.loop.rightNow()
+	if in.drainAt == 0 {
+		in.drainAt = now + bridgeRest
+		c.wantsDue = true
+	}
+	if now < in.drainAt {
+		return true
+	}
+	in.drainAt = 0
+	c.dropHead()
+	return false
+}
+
 // letGo ends the connection for a drain: an open one politely, a request that has
 // come in part with an answer. Of others something may still come.
 func (c *Conn) letGo() {

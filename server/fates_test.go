@@ -34,12 +34,12 @@ func TestHalfClosedPeerThatReadsNothing(t *testing.T) {
 	c := queueFor(t, n, addr, conns)
 	c.closeWrite()
 	idle(t, n)
-	for range 20 {
+	for range 32 {
 		n.Advance(time.Second)
 		idle(t, n)
 	}
 	if open := srv.Stats().Open; open != 0 {
-		t.Errorf("%d connections open 20 s after the half-close, CloseTimeout is 5 s", open)
+		t.Errorf("%d connections open 32 s after the half-close, WriteTimeout is 30 s", open)
 	}
 }
 

@@ -203,6 +203,7 @@ func TestShedsTheClosing(t *testing.T) {
 	conns := make(chan *server.Conn, 1)
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) {
 		srv.MaxBacklog = 300_000
+		srv.QueueHighWater = -1 // or the end of the stream would be put off
 		srv.Handler = opened(conns)
 	})
 	fill := func(messages int) (*client, *server.Conn) {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"math"
 	"runtime"
 	"time"
 
@@ -24,6 +25,8 @@ type limits struct {
 	messages     pace // of a connection; the zero value: no bound
 	bytes        pace // of a connection; the zero value: no bound
 	maxQueue     int
+	highWater    int
+	lowWater     int
 	backlog      int64 // 0: no bound
 	workers      int
 	tlsAtOnce    int
@@ -49,7 +52,8 @@ const (
 	defaultMaxHeadLines = 100
 	defaultMaxMessage   = 1 << 20
 	defaultMaxEmpty     = 1000
-	defaultMaxQueue     = 1 << 20
+	defaultMaxQueue     = 1 << 20 // at least: see maxQueue
+	defaultHighWater    = 64 << 10
 	defaultMaxWorkers   = 1024
 
 	defaultMaxTLSHandshakes = 1024
@@ -90,7 +94,6 @@ func (s *Server) effectiveLimits() limits {
 		proxyHeader:  positive(s.MaxProxyHeader, proxyproto.MaxSize),
 		maxMessage:   positive(s.MaxMessage, defaultMaxMessage),
 		maxEmpty:     positive(s.MaxEmptyFragments, defaultMaxEmpty),
-		maxQueue:     positive(s.MaxQueue, defaultMaxQueue),
 		backlog:      s.backlogBudget(),
 		tlsAtOnce:    positive(s.MaxTLSHandshakes, defaultMaxTLSHandshakes),
 		workers:      max(positive(s.MaxWorkers, defaultMaxWorkers), loops+1),
@@ -104,6 +107,7 @@ func (s *Server) effectiveLimits() limits {
 		corkBytes:    corkBytes,
 		eventsABatch: eventsABatch,
 	}
+	l.setQueue(s)
 	l.messages = newPace(int64(s.MessageRate), int64(s.MessageBurst))
 	burst := s.ByteBurst
 	if burst <= 0 {
@@ -120,6 +124,30 @@ func (s *Server) effectiveLimits() limits {
 		l.lifetime = ticksOf(s.MaxLifetime)
 	}
 	return l
+}
+
+// queueSlack is what a turn may have gathered when a message is to be queued
+// behind it, and the headers.
+const queueSlack = 128 << 10
+
+// setQueue sets the bounds of an outbound queue. Below the high mark there is room
+// for what the turn has gathered and any message, unless MaxQueue says otherwise.
+func (l *limits) setQueue(s *Server) {
+	l.highWater = defaultHighWater
+	switch {
+	case s.QueueHighWater < 0:
+		l.highWater = math.MaxInt
+	case s.QueueHighWater > 0:
+		l.highWater = s.QueueHighWater
+	case s.MaxQueue > 0:
+		l.highWater = min(l.highWater, s.MaxQueue/4)
+	}
+	l.lowWater = min(positive(s.QueueLowWater, l.highWater/4), l.highWater)
+	follows := min(l.maxMessage, math.MaxInt/4) + int64(min(l.highWater, math.MaxInt/4)) + queueSlack
+	if s.QueueHighWater < 0 {
+		follows = min(l.maxMessage, math.MaxInt/4) + queueSlack
+	}
+	l.maxQueue = positive(s.MaxQueue, max(defaultMaxQueue, int(follows)))
 }
 
 // paced says whether what a peer sends has a rate.

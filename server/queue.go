@@ -22,8 +22,9 @@ type outbound struct {
 	pieces   [][]byte
 	pong     []byte // the payload of a pong that waits for the queue to be empty; nil: none
 
-	since   tick // the write deadline counts from here
-	written int  // since then
+	since   tick  // the write deadline counts from here
+	written int   // since then
+	acked   int64 // what the peer's side had then
 
 	conn    *Conn        // a queue's; see backlog.go
 	charged atomic.Int64 // in the server's account; written under Conn.mu, read anywhere
@@ -39,10 +40,6 @@ type frames struct {
 
 // keepCork is the size to which a worker's cork may stay grown.
 const keepCork = 256 << 10
-
-// progressBytes is what a peer must take within the write timeout, if so much is
-// queued: a peer that takes a byte now and then is slow, not alive.
-const progressBytes = 4 << 10
 
 // segmentRoom is the room that small frames share in the queue.
 const segmentRoom = 4 << 10
@@ -109,8 +106,10 @@ func (o *outbound) flush(c *Conn, now tick) error {
 	for {
 		if o.bytes == 0 && o.pong != nil {
 			var frame [ws.MaxHeader + ws.MaxControlPayload]byte
-			o.add(ws.AppendFrame(frame[:0], ws.Pong, o.pong), nil, 0, 0)
+			pong := ws.AppendFrame(frame[:0], ws.Pong, o.pong)
 			o.pong = nil
+			o.add(pong, nil, 0, 0)
+			c.sentBytes(len(pong))
 		}
 		if o.bytes == 0 {
 			return nil
@@ -179,6 +178,7 @@ func (o *outbound) advance(n int, now tick) {
 func (o *outbound) progress(n int, now tick) {
 	if o.written += n; o.written >= progressBytes || o.bytes == 0 {
 		o.since, o.written = now, 0
+		o.acked = o.conn.acked()
 	}
 }
 

@@ -65,10 +65,15 @@ func (c *Conn) eatOpen(w *worker, in []byte) {
 		p.bytes, within = limit.takeUpTo(p.bytes, p.since, p.now, len(in))
 	}
 	c.eatFrames(w, in[:within])
-	if within < len(in) && c.lifeNow() <= lifeClosing {
+	paused := c.paused()
+	switch {
+	case within == len(in) || c.lifeNow() > lifeClosing:
+	case paused:
+		c.in.tooFast = true
+	default:
 		c.tooFast(LimitByteRate, errManyBytes)
 	}
-	p.handled(c.loop, c.more == 0)
+	p.handled(c.loop, c.more == 0 && !paused)
 }
 
 // read notes that bytes were read just now, in this round.

@@ -60,11 +60,12 @@ type secure struct {
 	shake *handshake // until the handshake is over
 	state secureState
 
-	raw    *buffer.Buffer // received, for tls
-	sealed *buffer.Buffer // written by tls; the peer's side has taken the first sent bytes of it
-	sent   int
-	feed   []byte // whole records, for the tls.Read under way
-	left   int    // bytes of the record that tls is reading
+	raw     *buffer.Buffer // received, for tls
+	sealed  *buffer.Buffer // written by tls; the peer's side has taken the first sent bytes of it
+	sent    int
+	written int64  // by tls in all
+	feed    []byte // whole records, for the tls.Read under way
+	left    int    // bytes of the record that tls is reading
 
 	over     error // why reading is over: io.EOF or a *brokenStream
 	closing  bool  // close_notify is out
@@ -298,6 +299,7 @@ func (s *secure) seal(p []byte) (int, error) {
 	case s.sealed == nil:
 		s.sealed = buffer.Get(len(p))
 	}
+	s.written += int64(len(p))
 	s.sealed = s.sealed.Grow(len(p))
 	s.sealed.B = append(s.sealed.B, p...)
 	return len(p), nil

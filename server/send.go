@@ -164,6 +164,7 @@ func (c *Conn) writeOut(head, tail []byte, plain int) (queued bool) {
 	default:
 		return false
 	}
+	c.out.acked = c.acked()
 	c.charge()
 	return true
 }

@@ -126,9 +126,18 @@ type Server struct {
 	// Stream gives messages to Handler.Message in pieces, as their bytes arrive:
 	// Message.More is set on all but the last.
 	Stream bool
-	// MaxQueue bounds a connection's outbound queue in bytes; 0 is 1 MiB. What a
-	// single turn has gathered (up to 80 KiB) may come on top.
+	// MaxQueue bounds a connection's outbound queue in bytes. What a single turn has
+	// gathered (up to 88 KiB) may come on top. 0 is MaxMessage, QueueHighWater and 128
+	// KiB together, and at least 1 MiB: an answer as large as its message finds room.
 	MaxQueue int
+	// QueueHighWater is the size of a connection's outbound queue, in bytes, above
+	// which the connection is not read, so that a peer that takes answers slowly sends
+	// slowly too. Reading goes on when the queue is down to QueueLowWater. At most the
+	// answer to one message comes on top, and one read (128 KiB) waits to be handled. 0
+	// is 64 KiB, or a quarter of MaxQueue if that is less; below 0 is never.
+	QueueHighWater int
+	// QueueLowWater: see QueueHighWater, which it is at most. 0 is a quarter of it.
+	QueueLowWater int
 	// MaxBacklog bounds the memory of all outbound queues together, in bytes. Beyond
 	// it the connections with the largest queues are closed with 1008, or just cut
 	// where a large frame is half out, until nine tenths are left; and under Go's

@@ -22,56 +22,15 @@ func closeCause(to chan<- *ws.CloseError) func(*server.Conn, error) {
 	}
 }
 
-// TestNotReadingEcho echoes to a peer that reads nothing: it is cut at the cap
-// of its queue, and when it reads again there are whole frames and then 1008.
-func TestNotReadingEcho(t *testing.T) {
-	causes := make(chan *ws.CloseError, 1)
-	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 10_000}, func(srv *server.Server) {
-		srv.MaxQueue = 100_000
-		srv.Handler = handler{message: echo{}.Message, close: closeCause(causes)}
-	})
-	c := dialSim(t, n, addr).upgraded()
-	text := pattern(1, 3000)
-	var cause *ws.CloseError
-	for cause == nil {
-		c.send(frame(opText, text))
-		idle(t, n)
-		select {
-		case cause = <-causes:
-		default:
-		}
-	}
-	if cause.Code != ws.CodePolicy || cause.Remote {
-		t.Errorf("closed with %v, want 1008 by us", cause)
-	}
-	if got := srv.Stats().MessagesIn; got > 110_000/3000+30 {
-		t.Errorf("%d messages were echoed before the cut at 100,000 bytes", got)
-	}
-	whole := 0
-	for {
-		op, payload := c.frame()
-		if op == opClose {
-			if payload[:2] != closePayload(1008, "") {
-				t.Errorf("close frame with %q, want 1008", payload)
-			}
-			break
-		}
-		if whole++; payload != text {
-			t.Fatalf("frame of %d bytes: not at a frame boundary", len(payload))
-		}
-	}
-	if whole < 3 {
-		t.Errorf("%d whole messages before the close frame", whole)
-	}
-	c.expectEOF()
-}
-
-// TestNotReadingBroadcast is the same when others send.
+// TestNotReadingBroadcast has others send to a peer that reads nothing: it is closed
+// at the cap of its queue, and when it reads again there are whole frames and then
+// 1008. For its own messages see TestBackPressure.
 func TestNotReadingBroadcast(t *testing.T) {
 	onAll(t, func(t *testing.T, start starter) {
 		causes := make(chan *ws.CloseError, 1)
 		conns := make(chan *server.Conn, 1)
 		connect, _ := start(t, func(srv *server.Server) {
+			srv.MaxQueue = 1 << 20
 			srv.Handler = handler{open: func(c *server.Conn) { conns <- c }, close: closeCause(causes)}
 		})
 		c := connect().upgraded()
@@ -146,7 +105,7 @@ func (pinger) Ping(c *server.Conn, payload []byte) { _ = c.Ping(payload) } // at
 func TestOwnPingsBounded(t *testing.T) {
 	causes := make(chan *ws.CloseError, 1)
 	n, addr, _ := startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) {
-		srv.MaxQueue = 50_000
+		srv.MaxQueue, srv.QueueHighWater = 50_000, -1
 		srv.Handler = pinger{handler{close: closeCause(causes)}}
 	})
 	c := dialSim(t, n, addr).upgraded()

@@ -29,6 +29,8 @@ type ServerStats struct {
 	MessagesIn, MessagesOut uint64 // text and binary; out: accepted for sending
 	BytesIn, BytesOut       uint64 // of all connections, handshakes included
 	Dropped                 uint64 // messages refused because a queue was full
+	Paused                  int64  // connections that are not read now: see Server.QueueHighWater and Conn.PauseReading
+	Pauses                  uint64 // how often one was paused
 	Queues                  int    // connections with an outbound queue now
 	Backlog                 int64  // memory that all queues hold, in bytes: see Server.MaxBacklog
 
@@ -70,7 +72,7 @@ type Workers struct {
 // CloseCount is how many upgraded connections ended with a close code.
 type CloseCount struct {
 	Code   ws.Code // 3000 and 4000 stand for their thousand, 0 for those that are none
-	Remote bool    // the peer closed
+	Remote bool    // the peer closed, or is gone without a close frame
 	Count  uint64
 }
 
@@ -99,6 +101,8 @@ type loopCounters struct {
 	messagesOut  atomic.Uint64
 	bytesOut     atomic.Uint64
 	dropped      atomic.Uint64
+	paused       atomic.Int64
+	pauses       atomic.Uint64
 	inflated     compressedCounts
 	deflated     compressedCounts
 	pings        atomic.Uint64
@@ -223,7 +227,7 @@ func (n *loopCounters) closed(cause error) {
 		end = errGone
 	}
 	by := 0
-	if end.Remote {
+	if end.Remote || end == errGone || end == errReset || end == errDead {
 		by = 1
 	}
 	n.closes[by][closeSlot(end.Code)].Add(1)
@@ -308,6 +312,8 @@ func (n *loopCounters) addTo(sum *ServerStats) {
 	sum.MessagesOut += n.messagesOut.Load()
 	sum.BytesOut += n.bytesOut.Load()
 	sum.Dropped += n.dropped.Load()
+	sum.Paused += n.paused.Load()
+	sum.Pauses += n.pauses.Load()
 	n.inflated.addTo(&sum.Inflated)
 	n.deflated.addTo(&sum.Deflated)
 	sum.Pings += n.pings.Load()

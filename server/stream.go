@@ -105,7 +105,11 @@ func (c *Conn) held() int {
 // passOn flushes what the stream holds, unless a queue will: what it goes on
 // holding becomes one. The caller holds mu.
 func (c *Conn) passOn() {
-	if c.held() == 0 || c.out != nil && !c.out.corked {
+	if c.queue() != nil {
+		c.charge()
+		return
+	}
+	if c.held() == 0 {
 		return
 	}
 	if c.out != nil {
@@ -135,6 +139,12 @@ func (c *Conn) closeWrite() error {
 	return err
 }
 
+// brokenStream says whether what the stream holds is its last word.
+func (c *Conn) brokenStream() bool {
+	s, ok := c.stream().(*secure)
+	return ok && s.state == secureBroken
+}
+
 // broke ends a connection whose stream is broken: what is queued can not be sent,
 // but the peer is given the time to read what the stream holds.
 func (c *Conn) broke(cause error) {
@@ -151,4 +161,6 @@ func (c *Conn) broke(cause error) {
 	}
 	c.endLocked(cause, endLinger)
 	c.passOn()
+	now := c.loop.rightNow()
+	c.facts.saidAt, c.facts.closeAt = max(now, 1), now+c.loop.srv.limits.linger
 }

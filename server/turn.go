@@ -94,7 +94,11 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 			why |= readable | hangup // to the end: no edge may tell of it any more
 		}
 	}
-	drained := why&writable != 0 && c.flushQueue(w, why)
+	drained := why&(writable|emptied) != 0 && c.flushQueue(w, why)
+	c.wantsDue = c.wantsDue || drained // that of the queue was another
+	if c.resume(w) {
+		why |= readable | hangup // to the end: edges may have been put off
+	}
 	if why&(readable|hangup) != 0 {
 		c.read(w, why)
 	}
@@ -104,7 +108,7 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 	if why&expired != 0 && !c.over() {
 		c.expire(w)
 	}
-	if why&draining != 0 && !c.over() {
+	if why&draining != 0 && !c.over() && !c.arriving(w) {
 		c.letGo()
 	}
 	c.endTurn(w)
@@ -114,7 +118,12 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 // read takes what is there, once: one peer at line rate does not keep the others
 // waiting.
 func (c *Conn) read(w *worker, why reason) {
-	if c.over() {
+	switch {
+	case c.over():
+		return
+	case c.paused():
+		c.putOff()
+		c.readAll()
 		return
 	}
 	n, more, err := c.receive(w)
@@ -123,16 +132,27 @@ func (c *Conn) read(w *worker, why reason) {
 		w.received.bytes += n
 		c.noteAlive()
 		if more || why&hangup != 0 {
-			c.more = readable | why&hangup // a short read means drained, unless the end is behind it
+			c.more |= readable | why&hangup // a short read means drained, unless the end is behind it
 		}
 		if n > 0 { // a stream may have had bytes that make none
 			c.eat(w, w.in[:n])
 		}
 	case err == poller.ErrAgain:
+		c.readAll()
 	case err == io.EOF:
 		c.peerGone()
 	default:
 		c.readFailed(err)
+	}
+}
+
+// readAll ends a connection that can not be written to, now that what had come is
+// read. The reader of a bridge may have more: that has until the deadline.
+func (c *Conn) readAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, bridged := c.stream().(*bridge); c.mute() && !bridged {
+		c.endLocked(c.facts.broken, endNow)
 	}
 }
 
@@ -148,26 +168,39 @@ func (c *Conn) eat(w *worker, in []byte) {
 	if c.lifeNow() == lifeHead {
 		in = c.eatHead(w, in)
 	}
-	if life := c.lifeNow(); life == lifeOpen || life == lifeClosing {
+	switch life := c.lifeNow(); {
+	case life == lifeOpen || life == lifeClosing:
 		c.eatOpen(w, in)
+	case c.lingers():
+		c.findClose(w, c.decoder(w), in)
 	}
 	c.dropHead()
 }
 
+// decoder is the one that has the connection's unfinished frame or message, or w's
+// if nothing is unfinished.
+func (c *Conn) decoder(w *worker) *ws.Decoder {
+	if c.in != nil && c.in.decoder != nil {
+		return c.in.decoder
+	}
+	return w.decoder
+}
+
 // eatFrames decodes messages and hands them to the handler.
 func (c *Conn) eatFrames(w *worker, in []byte) {
-	d := w.decoder
-	if c.in != nil && c.in.decoder != nil {
-		d = c.in.decoder
-	}
+	d := c.decoder(w)
 	if w.deflate != nil || d.Deflate {
 		w.deflate.setUp(d)
 	}
 	for {
+		if c.paused() {
+			c.keepRest(in)
+			break
+		}
 		m, rest, err := d.Next(in)
 		if err != nil {
 			c.failBy(err)
-			c.dropDecoder(w, d)
+			c.leaveDecoder(w, d, rest)
 			return
 		}
 		if m.Opcode == 0 {
@@ -175,7 +208,7 @@ func (c *Conn) eatFrames(w *worker, in []byte) {
 		}
 		in = rest
 		if !c.deliver(w, m) {
-			c.dropDecoder(w, d)
+			c.leaveDecoder(w, d, in)
 			return
 		}
 	}
@@ -202,7 +235,7 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 			(*c.handler).Message(c, m)
 		}
 	case ws.Close:
-		c.peerClosed(m.Payload)
+		c.peerClosed(w, m.Payload)
 		return false
 	case ws.Ping:
 		c.pong(m.Payload)
@@ -226,10 +259,33 @@ func (c *Conn) keepDecoder(w *worker, d *ws.Decoder) {
 	case d.Idle() && own:
 		c.in.decoder = nil
 		w.srv.decoders.Put(d)
-	case !d.Idle() && !own:
-		c.partial().decoder = d
+	case !d.Idle():
+		c.ownDecoder(w, d)
+	}
+}
+
+// ownDecoder keeps d with the connection.
+func (c *Conn) ownDecoder(w *worker, d *ws.Decoder) {
+	if p := c.partial(); p.decoder != d {
+		p.decoder = d
 		w.decoder = w.srv.newDecoder()
 	}
+}
+
+// leaveDecoder is for a connection that is over: of what is left in in, and of what
+// comes, only a close frame counts, if anything does.
+func (c *Conn) leaveDecoder(w *worker, d *ws.Decoder, in []byte) {
+	if c.lingers() {
+		c.findClose(w, d, in)
+	} else {
+		c.dropDecoder(w, d)
+	}
+}
+
+// lingers says whether the connection is a WebSocket that has failed and waits for
+// the peer to have read why.
+func (c *Conn) lingers() bool {
+	return c.handler != nil && c.lifeNow() >= lifeEnding && c.manner() == endLinger
 }
 
 // dropDecoder forgets what d is in the midst of: the connection reads nothing
@@ -261,7 +317,7 @@ func (c *Conn) dropHead() {
 		c.in.head = nil
 		c.in.secure = false
 	}
-	if c.in.head == nil && !c.in.secure && c.in.decoder == nil && c.in.taken == nil {
+	if c.in.empty() {
 		c.in = nil
 	}
 }
@@ -285,6 +341,9 @@ func (c *Conn) endTurn(w *worker) {
 	c.tally(messagesIn, w.received.messages)
 	c.tally(bytesIn, w.received.bytes)
 	c.uncork()
+	if c.lifeNow() == lifeClosing {
+		c.said()
+	}
 	c.wantsDue = c.wantsDue || c.out != nil || c.mute() || c.lifeNow() > lifeOpen
 	sent := w.out.sent // complete: the cork is no longer the connection's
 	c.mu.Unlock()

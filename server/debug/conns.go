@@ -84,6 +84,7 @@ type row struct {
 	Remote      string  `json:"remote"`
 	State       string  `json:"state"`
 	Blocked     bool    `json:"blocked"` // its handler is slow
+	Paused      bool    `json:"paused"`  // it is not read
 	Subprotocol string  `json:"subprotocol,omitempty"`
 	Transport   string  `json:"transport"`
 	Deflate     bool    `json:"deflate"`
@@ -133,7 +134,7 @@ func rows(infos []server.ConnInfo) []row {
 	all := make([]row, 0, len(infos))
 	for _, c := range infos {
 		all = append(all, row{
-			ID: c.ID.String(), Remote: c.Remote.String(), State: c.State, Blocked: c.Blocked, Subprotocol: c.Subprotocol,
+			ID: c.ID.String(), Remote: c.Remote.String(), State: c.State, Blocked: c.Blocked, Paused: c.Paused, Subprotocol: c.Subprotocol,
 			Transport: c.Transport, Deflate: c.Deflate,
 			Age: c.Age.Seconds(), Silent: c.Silent.Seconds(), RTT: c.RTT.Seconds(), Backlog: uint64(c.Queued),
 			MessagesIn: c.MessagesIn, MessagesOut: c.MessagesOut, BytesIn: c.BytesIn, BytesOut: c.BytesOut,

@@ -91,6 +91,8 @@ var metrics = []metric{
 	counter("messages_inflated_total", "Messages received compressed.", func(s *server.ServerStats) uint64 { return s.Inflated.Messages }),
 	{describe("inflated_bytes_total", "Bytes of the messages received compressed, by form.", "form"), prometheus.CounterValue, inflated},
 	gauge("deflate_windows_bytes", "Memory promised to connections for context takeover.", func(s *server.ServerStats) int { return int(s.Windows) }),
+	gauge("connections_paused", "Connections that are not read now: their queue is above its mark, or their handler asked for it.", func(s *server.ServerStats) int { return int(s.Paused) }),
+	counter("pauses_total", "Times a connection was paused.", func(s *server.ServerStats) uint64 { return s.Pauses }),
 	gauge("queues", "Connections with an outbound queue now.", func(s *server.ServerStats) int { return s.Queues }),
 	gauge("queues_bytes", "Memory that all outbound queues hold now.", func(s *server.ServerStats) int { return int(s.Backlog) }),
 	counter("keepalive_pings_total", "Keepalive pings sent.", func(s *server.ServerStats) uint64 { return s.Pings }),

@@ -1,0 +1,207 @@
+package server
+
+import (
+	"github.com/millrace/millrace/ws"
+)
+
+// # The way to the end
+//
+// What was accepted for sending is written as long as the peer takes it, also by a
+// connection that ends, and only then the peer's own time begins:
+//
+//	queue not empty        WriteTimeout, by progress of our writes or of the peer's side
+//	with the kernel        WriteTimeout, by progress of the peer's side (poller.Gauge)
+//	with the peer          CloseTimeout for its close frame, lingerTime behind a failure
+//	                       or a refusal, nothing if it has said its last word
+//
+// endNow waits for none of it, nor does a drain's deadline.
+
+// conclude is for a connection that is over, at the end of each of its turns: it
+// tells the handler, once, and lets the descriptor go when all is written.
+func (c *Conn) conclude() {
+	if c.lifeNow() == lifeEnding {
+		c.mu.Lock()
+		c.setLife(lifeFlushing)
+		cause := c.facts.cause
+		c.mu.Unlock()
+		if c.handler != nil {
+			c.loop.counters.closed(cause)
+			(*c.handler).Close(c, cause)
+		}
+	}
+	if c.written() {
+		c.finish()
+	}
+}
+
+// smallTail is what may be with the kernel alone when a connection is closed to
+// which the peer has nothing more to say: a close frame, not a message.
+const smallTail = 256
+
+// written says whether a connection that is over waits for nothing more, and ends
+// our direction if that is next: at once behind an HTTP answer, or when the peer is
+// done. Behind the close frame of a failure that waits for the peer's close frame,
+// since a proxy that ends TLS may drop what it has when our FIN comes.
+func (c *Conn) written() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	how := c.manner()
+	switch {
+	case how == endNow:
+		return true
+	case c.out != nil:
+		return false
+	}
+	late := how == endFlush && c.unacked() > smallTail
+	if how == endFlush && !late && c.stream() == nil {
+		return true
+	}
+	answered := c.in != nil && c.in.answered
+	if (how == endFlush || answered || c.handler == nil || c.brokenStream()) && c.lifeNow() < lifeLingering {
+		c.setLife(lifeLingering)
+		if c.closeWrite() != nil {
+			return true // the peer has reset it
+		}
+		if c.out != nil {
+			return false // the stream's last word waits
+		}
+	}
+	c.said()
+	return how == endFlush && !late
+}
+
+// said notes, once, that our last word is written: from when the peer's side has it,
+// the rest is the peer's part. The caller holds mu.
+func (c *Conn) said() {
+	f := c.facts
+	if f.saidAt != 0 || c.out != nil {
+		return
+	}
+	now := c.loop.rightNow()
+	f.saidAt, f.ackedAt, f.acked = max(now, 1), now, c.acked()
+	if f.behind = c.unacked() > 0; f.behind {
+		f.closeAt = now + firstLook
+	} else {
+		f.closeAt = now + c.peersPart()
+	}
+}
+
+// While our last word is on its way we look whether it has arrived, first after
+// firstLook and then less often, down to once in lastLook.
+const (
+	firstLook ticks = 2
+	lastLook  ticks = 10
+)
+
+// peersPart is how long the peer may take to answer our last word.
+func (c *Conn) peersPart() ticks {
+	switch lim := &c.loop.srv.limits; c.manner() {
+	case endGraceful:
+		return lim.closing
+	case endLinger:
+		return lim.linger
+	}
+	return 0
+}
+
+// expireEnd looks what is overdue of a connection that is closing or over.
+func (c *Conn) expireEnd(lim *limits, now tick) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch f := c.facts; {
+	case c.queue() != nil && f.saidAt == 0:
+		if c.queueOverdue(lim, now) {
+			c.loop.srv.hit(LimitWriteTimeout)
+			c.noteCut()
+			c.endLocked(errNotTaken, endNow)
+		}
+	case f.saidAt == 0 || now < f.closeAt || c.underWay(lim, now):
+	default:
+		limit := LimitCloseTimeout
+		if f.behind {
+			limit = LimitWriteTimeout
+		}
+		if f.behind || c.lifeNow() == lifeClosing {
+			c.loop.srv.hit(limit)
+		}
+		c.noteCut()
+		c.endLocked(errNoAnswer, endNow)
+	}
+}
+
+// underWay puts the deadline off while our last word is on its way, or has just
+// arrived.
+func (c *Conn) underWay(lim *limits, now tick) bool {
+	f := c.facts
+	switch {
+	case !f.behind:
+		return false
+	case c.unacked() == 0:
+		f.behind = false
+		f.closeAt = now + c.peersPart()
+		return true
+	case c.progressed(&f.acked):
+		f.ackedAt = now
+	case now >= f.ackedAt+lim.write:
+		return false
+	}
+	f.closeAt = now + min(max(now-f.saidAt, firstLook), lastLook)
+	return true
+}
+
+// heard notes that the peer has ended its direction: there is nothing to linger for.
+// The caller holds mu.
+func (c *Conn) heard() {
+	if c.lifeNow() >= lifeEnding && c.manner() == endLinger {
+		c.setState(c.lifeNow(), endFlush)
+	}
+}
+
+// findClose looks for the peer's close frame in what comes behind a failure, since
+// only then the peer is sure to have ours. All else is dropped (RFC 6455 section
+// 7.1.7).
+func (c *Conn) findClose(w *worker, d *ws.Decoder, in []byte) {
+	c.ownDecoder(w, d)
+	c.in.answered = d.FindClose(in) || c.in.answered
+}
+
+// finish marks the connection closed; its descriptor and slot go when the leader
+// settles the turn.
+func (c *Conn) finish() {
+	c.mu.Lock()
+	c.setLife(lifeClosed)
+	c.dropQueue()
+	c.closeStream()
+	c.loop.srv.freeWindows(c.deflation())
+	c.mu.Unlock()
+	if c.in != nil {
+		c.in.head.Free()
+		c.in.rest.Free()
+		if c.in.decoder != nil {
+			c.in.decoder.Reset()
+		}
+		c.in = nil
+	}
+}
+
+// closeStream ends what carries the connection's bytes besides the descriptor.
+// The caller holds mu.
+func (c *Conn) closeStream() {
+	if s := c.stream(); s != nil {
+		s.close()
+		c.facts.stream = nil
+	}
+}
+
+// discard frees what the loop keeps of a finished connection.
+func (l *loop) discard(c *Conn) {
+	l.table.remove(c)
+	if l.stopSeen != 0 {
+		l.countEnd(c)
+	}
+	l.leave(c) // before the peer can know: it may come again at once
+	if c.fd >= 0 {
+		l.logUnclosed(l.poll.CloseFD(int(c.fd)))
+	}
+	l.counters.open.Add(-1)
+}

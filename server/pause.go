@@ -1,0 +1,158 @@
+package server
+
+import "github.com/millrace/millrace/buffer"
+
+// # Back-pressure
+//
+// A connection is not read while its outbound queue is above Server.QueueHighWater,
+// until it is below QueueLowWater, nor between Conn.PauseReading and
+// ResumeReading. The kernel's buffers then fill, and TCP holds up the peer.
+//
+//	         queue > high water, or PauseReading
+//	reading ────────────────────────────────────▶ paused
+//	        ◀────────────────────────────────────
+//	         queue <= low water, and ResumeReading
+//
+// A pause begins between two messages: what the turn's read has brought and is not
+// handled yet is kept (inbound.rest). So of one peer there waits at most the queue
+// at its mark, the answer to one message, and one read.
+//
+// While a connection is paused, events to read are only noted (inbound.putOff). Its
+// peer's pongs and close frame stay unseen, so its silence says nothing:
+// the write deadline watches over the queue, and without a queue the peer's system
+// must acknowledge our pings (Conn.mayLive). Only an open connection pauses: once
+// our close frame is out, messages are dropped as they come.
+
+// Why a connection is paused: bits of Conn.state.
+const (
+	pausedByQueue   uint32 = 1 << 16
+	pausedByHandler uint32 = 1 << 17
+	pausedBits             = pausedByQueue | pausedByHandler
+)
+
+// paused says whether messages are not to be handled for now.
+func (c *Conn) paused() bool { return c.state.Load()&pausedBits != 0 }
+
+// PauseReading stops the handling of what the peer sends, after the message under
+// way, and then its reading: TCP holds the peer up. It lasts until ResumeReading,
+// however often either is called. Meanwhile the peer's pings, pongs and close frame
+// stay unseen, IdleTimeout stands still, and keepalive trusts the peer's system to
+// acknowledge pings. Close and all that sends go on.
+func (c *Conn) PauseReading() {
+	c.mu.Lock()
+	c.setPaused(pausedByHandler, true)
+	c.mu.Unlock()
+}
+
+// ResumeReading ends what PauseReading began.
+func (c *Conn) ResumeReading() {
+	c.mu.Lock()
+	resumed := c.setPaused(pausedByHandler, false)
+	c.mu.Unlock()
+	if resumed {
+		c.kick()
+	}
+}
+
+// setPaused sets or clears why an open connection is paused, and says whether that
+// has changed. The caller holds mu.
+func (c *Conn) setPaused(why uint32, on bool) (changed bool) {
+	before := c.state.Load()
+	after := before &^ why
+	if on && life(before) == lifeOpen {
+		after = before | why
+	}
+	if after == before {
+		return false
+	}
+	c.state.Store(after)
+	c.countPause(before, after)
+	return true
+}
+
+// countPause counts the step from one state to the next.
+func (c *Conn) countPause(before, after uint32) {
+	n := &c.loop.counters
+	switch was, is := before&pausedBits != 0, after&pausedBits != 0; {
+	case !was && is:
+		n.pauses.Add(1)
+		n.paused.Add(1)
+	case was && !is:
+		n.paused.Add(-1)
+	}
+}
+
+// pace pauses the connection if its queue has come above the high mark, and lets it
+// go on below the low one. The caller holds mu and has changed the queue; a turn
+// follows, or is under way, wherever a queue becomes shorter.
+func (c *Conn) pace(queued int) {
+	switch lim := &c.loop.srv.limits; {
+	case queued > lim.highWater:
+		c.setPaused(pausedByQueue, true)
+	case queued <= lim.lowWater:
+		c.setPaused(pausedByQueue, false)
+	}
+}
+
+// putOff notes that there may be something to read when the pause is over.
+func (c *Conn) putOff() { c.partial().putOff = true }
+
+// keepRest keeps what was read and is not to be handled before the pause is over.
+func (c *Conn) keepRest(rest []byte) {
+	c.putOff()
+	in := c.in
+	if in.rest == nil && len(rest) > 0 {
+		in.rest = buffer.Get(len(rest))
+	}
+	if in.rest != nil {
+		in.rest.B = append(in.rest.B[:0], rest...) // rest may be a part of it
+	}
+}
+
+// resume handles what was kept, once the pause is over, and says whether there may
+// be more to read.
+func (c *Conn) resume(w *worker) (read bool) {
+	in := c.in
+	if in == nil || !in.putOff || c.paused() {
+		return false
+	}
+	in.putOff = false
+	c.wantsDue = true
+	if c.loop.srv.limits.idle > 0 && c.lifeNow() == lifeOpen {
+		c.facts.messageAt = c.loop.rightNow()
+	}
+	if w.pacing.rates != nil {
+		w.pacing.more = true // we were not ready: what came meanwhile is not too fast
+	}
+	c.eatRest(w, in)
+	if !in.putOff {
+		in.rest.Free()
+		in.rest = nil
+	}
+	if in.drains && !in.putOff {
+		in.drains = false
+		c.more |= draining
+	}
+	c.dropHead()
+	return !in.putOff
+}
+
+// eatRest gives the open connection what was kept of an earlier read, whose rates
+// were looked at then.
+func (c *Conn) eatRest(w *worker, in *inbound) {
+	var rest []byte
+	if in.rest != nil {
+		rest = in.rest.B
+	}
+	if c.lifeNow() >= lifeEnding {
+		c.leaveDecoder(w, c.decoder(w), rest)
+		return
+	}
+	if w.pacing.rates != nil {
+		w.pacing.read(c.loop, w.round)
+	}
+	c.eatFrames(w, rest)
+	if in.tooFast && !in.putOff && c.lifeNow() <= lifeClosing {
+		c.tooFast(LimitByteRate, errManyBytes)
+	}
+}

@@ -1,0 +1,80 @@
+package server
+
+import "github.com/millrace/millrace/poller"
+
+// # Progress
+//
+// What the kernel has taken is not with the peer yet: on a slow link a megabyte may
+// stand in the kernel for a minute, behind it our ping or close frame. So three
+// deadlines look, when they are over and not before, how many bytes the peer's side
+// has acknowledged since (poller.Gauge): that of a write, that of a ping, and that of
+// an end. A peer whose side goes on taking bytes is slow, not gone.
+//
+// An engine that is no Gauge, and a stream without a descriptor, show progress only
+// in what they take.
+
+// progressBytes is what a peer must take within the write timeout, if so much is
+// under way: a peer that takes a byte now and then is slow, not alive.
+const progressBytes = 4 << 10
+
+// unacked is how many bytes the kernel has that the peer's side has not. The caller
+// holds mu, before lifeClosed.
+func (c *Conn) unacked() int {
+	gauge, ok := c.loop.engine.(poller.Gauge)
+	if !ok || c.fd < 0 {
+		return 0
+	}
+	n, err := gauge.Unacked(int(c.fd))
+	if err != nil {
+		return 0 // a network without such a number
+	}
+	return n
+}
+
+// unread is how many bytes the kernel has for us.
+func (c *Conn) unread() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	gauge, ok := c.loop.engine.(poller.Gauge)
+	if !ok || c.fd < 0 {
+		return 0
+	}
+	n, err := gauge.Unread(int(c.fd))
+	if err != nil {
+		return 0 // a network without such a number
+	}
+	return n
+}
+
+// acked is how many bytes the peer's side has. It falls by a little where the number
+// of the unacked ones is not exact. The caller holds mu.
+func (c *Conn) acked() int64 {
+	taken := int64(c.total(bytesOut))
+	if c.out != nil {
+		taken -= int64(c.out.size())
+	}
+	if s, ok := c.stream().(*secure); ok {
+		taken = s.written
+	}
+	return taken - int64(c.held()) - int64(c.unacked())
+}
+
+// progressed says whether the peer's side has taken enough since basis, which is
+// what it had then; if so that is the basis from now on.
+func (c *Conn) progressed(basis *int64) bool {
+	acked := c.acked()
+	if acked-*basis < progressBytes {
+		return false
+	}
+	*basis = acked
+	return true
+}
+
+// queue is the connection's queue, nil if there is none; a cork is none. The caller
+// holds mu.
+func (c *Conn) queue() *outbound {
+	if c.out == nil || c.out.corked {
+		return nil
+	}
+	return c.out
+}
