@@ -31,6 +31,7 @@ var importers = map[string][]string{
 	"github.com/aclements":                {"bench"},
 	"github.com/gobwas":                   {"ws"},
 	"github.com/HdrHistogram":             {"bench"},
+	"github.com/KimMachineGun":            {"server", "cmd"},
 	"github.com/klauspost/compress":       {"ws"},
 	"github.com/mailru/easygo":            {"poller"},
 	"github.com/prometheus/procfs":        {"bench"},

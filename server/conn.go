@@ -62,11 +62,15 @@ type Conn struct {
 
 // inbound is what a connection has received in part.
 type inbound struct {
+	entry
+	raw     int            // the capacity of what a TLS connection has received and not decrypted
 	head    *buffer.Buffer // of the request, or a PROXY header
 	scanner ws.HeadScanner
 	secure  bool        // the PROXY header says that the client came over TLS
 	decoder *ws.Decoder // in the midst of a frame or a fragmented message
 	taken   *takenOver  // a connection of net/http that is to be opened
+
+	mark int64 // what the decoder had taken at entry.since
 
 	rest    *buffer.Buffer // read and not handled: see pause.go
 	putOff  bool           // there is a rest, or there may be more to read, when the pause is over
@@ -81,7 +85,7 @@ type inbound struct {
 
 // empty says whether the connection needs it no more.
 func (in *inbound) empty() bool {
-	return in.head == nil && !in.secure && in.decoder == nil && in.taken == nil && !in.putOff &&
+	return in.raw == 0 && in.head == nil && !in.secure && in.decoder == nil && in.taken == nil && !in.putOff &&
 		!in.answered && !in.drains && in.drainLeft == 0 && in.drainAt == 0
 }
 

@@ -29,6 +29,7 @@ const (
 	ByBacklog ConnOrder = iota // most bytes in the outbound queue
 	ByAge                      // longest connected
 	ByBytes                    // most bytes, both ways
+	ByInbound                  // most bytes of memory in what is received and not handled
 	ByRTT                      // longest way; all alike where the engine is no poller.Meter
 )
 
@@ -83,6 +84,7 @@ type ConnInfo struct {
 	RTT         time.Duration // 0: unknown
 	Blocked     bool          // its handler is slow and has lost the loop
 	Paused      bool          // it is not read now: see Server.QueueHighWater and Conn.PauseReading
+	Inbound     int64         // memory of what is received and not handled; 0 while Blocked
 	Stats
 }
 
@@ -154,7 +156,12 @@ func (w *walk) visit(l *loop) (again bool) {
 func (w *walk) consider(c *Conn, since tick, token poller.Token) {
 	r := ranked{conn: c}
 	now := c.loop.now()
+	if !c.away && c.in != nil {
+		r.Inbound = c.in.charged.Load()
+	}
 	switch w.by {
+	case ByInbound:
+		r.key = uint64(r.Inbound)
 	case ByAge:
 		r.key = uint64(now - since)
 	case ByRTT:

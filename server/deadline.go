@@ -24,7 +24,7 @@ func (c *Conn) nextDue() tick {
 		return c.nextOpenDue(lim)
 	default:
 		if c.out != nil && c.facts.saidAt == 0 {
-			return c.out.since + lim.write
+			return c.out.started + lim.write
 		}
 		return c.facts.closeAt
 	}
@@ -38,12 +38,15 @@ func (c *Conn) nextOpenDue(lim *limits) tick {
 	due := noDue
 	switch {
 	case c.out != nil:
-		due = c.out.since + lim.write // watches over the peer: a ping would only wait in line
+		due = c.out.started + lim.write // watches over the peer: a ping would only wait in line
 	case lim.ping > 0:
 		due = c.nextPing(lim)
 	}
 	if c.in != nil && c.in.drainAt != 0 {
 		due = min(due, c.in.drainAt)
+	}
+	if lim.message > 0 && c.unfinishedMessage() {
+		due = min(due, tick(c.in.since.Load())+lim.message)
 	}
 	if lim.idle > 0 && !c.paused() {
 		due = min(due, c.facts.messageAt+lim.idle)
@@ -52,6 +55,11 @@ func (c *Conn) nextOpenDue(lim *limits) tick {
 		due = min(due, c.lifeOver(c.loop.table.since(c.slot)))
 	}
 	return due
+}
+
+// unfinishedMessage says whether the peer owes us the rest of a frame or message.
+func (c *Conn) unfinishedMessage() bool {
+	return c.in != nil && c.in.decoder != nil && !c.in.putOff
 }
 
 // nextPing is when silence calls for a ping, or, after a ping, for the end: after
@@ -101,12 +109,13 @@ func (c *Conn) noteAlive() {
 }
 
 var (
-	errStopped  = &ws.CloseError{Code: ws.CodeGoingAway, Reason: "server stopped"}
-	errIdle     = &ws.CloseError{Code: ws.CodeGoingAway, Reason: "idle timeout"}
-	errDead     = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "no sign of life from the peer"}
-	errNoAnswer = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "close timeout: no close frame from the peer"}
-	errNotTaken = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "write timeout: the peer takes nothing"}
-	errTooLate  = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "handshake timeout"}
+	errStopped     = &ws.CloseError{Code: ws.CodeGoingAway, Reason: "server stopped"}
+	errSlowMessage = &ws.CloseError{Code: ws.CodePolicy, Reason: "message timeout: it comes too slowly"}
+	errIdle        = &ws.CloseError{Code: ws.CodeGoingAway, Reason: "idle timeout"}
+	errDead        = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "no sign of life from the peer"}
+	errNoAnswer    = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "close timeout: no close frame from the peer"}
+	errNotTaken    = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "write timeout: the peer takes nothing"}
+	errTooLate     = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "handshake timeout"}
 
 	errNoProxyHeader = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "no right PROXY header"}
 )
@@ -139,6 +148,9 @@ func (c *Conn) expireOpen(w *worker, lim *limits, now tick) {
 	case c.writeOverdue(lim, now):
 		c.loop.srv.hit(LimitWriteTimeout)
 		c.end(errNotTaken, endNow)
+	case lim.message > 0 && c.unfinishedMessage() && now >= tick(c.in.since.Load())+lim.message:
+		c.loop.srv.hit(LimitMessageTimeout)
+		c.end(errSlowMessage, endLinger)
 	case lim.idle > 0 && !c.paused() && now >= c.facts.messageAt+lim.idle:
 		c.loop.srv.hit(LimitIdleTimeout)
 		c.end(errIdle, endLinger)
@@ -174,11 +186,11 @@ func (c *Conn) writeOverdue(lim *limits, now tick) bool {
 
 func (c *Conn) queueOverdue(lim *limits, now tick) bool {
 	o := c.queue()
-	if o == nil || now < o.since+lim.write {
+	if o == nil || now < o.started+lim.write {
 		return false
 	}
 	if c.progressed(&o.acked) {
-		o.since, o.written = now, 0 // of what the kernel has, which takes no more so far
+		o.started, o.written = now, 0 // of what the kernel has, which takes no more so far
 		return false
 	}
 	return true

@@ -18,7 +18,8 @@ import (
 
 // conclude is for a connection that is over, at the end of each of its turns: it
 // tells the handler, once, and lets the descriptor go when all is written.
-func (c *Conn) conclude() {
+func (c *Conn) conclude(w *worker) {
+	c.dropUnfinished(w)
 	if c.lifeNow() == lifeEnding {
 		c.mu.Lock()
 		c.setLife(lifeFlushing)
@@ -32,6 +33,30 @@ func (c *Conn) conclude() {
 	if c.written() {
 		c.finish()
 	}
+}
+
+// dropUnfinished gives back what was received and is not handled any more, but for
+// what finds the peer's close frame.
+func (c *Conn) dropUnfinished(w *worker) {
+	in := c.in
+	if in == nil || in.answered {
+		return
+	}
+	if c.lingers() {
+		var rest []byte
+		if in.rest != nil {
+			rest = in.rest.B
+		}
+		c.findClose(w, c.decoder(w), rest)
+	} else {
+		c.dropDecoder(w, c.decoder(w))
+	}
+	in.head.Free()
+	in.rest.Free()
+	in.head, in.rest, in.putOff, in.secure, in.drains, in.drainLeft, in.drainAt = nil, nil, false, false, false, 0, 0
+	c.mu.Lock()
+	c.chargeInbound(w)
+	c.mu.Unlock()
 }
 
 // smallTail is what may be with the kernel alone when a connection is closed to
@@ -174,14 +199,7 @@ func (c *Conn) finish() {
 	c.closeStream()
 	c.loop.srv.freeWindows(c.deflation())
 	c.mu.Unlock()
-	if c.in != nil {
-		c.in.head.Free()
-		c.in.rest.Free()
-		if c.in.decoder != nil {
-			c.in.decoder.Reset()
-		}
-		c.in = nil
-	}
+	c.dropInbound()
 }
 
 // closeStream ends what carries the connection's bytes besides the descriptor.

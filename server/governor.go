@@ -3,59 +3,80 @@ package server
 import (
 	"cmp"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"github.com/millrace/millrace/ws"
 )
 
 // # The governor
 //
-// MaxQueue bounds what waits for one peer, MaxBacklog what waits for all. Beyond it
-// the governor, a goroutine of its own, closes the connections with the largest
-// queues, until nine tenths of the budget are left. First those go that have ended
-// and are only written out, among them the ones it has closed before. It holds no
-// lock while it chooses: it lists the queues loop by loop, and then takes each
-// Conn.mu alone.
+// MaxQueue and MaxMessage bound what one connection holds, MaxBacklog and MaxInbound
+// what all do. Beyond one of these the governor, a goroutine of its own, closes
+// connections until nine tenths of the budget are left: of the outbound account
+// those with the largest queues, of the inbound one those that have held the most for
+// the longest without progress. First those go that have ended and are only written
+// out, among them the ones it has closed before. It holds no lock while it chooses:
+// it lists the entries loop by loop, and then takes each Conn.mu alone.
 //
-// Under a memory limit of Go's (GOMEMLIMIT) it also looks, ten times a second
-// while an eighth of the budget is in use, how much of the heap survived the last
-// collection. Near the limit it allows as much less as there is too much.
+// Under a memory limit of Go's (GOMEMLIMIT) or of the control group it also looks, ten
+// times a second while an eighth of a budget is in use, how much of the heap survived
+// the last collection. Near the limit it allows as much less as there is too much:
+// first of what is unfinished, then of what is queued, which is accepted already.
 //
-// Should it not keep up, a quarter beyond the budget is the end: no queue grows or
+// Should it not keep up, a quarter beyond a budget is the end: nothing grows or
 // comes into being then.
+//
+// When much was held and is not any more, it has the memory given back.
 type governor struct {
-	srv    *Server
-	budget int64        // 0: there is no bound, and no goroutine
-	total  atomic.Int64 // what all queues are charged with
-	allows atomic.Int64 // the budget, or less while memory is short
-	wake   chan struct{}
+	srv      *Server
+	outbound account
+	inbound  account
+	wake     chan struct{} // nil: there is no bound, and no goroutine
 
 	// The goroutine's.
-	largest []queued
-	memory  heapWatch
+	listed []listed
+	memory heapWatch
+	peak   int64 // the most that both accounts came to since memory was given back
+	calm   int   // rounds since they came to a quarter of that
 }
 
 const (
 	defaultMaxBacklog = 1 << 30
+	defaultMaxInbound = 512 << 20
 
 	// memoryPeriod is how often the governor looks at the heap.
 	memoryPeriod = 100 * time.Millisecond
 	// shedRest is what a shed connection may keep until its peer has read our close
 	// frame: the rest of a frame that is begun. If that is more, it is cut.
 	shedRest = 16 << 10
+	// peakMemory is what the accounts must have come to if memory is to be given back,
+	// calmRounds for how many memoryPeriods most of it must be gone.
+	peakMemory = 32 << 20
+	calmRounds = 100
 )
 
-var errShed = &ws.CloseError{Code: ws.CodePolicy, Reason: "server short of memory: reading too slowly"}
+var (
+	errShed        = &ws.CloseError{Code: ws.CodePolicy, Reason: "server short of memory: reading too slowly"}
+	errShedInbound = &ws.CloseError{Code: ws.CodePolicy, Reason: "server short of memory: a message is unfinished for too long"}
+)
 
 func (g *governor) start(s *Server) {
 	g.srv = s
-	g.budget = s.limits.backlog
-	g.allows.Store(g.budget)
-	if g.budget == 0 {
+	for _, a := range []*account{&g.outbound, &g.inbound} {
+		a.governor = g
+	}
+	g.outbound.budget, g.inbound.budget = s.limits.backlog, s.limits.inbound
+	for _, a := range []*account{&g.outbound, &g.inbound} {
+		a.allows.Store(a.budget)
+	}
+	if g.outbound.budget == 0 && g.inbound.budget == 0 {
 		return
 	}
 	g.wake = make(chan struct{}, 1)
@@ -63,24 +84,12 @@ func (g *governor) start(s *Server) {
 	go g.run()
 }
 
-// add charges the account. The caller holds the Conn.mu of the queue.
-func (g *governor) add(n int64) {
-	total := g.total.Add(n)
-	if n <= 0 || g.budget == 0 {
-		return
+// rouse has the governor look. Any lock may be held.
+func (g *governor) rouse() {
+	select {
+	case g.wake <- struct{}{}:
+	default: // it knows
 	}
-	watched := g.budget / 8
-	if total > g.allows.Load() || total > watched && total-n <= watched {
-		select {
-		case g.wake <- struct{}{}:
-		default: // it knows
-		}
-	}
-}
-
-// full says that no queue may grow: the governor does not keep up.
-func (g *governor) full() bool {
-	return g.budget > 0 && g.total.Load() > g.budget+g.budget/4
 }
 
 // run governs until the loops have ended.
@@ -104,26 +113,74 @@ func (g *governor) run() {
 
 // govern sheds what is too much, and says whether to look again by itself.
 func (g *governor) govern() (again bool) {
-	watched := g.budget / 8
-	switch over, news := g.memory.look(time.Now()); {
-	case news && over > 0: // less than there is, not than there might be
-		g.allows.Store(max(min(g.total.Load(), g.budget)-over, watched))
-	case news:
-		g.allows.Store(g.budget)
+	if over, news := g.memory.look(time.Now()); news {
+		g.outbound.allow(g.inbound.allow(over))
 	}
-	if allows := g.allows.Load(); g.total.Load() > allows {
-		g.shed(allows - allows/10)
+	if excess := g.inbound.excess(); excess > 0 {
+		g.shedInbound(excess)
 	}
-	return g.memory.limited() && g.total.Load() > watched
+	if excess := g.outbound.excess(); excess > 0 {
+		g.shedOutbound()
+	}
+	watched := g.outbound.watched() || g.inbound.watched()
+	return g.giveBack() || g.memory.limited() && watched
 }
 
-// shed closes connections, those that are over and then those with the largest
-// queues first, until no more than target is left.
-func (g *governor) shed(target int64) {
-	for _, l := range g.srv.loops {
-		g.largest = l.backlog.list(g.largest)
+// allow lets the account hold as much less than it does as there is too much, down
+// to an eighth of its budget, and returns what is then left to be saved.
+func (a *account) allow(over int64) (left int64) {
+	if a.budget == 0 {
+		return over
 	}
-	slices.SortFunc(g.largest, func(a, b queued) int {
+	if over == 0 {
+		a.allows.Store(a.budget)
+		return 0
+	}
+	holds := min(a.total.Load(), a.budget) // less than there is, not than there might be
+	allows := max(holds-over, a.budget/8)
+	a.allows.Store(allows)
+	return max(over-max(holds-allows, 0), 0)
+}
+
+// excess is how much is to be shed.
+func (a *account) excess() int64 {
+	allows := a.allows.Load()
+	if total := a.total.Load(); a.budget > 0 && total > allows {
+		return total - (allows - allows/10)
+	}
+	return 0
+}
+
+// watched says whether so much is held that the heap is to be looked at.
+func (a *account) watched() bool { return a.budget > 0 && a.total.Load() > a.budget/8 }
+
+// giveBack gives memory back to the system after a peak: Go's pools and its heap
+// would keep it for minutes. again: it is not time yet.
+func (g *governor) giveBack() (again bool) {
+	now := g.outbound.total.Load() + g.inbound.total.Load()
+	if g.peak = max(g.peak, now); g.peak < peakMemory {
+		return false
+	}
+	if now > g.peak/4 {
+		g.calm = 0
+		return true
+	}
+	if g.calm++; g.calm < calmRounds {
+		return true
+	}
+	g.peak, g.calm = 0, 0
+	runtime.GC()         // what was in a pool is let go of by the second
+	debug.FreeOSMemory() // collection, which this is
+	return false
+}
+
+// shedOutbound closes connections, those that are over and then those with the
+// largest queues first, until no more is left than allowed.
+func (g *governor) shedOutbound() {
+	for _, l := range g.srv.loops {
+		g.listed = l.queues.list(g.listed)
+	}
+	slices.SortFunc(g.listed, func(a, b listed) int {
 		if a.over == b.over {
 			return cmp.Compare(b.size, a.size)
 		}
@@ -132,21 +189,53 @@ func (g *governor) shed(target int64) {
 		}
 		return 1
 	})
-	for _, q := range g.largest {
-		if g.total.Load() <= target {
+	allows := g.outbound.allows.Load()
+	for _, q := range g.listed {
+		if g.outbound.total.Load() <= allows-allows/10 {
 			break
 		}
-		q.queue.conn.shed(q.queue)
+		q.conn.shed(q.entry)
 	}
-	clear(g.largest)
-	g.largest = g.largest[:0]
+	g.forgetListed()
+}
+
+// shedInbound closes connections, those first that hold the most for the longest.
+// What they hold is freed in a turn of theirs, so it is counted here.
+func (g *governor) shedInbound(excess int64) {
+	for _, l := range g.srv.loops {
+		g.listed = l.unfinished.list(g.listed)
+	}
+	now := g.srv.loops[0].rightNow()
+	for i := range g.listed {
+		e := &g.listed[i]
+		if e.over {
+			excess -= e.size
+		}
+		e.rank = e.size * int64(now-min(now, tick(e.since.Load()))+1)
+	}
+	slices.SortFunc(g.listed, func(a, b listed) int { return cmp.Compare(b.rank, a.rank) })
+	for _, e := range g.listed {
+		if excess <= 0 {
+			break
+		}
+		if !e.over && e.conn.shedUnfinished(e.entry, e.size) {
+			excess -= e.size
+		}
+	}
+	g.forgetListed()
+}
+
+func (g *governor) forgetListed() {
+	clear(g.listed)
+	g.listed = g.listed[:0]
 }
 
 // shed closes a connection because of its queue, unless that is gone meanwhile.
-func (c *Conn) shed(o *outbound) {
+func (c *Conn) shed(e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.out != o {
+	o := c.queue()
+	if o == nil || &o.entry != e {
 		return
 	}
 	if c.facts == nil || c.facts.cause != errShed {
@@ -164,17 +253,43 @@ func (c *Conn) shed(o *outbound) {
 	c.cut(errShed)
 }
 
+// shedUnfinished closes a connection because of what it holds unfinished, unless
+// that is gone meanwhile.
+func (c *Conn) shedUnfinished(e *entry, size int64) (shed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lifeNow() >= lifeEnding || e.charged.Load() < size/2 {
+		return false
+	}
+	c.shedInbound()
+	return true
+}
+
+// shedInbound closes the connection because of what it holds unfinished. The caller
+// holds mu.
+func (c *Conn) shedInbound() {
+	if c.lifeNow() >= lifeEnding {
+		return
+	}
+	c.loop.srv.hit(LimitInbound)
+	how := endLinger
+	if c.lifeNow() < lifeOpen {
+		how = endNow
+	}
+	c.endLocked(errShedInbound, how)
+}
+
 // cut ends the connection without a word, since a frame may be half out. The
 // caller holds mu.
 func (c *Conn) cut(cause error) {
 	c.remember().broken = cause
 	c.endLocked(cause, endNow)
-	c.kick()
 }
 
 // heapWatch looks how close the heap is to Go's memory limit.
 type heapWatch struct {
 	samples [numSamples]metrics.Sample
+	group   int64     // the control group's limit; math.MaxInt64: none
 	next    time.Time // not before
 	cycle   int64     // the first collection that can tell more than is known
 }
@@ -203,6 +318,7 @@ var sampleNames = [numSamples]string{
 }
 
 func (h *heapWatch) init() {
+	h.group = groupLimit()
 	for i, name := range sampleNames {
 		h.samples[i].Name = name
 	}
@@ -212,8 +328,11 @@ func (h *heapWatch) value(sample int) int64 {
 	return int64(min(h.samples[sample].Value.Uint64(), math.MaxInt64))
 }
 
+// limit is Go's memory limit, or what the control group leaves the heap.
+func (h *heapWatch) limit() int64 { return boundedBy(h.value(memoryLimit), h.group) }
+
 // limited says whether there was a limit when it last looked.
-func (h *heapWatch) limited() bool { return h.value(memoryLimit) < math.MaxInt64 }
+func (h *heapWatch) limited() bool { return h.limit() < math.MaxInt64 }
 
 // look tells by how much what is alive on the heap, and all else that Go has,
 // passes seven eighths of the limit; news: since it last did there was a collection
@@ -225,7 +344,7 @@ func (h *heapWatch) look(now time.Time) (over int64, news bool) {
 	}
 	h.next = now.Add(memoryPeriod)
 	metrics.Read(h.samples[:])
-	cycle, limit := h.value(heapCycles), h.value(memoryLimit)
+	cycle, limit := h.value(heapCycles), h.limit()
 	if cycle < h.cycle && h.limited() {
 		return 0, false
 	}
@@ -239,16 +358,36 @@ func (h *heapWatch) look(now time.Time) (over int64, news bool) {
 	return over, true
 }
 
-// backlogBudget is MaxBacklog with its default; 0 is no bound.
-func (s *Server) backlogBudget() int64 {
-	limit := debug.SetMemoryLimit(-1)
-	switch {
-	case s.MaxBacklog < 0:
-		return 0
-	case s.MaxBacklog > 0:
-		return s.MaxBacklog
-	case limit < math.MaxInt64:
-		return limit / 2
+// groupLimit is the memory limit of the process's control group.
+var groupLimit = sync.OnceValue(func() int64 {
+	limit, err := memlimit.FromCgroup()
+	if err != nil || limit == 0 || limit > math.MaxInt64 {
+		return math.MaxInt64 // none, or no Linux
 	}
-	return defaultMaxBacklog
+	return int64(limit)
+})
+
+// boundedBy is Go's memory limit, bounded by the group's. Where Go has none, its heap
+// may grow to twice of what is alive before it collects: half of the group's limit
+// is what may be alive then.
+func boundedBy(limit, group int64) int64 {
+	if limit == math.MaxInt64 && group < math.MaxInt64 {
+		return group / 2
+	}
+	return min(limit, group)
+}
+
+// budget is a bound for an account with its default: a part of the memory limit, or
+// so much without one; 0 is no bound.
+func budget(field, part, without int64) int64 {
+	limit := boundedBy(debug.SetMemoryLimit(-1), groupLimit())
+	switch {
+	case field < 0:
+		return 0
+	case field > 0:
+		return min(field, math.MaxInt64/2) // a quarter comes on top
+	case limit < math.MaxInt64:
+		return max(limit/part, 1)
+	}
+	return without
 }

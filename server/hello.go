@@ -37,10 +37,7 @@ func (c *Conn) eatHello(w *worker, in []byte) (rest []byte) {
 
 // dropHello gives back the buffer of the first record.
 func (c *Conn) dropHello() {
-	if c.in != nil {
-		c.in.head.Free()
-		c.in = nil
-	}
+	c.dropInbound()
 }
 
 // turnDown ends a connection that is one too many. Without a TLS handshake the

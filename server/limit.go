@@ -31,6 +31,8 @@ const (
 	LimitIdleTimeout                   // 1001
 	LimitWindows                       // Deflate.MaxWindows: no context takeover
 	LimitLifetime                      // MaxLifetime: 1001
+	LimitInbound                       // MaxInbound: 1008, or cut
+	LimitMessageTimeout                // 1008
 	NumLimits                          // how many there are
 )
 
@@ -54,6 +56,8 @@ var limitNames = [NumLimits]string{
 	LimitIdleTimeout:      "idle_timeout",
 	LimitLifetime:         "lifetime",
 	LimitWindows:          "windows",
+	LimitInbound:          "inbound",
+	LimitMessageTimeout:   "message_timeout",
 }
 
 // String is the limit's name in logs and metrics, "unknown" for none of them.

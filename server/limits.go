@@ -28,12 +28,14 @@ type limits struct {
 	highWater    int
 	lowWater     int
 	backlog      int64 // 0: no bound
+	inbound      int64 // 0: no bound
 	workers      int
 	tlsAtOnce    int
 	handshake    ticks
 	write        ticks
 	ping         ticks // 0: never
 	idle         ticks // 0: never
+	message      ticks // 0: never
 	lifetime     ticks // 0: no end
 	closing      ticks
 	linger       ticks
@@ -60,6 +62,7 @@ const (
 
 	defaultHandshakeTimeout = 10 * time.Second
 	defaultWriteTimeout     = 30 * time.Second
+	defaultMessageTimeout   = 30 * time.Second
 	defaultPingInterval     = 25 * time.Second
 	defaultCloseTimeout     = 5 * time.Second
 
@@ -94,7 +97,8 @@ func (s *Server) effectiveLimits() limits {
 		proxyHeader:  positive(s.MaxProxyHeader, proxyproto.MaxSize),
 		maxMessage:   positive(s.MaxMessage, defaultMaxMessage),
 		maxEmpty:     positive(s.MaxEmptyFragments, defaultMaxEmpty),
-		backlog:      s.backlogBudget(),
+		backlog:      budget(s.MaxBacklog, 2, defaultMaxBacklog),
+		inbound:      budget(s.MaxInbound, 4, defaultMaxInbound),
 		tlsAtOnce:    positive(s.MaxTLSHandshakes, defaultMaxTLSHandshakes),
 		workers:      max(positive(s.MaxWorkers, defaultMaxWorkers), loops+1),
 		handshake:    ticksOf(positive(s.HandshakeTimeout, defaultHandshakeTimeout)),
@@ -119,6 +123,9 @@ func (s *Server) effectiveLimits() limits {
 	}
 	if s.IdleTimeout > 0 {
 		l.idle = ticksOf(s.IdleTimeout)
+	}
+	if timeout := cmp.Or(s.MessageTimeout, defaultMessageTimeout); timeout > 0 {
+		l.message = ticksOf(timeout)
 	}
 	if s.MaxLifetime > 0 {
 		l.lifetime = ticksOf(s.MaxLifetime)

@@ -69,10 +69,11 @@ type loop struct {
 	stop  reason // draining or stopped, once the server shuts down
 	ended bool   // no leader looks into the inbox any more
 
-	round    round
-	backlog  backlog
-	probe    atomic.Int64 // when the watchdog asked how late the loop is; see lag.go
-	counters loopCounters
+	round      round
+	queues     holders      // of the outbound account
+	unfinished holders      // of the inbound one
+	probe      atomic.Int64 // when the watchdog asked how late the loop is; see lag.go
+	counters   loopCounters
 }
 
 func newLoop(s *Server, p poller.Poller) *loop {

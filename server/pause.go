@@ -117,6 +117,7 @@ func (c *Conn) resume(w *worker) (read bool) {
 		return false
 	}
 	in.putOff = false
+	in.since.Store(uint32(c.loop.rightNow()))
 	c.wantsDue = true
 	if c.loop.srv.limits.idle > 0 && c.lifeNow() == lifeOpen {
 		c.facts.messageAt = c.loop.rightNow()

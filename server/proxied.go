@@ -64,12 +64,9 @@ func (c *Conn) eatProxy(in []byte) (rest []byte) {
 // has one: otherwise the connection is the proxy's own, or nobody knows whose.
 func (c *Conn) passProxy(h *proxyproto.Header) error {
 	ssl, _ := h.SSL()
-	if c.in != nil {
-		c.in.head.Free()
-		c.in = nil
-	}
+	c.dropInbound()
 	if ssl.TLS {
-		c.in = &inbound{secure: true}
+		c.partial().secure = true
 	}
 	c.mu.Lock()
 	if c.setLife(lifeSecure); c.value == nil {

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"sync/atomic"
-
 	"github.com/millrace/millrace/buffer"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
@@ -22,13 +20,11 @@ type outbound struct {
 	pieces   [][]byte
 	pong     []byte // the payload of a pong that waits for the queue to be empty; nil: none
 
-	since   tick  // the write deadline counts from here
+	started tick  // the write deadline counts from here
 	written int   // since then
 	acked   int64 // what the peer's side had then
 
-	conn    *Conn        // a queue's; see backlog.go
-	charged atomic.Int64 // in the server's account; written under Conn.mu, read anywhere
-	place   int          // guarded by backlog.mu: in its queues
+	entry // a queue's, in the server's account
 }
 
 // frames is a run of whole frames, of which the first off bytes are written.
@@ -177,7 +173,7 @@ func (o *outbound) advance(n int, now tick) {
 // progress notes that the peer has taken n bytes more.
 func (o *outbound) progress(n int, now tick) {
 	if o.written += n; o.written >= progressBytes || o.bytes == 0 {
-		o.since, o.written = now, 0
+		o.started, o.written = now, 0
 		o.acked = o.conn.acked()
 	}
 }

@@ -152,7 +152,7 @@ func (c *Conn) writeOut(head, tail []byte, plain int) (queued bool) {
 	case err != nil && err != poller.ErrAgain:
 		c.writeFailed(err)
 		return false
-	case n < len(head)+len(tail) && c.loop.srv.governor.full():
+	case n < len(head)+len(tail) && c.loop.srv.governor.outbound.full():
 		c.loop.srv.hit(LimitBacklog)
 		c.cut(errShed)
 		return false
@@ -177,7 +177,7 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
 	case c.queued()+size > c.loop.srv.limits.maxQueue:
 		c.overflow(LimitQueue, errSlow)
 		return ErrQueueFull
-	case c.loop.srv.governor.full():
+	case c.loop.srv.governor.outbound.full():
 		c.overflow(LimitBacklog, errShed)
 		return ErrQueueFull
 	}

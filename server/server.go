@@ -140,16 +140,29 @@ type Server struct {
 	QueueLowWater int
 	// MaxBacklog bounds the memory of all outbound queues together, in bytes. Beyond
 	// it the connections with the largest queues are closed with 1008, or just cut
-	// where a large frame is half out, until nine tenths are left; and under Go's
-	// memory limit (GOMEMLIMIT) also below it, down to an eighth, when the heap comes
-	// near the limit. A quarter beyond it no queue may grow: QueuePolicy. 0 is half
-	// of the memory limit, 1 GiB without one; below 0 is no bound.
+	// where a large frame is half out, until nine tenths are left; and under a memory
+	// limit, Go's (GOMEMLIMIT) or the control group's, also below it, down to an eighth,
+	// when the heap comes near the limit. A quarter beyond it no queue may grow:
+	// QueuePolicy. 0 is half of the memory limit, 1 GiB without one; below 0 is no bound.
+	// Where only the control group has a limit, half of that counts, since Go's heap may
+	// grow to twice of what it holds: GOMEMLIMIT makes use of more.
 	MaxBacklog int64
+	// MaxInbound bounds the memory of all that was received and is not handled yet, in
+	// bytes: unfinished request heads, TLS records and messages, and what connections
+	// had read that are not read now. Beyond it connections are closed with 1008, those
+	// first that hold the most for the longest without progress; before the upgrade they
+	// are cut. It follows memory limits as MaxBacklog does, and gives way first. 0 is a
+	// quarter of the memory limit, 512 MiB without one; below 0 is no bound.
+	MaxInbound int64
 	// QueuePolicy is what happens when a queue is full.
 	QueuePolicy QueuePolicy
 	// WriteTimeout is how long a peer may take nothing (less than 4 KiB, or less
 	// than all that is queued) before it is cut; 0 is 30 s.
 	WriteTimeout time.Duration
+	// MessageTimeout is how long an unfinished message may bring less than 4 KiB, or less
+	// than the rest of it; then the connection is closed with 1008, pongs or not. It
+	// stands still while the connection is paused. 0 is 30 s, below 0 never.
+	MessageTimeout time.Duration
 	// PingInterval is the time of silence, jittered by 20 %, after which a
 	// connection is pinged; after two silent intervals it is closed. 0 is 25 s,
 	// below 0 never.

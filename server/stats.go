@@ -32,6 +32,7 @@ type ServerStats struct {
 	Paused                  int64  // connections that are not read now: see Server.QueueHighWater and Conn.PauseReading
 	Pauses                  uint64 // how often one was paused
 	Queues                  int    // connections with an outbound queue now
+	Inbound                 int64  // memory that all unfinished input holds, in bytes: see Server.MaxInbound
 	Backlog                 int64  // memory that all queues hold, in bytes: see Server.MaxBacklog
 
 	Inflated, Deflated Compressed // of these messages, those that came compressed, and were sent so
@@ -264,7 +265,7 @@ func (s *Server) Stats() (sum ServerStats) {
 	var closes [2][closeSlots]uint64
 	for _, l := range s.loops {
 		l.counters.addTo(&sum)
-		sum.Queues += l.backlog.size()
+		sum.Queues += l.queues.size()
 		l.counters.lag.addTo(&sum.LoopLag)
 		for by := range closes {
 			for slot := range closes[by] {
@@ -280,7 +281,7 @@ func (s *Server) Stats() (sum ServerStats) {
 		}
 	}
 	sum.Refused, sum.Refusals = s.refusals.sum()
-	sum.Backlog = s.governor.total.Load()
+	sum.Backlog, sum.Inbound = s.governor.outbound.total.Load(), s.governor.inbound.total.Load()
 	sum.Loops = len(s.loops)
 	sum.Ready, sum.Drain = s.Ready(), s.DrainProgress()
 	if s.compression != nil {

@@ -192,6 +192,7 @@ func (c *Conn) eatFrames(w *worker, in []byte) {
 	if w.deflate != nil || d.Deflate {
 		w.deflate.setUp(d)
 	}
+	whole := false
 	for {
 		if c.paused() {
 			c.keepRest(in)
@@ -211,8 +212,9 @@ func (c *Conn) eatFrames(w *worker, in []byte) {
 			c.leaveDecoder(w, d, in)
 			return
 		}
+		whole = whole || !m.More && (m.Opcode == ws.Text || m.Opcode == ws.Binary)
 	}
-	c.keepDecoder(w, d)
+	c.keepDecoder(w, d, whole)
 }
 
 // deliver hands a message on; false means that nothing after it counts.
@@ -252,7 +254,7 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 
 // keepDecoder keeps d with the connection while it is in the midst of something,
 // and only then.
-func (c *Conn) keepDecoder(w *worker, d *ws.Decoder) {
+func (c *Conn) keepDecoder(w *worker, d *ws.Decoder, whole bool) {
 	d.Release()
 	own := c.in != nil && c.in.decoder == d
 	switch {
@@ -261,7 +263,18 @@ func (c *Conn) keepDecoder(w *worker, d *ws.Decoder) {
 		w.srv.decoders.Put(d)
 	case !d.Idle():
 		c.ownDecoder(w, d)
+		c.noteProgress(d, whole || !own)
 	}
+}
+
+// noteProgress notes when an unfinished message last made progress, for its deadline.
+func (c *Conn) noteProgress(d *ws.Decoder, begun bool) {
+	in := c.in
+	if begun || d.Taken()-in.mark >= progressBytes {
+		in.mark = d.Taken()
+		in.since.Store(uint32(c.loop.rightNow()))
+	}
+	c.wantsDue = c.wantsDue || begun
 }
 
 // ownDecoder keeps d with the connection.
@@ -298,14 +311,6 @@ func (c *Conn) dropDecoder(w *worker, d *ws.Decoder) {
 	}
 }
 
-// partial is the place for unfinished bytes.
-func (c *Conn) partial() *inbound {
-	if c.in == nil {
-		c.in = &inbound{}
-	}
-	return c.in
-}
-
 // dropHead gives back the request head's buffer, and with the last unfinished
 // thing its place.
 func (c *Conn) dropHead() {
@@ -318,7 +323,7 @@ func (c *Conn) dropHead() {
 		c.in.secure = false
 	}
 	if c.in.empty() {
-		c.in = nil
+		c.dropInbound()
 	}
 }
 
@@ -341,6 +346,9 @@ func (c *Conn) endTurn(w *worker) {
 	c.tally(messagesIn, w.received.messages)
 	c.tally(bytesIn, w.received.bytes)
 	c.uncork()
+	if c.lifeNow() != lifeClosed {
+		c.chargeInbound(w)
+	}
 	if c.lifeNow() == lifeClosing {
 		c.said()
 	}
@@ -350,7 +358,7 @@ func (c *Conn) endTurn(w *worker) {
 	c.loop.counters.add(w.received, sent)
 	w.received, w.out.sent = turnStats{}, turnStats{}
 	if life := c.lifeNow(); life >= lifeEnding && life < lifeClosed {
-		c.conclude()
+		c.conclude(w)
 	}
 }
 

@@ -96,7 +96,12 @@ func TestWrongUse(t *testing.T) {
 		{"serve --message-burst 5", "--message-burst 5 says nothing without --message-rate"},
 		{"serve --byte-burst 5k", "--byte-burst 5KiB says nothing without --byte-rate"},
 		{"serve --byte-rate 1k --byte-burst 5k", "--byte-burst 5KiB is less than --max-message 1MiB"},
-		{"serve --max-backlog 5k", "--max-backlog 5KiB for all is less than --max-queue 1MiB for each"},
+		{"serve --max-backlog 5k --max-queue 1m", "--max-backlog 5KiB for all is less than --max-queue 1MiB for each"},
+		{"serve --max-inbound 5k", "--max-inbound 5KiB for all is less than --max-message 1MiB for each"},
+		{"serve --queue-high-water 2k --max-queue 1k", "--queue-high-water 2KiB is more than --max-queue 1KiB lets wait"},
+		{"serve --queue-high-water 2k --queue-low-water 3k", "--queue-low-water 3KiB is more than --queue-high-water 2KiB"},
+		{"serve --queue-high-water off --queue-low-water 3k", "--queue-low-water 3KiB says nothing with --queue-high-water off"},
+		{"serve --queue-high-water on", "off, or a size such as"},
 		{"server", `unknown command "server": use serve, doctor, help or --version`},
 	} {
 		expectMisuse(t, nil, strings.Fields(c.args), c.want)

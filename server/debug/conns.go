@@ -31,10 +31,10 @@ const (
 	maxForm     = 4 << 10
 )
 
-var orders = []string{"backlog", "age", "bytes", "rtt"} // by server.ConnOrder
+var orders = []string{"backlog", "age", "bytes", "inbound", "rtt"} // by server.ConnOrder
 
 // Conns answers GET with the connections that come first in an order
-// (?by=backlog, age, bytes or rtt; ?n=50, at most server.MaxConns), as a page or,
+// (?by=backlog, age, bytes, inbound or rtt; ?n=50, at most server.MaxConns), as a page or,
 // with ?format=json or Accept: application/json, as JSON. POST closes one: id, and
 // if wanted code and reason, as form values. It needs the page's token or
 // ActionHeader, and is refused from pages of other origins.
@@ -92,6 +92,7 @@ type row struct {
 	Silent      float64 `json:"silent_seconds"`
 	RTT         float64 `json:"rtt_seconds"` // 0: unknown
 	Backlog     uint64  `json:"backlog_bytes"`
+	Inbound     uint64  `json:"inbound_bytes"` // memory of what is received and not handled
 	MessagesIn  uint64  `json:"messages_received"`
 	MessagesOut uint64  `json:"messages_sent"`
 	BytesIn     uint64  `json:"received_bytes"`
@@ -136,7 +137,7 @@ func rows(infos []server.ConnInfo) []row {
 		all = append(all, row{
 			ID: c.ID.String(), Remote: c.Remote.String(), State: c.State, Blocked: c.Blocked, Paused: c.Paused, Subprotocol: c.Subprotocol,
 			Transport: c.Transport, Deflate: c.Deflate,
-			Age: c.Age.Seconds(), Silent: c.Silent.Seconds(), RTT: c.RTT.Seconds(), Backlog: uint64(c.Queued),
+			Age: c.Age.Seconds(), Silent: c.Silent.Seconds(), RTT: c.RTT.Seconds(), Backlog: uint64(c.Queued), Inbound: uint64(c.Inbound),
 			MessagesIn: c.MessagesIn, MessagesOut: c.MessagesOut, BytesIn: c.BytesIn, BytesOut: c.BytesOut,
 		})
 	}

@@ -178,7 +178,7 @@ func TestLook(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]string{
-		"by=size": "by: want one of backlog, age, bytes, rtt", "n=0": "n: want a whole number from 1 to 1000", "n=1001": "n: ", "n=x": "n: ",
+		"by=size": "by: want one of backlog, age, bytes, inbound, rtt", "n=0": "n: want a whole number from 1 to 1000", "n=1001": "n: ", "n=x": "n: ",
 	} {
 		if status, _, body := get(t, page+"?"+query); status != 400 || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %q, want 400 and %q", query, status, body, want)

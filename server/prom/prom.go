@@ -95,6 +95,7 @@ var metrics = []metric{
 	counter("pauses_total", "Times a connection was paused.", func(s *server.ServerStats) uint64 { return s.Pauses }),
 	gauge("queues", "Connections with an outbound queue now.", func(s *server.ServerStats) int { return s.Queues }),
 	gauge("queues_bytes", "Memory that all outbound queues hold now.", func(s *server.ServerStats) int { return int(s.Backlog) }),
+	gauge("inbound_bytes", "Memory that all unfinished input holds now: heads, messages, and what paused connections have read.", func(s *server.ServerStats) int { return int(s.Inbound) }),
 	counter("keepalive_pings_total", "Keepalive pings sent.", func(s *server.ServerStats) uint64 { return s.Pings }),
 	counter("keepalive_failures_total", "Connections closed because the peer gave no sign of life.", func(s *server.ServerStats) uint64 { return s.Dead }),
 	counter("handler_panics_total", "Handlers that panicked.", func(s *server.ServerStats) uint64 { return s.Panics }),

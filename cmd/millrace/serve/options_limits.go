@@ -16,8 +16,8 @@ type limitOptions struct {
 	maxMessage                               int64
 	messageRate, messageBurst                int
 	byteRate, byteBurst                      int64
-	maxQueue                                 int
-	maxBacklog                               int64
+	maxQueue, highWater, lowWater            int
+	maxBacklog, maxInbound                   int64
 	queuePolicy                              server.QueuePolicy
 }
 
@@ -45,9 +45,15 @@ func (l *limitOptions) options() []option {
 		{"message-burst", "N", "messages at once under message-rate; 0 is a second's worth", "0", number(&l.messageBurst, 0, maxConns)},
 		{"byte-rate", "SIZE", "bytes a second from a connection; more close with 1008; 0 is no bound", "0", size(&l.byteRate, 0, maxBytes)},
 		{"byte-burst", "SIZE", "bytes at once under byte-rate; 0 is a second's worth, or what max-message needs", "0", size(&l.byteBurst, 0, maxBytes)},
-		{"max-queue", "SIZE", "most that waits for a connection that reads too slowly", "1MiB", size(&l.maxQueue, 1, maxBytes)},
+		{"max-queue", "SIZE", "most that waits for a connection that reads too slowly; 0 is what max-message needs\n" +
+			"above queue-high-water, at least 1MiB", "0", size(&l.maxQueue, 0, maxBytes)},
+		{"queue-high-water", "SIZE", "what may wait for a connection before it is not read any more; off reads on;\n" +
+			"0 is 64KiB, or a quarter of max-queue if that is less", "0", sizeOrOff(&l.highWater, maxBytes)},
+		{"queue-low-water", "SIZE", "what may still wait when it is read again; 0 is a quarter of queue-high-water", "0", size(&l.lowWater, 0, maxBytes)},
 		{"max-backlog", "SIZE", "memory of all that waits for connections that read too slowly; beyond it those with\n" +
-			"the most are closed with 1008; 0 is half of GOMEMLIMIT, 1GiB without it", "0", size(&l.maxBacklog, 0, 1<<40)},
+			"the most are closed with 1008; 0 is half of the memory limit, 1GiB without one", "0", size(&l.maxBacklog, 0, 1<<40)},
+		{"max-inbound", "SIZE", "memory of all that is received and not handled: unfinished messages and the like; beyond\n" +
+			"it the largest and slowest are closed with 1008; 0 is a quarter of the memory limit,\n512MiB without one", "0", size(&l.maxInbound, 0, 1<<40)},
 		{"queue-policy", "POLICY", "beyond max-queue: close the connection with 1008, or drop the new message", "close", choice(&l.queuePolicy, policies, "close", "drop")},
 	}
 }
@@ -62,6 +68,17 @@ func (l *limitOptions) check() error {
 	case l.maxBacklog > 0 && l.maxBacklog < int64(l.maxQueue):
 		return fmt.Errorf("--max-backlog %s for all is less than --max-queue %s for each",
 			formatSize(l.maxBacklog), formatSize(int64(l.maxQueue)))
+	case l.maxQueue > 0 && l.highWater > l.maxQueue:
+		return fmt.Errorf("--queue-high-water %s is more than --max-queue %s lets wait",
+			formatSize(int64(l.highWater)), formatSize(int64(l.maxQueue)))
+	case l.highWater < 0 && l.lowWater > 0:
+		return fmt.Errorf("--queue-low-water %s says nothing with --queue-high-water off", formatSize(int64(l.lowWater)))
+	case l.highWater > 0 && l.lowWater > l.highWater:
+		return fmt.Errorf("--queue-low-water %s is more than --queue-high-water %s",
+			formatSize(int64(l.lowWater)), formatSize(int64(l.highWater)))
+	case l.maxInbound > 0 && l.maxInbound < l.maxMessage:
+		return fmt.Errorf("--max-inbound %s for all is less than --max-message %s for each",
+			formatSize(l.maxInbound), formatSize(l.maxMessage))
 	case l.messageBurst > 0 && l.messageRate == 0:
 		return fmt.Errorf("--message-burst %d says nothing without --message-rate", l.messageBurst)
 	case l.byteBurst > 0 && l.byteRate == 0:
@@ -84,6 +101,7 @@ func (l *limitOptions) apply(s *server.Server) error {
 	s.MessageRate, s.MessageBurst = l.messageRate, l.messageBurst
 	s.ByteRate, s.ByteBurst = l.byteRate, l.byteBurst
 	s.MaxMessage, s.MaxQueue, s.MaxBacklog, s.QueuePolicy = l.maxMessage, l.maxQueue, l.maxBacklog, l.queuePolicy
+	s.QueueHighWater, s.QueueLowWater, s.MaxInbound = l.highWater, l.lowWater, l.maxInbound
 	return nil
 }
 

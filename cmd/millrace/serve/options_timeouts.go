@@ -11,6 +11,7 @@ import (
 type timeoutOptions struct {
 	handshake, write, closing time.Duration
 	pingInterval, idle        time.Duration
+	message                   time.Duration
 	lifetime                  time.Duration
 	balancerIdle              time.Duration
 	pingByDefault             bool // nobody has given pingInterval
@@ -20,6 +21,8 @@ func (t *timeoutOptions) options() []option {
 	return []option{
 		{"handshake-timeout", "TIME", "from connecting to the whole upgrade request", "10s", duration(&t.handshake, minTime, maxTime)},
 		{"write-timeout", "TIME", "how long a peer may take nothing of what waits for it", "30s", duration(&t.write, minTime, maxTime)},
+		{"message-timeout", "TIME", "how long an unfinished message may bring less than 4KiB; then the connection is\n" +
+			"closed with 1008; 0 is never", "30s", duration(&t.message, 0, maxTime)},
 		{"close-timeout", "TIME", "how long a peer may take to answer a close frame", "5s", duration(&t.closing, minTime, maxTime)},
 		{"ping-interval", "TIME", "silence after which a peer is pinged; after two it is closed; 0 is never", "25s", duration(&t.pingInterval, 0, maxTime)},
 		{"lb-idle-timeout", "TIME", "after how long of silence a balancer cuts connections: pings come before it, at half\n" +
@@ -57,6 +60,9 @@ func (t *timeoutOptions) apply(s *server.Server) error {
 	s.HandshakeTimeout, s.WriteTimeout, s.CloseTimeout = t.handshake, t.write, t.closing
 	s.PingInterval, s.IdleTimeout, s.MaxLifetime = t.pingInterval, t.idle, t.lifetime
 	s.BalancerIdleTimeout = t.balancerIdle
+	if s.MessageTimeout = t.message; t.message == 0 {
+		s.MessageTimeout = -1 // never; for Server 0 is the default
+	}
 	switch {
 	case t.pingByDefault:
 		s.PingInterval = 0 // as Server has it: the balancer's is considered

@@ -13,8 +13,11 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/server"
@@ -66,6 +69,7 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 		return err
 	}
 	defer admin.close()
+	boundMemory(log) // before the server looks at it
 	ln, err := srv.Listen("tcp", c.main.listen)
 	if err != nil {
 		return listenError("--listen", c.main.listen, err)
@@ -130,6 +134,19 @@ func stop(o server.DrainOptions, srv *server.Server, signals <-chan os.Signal) e
 func stopNow(srv *server.Server, sig os.Signal) error {
 	_ = srv.Close() // always nil
 	return fmt.Errorf("stopped at once by a second signal (%v)", sig)
+}
+
+// boundMemory has Go's heap stay within nine tenths of what the control group allows,
+// unless GOMEMLIMIT says something else.
+func boundMemory(log *slog.Logger) {
+	before := debug.SetMemoryLimit(-1)
+	limit, err := memlimit.Set()
+	switch {
+	case err != nil:
+		log.Debug("memory limit of the control group not read", "err", err) // no Linux, or no group
+	case limit != before:
+		log.Info("memory limit set", "bytes", limit)
+	}
 }
 
 // raiseDescriptorLimit makes room for as many connections as the system allows;

@@ -37,6 +37,21 @@ func size[T int | int64](to *T, least, most int64) setter {
 	}
 }
 
+// sizeOrOff is size from 0, or "off" for -1.
+func sizeOrOff(to *int, most int64) setter {
+	set := size(to, 0, most)
+	return func(text string) error {
+		if text == "off" {
+			*to = -1
+			return nil
+		}
+		if err := set(text); err != nil {
+			return fmt.Errorf("off, or %w", err)
+		}
+		return nil
+	}
+}
+
 // sizeUnits are all powers of 1024, in any letter case; an i and a B may follow.
 var sizeUnits = []string{"", "k", "m", "g"}
 

@@ -1,0 +1,234 @@
+package server
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// # Two accounts of memory
+//
+// The server keeps account of what all connections hold: outbound, the queues;
+// inbound, what was received and is not handled: unfinished heads, TLS records,
+// frames and messages, and what a paused connection has read. Both count the
+// capacity of buffers rather than the bytes in them, since that is what it costs.
+//
+// What a connection holds of an account is an entry, which knows what it is charged
+// with; whoever changes it charges the difference. A loop knows its entries, and only
+// those (holders): that is where the governor looks for the largest.
+
+const (
+	// queueMemory is what an empty queue takes: itself, and the pieces of a write.
+	queueMemory = 768
+	// segmentMemory is what a segment takes besides its bytes: its place in
+	// outbound.segments, which grows by halves, and the buffer's header.
+	segmentMemory = 96
+	// inboundMemory is what an unfinished message takes besides its bytes: the
+	// decoder, and its place.
+	inboundMemory = 384
+)
+
+// entry is what a connection holds of an account. It is charged in one goroutine at
+// a time: an outbound one under Conn.mu, an inbound one by the turn.
+type entry struct {
+	conn    *Conn
+	charged atomic.Int64  // anyone reads
+	since   atomic.Uint32 // inbound: the tick since when it makes no progress; anyone reads
+	place   int           // guarded by holders.mu: in its entries
+}
+
+// holders are a loop's entries in an account, in no order. Its lock is taken with
+// Conn.mu held or alone, and held for a few instructions only.
+type holders struct {
+	mu      sync.Mutex
+	entries []*entry // each at its place
+}
+
+func (h *holders) add(e *entry) {
+	h.mu.Lock()
+	e.place = len(h.entries)
+	h.entries = append(h.entries, e)
+	h.mu.Unlock()
+}
+
+func (h *holders) remove(e *entry) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last := len(h.entries) - 1
+	moved := h.entries[last]
+	h.entries[e.place], h.entries[last] = moved, nil
+	moved.place = e.place
+	h.entries = h.entries[:last]
+	if cap(h.entries) > 1024 && last < cap(h.entries)/4 {
+		h.entries = slices.Clip(slices.Clone(h.entries))
+	}
+}
+
+func (h *holders) size() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.entries)
+}
+
+// listed is an entry and how it stood when the governor looked.
+type listed struct {
+	*entry
+	size int64 // what it was charged with
+	rank int64 // the highest is shed first
+	over bool  // its connection has ended, and is only written out
+}
+
+// listedAtOnce bounds how long list holds the lock.
+const listedAtOnce = 1000
+
+// list appends all entries. Those that come or go meanwhile may be missing, or there
+// twice.
+func (h *holders) list(to []listed) []listed {
+	for next := 0; ; next += listedAtOnce {
+		h.mu.Lock()
+		rest := h.entries[min(next, len(h.entries)):]
+		rest = rest[:min(len(rest), listedAtOnce)]
+		for _, e := range rest {
+			to = append(to, listed{entry: e, size: e.charged.Load(), over: e.conn.lifeNow() >= lifeEnding})
+		}
+		h.mu.Unlock()
+		if len(rest) < listedAtOnce {
+			return to
+		}
+	}
+}
+
+// account is what all entries of one kind come to, and their bound.
+type account struct {
+	governor *governor
+	budget   int64        // 0: there is no bound
+	total    atomic.Int64 // what all are charged with
+	allows   atomic.Int64 // the budget, or less while memory is short
+}
+
+// charge charges an entry with what it holds now.
+func (a *account) charge(e *entry, now int64) {
+	if before := e.charged.Load(); now != before {
+		e.charged.Store(now)
+		a.add(now - before)
+	}
+}
+
+func (a *account) add(n int64) {
+	total := a.total.Add(n)
+	if n <= 0 || a.governor.wake == nil {
+		return
+	}
+	before := total - n
+	over := a.budget > 0 && (total > a.allows.Load() || total > a.budget/8 && before <= a.budget/8)
+	if over || total > peakMemory && before <= peakMemory {
+		a.governor.rouse()
+	}
+}
+
+// full says that nothing may grow: the governor does not keep up.
+func (a *account) full() bool {
+	return a.budget > 0 && a.total.Load() > a.budget+a.budget/4
+}
+
+// memory is what the queue is to be charged with, without what a stream holds.
+func (o *outbound) memory() int {
+	return queueMemory + o.room + len(o.segments)*segmentMemory + cap(o.pong)
+}
+
+// openQueue gives the connection an empty queue. The caller holds mu and charges
+// it.
+func (c *Conn) openQueue() {
+	c.out = &outbound{started: c.loop.rightNow()}
+	c.out.conn = c
+	c.loop.queues.add(&c.out.entry)
+}
+
+// charge charges the queue, if there is one, with what it has come to hold. The
+// caller holds mu and has changed it.
+func (c *Conn) charge() {
+	o := c.queue()
+	if o == nil {
+		return
+	}
+	held := c.held()
+	c.pace(o.size() + held)
+	c.loop.srv.governor.outbound.charge(&o.entry, int64(o.memory()+held))
+}
+
+// dropQueue gives up the queue, or the cork. The caller holds mu.
+func (c *Conn) dropQueue() {
+	o := c.out
+	c.out = nil
+	if o == nil || o.corked {
+		return
+	}
+	c.pace(0)
+	o.release()
+	c.loop.queues.remove(&o.entry)
+	c.loop.srv.governor.outbound.charge(&o.entry, 0)
+}
+
+// partial is the place for unfinished bytes. It is the turn's, as are those below.
+func (c *Conn) partial() *inbound {
+	if c.in == nil {
+		c.in = &inbound{}
+		c.in.conn = c
+		c.in.since.Store(uint32(c.loop.rightNow()))
+		c.loop.unfinished.add(&c.in.entry)
+	}
+	return c.in
+}
+
+// dropInbound gives up what is unfinished.
+func (c *Conn) dropInbound() {
+	in := c.in
+	if in == nil {
+		return
+	}
+	in.head.Free()
+	in.rest.Free()
+	if in.decoder != nil {
+		in.decoder.Reset()
+	}
+	c.in = nil
+	c.loop.unfinished.remove(&in.entry)
+	c.loop.srv.governor.inbound.charge(&in.entry, 0)
+}
+
+// chargeInbound charges what is unfinished at the end of a turn, or gives it up if
+// it is nothing. Far beyond the bound it ends the connection. The caller holds mu.
+func (c *Conn) chargeInbound(w *worker) {
+	if s, ok := w.stream.(*secure); ok && s.raw != nil {
+		c.partial().raw = cap(s.raw.B)
+	} else if c.in == nil {
+		return
+	} else {
+		c.in.raw = 0
+	}
+	if c.in.empty() {
+		c.dropInbound()
+		return
+	}
+	inbound := &c.loop.srv.governor.inbound
+	grew := int64(c.in.memory()) > c.in.charged.Load()
+	inbound.charge(&c.in.entry, int64(c.in.memory()))
+	if grew && inbound.full() {
+		c.shedInbound()
+	}
+}
+
+// memory is what is unfinished, in bytes.
+func (in *inbound) memory() int {
+	n := inboundMemory + in.raw
+	if in.head != nil {
+		n += cap(in.head.B)
+	}
+	if in.rest != nil {
+		n += cap(in.rest.B)
+	}
+	if in.decoder != nil {
+		n += in.decoder.Buffered()
+	}
+	return n
+}

@@ -1,0 +1,208 @@
+package server_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/poller/simnet"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// half is the beginning of a message: its header, and size bytes of its whole.
+func half(whole, size int) string {
+	return frame(opBinary, strings.Repeat("h", whole))[:size]
+}
+
+// TestInboundAccount: unfinished heads, messages, compressed ones and what a paused
+// connection has read are in the account as long as they are held, and not longer.
+func TestInboundAccount(t *testing.T) {
+	t.Parallel()
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
+		s.Deflate = &server.Deflate{}
+		s.Handler = opened(conns)
+	})
+	inbound := func(want int64) {
+		t.Helper()
+		idle(t, n)
+		if got := srv.Stats().Inbound; got < want || got > 2*want+2048 {
+			t.Errorf("%d bytes are accounted for, want about %d", got, want)
+		}
+	}
+	head := dialSim(t, n, addr)
+	head.send(upgradeRequest()[:100])
+	inbound(100)
+	head.send(upgradeRequest()[100:])
+	head.expectSwitch()
+	inbound(0)
+	head.send(half(50_000, 20_000))
+	inbound(20_000)
+	infos, err := srv.Conns(t.Context(), server.ByInbound, 1)
+	if err != nil || len(infos) != 1 || infos[0].Inbound < 20_000 {
+		t.Errorf("%+v, %v, want one with 20,000 bytes", infos, err)
+	}
+	head.send(half(50_000, 50_008)[20_000:])
+	inbound(0)
+	conn := <-conns
+	conn.PauseReading()
+	head.send(strings.Repeat(frame(opText, "x"), 1000))
+	inbound(0) // they are not read
+	conn.ResumeReading()
+	inbound(0)
+	deflating := dialSim(t, n, addr)
+	deflating.send(upgradeRequest("Sec-WebSocket-Extensions: permessage-deflate"))
+	deflating.response()
+	noise := strings.Repeat("incompressible?", 1000)
+	deflating.send(rawFrame(0x40|opText, noise)) // not its last frame
+	inbound(15_000)
+	deflating.reset()
+	head.reset()
+	eventually(t, "nothing is accounted for", func() bool { return srv.Stats().Inbound == 0 })
+}
+
+// TestInboundTLS: a record that comes in part is in the account.
+func TestInboundTLS(t *testing.T) {
+	t.Parallel()
+	n, addr, srv := startTLSSim(t, simnet.Config{}, nil)
+	c, s := sealedOn(t, n, addr)
+	record := s.record(typeData, strings.Repeat("x", 16_000))
+	s.send(record[:15_000])
+	idle(t, n)
+	if got := srv.Stats().Inbound; got < 15_000 {
+		t.Errorf("%d bytes are accounted for, want 15,000", got)
+	}
+	_ = c.Close()
+	eventuallyOn(t, n, "nothing is accounted for", func() bool { return srv.Stats().Inbound == 0 })
+}
+
+// TestMaxInbound: 200 peers with an unfinished message each, who answer pings, are
+// bounded together; those go first that hold the most for the longest, and who only
+// reads slowly, or is done with a message in time, is left alone.
+func TestMaxInbound(t *testing.T) {
+	t.Parallel()
+	const budget = 8 << 20
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(s *server.Server) {
+		s.MaxInbound = budget
+		s.Handler = handler{open: func(c *server.Conn) {
+			select {
+			case conns <- c:
+			default:
+			}
+		}, message: echo{}.Message}
+	})
+	reader := dialSim(t, n, addr).upgraded()
+	if err := (<-conns).Send(ws.Binary, stairMessage); err != nil {
+		t.Fatal(err)
+	}
+	small := dialSim(t, n, addr).upgraded()
+	small.send(half(9000, 8000))
+	peers := make([]*client, 100)
+	most := int64(0)
+	for i := range peers {
+		peers[i] = dialSim(t, n, addr).upgraded()
+		peers[i].send(half(1<<20-100, 300_000))
+		idle(t, n)
+		most = max(most, srv.Stats().Inbound)
+		n.Advance(100 * time.Millisecond)
+	}
+	if most > budget+budget/4 {
+		t.Errorf("%d bytes were held, the bound is %d", most, budget)
+	}
+	eventually(t, "there is room again", func() bool { return srv.Stats().Inbound <= budget })
+	open := srv.Stats().States.Open
+	if open < 15 || open > 30 {
+		t.Errorf("%d connections are open, want about as many as fit", open)
+	}
+	hits(t, srv, server.LimitBacklog, 0)
+	small.send(half(9000, 9008)[8000:])
+	small.expect(opBinary, strings.Repeat("h", 9000))
+	last := peers[len(peers)-1]
+	last.send(half(1<<20-100, 1<<20-100+14)[300_000:])
+	last.expect(opBinary, strings.Repeat("h", 1<<20-100))
+	reader.expect(opBinary, string(stairMessage))
+	op, payload := peers[0].frame()
+	if op != opClose || !strings.Contains(payload, "short of memory") {
+		t.Errorf("the first got %x %q, want 1008", op, payload)
+	}
+	peers[0].done()
+	if got := srv.Stats().Limits[server.LimitInbound]; got < 60 {
+		t.Errorf("the limit was met %d times", got)
+	}
+}
+
+// TestMessageTimeout: an unfinished message must bring 4 KiB in 30 s, or its rest;
+// pings are no progress, a pause is no delay, and there is no deadline for who owes
+// nothing.
+func TestMessageTimeout(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		each  string // sent every second
+		pause bool
+		cut   bool
+	}{
+		"silence":             {"", false, true},
+		"pongs":               {frame(opPong, ""), false, true},
+		"a byte a second":     {"h", false, true},
+		"200 bytes a second":  {strings.Repeat("h", 200), false, false},
+		"silence, but paused": {"", true, false},
+	} {
+		for _, stream := range []bool{false, true} {
+			conns := make(chan *server.Conn, 1)
+			causes := make(chan *ws.CloseError, 1)
+			n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
+				s.Stream = stream
+				s.Handler = handler{open: func(c *server.Conn) { conns <- c }, close: closeCause(causes)}
+			})
+			c := dialSim(t, n, addr).upgraded()
+			conn := <-conns
+			if test.each == frame(opPong, "") {
+				c.send(fragment(opBinary, "h")) // a pong may stand between fragments only
+			} else {
+				c.send(half(1<<20, 1000))
+			}
+			idle(t, n)
+			if test.pause {
+				conn.PauseReading()
+			}
+			for second := range 120 {
+				pass(t, n, time.Second)
+				if srv.Stats().States.Open == 0 {
+					if !test.cut || second < 29 || second > 31 {
+						t.Errorf("%s, stream %v: cut after %d s", name, stream, second+1)
+					}
+					break
+				}
+				c.send(test.each)
+			}
+			if (srv.Stats().States.Open == 0) != test.cut {
+				t.Errorf("%s, stream %v: %d open", name, stream, srv.Stats().States.Open)
+			}
+			if test.cut {
+
+				if cause := <-causes; cause.Code != ws.CodePolicy {
+					t.Errorf("%s: closed with %v, want 1008", name, cause)
+				}
+				hits(t, srv, server.LimitMessageTimeout, 1)
+			}
+		}
+	}
+}
+
+// TestHugeBudgets: no bound is as good as none.
+func TestHugeBudgets(t *testing.T) {
+	t.Parallel()
+	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(s *server.Server) {
+		s.MaxBacklog, s.MaxInbound, s.MaxMessage = math.MaxInt64, math.MaxInt64, math.MaxInt64
+		s.QueueHighWater = math.MaxInt
+	})
+	c := dialSim(t, n, addr).upgraded()
+	go c.send(frame(opText, pattern(1, 200_000)))
+	c.expect(opText, pattern(1, 200_000))
+	if got := srv.Stats(); got.Open != 1 || got.Limits[server.LimitBacklog]+got.Limits[server.LimitInbound] > 0 {
+		t.Errorf("%+v", got)
+	}
+}
