@@ -13,14 +13,16 @@ import (
 )
 
 // eventRow is a row of ARCHITECTURE's table of log events: the event's name and
-// its level.
-var eventRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (debug|info|warn|error|by limit) \\|")
+// its level, or what that depends on.
+var eventRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (debug|info|warn|error|by [a-z]+) \\|")
 
 // logMethods are those of slog.Logger, with the place of the event among their
-// arguments.
-var logMethods = map[string]int{"Debug": 0, "Info": 0, "Warn": 0, "Error": 0, "Log": 2, "LogAttrs": 2}
+// arguments, and the function for who has no Logger.
+var logMethods = map[string]int{"Debug": 0, "Info": 0, "Warn": 0, "Error": 0, "Log": 2, "LogAttrs": 2, newRecord: 2}
 
-// TestEvents: every thing that server and cmd/millrace log has a name of its own,
+const newRecord = "NewRecord"
+
+// TestEvents: every thing that server, asynclog and cmd/millrace log has a name of its own,
 // in one place of the code, and ARCHITECTURE's table has it with its level, so
 // that alerts and searches can stand on it.
 func TestEvents(t *testing.T) {
@@ -38,14 +40,14 @@ func TestEvents(t *testing.T) {
 	files, _ := read(t, ".")
 	seen := map[string]string{}
 	for name, text := range files {
-		ours := within(name, "server") || within(name, "cmd/millrace")
+		ours := within(name, "server") || within(name, "asynclog") || within(name, "cmd/millrace")
 		if ours && !strings.HasSuffix(name, "_test.go") {
 			events(t, name, text, func(event, level, at string) {
 				if before, twice := seen[event]; twice {
 					t.Errorf("%s: the event %q is logged at %s too: two things need two names", at, event, before)
 				}
 				seen[event] = at
-				if listed[event] != level {
+				if !strings.HasPrefix(listed[event], level) {
 					t.Errorf("%s: ARCHITECTURE.md must list the event %q with the level %s; it says %q", at, event, level, listed[event])
 				}
 			})
@@ -79,7 +81,7 @@ func events(t *testing.T, name, text string, found func(event, level, at string)
 			return true
 		}
 		place, isLog := logMethods[method.Sel.Name]
-		if !isLog || len(call.Args) <= place || isPackage(f, method.X) {
+		if !isLog || len(call.Args) <= place || isPackage(f, method.X) != (method.Sel.Name == newRecord) {
 			return true
 		}
 		at := fset.Position(call.Pos()).String()
@@ -89,13 +91,22 @@ func events(t *testing.T, name, text string, found func(event, level, at string)
 			return true
 		}
 		event, _ := strconv.Unquote(literal.Value) // the parser has read it
-		level := strings.ToLower(method.Sel.Name)
-		if place > 0 {
-			level = "by limit"
-		}
-		found(event, level, at)
+		found(event, levelOf(method.Sel.Name, call), at)
 		return true
 	})
+}
+
+// levelOf is how the table begins to tell an event's level.
+func levelOf(method string, call *ast.CallExpr) string {
+	switch method {
+	case newRecord:
+		if level, ok := call.Args[1].(*ast.SelectorExpr); ok { // slog.LevelWarn
+			return strings.ToLower(strings.TrimPrefix(level.Sel.Name, "Level"))
+		}
+	case "Log", "LogAttrs":
+		return "by "
+	}
+	return strings.ToLower(method)
 }
 
 // isPackage says whether x is the name of an imported package: http.Error.

@@ -44,16 +44,19 @@ var importers = map[string][]string{
 // keptFrom says which packages must not import a folder of ours, or part of the
 // standard library; all others may. A folder may always import itself.
 var keptFrom = map[string]func(importer string) bool{
-	"poller": oneOf("ws", "buffer", "proxyproto"),
-	"ws":     oneOf("poller", "buffer", "proxyproto"),
-	"server": oneOf("poller", "ws", "buffer", "proxyproto"),
+	"poller": oneOf("ws", "buffer", "proxyproto", "asynclog"),
+	"ws":     oneOf("poller", "buffer", "proxyproto", "asynclog"),
+	"server": oneOf("poller", "ws", "buffer", "proxyproto", "asynclog"),
 	"proxyproto": func(importer string) bool {
+		return !within(importer, "server") && !within(importer, "cmd")
+	},
+	"asynclog": func(importer string) bool {
 		return !within(importer, "server") && !within(importer, "cmd")
 	},
 	"bench":   func(importer string) bool { return !within(importer, "cmd") },
 	"cmd":     everybody,
 	"interop": everybody,
-	"buffer":  oneOf("proxyproto"),
+	"buffer":  oneOf("proxyproto", "asynclog"),
 	"unsafe":  func(importer string) bool { return !within(importer, "poller") },
 	"C":       everybody,
 }

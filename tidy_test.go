@@ -60,6 +60,9 @@ func read(t *testing.T, root string) (files source, modules []string) {
 // lines is a function body of n lines.
 func lines(n int) string { return strings.Repeat("\t_ = 0\n", n) }
 
+// ours begins the import paths of our own packages.
+const ours = modulePath + "/"
+
 // TestTidyRules shows the checker good and bad samples.
 func TestTidyRules(t *testing.T) {
 	// on is a documented package with one import.
@@ -68,7 +71,6 @@ func TestTidyRules(t *testing.T) {
 		return source{file: "// Package " + pkg + " is a sample.\npackage " + pkg + "\n\nimport _ \"" + imported + "\"\n"}
 	}
 	const doc = "// Package a is a sample.\npackage a\n\n"
-	const ours = modulePath + "/"
 	tests := []struct {
 		name  string
 		files source
@@ -90,6 +92,7 @@ func TestTidyRules(t *testing.T) {
 		{"poller imports server", on("poller/a_test.go", ours+"server"), "must not import"},
 		{"server imports both", on("server/a.go", ours+"ws"), ""},
 		{"buffer imports ws", on("buffer/a.go", ours+"ws"), "must not import"},
+		{"ws imports asynclog", on("ws/a.go", ours+"asynclog"), "must not import"},
 		{"ws imports proxyproto", on("ws/a.go", ours+"proxyproto"), "must not import"},
 		{"server imports bench", on("server/a.go", ours+"bench"), "must not import"},
 		{"cmd imports bench", on("cmd/millbench/a.go", ours+"bench"), ""},
