@@ -86,13 +86,20 @@ func (b *logBook) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-func (b *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+func (b *logBook) logger() *slog.Logger { return b.loggerAt(slog.LevelInfo) }
 
-func (b *logBook) count(text string) int {
+func (b *logBook) loggerAt(level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: level}))
+}
+
+// String is all that was logged before the call.
+func (b *logBook) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return strings.Count(b.text.String(), text)
+	return b.text.String()
 }
+
+func (b *logBook) count(text string) int { return strings.Count(b.String(), text) }
 
 // staller holds up the handlers of messages that say "hold".
 type staller struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -117,10 +118,18 @@ func (b *bridge) refuse() {
 	late := time.AfterFunc(hangUpTime, func() { _ = b.far.Close() }) // as below
 	defer late.Stop()
 	if b.refusal != nil {
-		b.srv.refusals.add(b.refusal.Status)
+		b.srv.refused(b.refusal, b.remote(), nil)
 		_, _ = b.far.Write(ws.AppendRefusal(nil, b.refusal)) // best effort
 	}
 	_ = b.far.Close() // the peer sees just that
+}
+
+// remote is the far side's address, if it has one.
+func (b *bridge) remote() netip.AddrPort {
+	if conn, ok := b.far.(net.Conn); ok {
+		return remoteOf(conn)
+	}
+	return netip.AddrPort{}
 }
 
 func (b *bridge) readAll() {

@@ -125,7 +125,7 @@ func TestDrainAcceptQueueExhausted(t *testing.T) {
 	expectDrained(t, done, nil)
 	waiting.expectEnd()
 	if logs.count("connections reset in the accept queue") != 1 {
-		t.Errorf("logs: %s", logs.text.String())
+		t.Errorf("logs: %s", logs.String())
 	}
 }
 

@@ -282,7 +282,7 @@ func TestDrainDeadline(t *testing.T) {
 		expectDrained(t, done, context.DeadlineExceeded)
 		expectProgress(t, srv, server.DrainProgress{Phase: server.PhaseStopped, Closed: 1, Cut: 1})
 		if logs.count("drain deadline passed") != 1 || logs.count(`"drain over" closed=1 cut=1 left=0`) != 1 {
-			t.Errorf("logs: %s", logs.text.String())
+			t.Errorf("logs: %s", logs.String())
 		}
 	})
 }
@@ -362,7 +362,7 @@ func TestDrainReports(t *testing.T) {
 	expectDrained(t, done, nil)
 	for _, line := range []string{"phase=unready connections=1", "phase=draining connections=1", `"drain over" closed=1 cut=0 left=0`} {
 		if logs.count(line) != 1 {
-			t.Errorf("no %q in the logs: %s", line, logs.text.String())
+			t.Errorf("no %q in the logs: %s", line, logs.String())
 		}
 	}
 }

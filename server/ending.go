@@ -27,6 +27,7 @@ func (c *Conn) conclude(w *worker) {
 		c.mu.Unlock()
 		if c.handler != nil {
 			c.loop.counters.closed(cause)
+			c.logFailure(cause)
 			(*c.handler).Close(c, cause)
 		}
 	}

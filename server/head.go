@@ -77,7 +77,7 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 		err = c.upgrade(w, r)
 	}
 	if err != nil {
-		c.refuse(err)
+		c.refuseRequest(r, err)
 	}
 }
 
@@ -242,9 +242,16 @@ func (ignore) Close(*Conn, error)        {}
 
 // refuse answers with an HTTP error and ends the connection, having let the peer
 // read the answer.
-func (c *Conn) refuse(err error) {
-	refusal := c.loop.srv.refusalOf(err, c.RemoteAddr())
-	c.loop.srv.refusals.add(refusal.Status)
+func (c *Conn) refuse(err error) { c.refuseRequest(nil, err) }
+
+// refuseRequest is refuse for a request that is known.
+func (c *Conn) refuseRequest(r *ws.Request, err error) {
+	s, remote := c.loop.srv, c.RemoteAddr()
+	if r != nil && r.RemoteAddr.IsValid() {
+		remote = r.RemoteAddr // of the client, also where the refusal came before standFor
+	}
+	refusal := s.refusalOf(err, remote)
+	s.refused(refusal, remote, r)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.endLocked(refusal, endLinger)
@@ -259,6 +266,12 @@ func (s *Server) refusalOf(err error, remote netip.AddrPort) *ws.Refusal {
 	}
 	s.log().Error("upgrade failed", "remote", remote, "err", err)
 	return refuseInternal
+}
+
+// refused counts and logs a refusal.
+func (s *Server) refused(refusal *ws.Refusal, remote netip.AddrPort, r *ws.Request) {
+	s.refusals.add(refusal.Status)
+	s.logRefusal(refusal, remote, r)
 }
 
 var refuseInternal = &ws.Refusal{Status: http.StatusInternalServerError, Reason: "internal server error"}

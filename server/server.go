@@ -201,8 +201,12 @@ type Server struct {
 	MaxWorkers int
 	// Engine is the network; nil is poller.New(""), the system's default.
 	Engine poller.Engine
-	// Logger gets what has no caller to be returned to; nil is slog.Default().
+	// Logger gets what has no caller to be returned to; nil is slog.Default(). At debug
+	// level it gets refused requests and failed connections, one by one but at most 100
+	// a second.
 	Logger *slog.Logger
+	// LogRefusals has each refused request logged at info level, for an access log.
+	LogRefusals bool
 
 	startOnce sync.Once
 	startErr  error
@@ -228,6 +232,8 @@ type Server struct {
 
 	compression *compression // nil: Deflate is
 	handshakes  handshakes
+
+	details details
 
 	mu        sync.Mutex
 	listeners map[poller.Listener]chan error // gets why the listener is closed

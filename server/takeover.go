@@ -102,13 +102,14 @@ func (s *Server) answerWeb(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		return
 	}
-	remote, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero value on a Unix socket
-	refusal := s.refusalOf(err, remote)
+	req := headOf(r)
+	_ = s.trustForwarded(req) // if it fails that is err
+	refusal := s.refusalOf(err, req.RemoteAddr)
 	status := refusal.Status
 	if status < 200 || status > 599 { // as ws.AppendRefusal
 		status = http.StatusInternalServerError
 	}
-	s.refusals.add(status)
+	s.refused(refusal, req.RemoteAddr, req)
 	h := w.Header()
 	maps.Copy(h, refusal.Header)
 	if r.ProtoMajor == 1 {
@@ -255,7 +256,7 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 		s.send(arrival{fd: -1, remote: remoteOf(conn), taken: t, bridge: b})
 	default:
 		s.log().Warn("connection not taken over", "remote", conn.RemoteAddr(), "err", err)
-		s.refusals.add(refuseTakeOver.Status)
+		s.refused(refuseTakeOver, t.request.RemoteAddr, t.request)
 		_, _ = conn.Write(ws.AppendRefusal(nil, refuseTakeOver))
 		_ = conn.Close()
 		s.giveBack()

@@ -18,6 +18,12 @@ import (
 func mount(t *testing.T, srv *server.Server, handle func(http.ResponseWriter, *http.Request)) (addr string) {
 	t.Helper()
 	srv.Engine, srv.Logger = systemEngine(t), slog.New(slog.DiscardHandler)
+	return mountAs(t, srv, handle)
+}
+
+// mountAs is mount for a server that is set up.
+func mountAs(t *testing.T, srv *server.Server, handle func(http.ResponseWriter, *http.Request)) (addr string) {
+	t.Helper()
 	web := httptest.NewServer(http.HandlerFunc(handle))
 	t.Cleanup(func() {
 		web.Close()

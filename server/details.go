@@ -1,0 +1,115 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/millrace/millrace/ws"
+)
+
+// # Single peers in the log
+//
+// The log tells of single peers at debug level only: who was refused or cut off,
+// and why. Any peer can cause such lines, so there are few a second, and what a peer
+// has said is cut in them. With LogRefusals each refusal is told.
+
+const (
+	detailsASecond = 100
+	// maxPeerText is how much of what a peer has said, in bytes, goes into the log.
+	maxPeerText = 200
+)
+
+// details bounds the records about single peers.
+type details struct {
+	mu      sync.Mutex // no other lock is taken under it
+	second  int64      // the Unix time
+	told    int        // in this second
+	leftOut uint64     // since the last one that was told
+}
+
+// with says whether one more record may be told, and adds to its attributes how
+// many were left out before it.
+func (d *details) with(attrs ...any) (all []any, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now := time.Now().Unix(); now != d.second {
+		d.second, d.told = now, 0
+	}
+	if d.told == detailsASecond {
+		d.leftOut++
+		return nil, false
+	}
+	d.told++
+	if d.leftOut > 0 {
+		attrs = append(attrs, "left_out", d.leftOut)
+		d.leftOut = 0
+	}
+	return attrs, true
+}
+
+// logRefusal tells of a request that is refused. r is nil where it is not known, and
+// empty if it was none.
+func (s *Server) logRefusal(refusal *ws.Refusal, remote netip.AddrPort, r *ws.Request) {
+	level := slog.LevelDebug
+	if s.LogRefusals {
+		level = slog.LevelInfo
+	}
+	log, ctx := s.log(), context.Background()
+	if !log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []any{"remote", remote, "status", refusal.Status, "reason", cut(refusal.Reason)}
+	if r != nil && r.Method() != "" {
+		attrs = append(attrs, "method", cut(r.Method()), "path", cut(r.Path()))
+	}
+	if r != nil && refusal == refuseOrigin {
+		attrs = append(attrs, "origin", cut(r.Header("Origin")))
+		if s.CheckOrigin == nil {
+			attrs = append(attrs, "remedy", "--origin (Server.Origins)")
+		}
+	}
+	ok := true
+	if !s.LogRefusals {
+		attrs, ok = s.details.with(attrs...)
+	}
+	if ok {
+		log.Log(ctx, level, "request refused", attrs...)
+	}
+}
+
+// logFailure tells of an open connection that was ended for what its peer did, or
+// for a failure of ours.
+func (c *Conn) logFailure(cause error) {
+	s := c.loop.srv
+	log := s.log()
+	var end *ws.CloseError
+	switch {
+	case !log.Enabled(context.Background(), slog.LevelDebug):
+		return
+	case !errors.As(cause, &end) || end.Remote:
+		return
+	case end.Code < ws.CodeProtocolError || end.Code > ws.CodeInternal || !end.Code.Sendable():
+		return // no failure, a broken connection, or the application's own code
+	}
+	attrs, ok := s.details.with("remote", c.RemoteAddr(), "code", int(end.Code), "reason", cut(end.Reason))
+	if ok {
+		log.Debug("connection failed", attrs...)
+	}
+}
+
+// cut shortens what a peer has said, between two runes.
+func cut(text string) string {
+	if len(text) <= maxPeerText {
+		return text
+	}
+	end := maxPeerText
+	for end > maxPeerText-utf8.UTFMax && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "..."
+}
