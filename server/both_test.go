@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"runtime/debug"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/millrace/millrace/asynclog"
 	"github.com/millrace/millrace/poller/simnet"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
@@ -76,8 +78,9 @@ func scaled(n int) int {
 
 // logBook keeps what a server logs.
 type logBook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
+	mu    sync.Mutex
+	text  bytes.Buffer
+	queue *asynclog.Handler
 }
 
 func (b *logBook) Write(p []byte) (int, error) {
@@ -89,11 +92,13 @@ func (b *logBook) Write(p []byte) (int, error) {
 func (b *logBook) logger() *slog.Logger { return b.loggerAt(slog.LevelInfo) }
 
 func (b *logBook) loggerAt(level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: level}))
+	b.queue = asynclog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: level}))
+	return slog.New(b.queue)
 }
 
 // String is all that was logged before the call.
 func (b *logBook) String() string {
+	_ = b.queue.Flush(context.Background()) // Write never fails
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.text.String()

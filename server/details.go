@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -16,7 +17,8 @@ import (
 //
 // The log tells of single peers at debug level only: who was refused or cut off,
 // and why. Any peer can cause such lines, so there are few a second, and what a peer
-// has said is cut in them. With LogRefusals each refusal is told.
+// has said is cut in them. With LogRefusals each refusal is told, and the queue
+// before the handler is the only bound.
 
 const (
 	detailsASecond = 100
@@ -26,6 +28,8 @@ const (
 
 // details bounds the records about single peers.
 type details struct {
+	leftOutInAll atomic.Uint64
+
 	mu      sync.Mutex // no other lock is taken under it
 	second  int64      // the Unix time
 	told    int        // in this second
@@ -42,6 +46,7 @@ func (d *details) with(attrs ...any) (all []any, ok bool) {
 	}
 	if d.told == detailsASecond {
 		d.leftOut++
+		d.leftOutInAll.Add(1)
 		return nil, false
 	}
 	d.told++

@@ -124,7 +124,7 @@ func TestDetailsBounded(t *testing.T) {
 	const refused, aSecond = 350, 100
 	for _, all := range []bool{false, true} {
 		book := &logBook{}
-		n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
+		n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
 			s.Logger, s.LogRefusals = book.loggerAt(slog.LevelDebug), all
 		})
 		refuse := func() {
@@ -140,13 +140,16 @@ func TestDetailsBounded(t *testing.T) {
 		most := aSecond * (int(time.Since(began)/time.Second) + 2)
 		told := book.count("request refused")
 		if all {
-			if told != refused {
-				t.Errorf("told of %d", told)
+			if told != refused || srv.Stats().LogDropped != 0 {
+				t.Errorf("told of %d, dropped %d", told, srv.Stats().LogDropped)
 			}
 			continue
 		}
 		if told > most || told < aSecond {
 			t.Errorf("told of %d in %v", told, time.Since(began))
+		}
+		if leftOut := srv.Stats().LogDropped; leftOut != uint64(refused-told) {
+			t.Errorf("told of %d, left out %d", told, leftOut)
 		}
 		time.Sleep(time.Second) // the next one is told
 		refuse()

@@ -15,7 +15,7 @@
 // compression adds. limit.go names all limits; admission.go (who gets in), rates.go
 // (what a peer may send) and governor.go (what may wait for all of them) are those
 // that need more than a comparison. drain.go and drain_pace.go are how it all ends.
-// details.go is what the log tells of single peers.
+// logging.go and details.go are what the log gets, and why nobody waits for it.
 //
 // # Who may touch what
 //

@@ -100,7 +100,8 @@ func (s *Server) DrainProgress() DrainProgress {
 //
 // It returns nil when all connections are closed. When ctx is done or o.Timeout
 // over first, the rest is cut as by Close, and the error is ctx's or
-// context.DeadlineExceeded. A Drain or Shutdown while one is under way changes
+// context.DeadlineExceeded. In the end the Logger's handler has up to a second to
+// write what was logged, within ctx. A Drain or Shutdown while one is under way changes
 // nothing about it: it waits for it within its own ctx. Close ends it at once.
 func (s *Server) Drain(ctx context.Context, o DrainOptions) error {
 	if o.Code == 0 {
@@ -118,10 +119,12 @@ func (s *Server) Drain(ctx context.Context, o DrainOptions) error {
 	d := s.joinDrain(ctx, o)
 	if d == nil {
 		s.awaitLoops()
+		s.flushLog(ctx)
 		return nil
 	}
 	select {
 	case <-d.done:
+		s.flushLog(ctx)
 		return d.err
 	case <-ctx.Done():
 		_ = s.Close() // always nil
@@ -252,7 +255,7 @@ func (d *drain) see() {
 		case <-overdue:
 			d.err = context.DeadlineExceeded
 			d.srv.log().Warn("drain deadline passed", "left", d.srv.DrainProgress().Left)
-			_ = d.srv.Close() // always nil
+			d.srv.closeAll()
 			return
 		case <-report.C:
 			d.report()

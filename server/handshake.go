@@ -195,7 +195,7 @@ func (s *secure) panicked(p any) error {
 	stack := make([]byte, 16<<10)
 	stack = stack[:runtime.Stack(stack, false)]
 	s.conn.loop.counters.panics.Add(1)
-	s.server().log().Error("TLS callback panicked", "panic", p, "remote", s.conn.RemoteAddr(), "stack", string(stack))
+	s.server().log().Error("TLS callback panicked", "panic", fmt.Sprintf("%+v", p), "remote", s.conn.RemoteAddr(), "stack", string(stack))
 	return errCallback
 }
 

@@ -264,7 +264,7 @@ func (s *Server) refusalOf(err error, remote netip.AddrPort) *ws.Refusal {
 	if errors.As(err, &refusal) {
 		return refusal
 	}
-	s.log().Error("upgrade failed", "remote", remote, "err", err)
+	s.log().Error("upgrade failed", "remote", remote, "err", err.Error()) // as long as err may look at the request
 	return refuseInternal
 }
 

@@ -201,9 +201,12 @@ type Server struct {
 	MaxWorkers int
 	// Engine is the network; nil is poller.New(""), the system's default.
 	Engine poller.Engine
-	// Logger gets what has no caller to be returned to; nil is slog.Default(). At debug
-	// level it gets refused requests and failed connections, one by one but at most 100
-	// a second.
+	// Logger gets what has no caller to be returned to; nil is slog.Default(). Its
+	// handler's Handle may block, panic or fail: it is called by one goroutine, while
+	// up to 1,024 records wait (see package asynclog, whose Handler may also be set
+	// here), and what does not fit is dropped, counted and told. Its Enabled is called
+	// on the loops and must not block. At debug level it gets refused requests and
+	// failed connections, one by one but at most 100 a second.
 	Logger *slog.Logger
 	// LogRefusals has each refused request logged at info level, for an access log.
 	LogRefusals bool
@@ -233,6 +236,7 @@ type Server struct {
 	compression *compression // nil: Deflate is
 	handshakes  handshakes
 
+	logging logging
 	details details
 
 	mu        sync.Mutex
@@ -357,13 +361,6 @@ func (s *Server) closePollers() {
 	for _, l := range s.loops {
 		_ = l.poll.Close() // the first error is the one to report
 	}
-}
-
-func (s *Server) log() *slog.Logger {
-	if s.Logger != nil {
-		return s.Logger
-	}
-	return slog.Default()
 }
 
 // pickLoop spreads connections over the loops in turn.

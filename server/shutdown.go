@@ -20,17 +20,24 @@ const closeWait = time.Second
 // connection is closed without waiting for anything, with a close frame of 1001
 // where nothing else waits to be sent; Handler.Close is called for each. Close
 // returns when that is done, or after a second if handlers are still running, whose
-// connections close when they return. It returns nil.
+// connections close when they return. It gives the Logger's handler up to a second
+// more to write what was logged. It returns nil.
 func (s *Server) Close() error {
+	s.closeAll()
+	s.flushLog(context.Background())
+	return nil
+}
+
+// closeAll is Close without the log's part.
+func (s *Server) closeAll() {
 	if !s.neverStarts() {
-		return nil
+		return
 	}
 	s.enter(PhaseDraining)
 	s.stop(stopped)
 	s.closeWeb()
 	s.awaitLoops()
 	s.enter(PhaseStopped)
-	return nil
 }
 
 // awaitLoops waits until the loops, which were told to stop, have ended, or until

@@ -51,6 +51,8 @@ type ServerStats struct {
 	Ready bool // as Server.Ready
 	Drain DrainProgress
 
+	LogDropped uint64 // log records that were not written: see Server.Logger
+
 	Limits [NumLimits]uint64 // how often each limit was met, indexed by Limit
 }
 
@@ -288,6 +290,7 @@ func (s *Server) Stats() (sum ServerStats) {
 		sum.Windows = s.compression.windows.Load()
 	}
 	sum.Workers = s.crew.stats()
+	sum.LogDropped = s.logDropped()
 	for limit := range sum.Limits {
 		sum.Limits[limit] = s.limitHits.counts[limit].Load()
 	}

@@ -99,6 +99,7 @@ var metrics = []metric{
 	counter("keepalive_pings_total", "Keepalive pings sent.", func(s *server.ServerStats) uint64 { return s.Pings }),
 	counter("keepalive_failures_total", "Connections closed because the peer gave no sign of life.", func(s *server.ServerStats) uint64 { return s.Dead }),
 	counter("handler_panics_total", "Handlers that panicked.", func(s *server.ServerStats) uint64 { return s.Panics }),
+	counter("log_records_dropped_total", "Log records that were not written: the handler was too slow or failed, or too many told of single peers.", func(s *server.ServerStats) uint64 { return s.LogDropped }),
 	{describe("limits_met_total", "Times a limit was met, by limit.", "limit"), prometheus.CounterValue, limits},
 	{describe("ready", "Whether new connections are welcome: 1 or 0."), prometheus.GaugeValue, ready},
 	{describe("drain_phase", "Where the server stands in its life: 1 for the phase it is in, 0 for the others.", "phase"), prometheus.GaugeValue, phases},
