@@ -90,9 +90,17 @@ type process struct {
 // says that it listens. It ends with the test.
 func serve(t *testing.T, env []string, flags ...string) *process {
 	t.Helper()
+	return serveTo(t, nil, env, flags...)
+}
+
+// serveTo is serve with another stderr, unless that is nil.
+func serveTo(t *testing.T, stderr io.Writer, env []string, flags ...string) *process {
+	t.Helper()
 	args := append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)
 	p := &process{t: t, cmd: command(context.Background(), env, args...), exited: make(chan struct{})}
-	p.cmd.Stderr = &p.stderr
+	if p.cmd.Stderr = stderr; stderr == nil {
+		p.cmd.Stderr = &p.stderr
+	}
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
+	"github.com/millrace/millrace/asynclog"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/server"
 )
@@ -33,7 +34,9 @@ const (
 // Main runs the command with its flags and gives its exit status: 0 after a
 // graceful stop, 1 when it could not serve or was stopped at once, 2 for wrong
 // flags. What it listens on goes to stdout; errors, in one line, and logs go to
-// stderr. SIGTERM and SIGINT, and with TLS SIGHUP, are the process's own while it runs.
+// stderr. Either may lose its reader or stand full: lines are lost then, and counted,
+// and all else goes on. SIGTERM and SIGINT, and with TLS SIGHUP, are the process's own
+// while it runs, and SIGPIPE is ignored.
 func Main(args []string, stdout, stderr io.Writer) (status int) {
 	c, err := readConfig(args, os.LookupEnv)
 	switch {
@@ -41,18 +44,41 @@ func Main(args []string, stdout, stderr io.Writer) (status int) {
 		printHelp(stdout)
 		return done
 	case err != nil:
-		fmt.Fprintln(stderr, "millrace serve:", err)
+		say(stderr, "millrace serve: %v\n", err)
 		return misuse
 	}
+	signal.Ignore(syscall.SIGPIPE) // or a line to a pipe without a reader would end the process
+	defer signal.Reset(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: c.main.logLevel}))
-	if err := run(c, log, signals, stdout); err != nil {
-		fmt.Fprintln(stderr, "millrace serve:", err)
+	queue := asynclog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: c.main.logLevel}))
+	err = run(c, slog.New(queue), signals, stdout)
+	ctx, cancel := context.WithTimeout(context.Background(), sayTime)
+	defer cancel()
+	_ = queue.Flush(ctx) // what is lost, is lost
+	if err != nil {
+		say(stderr, "millrace serve: %v\n", err)
 		return failed
 	}
 	return done
+}
+
+// sayTime is how long is waited for somebody to read stdout or stderr.
+const sayTime = time.Second
+
+// say writes to stdout or stderr, which may be a full pipe that nobody reads: then its
+// goroutine goes on waiting, for as long as the process lives.
+func say(w io.Writer, format string, args ...any) {
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		fmt.Fprintf(w, format, args...)
+	}()
+	select {
+	case <-said:
+	case <-time.After(sayTime):
+	}
 }
 
 // run serves until a signal comes.
@@ -87,10 +113,11 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 		defer cancel()
 		c.tls.renew(ctx, log)
 	}
-	fmt.Fprintf(stdout, "listening on %s://%s\n", c.tls.scheme(), ln.Addr())
+	where := fmt.Sprintf("listening on %s://%s\n", c.tls.scheme(), ln.Addr())
 	if admin != nil {
-		fmt.Fprintf(stdout, "admin on http://%s\n", admin.ln.Addr())
+		where += fmt.Sprintf("admin on http://%s\n", admin.ln.Addr())
 	}
+	say(stdout, "%s", where)
 
 	select {
 	case err := <-served:
