@@ -72,6 +72,8 @@ var settings = []struct{ flag, wrong, allowed string }{
 	{"loops", "1.5", "a whole number"},
 	{"max-workers", "0", "a whole number from 1 to"},
 	{"log-level", "loud", "one of debug, info, warn, error"},
+	{"log-format", "logfmt", "one of text, json"},
+	{"access-log", "true", "one of off, on"},
 }
 
 func TestWrongValues(t *testing.T) {
@@ -89,6 +91,7 @@ func TestWrongUse(t *testing.T) {
 		{"serve --nonsense", "-nonsense"},
 		{"serve --loops", "-loops"},
 		{"serve now", `"now"`},
+		{"serve --access-log now", "--access-log: invalid value \"now\""},
 		{"serve --handshake-burst 5", "--handshake-burst 5 says nothing without --handshake-rate"},
 		{"serve --deflate-window 10", "--deflate-window 10 says nothing with --deflate off"},
 		{"serve --max-conns 10 --max-conns-per-addr 11", "--max-conns-per-addr 11 is more than --max-conns 10"},

@@ -104,7 +104,7 @@ func TestStderrGone(t *testing.T) {
 // TestStderrFull: a stderr that nobody reads stops neither the loops nor the end.
 func TestStderrFull(t *testing.T) {
 	t.Parallel()
-	p := serveTo(t, fullPipe(t), nil, "--log-level", "debug")
+	p := serveTo(t, fullPipe(t), nil, "--log-level", "debug", "--access-log")
 	cause(t, p.addr, 1500) // more than wait
 	servesOn(t, p.addr)
 	c := open(t, p.addr)

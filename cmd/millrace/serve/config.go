@@ -15,6 +15,7 @@ import (
 // what they do to the server in a file options_*.go of its own.
 type config struct {
 	main     mainOptions
+	log      logOptions
 	tls      tlsOptions
 	balancer balancerOptions
 	limits   limitOptions
@@ -35,7 +36,7 @@ type group interface {
 
 // groups are all settings of c, in the order of the help.
 func (c *config) groups() []group {
-	return []group{&c.main, &c.tls, &c.balancer, &c.limits, &c.timeouts, &c.deflate, &c.drain, &c.loops}
+	return []group{&c.main, &c.log, &c.tls, &c.balancer, &c.limits, &c.timeouts, &c.deflate, &c.drain, &c.loops}
 }
 
 // option is one setting: a flag and the environment variable of its name.
@@ -126,7 +127,7 @@ func readFlags(args []string, options []option) (given map[string]string, err er
 			return nil
 		})
 	}
-	switch err := flags.Parse(args); {
+	switch err := flags.Parse(withValues(args, options)); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil, err
 	case err != nil:
@@ -139,6 +140,33 @@ func readFlags(args []string, options []option) (given map[string]string, err er
 
 // isList tells whether the values of a repeated flag are added up.
 func (o option) isList() bool { return o.name == "origin" || o.name == "trusted-proxies" }
+
+// alone is the value of a flag that is given without one; "" where it needs one.
+func (o option) alone() string {
+	if o.name == "access-log" {
+		return "on"
+	}
+	return ""
+}
+
+// withValues gives flags that stand alone their value, or the one behind them.
+func withValues(args []string, options []option) (all []string) {
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		for _, o := range options {
+			if arg != "-"+o.name && arg != "--"+o.name || o.alone() == "" {
+				continue
+			}
+			arg += "=" + o.alone()
+			if i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
+				i++
+				arg = args[i-1] + "=" + args[i]
+			}
+		}
+		all = append(all, arg)
+	}
+	return all
+}
 
 func (o option) variable() string {
 	return "MILLRACE_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))

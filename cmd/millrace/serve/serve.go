@@ -52,7 +52,7 @@ func Main(args []string, stdout, stderr io.Writer) (status int) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
-	queue := asynclog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: c.main.logLevel}))
+	queue := asynclog.New(c.log.handler(stderr))
 	err = run(c, slog.New(queue), signals, stdout)
 	ctx, cancel := context.WithTimeout(context.Background(), sayTime)
 	defer cancel()
@@ -89,7 +89,7 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 	}
 	srv.Logger = log
 	metrics := metricsOf(srv)
-	route(srv, metricsPage(metrics, log))
+	route(srv, handler(c, log), metricsPage(metrics, log))
 	admin, err := listenAdmin(c.balancer.admin, log)
 	if err != nil {
 		return err
@@ -123,9 +123,17 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 	case err := <-served:
 		return err
 	case sig := <-signals:
-		log.Info("stopping", "signal", sig)
+		log.Info("stopping", "signal", sig.String())
 	}
 	return stop(c.drain.drain(), srv, signals)
+}
+
+// handler is what the WebSockets get.
+func handler(c *config, log *slog.Logger) server.Handler {
+	if c.log.access {
+		return accessed{echo{}, log}
+	}
+	return echo{}
 }
 
 // awaitReady waits until srv accepts, or returns why it does not.

@@ -13,9 +13,9 @@ import (
 
 // route gives srv what it answers: the WebSocket /echo, and by plain HTTP a page
 // to try it, metrics, /healthz and /readyz.
-func route(srv *server.Server, metrics http.Handler) {
+func route(srv *server.Server, echo server.Handler, metrics http.Handler) {
 	var sockets server.Mux
-	sockets.Handle("/echo", echo{})
+	sockets.Handle("/echo", echo)
 	srv.Upgrade = sockets.Upgrade
 
 	pages := http.NewServeMux()

@@ -1,0 +1,51 @@
+package serve
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// accessed is a Handler with two lines in the log for each connection. What is
+// refused never gets here: Server.LogRefusals has it logged.
+type accessed struct {
+	server.Handler
+	log *slog.Logger
+}
+
+// visit is what the second line tells of the first, kept as the connection's value.
+type visit struct {
+	path  string
+	began time.Time
+}
+
+// Open implements server.Handler.
+func (a accessed) Open(c *server.Conn) {
+	r, status := c.Request(), http.StatusSwitchingProtocols
+	if r.ExtendedConnect {
+		status = http.StatusOK
+	}
+	c.SetValue(&visit{r.Path(), time.Now()})
+	a.log.Info("connection opened", "remote", c.RemoteAddr(), "path", r.Path(), "status", status)
+	a.Handler.Open(c)
+}
+
+// Close implements server.Handler.
+func (a accessed) Close(c *server.Conn, err error) {
+	v := c.Value().(*visit)
+	end := &ws.CloseError{Code: ws.CodeAbnormal}
+	errors.As(err, &end)
+	by := "server"
+	if end.Remote {
+		by = "peer"
+	}
+	n := c.Stats()
+	a.log.Info("connection closed", "remote", c.RemoteAddr(), "path", v.path, "code", int(end.Code), "by", by, "reason", end.Reason,
+		"duration", time.Since(v.began).Round(time.Millisecond), "messages_in", n.MessagesIn, "messages_out", n.MessagesOut,
+		"bytes_in", n.BytesIn, "bytes_out", n.BytesOut)
+	a.Handler.Close(c, err)
+}
