@@ -254,8 +254,10 @@ func (c *Conn) SetNoDelay(on bool) error {
 	if c.lifeNow() >= lifeClosed {
 		return ErrClosed
 	}
-	if s := c.stream(); s != nil {
-		return s.setNoDelay(on)
+	if b, ok := c.stream().(*bridge); ok {
+		c.mu.Unlock() // it is somebody else's connection, which may take its time
+		defer c.mu.Lock()
+		return b.setNoDelay(on)
 	}
 	return c.loop.engine.SetNoDelay(int(c.fd), on)
 }

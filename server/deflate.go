@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"sync"
 	"sync/atomic"
 
 	"github.com/millrace/millrace/buffer"
@@ -61,9 +62,17 @@ type compression struct {
 type deflation struct {
 	agreed ws.DeflateParams
 	sender ws.Deflater
-	out    *ws.Window // the context of what is sent, nil for none; guarded by Conn.mu
-	in     *ws.Window // that of what is received; the turn's
-	facts  *facts     // of a connection that has nothing else to remember; nil: not shared
+	keeps  bool        // the context of what is sent
+	over   atomic.Bool // the connection is: whoever has mu, or gets it, frees out
+	in     *ws.Window  // the context of what is received, nil for none; the turn's
+
+	// mu is held by whoever compresses with the context, since the peer must get what
+	// it makes in the same order. That may take long, so Conn.mu, which the watchdog
+	// needs, is taken after it and only to hand the result over.
+	mu  sync.Mutex
+	out *ws.Window // nil for none
+
+	facts *facts // of a connection that has nothing else to remember; nil: not shared
 }
 
 func newCompression(d *Deflate) *compression {
@@ -79,10 +88,12 @@ func newCompression(d *Deflate) *compression {
 	for server := range z.shared {
 		for client := range z.shared[server] {
 			shared := &z.shared[server][client]
-			*shared = *z.deflation(ws.DeflateParams{
+			shared.agreed = ws.DeflateParams{
 				ServerNoContextTakeover: true, ServerMaxWindowBits: minWindowBits + server,
 				ClientNoContextTakeover: true, ClientMaxWindowBits: minWindowBits + client,
-			})
+			}
+			shared.sender = z.sender
+			shared.sender.WindowBits = shared.agreed.ServerMaxWindowBits
 			shared.facts = &facts{deflate: shared, shared: true}
 		}
 	}
@@ -116,12 +127,32 @@ func (z *compression) release(d *deflation) {
 		return
 	}
 	z.windows.Add(-z.windowBytes(d.agreed))
-	if d.out != nil {
-		d.out.Free()
-	}
 	if d.in != nil {
 		d.in.Free()
 	}
+	d.over.Store(true)
+	d.freeOver()
+}
+
+// lock is for whoever compresses with the context.
+func (d *deflation) lock() { d.mu.Lock() }
+
+func (d *deflation) unlock() {
+	d.mu.Unlock()
+	d.freeOver()
+}
+
+// freeOver frees the context of a connection that is over, unless somebody is at it:
+// that one does it then.
+func (d *deflation) freeOver() {
+	if !d.over.Load() || !d.mu.TryLock() {
+		return
+	}
+	if d.out != nil {
+		d.out.Free()
+		d.out = nil
+	}
+	d.mu.Unlock()
 }
 
 // freeWindows is release where there may be no compression at all.
@@ -150,7 +181,7 @@ func (z *compression) deflation(p ws.DeflateParams) *deflation {
 	d := &deflation{agreed: p, sender: z.sender}
 	d.sender.WindowBits = p.ServerMaxWindowBits
 	if !p.ServerNoContextTakeover {
-		d.out = &ws.Window{Bits: z.kept(p.ServerMaxWindowBits)}
+		d.out, d.keeps = &ws.Window{Bits: z.kept(p.ServerMaxWindowBits)}, true
 	}
 	if !p.ClientNoContextTakeover {
 		d.in = &ws.Window{Bits: p.ClientMaxWindowBits}
@@ -186,25 +217,23 @@ func (c *Conn) Deflate() ws.DeflateParams {
 	return ws.DeflateParams{}
 }
 
-// sendDeflated is send for a message, with compression. The caller holds mu, which
-// is let go of meanwhile unless a context has to stay in step.
+// sendDeflated is send for a message, with compression, by a caller that holds
+// nothing.
 func (c *Conn) sendDeflated(d *deflation, op ws.Opcode, payload []byte) error {
-	if len(payload) < d.sender.Threshold || len(payload) > c.loop.srv.limits.maxQueue || c.lifeNow() != lifeOpen || c.mute() {
-		return c.send(op, payload, nil) // which may refuse it
+	if len(payload) < d.sender.Threshold || len(payload) > c.loop.srv.limits.maxQueue || c.lifeNow() != lifeOpen {
+		return c.sendPlain(op, payload, nil) // which may refuse it
 	}
 	b := buffer.Get(ws.MaxHeader + len(payload) + ws.DeflateRoom)
 	defer b.Free()
-	if d.out == nil {
-		c.mu.Unlock()
+	if d.keeps {
+		d.lock()
+		defer d.unlock()
 	}
 	frame, compressed := d.sender.AppendFrame(b.B, op, payload, d.out)
-	if d.out == nil {
-		c.mu.Lock()
-	}
 	if !compressed {
-		return c.send(op, payload, nil)
+		return c.sendPlain(op, payload, nil)
 	}
-	err := c.send(op, nil, frame)
+	err := c.sendPlain(op, nil, frame)
 	if err == nil {
 		c.deflated(d, payload, len(frame))
 	}
@@ -218,7 +247,11 @@ func (c *Conn) sendPreparedDeflated(d *deflation, p *ws.Prepared) error {
 		return ErrMessageTooBig
 	}
 	frame, compressed := p.Deflated(d.sender)
-	err := c.send(p.Opcode(), nil, frame)
+	if d.keeps {
+		d.lock()
+		defer d.unlock()
+	}
+	err := c.sendPlain(p.Opcode(), nil, frame)
 	if err == nil && compressed {
 		c.deflated(d, p.Payload(), len(frame))
 	}
@@ -226,7 +259,8 @@ func (c *Conn) sendPreparedDeflated(d *deflation, p *ws.Prepared) error {
 }
 
 // deflated notes that a compressed frame is on its way. No frame is taken back
-// from there unless the connection ends, so the contexts of both sides agree.
+// from there unless the connection ends, so the contexts of both sides agree. With
+// a context, d is locked.
 func (c *Conn) deflated(d *deflation, payload []byte, size int) {
 	if d.out != nil {
 		d.out.Add(payload)

@@ -146,6 +146,9 @@ func (c *Conn) arriving(w *worker) bool {
 }
 
 func (c *Conn) arrivingOverBridge() bool {
+	if until := c.loop.srv.drain.until; !until.IsZero() && time.Until(until) < time.Second {
+		return false // there is no time
+	}
 	in := c.partial()
 	now := c.loop.rightNow()
 	if in.drainAt == 0 {

@@ -307,5 +307,5 @@ func (c *Conn) putPlain(b []byte) {
 		c.charge()
 		return
 	}
-	c.writeOut(b, nil, len(b)) // the turn was slow: the cork is gone
+	c.writeOut(b, nil, len(b), nil) // the turn was slow: the cork is gone
 }

@@ -178,12 +178,16 @@ func (l *loop) collectVisits() {
 	l.collectExpired()
 }
 
+// expiredARound bounds the connections that get a turn for their deadline in one
+// round, so that the others are served meanwhile.
+const expiredARound = 2048
+
 func (l *loop) collectExpired() {
 	now := l.now()
 	if l.nextDue > now {
 		return
 	}
-	l.nextDue = l.table.expired(now, func(c *Conn) {
+	l.nextDue = l.table.expired(now, expiredARound, func(c *Conn) {
 		l.visits = append(l.visits, visit{conn: c, why: expired})
 	})
 	for _, a := range l.listeners {
@@ -273,9 +277,11 @@ func (l *loop) noticeStop(stop reason) {
 	for _, a := range l.listeners {
 		l.closeListener(a)
 	}
-	l.table.each(func(c *Conn) {
-		l.visits = append(l.visits, visit{conn: c, why: stop})
-	})
+	chunk := 0
+	l.visits = append(l.visits, visit{task: func(l *loop) (again bool) {
+		chunk++
+		return l.table.eachIn(chunk-1, func(c *Conn) { l.again = append(l.again, visit{conn: c, why: stop}) })
+	}})
 }
 
 // finished says whether the loop is over, and ends it: the server stops and the

@@ -93,13 +93,28 @@ func wholeFrames(b []byte, plain, n int) int {
 	return end
 }
 
+// adopt queues a frame in a buffer of its own, of which the first n bytes are
+// written already.
+func (o *outbound) adopt(buf *buffer.Buffer, n int) {
+	o.segments = append(o.segments, frames{buf: buf, off: n})
+	o.room += cap(buf.B)
+	o.bytes += len(buf.B) - n
+}
+
+// writeAtOnce bounds what one write takes, and flushAtOnce a flush: the kernel
+// copies, and a stream encrypts, under Conn.mu.
+const (
+	writeAtOnce = 1 << 20
+	flushAtOnce = 1 << 20
+)
+
 // flush writes c's queue until the kernel takes no more or all is written, the
-// pending pong included.
-func (o *outbound) flush(c *Conn, now tick) error {
+// pending pong included. more: that was enough for once, and no edge will tell.
+func (o *outbound) flush(c *Conn, now tick) (more bool, err error) {
 	if err := o.flushStream(c, now); err != nil {
-		return err
+		return false, err
 	}
-	for {
+	for written := 0; ; {
 		if o.bytes == 0 && o.pong != nil {
 			var frame [ws.MaxHeader + ws.MaxControlPayload]byte
 			pong := ws.AppendFrame(frame[:0], ws.Pong, o.pong)
@@ -108,15 +123,19 @@ func (o *outbound) flush(c *Conn, now tick) error {
 			c.sentBytes(len(pong))
 		}
 		if o.bytes == 0 {
-			return nil
+			return false, nil
+		}
+		if written >= flushAtOnce {
+			return true, nil
 		}
 		n, err := o.writeSome(c)
 		if err == poller.ErrAgain {
-			return nil
+			return false, nil
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
+		written += n
 		o.advance(n, now)
 	}
 }
@@ -141,8 +160,14 @@ func (o *outbound) writeSome(c *Conn) (int, error) {
 		return c.write(o.segments[0].buf.B[o.segments[0].off:], nil)
 	}
 	o.pieces = o.pieces[:0]
+	left := writeAtOnce
 	for _, ch := range o.segments[:min(len(o.segments), flushPieces)] {
-		o.pieces = append(o.pieces, ch.buf.B[ch.off:])
+		piece := ch.buf.B[ch.off:]
+		piece = piece[:min(len(piece), left)]
+		o.pieces = append(o.pieces, piece)
+		if left -= len(piece); left == 0 {
+			break
+		}
 	}
 	n, err := c.writePieces(o.pieces)
 	clear(o.pieces)

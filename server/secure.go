@@ -320,11 +320,6 @@ func (s *secure) notifyClose() {
 	}
 }
 
-// setNoDelay implements stream.
-func (s *secure) setNoDelay(on bool) error {
-	return s.engine().SetNoDelay(int(s.conn.fd), on)
-}
-
 // close implements stream. The peer gets a close_notify if nothing else has to go
 // before it and the kernel takes it.
 func (s *secure) close() {

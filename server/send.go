@@ -28,14 +28,42 @@ func (c *Conn) Send(op ws.Opcode, payload []byte) error {
 	if op != ws.Text && op != ws.Binary {
 		return ErrOpcode
 	}
-	var err error
-	c.mu.Lock()
-	if d := c.deflation(); d != nil {
-		err = c.sendDeflated(d, op, payload)
-	} else {
-		err = c.send(op, payload, nil)
+	if d := c.deflationNow(); d != nil {
+		return c.sendDeflated(d, op, payload)
 	}
+	return c.sendPlain(op, payload, nil)
+}
+
+// deflationNow is deflation for a caller that does not hold mu.
+func (c *Conn) deflationNow() *deflation {
+	if c.loop.srv.compression == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.deflation()
+}
+
+// large is the size from which a message is copied before mu is taken, so that what
+// the kernel does not take need not be copied under it: 1 MiB takes 0.1 ms.
+const large = 1 << 20
+
+// sendPlain is send for a caller that does not hold mu.
+func (c *Conn) sendPlain(op ws.Opcode, payload, frame []byte) error {
+	var own *buffer.Buffer
+	if size := len(payload) + len(frame); size > large && size-ws.MaxHeader <= c.loop.srv.limits.maxQueue && c.lifeNow() == lifeOpen {
+		own = buffer.Get(ws.MaxHeader + size)
+		if frame == nil {
+			own.B = ws.AppendFrame(own.B, op, payload)
+		} else {
+			own.B = append(own.B, frame...)
+		}
+		payload, frame = nil, own.B
+	}
+	c.mu.Lock()
+	err := c.sendOwned(op, payload, frame, &own)
 	c.mu.Unlock()
+	own.Free() // if it is still ours
 	return err
 }
 
@@ -47,15 +75,10 @@ func (c *Conn) SendPrepared(p *ws.Prepared) error {
 	if op := p.Opcode(); op != ws.Text && op != ws.Binary {
 		return ErrOpcode
 	}
-	var err error
-	c.mu.Lock()
-	if d := c.deflation(); d != nil {
-		err = c.sendPreparedDeflated(d, p)
-	} else {
-		err = c.send(p.Opcode(), nil, p.Frame())
+	if d := c.deflationNow(); d != nil {
+		return c.sendPreparedDeflated(d, p)
 	}
-	c.mu.Unlock()
-	return err
+	return c.sendPlain(p.Opcode(), nil, p.Frame())
 }
 
 // Ping sends a ping with a payload of at most 125 bytes; see PongHandler for the
@@ -73,13 +96,19 @@ func (c *Conn) Ping(payload []byte) error {
 // send takes one frame, given as its payload or whole, for the cork, the kernel
 // or the queue. The caller holds mu.
 func (c *Conn) send(op ws.Opcode, payload, frame []byte) error {
+	return c.sendOwned(op, payload, frame, nil)
+}
+
+// sendOwned is send of a frame that stands in own, nil for none, and becomes the
+// queue's if it has to wait: then *own is nil.
+func (c *Conn) sendOwned(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
 	if c.lifeNow() != lifeOpen || c.mute() {
 		return ErrClosed
 	}
 	if max(len(payload), len(frame)-ws.MaxHeader) > c.loop.srv.limits.maxQueue {
 		return ErrMessageTooBig
 	}
-	if err := c.put(op, payload, frame); err != nil {
+	if err := c.putOwned(op, payload, frame, own); err != nil {
 		return err
 	}
 	if op == ws.Text || op == ws.Binary {
@@ -90,6 +119,11 @@ func (c *Conn) send(op ws.Opcode, payload, frame []byte) error {
 
 // put sends a frame whatever the connection's life. The caller holds mu.
 func (c *Conn) put(op ws.Opcode, payload, frame []byte) error {
+	return c.putOwned(op, payload, frame, nil)
+}
+
+// putOwned is put as sendOwned is send.
+func (c *Conn) putOwned(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
 	if c.mute() {
 		return nil // Handler.Close will tell
 	}
@@ -103,10 +137,10 @@ func (c *Conn) put(op ws.Opcode, payload, frame []byte) error {
 		}
 	}
 	if c.out == nil || c.out.corked {
-		c.putDirect(op, payload, frame)
+		c.putDirect(op, payload, frame, own)
 		return nil
 	}
-	return c.putQueued(op, payload, frame)
+	return c.putQueued(op, payload, frame, own)
 }
 
 // putCorked gathers the frame in the turn's output.
@@ -125,7 +159,7 @@ func (c *Conn) putCorked(op ws.Opcode, payload, frame []byte) {
 }
 
 // putDirect writes the frame, and queues what the kernel does not take.
-func (c *Conn) putDirect(op ws.Opcode, payload, frame []byte) {
+func (c *Conn) putDirect(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) {
 	var b *buffer.Buffer
 	head, tail := frame, []byte(nil)
 	if frame == nil {
@@ -138,7 +172,7 @@ func (c *Conn) putDirect(op ws.Opcode, payload, frame []byte) {
 		head = b.B
 	}
 	c.sentBytes(len(head) + len(tail))
-	if c.writeOut(head, tail, 0) {
+	if c.writeOut(head, tail, 0, own) {
 		c.kick() // for the write deadline; the edge comes by itself
 	}
 	b.Free()
@@ -146,7 +180,7 @@ func (c *Conn) putDirect(op ws.Opcode, payload, frame []byte) {
 
 // writeOut writes head and tail, which begin with plain bytes that are no frames;
 // what is not taken becomes the queue. The caller holds mu; there is no queue.
-func (c *Conn) writeOut(head, tail []byte, plain int) (queued bool) {
+func (c *Conn) writeOut(head, tail []byte, plain int, own **buffer.Buffer) (queued bool) {
 	n, err := c.write(head, tail)
 	switch {
 	case err != nil && err != poller.ErrAgain:
@@ -158,7 +192,15 @@ func (c *Conn) writeOut(head, tail []byte, plain int) (queued bool) {
 		return false
 	case n < len(head)+len(tail):
 		c.openQueue()
-		c.out.add(head, tail, plain, n)
+		if own != nil && *own != nil {
+			c.out.adopt(*own, n)
+			*own = nil
+		} else {
+			c.out.add(head, tail, plain, n)
+		}
+		if err == nil && n >= writeAtOnce {
+			c.loop.post(visit{conn: c, why: writable}) // no edge will tell
+		}
 	case c.held() > 0:
 		c.openQueue() // the stream has it, and must be flushed
 	default:
@@ -170,7 +212,7 @@ func (c *Conn) writeOut(head, tail []byte, plain int) (queued bool) {
 }
 
 // putQueued puts the frame behind what waits already.
-func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
+func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
 	size := len(payload) + len(frame) + ws.MaxHeader
 	switch {
 	case op == ws.Close || op == ws.Pong:
@@ -185,9 +227,13 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte) error {
 		c.out.pong = nil // nothing comes behind a close frame
 	}
 	before := c.out.size()
-	if frame != nil {
+	switch {
+	case own != nil && *own != nil:
+		c.out.adopt(*own, 0)
+		*own = nil
+	case frame != nil:
 		c.out.add(frame, nil, 0, 0)
-	} else {
+	default:
 		var header [ws.MaxHeader]byte
 		c.out.add(ws.AppendHeader(header[:0], op, true, len(payload)), payload, 0, 0)
 	}
@@ -241,7 +287,7 @@ func (c *Conn) writeCork() {
 	if len(out.cork) == 0 {
 		return
 	}
-	c.writeOut(out.cork, nil, out.plain)
+	c.writeOut(out.cork, nil, out.plain, nil)
 	out.resetCork()
 }
 
@@ -275,9 +321,13 @@ func (c *Conn) flush() (drained bool) {
 	if c.lifeNow() == lifeClosed {
 		return false
 	}
-	if err := c.out.flush(c, c.loop.now()); err != nil {
+	more, err := c.out.flush(c, c.loop.rightNow())
+	if err != nil {
 		c.writeFailed(err)
 		return false
+	}
+	if more {
+		c.loop.post(visit{conn: c, why: writable}) // after the others
 	}
 	if !c.out.empty() || c.held() > 0 {
 		c.charge()

@@ -23,7 +23,6 @@ type stream interface {
 	held() int
 	// closeWrite ends our direction once nothing is held.
 	closeWrite() error
-	setNoDelay(on bool) error
 	// close is called once, when the connection is over; the descriptor, if there
 	// is one, is closed by the loop after it.
 	close()
@@ -59,6 +58,10 @@ var pieces = sync.Pool{New: func() any { return new([2][]byte) }}
 
 // write writes head and tail, as much as is taken. The caller holds mu.
 func (c *Conn) write(head, tail []byte) (n int, err error) {
+	if len(head)+len(tail) > writeAtOnce {
+		head = head[:min(len(head), writeAtOnce)]
+		tail = tail[:min(len(tail), writeAtOnce-len(head))]
+	}
 	if s := c.stream(); s != nil {
 		return writeBoth(s, head, tail)
 	}

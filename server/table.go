@@ -104,14 +104,15 @@ func (t *table) at(slot uint32) (*chunk, uint32) {
 	return t.chunks[slot/chunkSlots], slot % chunkSlots
 }
 
-// expired calls take for each connection whose deadline is now or over, having
-// cleared it, and returns the next deadline.
-func (t *table) expired(now tick, take func(*Conn)) tick {
+// expired calls take for at most so many connections whose deadline is now or over,
+// having cleared it, and returns the next deadline: now, if there are more.
+func (t *table) expired(now tick, most int, take func(*Conn)) tick {
 	next := noDue
 	for i, ch := range t.chunks {
-		if t.first[i] <= now {
+		if t.first[i] <= now && most > 0 {
 			t.first[i] = noDue // take may set one anew
-			earliest := ch.expire(now, take)
+			var earliest tick
+			earliest, most = ch.expire(now, most, take)
 			t.first[i] = min(t.first[i], earliest)
 		}
 		next = min(next, t.first[i])
@@ -119,30 +120,35 @@ func (t *table) expired(now tick, take func(*Conn)) tick {
 	return next
 }
 
-// expire does so for one chunk and returns the earliest deadline that is left.
-func (ch *chunk) expire(now tick, take func(*Conn)) (earliest tick) {
+// expire does so for one chunk and returns the earliest deadline that is left, and
+// how many more there may be.
+func (ch *chunk) expire(now tick, most int, take func(*Conn)) (earliest tick, left int) {
 	earliest = noDue
 	for i, due := range ch.due {
 		if ch.conns[i] == nil {
 			continue
 		}
-		if due > now {
+		if due > now || most == 0 {
 			earliest = min(earliest, due)
 			continue
 		}
+		most--
 		ch.due[i] = noDue
 		take(ch.conns[i])
 	}
-	return earliest
+	return earliest, most
 }
 
-// each calls visit for every connection.
-func (t *table) each(visit func(*Conn)) {
-	for _, ch := range t.chunks {
-		for _, c := range ch.conns {
-			if c != nil {
-				visit(c)
-			}
+// eachIn calls visit for every connection of one chunk, and says whether there is
+// such a chunk.
+func (t *table) eachIn(chunk int, visit func(*Conn)) bool {
+	if chunk >= len(t.chunks) {
+		return false
+	}
+	for _, c := range t.chunks[chunk].conns {
+		if c != nil {
+			visit(c)
 		}
 	}
+	return true
 }
