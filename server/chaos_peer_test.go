@@ -207,7 +207,7 @@ func (p *peer) checkClose(payload []byte) error {
 // live does one of the things that peers do.
 func (p *peer) live() error {
 	kinds := []func() error{
-		p.talk, p.talk, p.talk, p.pipeline, p.command("hold"), p.command("panic"), p.command("close"), p.command("burst"),
+		p.talk, p.talk, p.talk, p.pipeline, p.command("hold"), p.command("panic"), p.command("close"), p.command("burst"), p.command("pause"),
 		p.badFrame, p.flood, p.neverReads, p.vanish,
 	}
 	if p.raw != nil { // else these meet net/http only

@@ -82,7 +82,7 @@ func testChaos(t *testing.T, seed uint64, secure *tls.Config, end func(*chaos, *
 		c := &chaos{t: t, seed: seed, secure: secure}
 		c.ctx, c.cancel = context.WithCancel(t.Context())
 		defer c.cancel()
-		c.n, c.addr, c.srv = startSim(t, simnet.Config{Script: c.script, SendBuffer: 6000, RecvBuffer: 9000, StaleEvents: true}, c.configure)
+		c.n, c.addr, c.srv = startSim(t, simnet.Config{Script: c.script, SendBuffer: 6000, RecvBuffer: 9000, StaleEvents: true, AckOnRead: seed%2 == 1}, c.configure)
 		c.web = mountOnPipes(t, c.srv)
 		c.runClock()
 		defer c.haltClock()
@@ -109,6 +109,7 @@ func (c *chaos) configure(srv *server.Server) {
 	srv.MaxConns, srv.MaxConnsPerAddr, srv.MaxHandshakes = chaosConns, chaosPerAddr, 15
 	srv.HandshakeRate, srv.HandshakeBurst = 40, chaosConns+5
 	srv.MaxMessage, srv.MaxQueue, srv.MaxBacklog = 64<<10, 64<<10, 200<<10
+	srv.QueueHighWater, srv.MaxInbound, srv.MessageTimeout = 8<<10, 150<<10, 2*time.Second
 	srv.MessageRate, srv.MessageBurst = 50, 300
 	srv.ByteRate, srv.ByteBurst = 20<<10, 120<<10
 	srv.HandshakeTimeout, srv.WriteTimeout, srv.CloseTimeout = 5*time.Second, 4*time.Second, 2*time.Second
@@ -148,6 +149,8 @@ func (c *chaos) message(conn *server.Conn, m ws.Message) {
 		time.Sleep(time.Duration(4+c.seed%3) * time.Millisecond)
 	case "panic":
 		panic("as it was asked to")
+	case "pause":
+		pause(conn)
 	case "close":
 		_ = conn.Close(ws.CodeNormal, "as you wish") // it may be closing
 	case "burst":
@@ -158,9 +161,15 @@ func (c *chaos) message(conn *server.Conn, m ws.Message) {
 	_ = conn.Send(m.Opcode, m.Payload)
 }
 
+// pause has conn not be read for some milliseconds.
+func pause(conn *server.Conn) {
+	conn.PauseReading()
+	time.AfterFunc(3*time.Millisecond, conn.ResumeReading)
+}
+
 func ghost(tag string, times int) string { return tag + "|?|ghost|" + strings.Repeat(tag, times) }
 
-// haunt sends to connections of the past and the present, and closes some.
+// haunt sends to connections of the past and the present, pauses and closes some.
 func (c *chaos) haunt() {
 	for i := 0; c.ctx.Err() == nil; i++ {
 		c.mu.Lock()
@@ -170,6 +179,9 @@ func (c *chaos) haunt() {
 			_ = conn.SendText(ghost(conn.Value().(string), i%5))
 			if i++; i%997 == 0 {
 				_ = conn.Close(ws.CodeServiceRestart, "by chance")
+			}
+			if i%301 == 0 {
+				pause(conn)
 			}
 		}
 		time.Sleep(time.Millisecond)
@@ -360,8 +372,8 @@ func (c *chaos) expectNothingLeft() {
 func (c *chaos) expectAccounts() {
 	c.t.Helper()
 	s := c.srv.Stats()
-	if s.Open != 0 || s.States != (server.States{}) || s.Bridged != 0 || s.Windows != 0 || s.Backlog != 0 {
-		c.t.Errorf("accounts: open %d, states %+v, bridged %d, windows %d, backlog %d; want none",
-			s.Open, s.States, s.Bridged, s.Windows, s.Backlog)
+	if s.Open != 0 || s.States != (server.States{}) || s.Bridged != 0 || s.Windows != 0 || s.Backlog != 0 || s.Inbound != 0 || s.Paused != 0 {
+		c.t.Errorf("accounts: open %d, states %+v, bridged %d, windows %d, backlog %d, inbound %d, paused %d; want none",
+			s.Open, s.States, s.Bridged, s.Windows, s.Backlog, s.Inbound, s.Paused)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/poller/simnet"
 	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
 )
 
 // FuzzServer gives a whole server any bytes in any split, on several connections
@@ -38,6 +39,14 @@ func FuzzServer(f *testing.F) {
 			srv.ProxyProtocol = seed%7 == 3
 			srv.MaxMessage = 16 << 10
 			srv.MaxQueue = 20_000
+			srv.QueueHighWater = int(seed % 9 * 1000) // 0 is the default
+			if seed%5 == 2 {
+				srv.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
+					c.PauseReading()
+					_ = c.Send(m.Opcode, m.Payload) // closing: as it should
+					go c.ResumeReading()
+				})
+			}
 			if seed%4 == 0 {
 				srv.Deflate = &server.Deflate{ServerTakeover: true, ClientTakeover: seed%8 == 0, Threshold: 20, MaxWindows: 50_000}
 			}

@@ -346,7 +346,9 @@ func (c *Conn) endTurn(w *worker) {
 	c.tally(messagesIn, w.received.messages)
 	c.tally(bytesIn, w.received.bytes)
 	c.uncork()
-	if c.lifeNow() != lifeClosed {
+	if c.over() {
+		c.dropInbound() // net/http has the connection
+	} else {
 		c.chargeInbound(w)
 	}
 	if c.lifeNow() == lifeClosing {

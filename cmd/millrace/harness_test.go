@@ -97,7 +97,23 @@ func serve(t *testing.T, env []string, flags ...string) *process {
 func serveTo(t *testing.T, stderr io.Writer, env []string, flags ...string) *process {
 	t.Helper()
 	args := append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)
-	p := &process{t: t, cmd: command(context.Background(), env, args...), exited: make(chan struct{})}
+	return start(t, command(context.Background(), env, args...), stderr, flags)
+}
+
+// serveIn is serve in a control group.
+func serveIn(t *testing.T, group string, flags ...string) *process {
+	t.Helper()
+	args := append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)
+	cmd := command(context.Background(), nil)
+	cmd.Path = "/bin/sh"
+	cmd.Args = append([]string{"sh", "-c", `echo $$ > "$1/cgroup.procs" && shift && exec "$@"`, "sh", group, program}, args...)
+	return start(t, cmd, nil, flags)
+}
+
+// start starts a command that runs "millrace serve".
+func start(t *testing.T, cmd *exec.Cmd, stderr io.Writer, flags []string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, exited: make(chan struct{})}
 	if p.cmd.Stderr = stderr; stderr == nil {
 		p.cmd.Stderr = &p.stderr
 	}
