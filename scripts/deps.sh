@@ -24,6 +24,7 @@ need 'command -v chromedriver' 'chromium-driver' 'the tests in a browser will sk
 
 need '[ -x /usr/sbin/haproxy ]' 'haproxy' 'the tests behind HAProxy will skip'
 need '[ -x /usr/sbin/nginx ]' 'nginx' 'the tests behind nginx will skip'
+need '[ -x /usr/sbin/hitch ]' 'hitch' 'the tests behind hitch will skip'
 need '[ -e /usr/lib/nginx/modules/ngx_stream_module.so ]' 'libnginx-mod-stream' 'the tests behind nginx as a proxy of bytes will skip'
 
 # The tests start balancers themselves: what is installed here is not to run as a

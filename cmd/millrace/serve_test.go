@@ -127,6 +127,16 @@ func TestEchoTooBigForQueue(t *testing.T) {
 	}
 }
 
+// TestMaxMessageAlone: whoever raises only --max-message gets the echo of such a
+// message: the bound of the queue follows.
+func TestMaxMessageAlone(t *testing.T) {
+	t.Parallel()
+	c := open(t, serve(t, nil, "--max-message", "16m").addr)
+	payload := strings.Repeat("0123", 1<<20)
+	go c.send(fin|opBinary, payload)
+	c.expect(opBinary, payload)
+}
+
 func TestOrigins(t *testing.T) {
 	t.Parallel()
 	p := serve(t, []string{"MILLRACE_ORIGIN=https://unused.example"},
