@@ -6,6 +6,7 @@ package server_test
 
 import (
 	"io"
+	"reflect"
 	"runtime"
 	"testing"
 
@@ -142,4 +143,11 @@ func repeat(s string, n int) (b []byte) {
 		b = append(b, s...)
 	}
 	return b
+}
+
+// TestConnSize: an idle connection is its Conn, and its place in a loop's table.
+func TestConnSize(t *testing.T) {
+	if size := reflect.TypeFor[server.Conn]().Size(); size > 112 {
+		t.Errorf("a Conn takes %d bytes, want at most 112", size)
+	}
 }

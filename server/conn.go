@@ -34,14 +34,21 @@ type Conn struct {
 	handler *Handler // set at the upgrade, before Open
 
 	// The turn's: only the worker whose turn it is touches these.
-	in *inbound // unfinished bytes
-	fd int32    // Send uses it under mu before lifeClosed; -1: handed to net/http, or a bridge's
+	in       *inbound // unfinished bytes
+	fd       int32    // Send uses it under mu before lifeClosed; -1: handed to net/http, or a bridge's
+	pingedAt tick     // when a keepalive ping went out since the last sign of life; 0: none did
 
 	slot   uint32        // the leader's: its place in the loop's table
 	active atomic.Uint32 // tick of the last sign of life from the peer
 	state  atomic.Uint32 // a life, a manner from bit 8, and why it is paused; written under mu, read anywhere
 
-	mu     sync.Mutex // guards what follows, up to ipv4, but for kicked
+	// Bytes together make the Conn small: the turn's, then the leader's.
+	more     reason // there may be more to read: another turn after the others
+	wantsDue bool   // the deadline must be set anew
+	away     bool   // in a slow turn, not under the leader
+	missed   reason // why it should have had a turn meanwhile
+
+	mu     sync.Mutex // guards what follows, but for kicked
 	out    *outbound  // the cork or the queue; nil: Send writes right away
 	facts  *facts
 	value  any // the application's; before the handshake of a secure connection its *acceptor
@@ -49,15 +56,6 @@ type Conn struct {
 	kicked bool   // guarded by loop.mu instead: is in the inbox
 	port   uint16 // the peer's, or that of the client behind it
 	ipv4   [4]byte
-
-	// The turn's, continued: bytes together make the Conn small.
-	more     reason // there may be more to read: another turn after the others
-	wantsDue bool   // the deadline must be set anew
-	pingedAt tick   // when a keepalive ping went out since the last sign of life; 0: none did
-
-	// The leader's.
-	away   bool   // in a slow turn, not under the leader
-	missed reason // why it should have had a turn meanwhile
 }
 
 // inbound is what a connection has received in part.
