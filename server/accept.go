@@ -4,8 +4,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/millrace/millrace/poller"
@@ -22,6 +24,7 @@ type acceptor struct {
 	ln    poller.Listener
 	tls   *tls.Config // nil: its connections are not secure
 	token poller.Token
+	unix  bool // a Unix socket's
 	retry tick // when to try again; noDue unless the machine is out of descriptors
 
 	closes  bool // as soon as the queue is empty
@@ -35,6 +38,7 @@ type arrival struct {
 	taken  *takenOver // from net/http; nil: just accepted
 	bridge *bridge
 	from   *acceptor // nil: from net/http
+	unix   bool      // a Unix socket
 
 	refusal *ws.Refusal // it is over a bound, and gets to read this; nil: welcome
 }
@@ -46,6 +50,7 @@ func (a *arrival) secure() bool { return a.from != nil && a.from.tls != nil }
 func (l *loop) addListener(a *acceptor) {
 	ln := a.ln
 	a.token, a.retry = listenerToken|poller.Token(ln.FD()), noDue
+	a.unix = isUnix(ln.Addr())
 	if l.stopSeen&stopped != 0 {
 		l.srv.listenerClosed(ln, ErrServerClosed)
 		return
@@ -60,6 +65,8 @@ func (l *loop) addListener(a *acceptor) {
 		l.closeSoon(a)
 	}
 }
+
+func isUnix(addr net.Addr) bool { return addr != nil && strings.HasPrefix(addr.Network(), "unix") }
 
 func (l *loop) acceptFrom(token poller.Token) {
 	for _, a := range l.listeners {
@@ -114,7 +121,7 @@ func (l *loop) spread(from *acceptor, fd int, remote netip.AddrPort) {
 		l.closeFD(fd)
 		return
 	}
-	a := arrival{fd: fd, remote: remote, from: from}
+	a := arrival{fd: fd, remote: remote, from: from, unix: from.unix}
 	if !l.srv.judge(&a) {
 		l.closeFD(fd)
 		return
@@ -177,7 +184,7 @@ func (l *loop) admit(a arrival) *Conn {
 		l.drop(&a) // the bridge gives the answer
 		return nil
 	}
-	c := &Conn{loop: l, fd: int32(a.fd)}
+	c := &Conn{loop: l, fd: int32(a.fd), unix: a.unix}
 	c.setRemote(a.remote)
 	c.state.Store(uint32(l.srv.firstLife(&a)))
 	if a.secure() {

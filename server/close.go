@@ -52,7 +52,7 @@ func (c *Conn) end(cause error, how manner) {
 // endLocked ends the connection, or hastens its end. If it is open the peer is
 // told why, unless that would have to wait in a hurry. The caller holds mu.
 func (c *Conn) endLocked(cause error, how manner) {
-	before, next := c.lifeNow(), lifeEnding
+	before, next, paused := c.lifeNow(), lifeEnding, c.paused()
 	if how == endGraceful {
 		next = lifeClosing
 	}
@@ -65,8 +65,8 @@ func (c *Conn) endLocked(cause error, how manner) {
 	if before == lifeOpen {
 		c.sayClose(cause, how)
 	}
-	if c.out == nil || !c.out.corked {
-		c.kick() // not in its turn: for the deadline
+	if c.out == nil || !c.out.corked || paused {
+		c.kick() // not in its turn: for the deadline; or to read on
 	}
 }
 

@@ -54,6 +54,7 @@ type Conn struct {
 	value  any // the application's; before the handshake of a secure connection its *acceptor
 	counts [numCounts]count
 	kicked bool   // guarded by loop.mu instead: is in the inbox
+	unix   bool   // the descriptor is a Unix socket; never changes
 	port   uint16 // the peer's, or that of the client behind it
 	ipv4   [4]byte
 }
@@ -99,6 +100,7 @@ type facts struct {
 	saidAt      tick              // when our last word was written; 0: it is not
 	acked       int64             // what the peer's side had when its progress was last seen
 	ackedAt     tick              // and when that was
+	pingedTo    int64             // what the peer's side has once it has our ping; 0: not noted
 	behind      bool              // our ping, or last word, stands behind bytes it did not have then
 	carries     [numCounts]uint32 // the high halves of Conn.counts
 	messageAt   tick              // with IdleTimeout: when the last message came

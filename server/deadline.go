@@ -200,9 +200,11 @@ func (c *Conn) queueOverdue(lim *limits, now tick) bool {
 func (c *Conn) ping(now tick) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if behind := c.unacked() > 0; behind || c.facts != nil && c.facts.behind {
+	unacked := c.unacked()
+	if unacked > 0 || c.paused() || c.facts != nil && (c.facts.behind || c.facts.pingedTo > 0) {
 		f := c.remember()
-		f.behind, f.acked = behind, c.acked()
+		f.behind, f.acked = unacked > 0, c.acked()
+		f.pingedTo = f.acked + int64(unacked) + 1
 	}
 	c.pingedAt = max(now, 1)
 	c.loop.counters.pings.Add(1)
@@ -215,9 +217,9 @@ func (c *Conn) ping(now tick) {
 func (c *Conn) mayLive() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.paused() && c.unacked() == 0 {
-		return true
-	}
 	f := c.facts
+	if c.paused() && (c.unacked() == 0 || f == nil || f.pingedTo == 0 || c.acked() >= f.pingedTo) {
+		return true // its side has the ping, or it was paused behind it
+	}
 	return f != nil && f.behind && (c.progressed(&f.acked) || c.unacked() == 0)
 }

@@ -120,13 +120,17 @@ func (c *Conn) arriving(w *worker) bool {
 	if c.lifeNow() != lifeOpen {
 		return false
 	}
-	if c.paused() {
+	switch state := c.state.Load(); {
+	case state&pausedByQueue != 0: // the write deadline bounds it
+		c.putOff()
+		c.in.drains, c.in.drainAt = true, 0
+		return true
+	case state&pausedByHandler != 0:
 		c.putOff()
 		c.in.drains = true
-		return true
-	}
-	if c.fd < 0 {
-		return c.arrivingOverBridge()
+		return c.drainsBy(c.loop.srv.limits.grace)
+	case c.fd < 0:
+		return c.drainsBy(bridgeRest)
 	}
 	left := 0
 	switch {
@@ -145,20 +149,22 @@ func (c *Conn) arriving(w *worker) bool {
 	return left > 0
 }
 
-func (c *Conn) arrivingOverBridge() bool {
+// drainsBy puts a drain off for so long: until what has arrived comes over a bridge,
+// or for a handler to resume reading.
+func (c *Conn) drainsBy(wait ticks) bool {
 	if until := c.loop.srv.drain.until; !until.IsZero() && time.Until(until) < time.Second {
 		return false // there is no time
 	}
 	in := c.partial()
 	now := c.loop.rightNow()
 	if in.drainAt == 0 {
-		in.drainAt = now + bridgeRest
+		in.drainAt = now + wait
 		c.wantsDue = true
 	}
 	if now < in.drainAt {
 		return true
 	}
-	in.drainAt = 0
+	in.drains, in.drainAt = false, 0
 	c.dropHead()
 	return false
 }

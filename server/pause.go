@@ -40,8 +40,11 @@ func (c *Conn) paused() bool { return c.state.Load()&pausedBits != 0 }
 // acknowledge pings. Close and all that sends go on.
 func (c *Conn) PauseReading() {
 	c.mu.Lock()
-	c.setPaused(pausedByHandler, true)
+	paused := c.setPaused(pausedByHandler, true)
 	c.mu.Unlock()
+	if paused && c.loop.srv.limits.idle > 0 {
+		c.kick() // its deadline stands still from here on
+	}
 }
 
 // ResumeReading ends what PauseReading began.

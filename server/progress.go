@@ -21,8 +21,8 @@ const progressBytes = 4 << 10
 // holds mu, before lifeClosed.
 func (c *Conn) unacked() int {
 	gauge, ok := c.loop.engine.(poller.Gauge)
-	if !ok || c.fd < 0 {
-		return 0
+	if !ok || c.fd < 0 || c.unix {
+		return 0 // a Unix socket has no other side: what we wrote is there
 	}
 	n, err := gauge.Unacked(int(c.fd))
 	if err != nil {

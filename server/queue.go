@@ -217,7 +217,10 @@ func (o *outbound) truncate() {
 		o.free(&o.segments[1+i])
 	}
 	o.segments = o.segments[:1]
-	o.bytes = end - first.off
+	if o.bytes = end - first.off; o.bytes == 0 {
+		o.free(first)
+		o.segments = o.segments[:0] // a stream takes nothing of nothing, for ever
+	}
 }
 
 // boundary is the first end of a frame in ch at or behind what is written.

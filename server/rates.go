@@ -65,7 +65,7 @@ func (c *Conn) eatOpen(w *worker, in []byte) {
 		p.bytes, within = limit.takeUpTo(p.bytes, p.since, p.now, len(in))
 	}
 	c.eatFrames(w, in[:within])
-	paused := c.paused()
+	paused := c.in != nil && c.in.putOff // as eatFrames has found it
 	switch {
 	case within == len(in) || c.lifeNow() > lifeClosing:
 	case paused:
@@ -91,6 +91,14 @@ func (p *pacing) read(l *loop, r round) {
 func (p *pacing) handled(l *loop, all bool) {
 	if p.more = !all; all {
 		p.drained, p.ready = p.now, l.engine.Now()
+	}
+}
+
+// caughtUp notes, after a pause, that there is nothing more to read.
+func (p *pacing) caughtUp(l *loop) {
+	if p.rates != nil && p.more {
+		p.now = l.engine.Now()
+		p.handled(l, true)
 	}
 }
 

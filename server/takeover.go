@@ -246,10 +246,11 @@ func (s *Server) takeOver(w http.ResponseWriter, req *ws.Request, accept Accept)
 // attach moves a hijacked connection into a loop, or a bridge to it.
 func (s *Server) attach(conn net.Conn, t *takenOver) {
 	_ = conn.SetDeadline(time.Time{}) // net/http's own; Attach finds out if conn is broken
+	unix := isUnix(conn.LocalAddr())
 	fd, remote, err := s.engine.Attach(conn)
 	switch {
 	case err == nil:
-		s.send(arrival{fd: fd, remote: remote, taken: t})
+		s.send(arrival{fd: fd, remote: remote, taken: t, unix: unix})
 	case errors.Is(err, poller.ErrNotSupported) && !s.LoopsOnly:
 		b := newBridge(s, conn)
 		go b.run() // ends with the connection

@@ -138,6 +138,7 @@ func (c *Conn) read(w *worker, why reason) {
 			c.eat(w, w.in[:n])
 		}
 	case err == poller.ErrAgain:
+		w.pacing.caughtUp(c.loop)
 		c.readAll()
 	case err == io.EOF:
 		c.peerGone()
@@ -346,6 +347,9 @@ func (c *Conn) endTurn(w *worker) {
 	c.tally(messagesIn, w.received.messages)
 	c.tally(bytesIn, w.received.bytes)
 	c.uncork()
+	if c.paused() && c.loop.srv.limits.idle > 0 {
+		c.putOff() // IdleTimeout counts anew from the end of the pause
+	}
 	if c.over() {
 		c.dropInbound() // net/http has the connection
 	} else {
