@@ -121,14 +121,14 @@ func (c *Conn) arriving(w *worker) bool {
 		return false
 	}
 	switch state := c.state.Load(); {
-	case state&pausedByQueue != 0: // the write deadline bounds it
-		c.putOff()
-		c.in.drains, c.in.drainAt = true, 0
-		return true
 	case state&pausedByHandler != 0:
 		c.putOff()
 		c.in.drains = true
 		return c.drainsBy(c.loop.srv.limits.grace)
+	case state&pausedByQueue != 0: // the write deadline bounds it
+		c.putOff()
+		c.in.drains, c.in.drainAt = true, 0
+		return true
 	case c.fd < 0:
 		return c.drainsBy(bridgeRest)
 	}

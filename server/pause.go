@@ -100,6 +100,17 @@ func (c *Conn) pace(queued int) {
 // putOff notes that there may be something to read when the pause is over.
 func (c *Conn) putOff() { c.partial().putOff = true }
 
+// endPausedTurn is for what stands still, or must not, while the connection is paused.
+func (c *Conn) endPausedTurn() {
+	if c.loop.srv.limits.idle > 0 {
+		c.putOff() // IdleTimeout counts anew from the end of the pause
+	}
+	if in := c.in; in != nil && in.drains && in.drainAt == 0 && c.state.Load()&pausedByQueue == 0 {
+		in.drainAt = c.loop.rightNow() + c.loop.srv.limits.grace // nothing but the handler is waited for
+		c.wantsDue = true
+	}
+}
+
 // keepRest keeps what was read and is not to be handled before the pause is over.
 func (c *Conn) keepRest(rest []byte) {
 	c.putOff()

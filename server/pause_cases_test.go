@@ -1,11 +1,14 @@
 package server_test
 
 import (
+	"encoding/binary"
 	"io"
 	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -272,4 +275,108 @@ func TestPausedPeerThatIsFed(t *testing.T) {
 		}
 	}
 	t.Log(srv.Stats().Pings)
+}
+
+// TestCloseBehindTooManyBytes: bytes beyond a rate are dropped, but the peer's close
+// frame behind them is found.
+func TestCloseBehindTooManyBytes(t *testing.T) {
+	t.Parallel()
+	n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
+		s.ByteRate, s.ByteBurst = 20, 20
+		s.PingInterval = -1
+	})
+	c := dialSim(t, n, addr).upgraded()
+	// 20 bytes are within the rate: a message of 19 and the first byte of a ping. The
+	// rest of the ping is dropped, so what comes next is read as if it were its rest.
+	c.send(frame(opText, "1234567890123") + frame(opPing, "abcdefghij"))
+	c.expect(opText, "1234567890123")
+	op, _ := c.frame()
+	if op != opClose {
+		t.Fatalf("frame %x", op)
+	}
+	c.send(frame(opClose, closePayload(1008, "")))
+	c.expectEOF() // our FIN follows the peer's close frame; the clock stands still
+}
+
+// TestPauseEndsWithinATurn: whenever a pause ends, what was kept is handled before what
+// is read then.
+func TestPauseEndsWithinATurn(t *testing.T) {
+	t.Parallel()
+	var broken atomic.Int64
+	var handled atomic.Int64
+	n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
+		s.PingInterval = -1
+		s.Upgrade = func(*ws.Request) (server.Accept, error) {
+			next := uint64(0)
+			return server.Accept{Handler: handler{message: func(c *server.Conn, m ws.Message) {
+				if got := binary.BigEndian.Uint64(m.Payload); got != next {
+					if broken.Add(1) < 5 {
+						t.Errorf("message %d, want %d", got, next)
+					}
+				}
+				next++
+				handled.Add(1)
+				if next%2 == 0 {
+					c.PauseReading()
+					go c.ResumeReading()
+				}
+			}, close: func(c *server.Conn, err error) {
+				if strings.Contains(err.Error(), "1002") && broken.Add(1) < 5 {
+					t.Errorf("closed with %v", err)
+				}
+			}}}, nil
+		}
+	})
+	end := time.Now().Add(500 * time.Millisecond)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for time.Now().Before(end) && broken.Load() == 0 {
+				c := dialSim(t, n, addr).upgraded()
+				for i := uint64(0); i < 20000 && broken.Load() == 0; {
+					var b strings.Builder
+					for range 3 {
+						b.WriteString(frame(opBinary, string(binary.BigEndian.AppendUint64(nil, i))))
+						i++
+					}
+					if _, err := io.WriteString(c.Conn, b.String()); err != nil {
+						break
+					}
+				}
+				c.reset()
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d handled", handled.Load())
+}
+
+// TestDrainOfOnePausedTwice: paused by its queue and by its handler, a connection is
+// closed for a drain when only the handler is left.
+func TestDrainOfOnePausedTwice(t *testing.T) {
+	t.Parallel()
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(s *server.Server) {
+		s.Handler = opened(conns)
+	})
+	c := dialSim(t, n, addr).upgraded()
+	conn := <-conns
+	conn.PauseReading()
+	if err := conn.Send(ws.Binary, make([]byte, 200_000)); err != nil {
+		t.Fatal(err)
+	}
+	idle(t, n)
+	go func() { _ = srv.Shutdown(t.Context()) }()
+	eventually(t, "draining", func() bool { return srv.DrainProgress().Phase == server.PhaseDraining })
+	idle(t, n)
+	pass(t, n, time.Second)
+	go func() { _, _ = io.Copy(io.Discard, c.r) }()
+	eventually(t, "the queue is gone", func() bool { return conn.Buffered() == 0 })
+	idle(t, n)
+	for range 4 {
+		pass(t, n, time.Second)
+	}
+	if got := srv.Stats().States; got.Open != 0 {
+		t.Error("four seconds after its queue is gone it is still open")
+	}
 }

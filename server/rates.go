@@ -72,6 +72,7 @@ func (c *Conn) eatOpen(w *worker, in []byte) {
 		c.in.tooFast = true
 	default:
 		c.tooFast(LimitByteRate, errManyBytes)
+		c.leaveDecoder(w, c.decoder(w), in[within:])
 	}
 	p.handled(c.loop, c.more == 0 && !paused)
 }

@@ -121,7 +121,7 @@ func (c *Conn) read(w *worker, why reason) {
 	switch {
 	case c.over():
 		return
-	case c.paused():
+	case c.paused() || c.in != nil && c.in.putOff: // it was: a turn is to come in which it goes on
 		c.putOff()
 		c.readAll()
 		return
@@ -347,8 +347,8 @@ func (c *Conn) endTurn(w *worker) {
 	c.tally(messagesIn, w.received.messages)
 	c.tally(bytesIn, w.received.bytes)
 	c.uncork()
-	if c.paused() && c.loop.srv.limits.idle > 0 {
-		c.putOff() // IdleTimeout counts anew from the end of the pause
+	if c.paused() {
+		c.endPausedTurn()
 	}
 	if c.over() {
 		c.dropInbound() // net/http has the connection
