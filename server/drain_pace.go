@@ -129,6 +129,9 @@ func (c *Conn) arriving(w *worker) bool {
 		c.putOff()
 		c.in.drains, c.in.drainAt = true, 0
 		return true
+	case c.in != nil && c.in.putOff: // it was paused: a turn is to come
+		c.in.drains = true
+		return true
 	case c.fd < 0:
 		return c.drainsBy(bridgeRest)
 	}

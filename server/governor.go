@@ -215,7 +215,7 @@ func (g *governor) shedInbound(excess int64) {
 	}
 	slices.SortFunc(g.listed, func(a, b listed) int { return cmp.Compare(b.rank, a.rank) })
 	for _, e := range g.listed {
-		if excess <= 0 {
+		if excess <= 0 || g.inbound.excess() == 0 {
 			break
 		}
 		if !e.over && e.conn.shedUnfinished(e.entry, e.size) {

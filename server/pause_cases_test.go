@@ -380,3 +380,47 @@ func TestDrainOfOnePausedTwice(t *testing.T) {
 		t.Error("four seconds after its queue is gone it is still open")
 	}
 }
+
+// TestPauseEndsWithinADrainsTurn: a pause that ends while a drain looks at the connection
+// is none in which what was kept is dropped.
+func TestPauseEndsWithinADrainsTurn(t *testing.T) {
+	t.Parallel()
+	const many = 500
+	lost := int64(0)
+	for range scaled(20) {
+		var handled atomic.Int64
+		var mu sync.Mutex
+		var paused []*server.Conn
+		n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
+			s.Loops, s.PingInterval = 1, -1
+			s.Handler = handler{message: func(c *server.Conn, m ws.Message) {
+				if handled.Add(1); string(m.Payload) == "1" {
+					c.PauseReading()
+					mu.Lock()
+					paused = append(paused, c)
+					mu.Unlock()
+				}
+			}}
+		})
+		for range many {
+			c, err := n.Dial(addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = c.Write([]byte(upgradeRequest() + frame(opText, "1") + frame(opText, "2")))
+		}
+		eventually(t, "all are paused", func() bool { return srv.Stats().Paused == many })
+		go func() { _ = srv.Shutdown(t.Context()) }()
+		for srv.DrainProgress().Phase != server.PhaseDraining {
+		}
+		for _, c := range paused {
+			c.ResumeReading()
+		}
+		eventually(t, "all are told", func() bool { return srv.Stats().States.Open == 0 })
+		idle(t, n)
+		lost += 2*many - handled.Load()
+	}
+	if lost > 0 {
+		t.Errorf("%d messages that had been read before the drain were not handled", lost)
+	}
+}
