@@ -203,7 +203,7 @@ func (l *loop) admit(a arrival) *Conn {
 	}
 	l.counters.open.Add(1)
 	l.counters.states[c.lifeNow()].Add(1)
-	l.setDue(c, l.now()+l.handshakeTime())
+	l.setDue(c, l.rightNow()+l.handshakeTime()) // the batch may have been long
 	if a.refusal != nil {
 		l.turnAway(c, a.refusal)
 		return nil

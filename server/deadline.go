@@ -9,7 +9,8 @@ import (
 // A connection has one deadline, in its loop's table: no timer of its own. It is
 // set anew when a turn has changed what is awaited, and looked at when it is
 // over: only then does activity since count, so a busy connection costs a glance
-// every PingInterval.
+// every PingInterval. A timeout is never over early, and by two ticks late: see
+// timeoutTicks.
 
 // nextDue is the connection's next deadline. The leader calls it, after a turn.
 // It may be over already: a busy peer must not put it off with each turn.
@@ -70,9 +71,9 @@ func (c *Conn) nextPing(lim *limits) tick {
 	case c.pingedAt == 0:
 		return active + c.jittered(lim.ping)
 	case c.pingedAt > active+lim.ping+lim.ping/5:
-		return c.pingedAt + lim.ping + 1 // never early: ticks are rounded down
+		return c.pingedAt + lim.ping + 1 // as timeoutTicks
 	}
-	return active + 2*lim.ping
+	return active + 2*lim.ping + 1
 }
 
 // jittered is a time between 80 % and 120 % of t, its own for each connection
@@ -124,7 +125,7 @@ var (
 func (c *Conn) expire(w *worker) {
 	c.wantsDue = true
 	lim := &c.loop.srv.limits
-	now := c.loop.now()
+	now := c.loop.rightNow() // timeouts are armed anew from it
 	switch c.lifeNow() {
 	case lifeProxy, lifeSecure, lifeHead:
 		c.headTimedOut()

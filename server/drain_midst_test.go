@@ -164,7 +164,7 @@ func TestDrainHandshakes(t *testing.T) {
 	}
 	halfLate.send(request[:30])
 	idle(t, n)
-	n.Advance(100 * time.Millisecond)
+	n.Advance(100*time.Millisecond + tickTime)
 	silent.expectEOF()
 	halfLate.expectRefusal(http.StatusServiceUnavailable)
 	close(release)

@@ -81,7 +81,7 @@ func (l *loop) drainSome() {
 			return
 		}
 		if c.lifeNow() < lifeOpen {
-			l.setDue(c, min(l.table.due(c.slot), l.now()+l.srv.limits.grace))
+			l.setDue(c, min(l.table.due(c.slot), l.rightNow()+l.srv.limits.grace))
 		}
 		l.visits = append(l.visits, visit{conn: c, why: draining})
 	}

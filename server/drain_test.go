@@ -296,7 +296,7 @@ func TestDrainCloseTimeout(t *testing.T) {
 	done := beginDrain(t, srv, server.DrainOptions{})
 	c.expect(opClose, closePayload(1001, "server shutting down"))
 	idle(t, n)
-	n.Advance(3 * time.Second)
+	n.Advance(3*time.Second + tickTime)
 	c.expectEnd()
 	expectDrained(t, done, nil)
 	expectProgress(t, srv, server.DrainProgress{Phase: server.PhaseStopped, Cut: 1})

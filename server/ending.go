@@ -171,7 +171,7 @@ func (c *Conn) underWay(lim *limits, now tick) bool {
 	case now >= f.ackedAt+lim.write:
 		return false
 	}
-	f.closeAt = now + min(max(now-f.saidAt, firstLook), lastLook)
+	f.closeAt = min(now+min(max(now-f.saidAt, firstLook), lastLook), f.ackedAt+lim.write)
 	return true
 }
 

@@ -75,7 +75,7 @@ func (h *handshakes) yield(now tick) {
 	if front == nil {
 		return
 	}
-	if s := front.Value.(*secure); now >= s.shake.since+ticksOf(yieldTime) {
+	if s := front.Value.(*secure); now >= s.shake.since+timeoutTicks(yieldTime) {
 		h.silent.Remove(front)
 		s.shake.place = nil
 		s.shake.yields.Store(true)

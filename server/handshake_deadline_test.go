@@ -16,6 +16,10 @@ import (
 
 const second = time.Second
 
+// tickTime is the grain of deadlines: each is over by two of them after its time, and
+// none before.
+const tickTime = 100 * time.Millisecond
+
 // silentStill fails the test if the server has said or ended anything.
 func silentStill(t *testing.T, c *client) {
 	t.Helper()

@@ -101,11 +101,11 @@ func (s *Server) effectiveLimits() limits {
 		inbound:      budget(s.MaxInbound, 4, defaultMaxInbound),
 		tlsAtOnce:    positive(s.MaxTLSHandshakes, defaultMaxTLSHandshakes),
 		workers:      max(positive(s.MaxWorkers, defaultMaxWorkers), loops+1),
-		handshake:    ticksOf(positive(s.HandshakeTimeout, defaultHandshakeTimeout)),
-		write:        ticksOf(positive(s.WriteTimeout, defaultWriteTimeout)),
-		closing:      ticksOf(positive(s.CloseTimeout, defaultCloseTimeout)),
-		linger:       ticksOf(lingerTime),
-		grace:        ticksOf(drainGrace),
+		handshake:    timeoutTicks(positive(s.HandshakeTimeout, defaultHandshakeTimeout)),
+		write:        timeoutTicks(positive(s.WriteTimeout, defaultWriteTimeout)),
+		closing:      timeoutTicks(positive(s.CloseTimeout, defaultCloseTimeout)),
+		linger:       timeoutTicks(lingerTime),
+		grace:        timeoutTicks(drainGrace),
 		acceptRetry:  ticksOf(acceptRetryTime),
 		readBuffer:   readBuffer,
 		corkBytes:    corkBytes,
@@ -122,7 +122,7 @@ func (s *Server) effectiveLimits() limits {
 		l.ping = ticksOf(interval)
 	}
 	if s.IdleTimeout > 0 {
-		l.idle = ticksOf(s.IdleTimeout)
+		l.idle = timeoutTicks(s.IdleTimeout)
 	}
 	if timeout := cmp.Or(s.MessageTimeout, defaultMessageTimeout); timeout > 0 {
 		l.message = ticksOf(timeout)

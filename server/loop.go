@@ -314,6 +314,10 @@ const tickTime = 100 * time.Millisecond
 
 func ticksOf(d time.Duration) ticks { return ticks((d + tickTime - 1) / tickTime) }
 
+// timeoutTicks is ticksOf for a timeout, which must not be over early: the tick that
+// it counts from was rounded down. It is over by two ticks after d.
+func timeoutTicks(d time.Duration) ticks { return ticksOf(d) + 1 }
+
 func (t tick) time() time.Duration { return time.Duration(t) * tickTime }
 
 // now is the clock as of the loop's last Wait: right for its leader, and for a

@@ -391,7 +391,7 @@ func TestProxyDrain(t *testing.T) {
 	idle(t, n)
 	done := beginDrain(t, srv, server.DrainOptions{})
 	idle(t, n)
-	n.Advance(2 * time.Second)
+	n.Advance(2*time.Second + tickTime)
 	c.expectEnd()
 	expectDrained(t, done, nil)
 }

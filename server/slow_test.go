@@ -162,7 +162,7 @@ func TestBusyPeerIsCut(t *testing.T) {
 	c.send(frame(opText, "close me"))
 	c.expect(opClose, closePayload(1000, ""))
 	s.stall(hold1, hold2)
-	n.Advance(5 * time.Second)
+	n.Advance(5*time.Second + tickTime)
 	c.send(frame(opText, "and so on"))
 	close(s.release)
 	c.expectEnd()
