@@ -246,6 +246,10 @@ func (c *Conn) endPanicked() {
 	if c.lifeNow() <= lifeHead {
 		c.refuse(refuseInternal) // the panic was the Upgrade hook's
 	}
+	if c.in != nil && c.in.rest != nil {
+		c.in.rest.Free() // nobody knows how far it was handled
+		c.in.rest = nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.endLocked(&ws.CloseError{Code: ws.CodeInternal, Reason: "internal error"}, endLinger)

@@ -49,7 +49,7 @@ func (c *Conn) nextOpenDue(lim *limits) tick {
 	if lim.message > 0 && c.unfinishedMessage() {
 		due = min(due, tick(c.in.since.Load())+lim.message)
 	}
-	if lim.idle > 0 && !c.paused() {
+	if lim.idle > 0 && !c.standsStill() {
 		due = min(due, c.facts.messageAt+lim.idle)
 	}
 	if lim.lifetime > 0 {
@@ -152,7 +152,7 @@ func (c *Conn) expireOpen(w *worker, lim *limits, now tick) {
 	case lim.message > 0 && c.unfinishedMessage() && now >= tick(c.in.since.Load())+lim.message:
 		c.loop.srv.hit(LimitMessageTimeout)
 		c.end(errSlowMessage, endLinger)
-	case lim.idle > 0 && !c.paused() && now >= c.facts.messageAt+lim.idle:
+	case lim.idle > 0 && !c.standsStill() && now >= c.facts.messageAt+lim.idle:
 		c.loop.srv.hit(LimitIdleTimeout)
 		c.end(errIdle, endLinger)
 	case lim.lifetime > 0 && now >= c.lifeOver(w.since):
@@ -219,7 +219,7 @@ func (c *Conn) mayLive() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.facts
-	if c.paused() && (c.unacked() == 0 || f == nil || f.pingedTo == 0 || c.acked() >= f.pingedTo) {
+	if c.standsStill() && (c.unacked() == 0 || f == nil || f.pingedTo == 0 || c.acked() >= f.pingedTo) {
 		return true // its side has the ping, or it was paused behind it
 	}
 	return f != nil && f.behind && (c.progressed(&f.acked) || c.unacked() == 0)

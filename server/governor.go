@@ -218,8 +218,12 @@ func (g *governor) shedInbound(excess int64) {
 		if excess <= 0 || g.inbound.excess() == 0 {
 			break
 		}
-		if !e.over && e.conn.shedUnfinished(e.entry, e.size) {
+		switch {
+		case e.over || e.size == 0:
+		case e.conn.shedUnfinished(e.entry, e.size):
 			excess -= e.size
+		default:
+			excess -= max(e.size-e.charged.Load(), 0) // it was given back meanwhile
 		}
 	}
 	g.forgetListed()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,5 +207,63 @@ func TestHugeBudgets(t *testing.T) {
 	c.expect(opText, pattern(1, 200_000))
 	if got := srv.Stats(); got.Open != 1 || got.Limits[server.LimitBacklog]+got.Limits[server.LimitInbound] > 0 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// stuckEngine's writes of 777 bytes wait, with Conn.mu held.
+type stuckEngine struct {
+	*simnet.Network
+	stuck   atomic.Bool
+	release chan struct{}
+}
+
+func (e *stuckEngine) Write(fd int, p []byte) (int, error) {
+	if len(p) == 777 {
+		e.stuck.Store(true)
+		<-e.release
+	}
+	return e.Network.Write(fd, p)
+}
+
+// TestShedsNoMoreThanNeeded: while the governor waits for the lock of the first it
+// sheds, others end their messages. Those that are left are not shed then.
+func TestShedsNoMoreThanNeeded(t *testing.T) {
+	t.Parallel()
+	e := &stuckEngine{Network: simnet.New(simnet.Config{RecvBuffer: 2 << 20}), release: make(chan struct{})}
+	conns := make(chan *server.Conn, 10)
+	addr, srv := start(t, e, func(s *server.Server) {
+		s.Loops, s.MaxInbound = 1, 1<<20
+		s.Handler = opened(conns)
+	})
+	hold := func(size int) *client {
+		c := dialSim(t, e.Network, addr).upgraded()
+		c.send(half(500_000, size))
+		before := srv.Stats().Inbound
+		eventually(t, "held", func() bool { return srv.Stats().Inbound >= before && srv.Stats().Inbound > 0 })
+		return c
+	}
+	hold(60_000) // the oldest: ranks first
+	first := <-conns
+	idle(t, e.Network)
+	pass(t, e.Network, 20*time.Second)
+	go func() { _ = first.Send(ws.Binary, make([]byte, 773)) }()
+	eventually(t, "its lock is held", e.stuck.Load)
+	b, c := hold(200_000), hold(200_000)
+	idle(t, e.Network)
+	pass(t, e.Network, 2*time.Second)
+	innocent := hold(200_000)
+	idle(t, e.Network)
+	last := hold(250_000) // now it is too much: the governor waits for first
+	time.Sleep(100 * time.Millisecond)
+	for _, c := range []*client{b, c} {
+		c.send(half(500_000, 500_014)[200_000:])
+	}
+	last.send(half(500_000, 500_014)[250_000:])
+	eventually(t, "there is room", func() bool { return srv.Stats().Inbound < 400_000 })
+	t.Logf("%d of %d bytes are held", srv.Stats().Inbound, 1<<20)
+	close(e.release)
+	time.Sleep(200 * time.Millisecond)
+	if innocent.buffered() > 0 {
+		t.Error("one more was shed, with a third of the budget in use")
 	}
 }

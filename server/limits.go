@@ -125,7 +125,7 @@ func (s *Server) effectiveLimits() limits {
 		l.idle = timeoutTicks(s.IdleTimeout)
 	}
 	if timeout := cmp.Or(s.MessageTimeout, defaultMessageTimeout); timeout > 0 {
-		l.message = ticksOf(timeout)
+		l.message = timeoutTicks(timeout)
 	}
 	if s.MaxLifetime > 0 {
 		l.lifetime = ticksOf(s.MaxLifetime)

@@ -33,6 +33,10 @@ const (
 // paused says whether messages are not to be handled for now.
 func (c *Conn) paused() bool { return c.state.Load()&pausedBits != 0 }
 
+// standsStill is paused for the turn and the leader: a pause that has ended meanwhile
+// is over in the turn that reads on.
+func (c *Conn) standsStill() bool { return c.paused() || c.in != nil && c.in.putOff }
+
 // PauseReading stops the handling of what the peer sends, after the message under
 // way, and then its reading: TCP holds the peer up. It lasts until ResumeReading,
 // however often either is called. Meanwhile the peer's pings, pongs and close frame

@@ -125,6 +125,7 @@ func (c *Conn) passOn() {
 		c.writeFailed(err)
 	} else if c.held() > 0 {
 		c.openQueue()
+		c.out.acked = c.acked()
 		c.charge()
 	}
 }

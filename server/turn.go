@@ -121,7 +121,7 @@ func (c *Conn) read(w *worker, why reason) {
 	switch {
 	case c.over():
 		return
-	case c.paused() || c.in != nil && c.in.putOff: // it was: a turn is to come in which it goes on
+	case c.standsStill():
 		c.putOff()
 		c.readAll()
 		return
