@@ -54,10 +54,12 @@ type bridge struct {
 	conn    *Conn       // nil: no loop takes it
 	refusal *ws.Refusal // why not; nil: the server is closing
 
-	mu      sync.Mutex // guards what follows; taken inside Conn.mu
-	change  sync.Cond  // in was taken, over or hungUp was set
-	in      []byte     // read, and not yet taken by a turn
-	inErr   error      // what the reader met behind in
+	mu      sync.Mutex    // guards what follows; taken inside Conn.mu
+	change  sync.Cond     // in was taken, over or hungUp was set
+	in      []byte        // read, and not yet taken by a turn
+	inErr   error         // what the reader met behind in
+	reading bool          // the reader is in a Read
+	waited  time.Duration // in Reads that are over, less when the one under way began
 	out     *buffer.Buffer
 	unsent  int  // bytes in out and in the writer's hands
 	sent    int  // written since the last flush: to the connection they are still held
@@ -151,6 +153,9 @@ func (b *bridge) readAll() {
 
 // readOnce reads into p and returns when turns have taken what came.
 func (b *bridge) readOnce(p []byte) (n int, goOn bool) {
+	b.mu.Lock()
+	b.reading, b.waited = true, b.waited-b.now()
+	b.mu.Unlock()
 	var err error
 	for empty := 0; n == 0 && err == nil; empty++ {
 		if n, err = b.far.Read(p); empty == maxEmptyReads {
@@ -158,6 +163,7 @@ func (b *bridge) readOnce(p []byte) (n int, goOn bool) {
 		}
 	}
 	b.mu.Lock()
+	b.reading, b.waited = false, b.waited+b.now()
 	b.in, b.inErr = p[:n], err
 	b.mu.Unlock()
 	b.conn.loop.post(visit{conn: b.conn, why: readable})
@@ -168,6 +174,19 @@ func (b *bridge) readOnce(p []byte) (n int, goOn bool) {
 	}
 	b.in = nil
 	return n, err == nil && !b.over
+}
+
+func (b *bridge) now() time.Duration { return b.srv.engine.Now() }
+
+// waitedForPeer is how long the reader has been in Reads so far: next to no time in
+// those that found something.
+func (b *bridge) waitedForPeer() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.reading {
+		return b.waited + b.now()
+	}
+	return b.waited
 }
 
 func (b *bridge) read(_ *worker, p []byte) (n int, more bool, err error) {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/millrace/millrace/buffer"
 	"github.com/millrace/millrace/ws"
@@ -77,15 +78,16 @@ type inbound struct {
 
 	answered bool // the connection has failed, and the peer's close frame has come
 
-	drains    bool // a drain has come, and goes on when the pause is over
-	drainLeft int  // bytes that a drain has found in the kernel, and that are still to be handled
-	drainAt   tick // when a drain goes on behind a bridge; 0: there is none
+	drains      bool          // a drain has come, and goes on when the pause is over
+	drainMost   uint64        // or when so many bytes have come in all; 0: there is none
+	drainWaited time.Duration // or, behind a bridge, when its reader has waited so long
+	drainAt     tick          // to be looked at then; 0: not
 }
 
 // empty says whether the connection needs it no more.
 func (in *inbound) empty() bool {
 	return in.raw == 0 && in.head == nil && !in.secure && in.decoder == nil && in.taken == nil && !in.putOff &&
-		!in.answered && !in.drains && in.drainLeft == 0 && in.drainAt == 0
+		!in.answered && !in.drains && in.drainMost == 0 && in.drainAt == 0
 }
 
 // facts are what only some connections have to remember.

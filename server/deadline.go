@@ -147,8 +147,7 @@ func (c *Conn) expireOpen(w *worker, lim *limits, now tick) {
 			c.letGo()
 		}
 	case c.writeOverdue(lim, now):
-		c.loop.srv.hit(LimitWriteTimeout)
-		c.end(errNotTaken, endNow)
+		c.giveUp(LimitWriteTimeout, errNotTaken)
 	case lim.message > 0 && c.unfinishedMessage() && now >= tick(c.in.since.Load())+lim.message:
 		c.loop.srv.hit(LimitMessageTimeout)
 		c.end(errSlowMessage, endLinger)
@@ -164,9 +163,17 @@ func (c *Conn) expireOpen(w *worker, lim *limits, now tick) {
 		c.ping(now)
 	default:
 		c.loop.counters.dead.Add(1)
-		c.loop.srv.hit(LimitPingTimeout)
-		c.end(errDead, endNow)
+		c.giveUp(LimitPingTimeout, errDead)
 	}
+}
+
+// giveUp ends an open connection whose peer does nothing: for a drain, it is cut.
+func (c *Conn) giveUp(limit Limit, cause error) {
+	c.loop.srv.hit(limit)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noteCut()
+	c.endLocked(cause, endNow)
 }
 
 // muted says whether a write has failed, and whether the time is over in which

@@ -64,7 +64,7 @@ type DrainOptions struct {
 type DrainProgress struct {
 	Phase  Phase
 	Closed uint64 // connections that have ended since draining began, those cut aside
-	Cut    uint64 // those that did not end politely in time: by the deadline, Close, or Server.CloseTimeout
+	Cut    uint64 // those that did not end politely in time: by the deadline, Close, or a timeout of the server's
 	Left   int64  // connections in the loops now
 	HTTP   int64  // connections that net/http has now, of those that came in by the server's own port
 }

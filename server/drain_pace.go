@@ -111,8 +111,14 @@ func (l *loop) restAccepted(a *acceptor, err error) bool {
 	return true
 }
 
-// bridgeRest is how long what has arrived takes to come over a bridge.
-const bridgeRest ticks = 2
+const (
+	// bridgeRest is how long a bridge's reader has found nothing when all that had
+	// arrived has come over; so often it is looked at.
+	bridgeRest       = tickTime
+	bridgeLook ticks = 1
+	// bridgeArrived is more than can have arrived, as systems are set up.
+	bridgeArrived = 8 << 20
+)
 
 // arriving says whether a drain waits for what had arrived when it came to this
 // connection: the peer may have sent it long ago. What comes later is not waited for.
@@ -123,7 +129,6 @@ func (c *Conn) arriving(w *worker) bool {
 	switch state := c.state.Load(); {
 	case state&pausedByHandler != 0:
 		c.putOff()
-		c.in.drains = true
 		return c.drainsBy(c.loop.srv.limits.grace)
 	case state&pausedByQueue != 0: // the write deadline bounds it
 		c.putOff()
@@ -132,44 +137,78 @@ func (c *Conn) arriving(w *worker) bool {
 	case c.in != nil && c.in.putOff: // it was paused: a turn is to come
 		c.in.drains = true
 		return true
-	case c.fd < 0:
-		return c.drainsBy(bridgeRest)
 	}
-	left := 0
+	received, left := c.received(w), 0
 	switch {
+	case c.fd < 0:
+		return c.arrivingOverBridge(w, received)
 	case c.more&readable == 0: // the read came short
-	case c.in == nil || c.in.drainLeft == 0:
+	case c.in == nil || c.in.drainMost == 0:
 		left = c.unread()
-	default:
-		left = max(c.in.drainLeft-w.received.bytes, 0)
-	}
-	if c.in != nil || left > 0 {
-		c.partial().drainLeft = left
+	case received < c.in.drainMost:
+		left = int(c.in.drainMost - received)
 	}
 	if left > 0 {
+		c.partial().drainMost = received + uint64(left)
 		c.more |= draining
+	} else if c.in != nil {
+		c.in.drainMost = 0
+		c.dropHead()
 	}
 	return left > 0
 }
 
-// drainsBy puts a drain off for so long: until what has arrived comes over a bridge,
-// or for a handler to resume reading.
+// drainsBy puts a drain off for so long, for a handler to resume reading.
 func (c *Conn) drainsBy(wait ticks) bool {
-	if until := c.loop.srv.drain.until; !until.IsZero() && time.Until(until) < time.Second {
-		return false // there is no time
+	if c.noTimeToDrain() {
+		return false
 	}
-	in := c.partial()
-	now := c.loop.rightNow()
-	if in.drainAt == 0 {
-		in.drainAt = now + wait
+	in := c.in
+	if !in.drains {
+		in.drains, in.drainAt = true, c.loop.rightNow()+wait
 		c.wantsDue = true
 	}
-	if now < in.drainAt {
+	if in.drainAt == 0 || c.loop.rightNow() < in.drainAt {
 		return true
 	}
 	in.drains, in.drainAt = false, 0
-	c.dropHead()
 	return false
+}
+
+// noTimeToDrain says whether the drain's deadline is so near that peers are better told
+// at once.
+func (c *Conn) noTimeToDrain() bool {
+	until := c.loop.srv.drain.until
+	return !until.IsZero() && time.Until(until) < time.Second
+}
+
+// received is how many bytes have come, those of the turn under way included.
+func (c *Conn) received(w *worker) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.total(bytesIn) + uint64(w.received.bytes)
+}
+
+// arrivingOverBridge is arriving for a stream whose system is not ours to ask. What has
+// arrived is there at once, whenever the reader is not waiting for a turn: the time that
+// it has waited for its peer tells.
+func (c *Conn) arrivingOverBridge(w *worker, received uint64) bool {
+	b, ok := w.stream.(*bridge)
+	if !ok || c.noTimeToDrain() {
+		return false
+	}
+	in, waited := c.partial(), b.waitedForPeer()
+	switch {
+	case in.drainMost == 0:
+		in.drainWaited, in.drainMost = waited+bridgeRest, received+bridgeArrived
+	case waited >= in.drainWaited || received >= in.drainMost:
+		in.drainAt, in.drainMost = 0, 0
+		c.dropHead()
+		return false
+	}
+	in.drainAt = c.loop.rightNow() + bridgeLook
+	c.wantsDue = true
+	return true
 }
 
 // letGo ends the connection for a drain: an open one politely, a request that has

@@ -273,7 +273,7 @@ func TestDrainDeadline(t *testing.T) {
 			srv.Logger = logs.logger()
 		})
 		polite, silent := connect().upgraded(), connect().upgraded()
-		done := beginDrain(t, srv, server.DrainOptions{Timeout: 200 * time.Millisecond})
+		done := beginDrain(t, srv, server.DrainOptions{Timeout: 400 * time.Millisecond})
 		polite.expect(opClose, closePayload(1001, "server shutting down"))
 		polite.send(frame(opClose, ""))
 		polite.expectEOF()

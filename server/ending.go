@@ -54,7 +54,7 @@ func (c *Conn) dropUnfinished(w *worker) {
 	}
 	in.head.Free()
 	in.rest.Free()
-	in.head, in.rest, in.putOff, in.secure, in.drains, in.drainLeft, in.drainAt = nil, nil, false, false, false, 0, 0
+	in.head, in.rest, in.putOff, in.secure, in.drains, in.drainMost, in.drainAt = nil, nil, false, false, false, 0, 0
 	c.mu.Lock()
 	c.chargeInbound(w)
 	c.mu.Unlock()

@@ -149,7 +149,7 @@ func (c *Conn) resume(w *worker) (read bool) {
 		in.rest = nil
 	}
 	if in.drains && !in.putOff {
-		in.drains = false
+		in.drains, in.drainAt = false, 0
 		c.more |= draining
 	}
 	c.dropHead()

@@ -45,11 +45,11 @@ func (b *timeoutBed) close(conn *server.Conn) {
 }
 
 // step lets the clock go on in steps, as it does when a server is not away.
-func (b *timeoutBed) step(d time.Duration) {
-	b.t.Helper()
+func step(t *testing.T, n *simnet.Network, d time.Duration) {
+	t.Helper()
 	const most = 25 * time.Millisecond
 	for ; d > 0; d -= most {
-		pass(b.t, b.n, min(d, most))
+		pass(t, n, min(d, most))
 	}
 }
 
@@ -236,11 +236,11 @@ func testNeverEarly(t *testing.T, i int, d, offset time.Duration) {
 	test.begin(b)
 	idle(t, b.n)
 	after := d * max(test.times, 1)
-	b.step(after - time.Millisecond)
+	step(t, b.n, after-time.Millisecond)
 	if test.over(b.srv) {
 		t.Error("over early")
 	}
-	b.step(time.Millisecond + 2*tickTime)
+	step(t, b.n, time.Millisecond+2*tickTime)
 	if !test.over(b.srv) {
 		t.Error("not over two ticks later")
 	}

@@ -3,6 +3,7 @@ package prom_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -160,6 +161,7 @@ func TestValues(t *testing.T) {
 		}
 		defer conn.Close()
 	}
+	vanish(t, addr)
 	resp, err := http.Get("http://" + addr) // no upgrade
 	if err != nil {
 		t.Fatal(err)
@@ -179,14 +181,14 @@ func TestValues(t *testing.T) {
 		labels []string
 		value  float64
 	}{
-		{"millrace_connections", []string{"state=open"}, 1},
-		{"millrace_connections", []string{"state=handshake"}, 0},
-		{"millrace_connections_accepted_total", nil, 6},
-		{"millrace_upgrades_total", []string{"code=101"}, 4},
+		{"millrace_connections", []string{"state=open"}, 1}, {"millrace_connections", []string{"state=handshake"}, 0},
+		{"millrace_connections_accepted_total", nil, 8},
+		{"millrace_upgrades_total", []string{"code=101"}, 6},
 		{"millrace_upgrades_total", []string{"code=426"}, 1},
 		{"millrace_upgrades_total", []string{"code=431"}, 1},
 		{"millrace_closes_total", []string{"by=peer", "code=1000"}, 1},
 		{"millrace_closes_total", []string{"by=peer", "code=4000-4999"}, 1},
+		{"millrace_closes_total", []string{"by=peer", "code=1006"}, 2},
 		{"millrace_closes_total", []string{"by=server", "code=1011"}, 1},
 		{"millrace_messages_received_total", nil, 4},
 		{"millrace_messages_sent_total", nil, 3},
@@ -214,6 +216,24 @@ func TestValues(t *testing.T) {
 	}
 	if got := value(families, "millrace_sent_bytes_total"); got < 3*7+4*100 {
 		t.Errorf("%v bytes sent", got)
+	}
+}
+
+// vanish opens two connections and ends them without a close frame, by FIN and by RST.
+func vanish(t *testing.T, addr string) {
+	t.Helper()
+	for _, end := range []func(*net.TCPConn) error{
+		(*net.TCPConn).CloseWrite,
+		func(conn *net.TCPConn) error { return errors.Join(conn.SetLinger(0), conn.Close()) },
+	} {
+		conn, err := talk(addr, "", 0)
+		if err == nil {
+			err = end(conn.(*net.TCPConn))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() }) // at the latest
 	}
 }
 
