@@ -2,6 +2,7 @@ package ws_test
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/millrace/millrace/ws"
@@ -43,6 +44,37 @@ func BenchmarkDecoder(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkDecoderText counts one operation a message, which lies whole in one
+// frame, or comes in two reads. All of it is sent with a mask of zeros, so that
+// unmasking, which is in the figure, leaves it as it is.
+func BenchmarkDecoderText(b *testing.B) {
+	for _, size := range []int{16, 64, 256, 1 << 10, 4 << 10, 64<<10 - 1} {
+		for _, script := range scripts {
+			text := scriptText(script.text, size)
+			in := clientFrame(0x81, text)
+			header := in[:len(in)-size]
+			clear(header[len(header)-4:])
+			copy(in[len(header):], text)
+			for reads := 1; reads <= 2; reads++ {
+				b.Run(fmt.Sprintf("%s/%d/reads-%d", script.name, size, reads), func(b *testing.B) {
+					b.ReportAllocs()
+					step := (len(in) + reads - 1) / reads
+					var d ws.Decoder
+					for b.Loop() {
+						got := 0
+						for at := 0; at < len(in); at += step {
+							got += decodeAll(b, &d, in[at:min(at+step, len(in))])
+						}
+						if got != 1 {
+							b.Fatalf("%d messages", got)
+						}
+					}
+				})
+			}
+		}
 	}
 }
 

@@ -66,8 +66,16 @@ func FuzzUTF8(f *testing.F) {
 		f.Add([]byte(text), []byte{3}, []byte{1})
 		f.Add([]byte(text), []byte{1, 2}, []byte{5, 9})
 	}
+	for _, script := range scripts {
+		for _, wrong := range wrongUTF8 {
+			text := append(scriptText(script.text, 61), wrong...)
+			f.Add(append(text, scriptText(script.text, 37)...), []byte{60, 4}, []byte{31, 33})
+			f.Add(text, []byte{}, []byte{})
+		}
+	}
 	f.Fuzz(func(t *testing.T, text, frames, sizes []byte) {
 		text = text[:min(len(text), 1024)]
+		atMemoryEnd(t, text)
 		frames = frames[:min(len(frames), 100)] // well below MaxEmptyFragments
 		wire := inFragments(text, frames)
 		reads := []int{}
@@ -91,6 +99,17 @@ func FuzzUTF8(f *testing.F) {
 			t.Fatalf("%q: refused at byte %d, not %d", text, at, first)
 		}
 	})
+}
+
+// atMemoryEnd holds a message in one read, where the memory ends, to utf8.Valid.
+func atMemoryEnd(t *testing.T, text []byte) {
+	in, release := guarded(t, clientFrame(0x81, text))
+	defer release()
+	var d ws.Decoder
+	m, _, err := d.Next(in)
+	if taken := err == nil && m.Opcode == ws.Text && string(m.Payload) == string(text); taken != utf8.Valid(text) {
+		t.Fatalf("%q, where the memory ends: %v, error %v", text, m, err)
+	}
 }
 
 // inFragments sends text as one message in frames of the given sizes, the last
