@@ -38,6 +38,7 @@ var importers = map[string][]string{
 	"github.com/prometheus/client_golang": {"server/prom", "cmd"},
 	"github.com/prometheus/client_model":  {"server/prom", "cmd"}, // their tests
 	"github.com/prometheus/common":        {"server/prom", "cmd"}, // their tests
+	"github.com/segmentio/asm":            {"ws"},
 	"golang.org/x/sys":                    {"poller"},
 }
 

@@ -118,7 +118,7 @@ func checkClose(payload []byte) error {
 		return errCloseLength
 	case !Code(binary.BigEndian.Uint16(payload)).Sendable():
 		return errCloseCode
-	case !utf8.Valid(payload[2:]):
+	case !validUTF8(payload[2:]):
 		return errCloseReason
 	}
 	return nil

@@ -2,7 +2,6 @@ package ws
 
 import (
 	"encoding/binary"
-	"unicode/utf8"
 
 	gobwas "github.com/gobwas/ws"
 
@@ -107,7 +106,7 @@ func (d *Decoder) Next(in []byte) (m Message, rest []byte, err error) {
 	}
 	if op, payload, size := d.wholeFrame(in); size > 0 {
 		gobwas.Cipher(payload, [4]byte(in[size-len(payload)-maskLen:]), 0)
-		if op == Text && !utf8.Valid(payload) {
+		if op == Text && !validUTF8(payload) {
 			return d.fail(in, size, errNotUTF8)
 		}
 		return Message{Opcode: op, Payload: payload}, in[size:], nil

