@@ -178,7 +178,7 @@ func TestDeflateOffers(t *testing.T) {
 		"permessage-deflate; unknown=1",
 		"permessage-deflate; client_no_context_takeover; client_no_context_takeover",
 		"permessage-deflate; server_max_window_bits=99, permessage-deflate; server_max_window_bits=12",
-		"permessage-bzip2", "x-webkit-deflate-frame", ";", `"`, "",
+		"permessage-bzip2", "x-webkit-deflate-frame",
 	} {
 		t.Run(offer, func(t *testing.T) {
 			c := dial(t, addr)

@@ -42,6 +42,7 @@ func TestCheckConnect(t *testing.T) {
 		{"length 0", []string{version, "Content-Length: 0"}, 0},
 		{"two origins", []string{version, "Origin: http://a", "Origin: http://a"}, 400},
 		{"malformed subprotocol", []string{version, "Sec-WebSocket-Protocol: a b"}, 400},
+		{"malformed extensions", []string{version, "Sec-WebSocket-Extensions: permessage-deflate;;"}, 400},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := connect(t, c.lines...)

@@ -59,8 +59,8 @@ type DeflatePolicy struct {
 // [Response.Deflate]: the first valid one is taken. Not Agreed means that there
 // is none. An offer with an unknown or repeated parameter, or a value that is not
 // as RFC 7692 section 7.1 says (8 to 15 without a leading zero or quotes), is
-// passed over; if any line of the field is malformed, all offers are. It
-// allocates nothing, and takes time linear in the field.
+// passed over; if any line of the field is malformed, which CheckUpgrade refuses,
+// all offers are. It allocates nothing, and takes time linear in the field.
 func (r *Request) SelectDeflate(policy DeflatePolicy) (agreed DeflateParams) {
 	for list := range r.each(extensionsField) {
 		for len(list) > 0 {

@@ -17,6 +17,9 @@ func extensions(lines ...string) string {
 	return upgrade(lines...)
 }
 
+// refused is what answered gives for a list that fails the handshake.
+const refused = "refused"
+
 // answered is the value of the Sec-WebSocket-Extensions that answers the upgrade
 // head; "" if there is no such line.
 func answered(t testing.TB, head string, policy ws.DeflatePolicy) string {
@@ -26,7 +29,10 @@ func answered(t testing.TB, head string, policy ws.DeflatePolicy) string {
 		t.Fatalf("%q: %v", head, err)
 	}
 	if err := r.CheckUpgrade(); err != nil {
-		t.Fatalf("%q: refused: %v", head, err)
+		if status(err) != 400 || !strings.Contains(err.Error(), "malformed Sec-WebSocket-Extensions") {
+			t.Fatalf("%q: refused: %v", head, err)
+		}
+		return refused
 	}
 	agreed := r.SelectDeflate(policy)
 	response, err := ws.AppendUpgrade(nil, &r, &ws.Response{Deflate: agreed})
@@ -58,7 +64,6 @@ var deflateOffers = []struct {
 	want   string
 }{
 	{"no field", nil, takeover, ""},
-	{"empty field", []string{""}, takeover, ""},
 	{"another extension", []string{"permessage-bzip2", "x-webkit-deflate-frame"}, takeover, ""},
 	{"bare", []string{pmd}, takeover, pmd},
 	{"bare, without takeover", []string{pmd}, ws.DeflatePolicy{}, pmd + noTakeover},
@@ -83,7 +88,6 @@ var deflateOffers = []struct {
 	{"server bits 2^64+9", []string{pmd + "; server_max_window_bits=18446744073709551625"}, takeover, ""},
 	{"server bits 09", []string{pmd + "; server_max_window_bits=09"}, takeover, ""},
 	{"server bits quoted", []string{pmd + `; server_max_window_bits="10"`}, takeover, ""},
-	{"server bits empty", []string{pmd + `; server_max_window_bits=""`}, takeover, ""},
 	{"server bits without a value", []string{pmd + "; server_max_window_bits"}, takeover, ""},
 	{"server bits +9", []string{pmd + "; server_max_window_bits=+9"}, takeover, ""},
 	{"server bits twice", []string{pmd + "; server_max_window_bits=10; server_max_window_bits=10"}, takeover, ""},
@@ -94,28 +98,43 @@ var deflateOffers = []struct {
 	{"no takeover twice", []string{pmd + "; client_no_context_takeover; client_no_context_takeover"}, takeover, ""},
 	{"no takeover twice, in two cases", []string{pmd + "; server_no_context_takeover; SERVER_NO_CONTEXT_TAKEOVER"}, takeover, ""},
 	{"no takeover with a value", []string{pmd + "; client_no_context_takeover=1"}, takeover, ""},
-	{"no takeover with an empty value", []string{pmd + `; client_no_context_takeover=""`}, takeover, ""},
 	{"unknown parameter", []string{pmd + "; mux"}, takeover, ""},
 
 	{"second offer", []string{pmd + "; server_max_window_bits=7, " + pmd + "; server_max_window_bits=10"}, takeover, pmd + "; server_max_window_bits=10"},
 	{"second line", []string{pmd + "; mux", "foo", pmd}, takeover, pmd},
 	{"first of two", []string{pmd + "; server_max_window_bits=12," + pmd}, takeover, pmd + "; server_max_window_bits=12"},
-	{"behind a quoted comma", []string{`foo; x="a, b;\" , permessage-deflate; mux", ` + pmd}, takeover, pmd},
-	{"only inside quotes", []string{`foo; x=", permessage-deflate"`}, takeover, ""},
+	{"space around =", []string{pmd + "; server_max_window_bits =\t9"}, takeover, pmd + "; server_max_window_bits=9"},
+	{"behind a quoted token", []string{`foo; x="a\b;`, pmd}, takeover, refused},
+	{"behind a quoted token with an escape", []string{`foo; x="a\b" ; y, ` + pmd}, takeover, pmd},
+	{"as many empty elements as may be", []string{",,,," + pmd, "", ",,"}, takeover, pmd},
 
-	{"malformed behind a valid one", []string{pmd + ", foo bar"}, takeover, ""},
-	{"malformed line behind a valid one", []string{pmd, "foo;"}, takeover, ""},
-	{"trailing semicolon", []string{pmd + ";"}, takeover, ""},
-	{"no name", []string{"; server_no_context_takeover"}, takeover, ""},
-	{"parameter without a name", []string{pmd + "; =9"}, takeover, ""},
-	{"parameter with an empty value", []string{pmd + "; server_max_window_bits="}, takeover, ""},
-	{"space before the value", []string{pmd + "; server_max_window_bits= 9"}, takeover, ""},
-	{"quote without end", []string{pmd + `; x="abc`}, takeover, ""},
-	{"quote that ends in a backslash", []string{pmd + `; x="abc\`}, takeover, ""},
-	{"quote without end, escaped", []string{pmd + `; x="abc\"`}, takeover, ""},
-	{"value behind a quote", []string{`foo; x="a"b, ` + pmd}, takeover, ""},
-	{"not a token", []string{"foo/1, " + pmd}, takeover, ""},
-	{"obs-text", []string{"foo\xe9, " + pmd}, takeover, ""},
+	{"empty field", []string{""}, takeover, refused},
+	{"empty elements only", []string{", ,"}, takeover, refused},
+	{"empty lines only", []string{"", ""}, takeover, refused},
+	{"too many empty elements", []string{",,,,,,,,," + pmd}, takeover, refused},
+	{"too many empty elements, over lines", []string{",,,," + pmd, ",,", "", ""}, takeover, refused},
+	{"malformed behind a valid one", []string{pmd + ", foo bar"}, takeover, refused},
+	{"malformed line behind a valid one", []string{pmd, "foo;"}, takeover, refused},
+	{"nothing but delimiters", []string{";=,,"}, takeover, refused},
+	{"trailing semicolon", []string{pmd + ";"}, takeover, refused},
+	{"two trailing semicolons", []string{pmd + ";;"}, takeover, refused},
+	{"two semicolons", []string{pmd + ";; client_max_window_bits"}, takeover, refused},
+	{"no name", []string{"; server_no_context_takeover"}, takeover, refused},
+	{"parameter without a name", []string{pmd + "; =9"}, takeover, refused},
+	{"parameter with an empty value", []string{pmd + "; server_max_window_bits="}, takeover, refused},
+	{"value of an extension", []string{pmd + "=9"}, takeover, refused},
+	{"two values", []string{pmd + "; server_max_window_bits=9=9"}, takeover, refused},
+	{"quoted name", []string{`"` + pmd + `"`}, takeover, refused},
+	{"quoted comma", []string{`foo; x="a,b", ` + pmd}, takeover, refused},
+	{"quoted quote", []string{`foo; x="a\"b", ` + pmd}, takeover, refused},
+	{"nothing quoted", []string{pmd + `; server_max_window_bits=""`}, takeover, refused},
+	{"quote without end", []string{pmd + `; x="abc`}, takeover, refused},
+	{"quote that ends in a backslash", []string{pmd + `; x="abc\`}, takeover, refused},
+	{"quote without end, escaped", []string{pmd + `; x="abc\"`}, takeover, refused},
+	{"quote that begins nothing", []string{pmd + `; x="`}, takeover, refused},
+	{"value behind a quote", []string{`foo; x="a"b, ` + pmd}, takeover, refused},
+	{"not a token", []string{"foo/1, " + pmd}, takeover, refused},
+	{"obs-text", []string{"foo\xe9, " + pmd}, takeover, refused},
 }
 
 func TestSelectDeflate(t *testing.T) {
@@ -156,18 +175,27 @@ func TestAppendUpgradeChecksDeflate(t *testing.T) {
 
 var (
 	extensionToken = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+"
-	extensionForm  = `[ \t]*` + extensionToken + `[ \t]*(?:;[ \t]*` + extensionToken + `(?:=(?:` + extensionToken + `|"(?:[^"\\]|\\.)*"))?[ \t]*)*`
+	extensionValue = `[ \t]*(?:=[ \t]*(?:` + extensionToken + `|"(?:\\?` + extensionToken + `)+")[ \t]*)?`
+	extensionForm  = `[ \t]*` + extensionToken + `[ \t]*(?:;[ \t]*` + extensionToken + extensionValue + `)*`
 	extensionList  = regexp.MustCompile(`^(?:[ \t]*,|` + extensionForm + `(?:,|$))*[ \t]*$`)
 	extensionEach  = regexp.MustCompile(extensionForm)
-	deflateForm    = regexp.MustCompile(`(?i)^[ \t]*permessage-deflate[ \t]*((?:;[ \t]*(?:(?:server|client)_no_context_takeover|client_max_window_bits|(?:server|client)_max_window_bits=(?:8|9|1[0-5]))[ \t]*)*)$`)
+	deflateForm    = regexp.MustCompile(`(?i)^[ \t]*permessage-deflate[ \t]*((?:;[ \t]*(?:(?:server|client)_no_context_takeover|client_max_window_bits|(?:server|client)_max_window_bits[ \t]*=[ \t]*(?:8|9|1[0-5]))[ \t]*)*)$`)
 	deflateParam   = regexp.MustCompile(`[a-z_]+`)
 )
 
+// referenceMalformed tells of one line, by other means, that it fails the handshake.
+func referenceMalformed(line string) bool {
+	elements, empty := strings.Split(line, ","), 0
+	for _, e := range elements {
+		if strings.Trim(e, " \t") == "" {
+			empty++
+		}
+	}
+	return !extensionList.MatchString(line) || empty > 8 || empty == len(elements)
+}
+
 // referenceOffer is the first valid offer of one line, by regular expressions.
 func referenceOffer(line string) (offer string, found bool) {
-	if !extensionList.MatchString(line) {
-		return "", false
-	}
 	for _, e := range extensionEach.FindAllString(line, -1) {
 		m := deflateForm.FindStringSubmatch(e)
 		if m == nil {
@@ -191,7 +219,7 @@ func FuzzSelectDeflate(f *testing.F) {
 	for _, line := range []string{
 		"permessage-deflate; client_max_window_bits", "a,a,a", `foo; x="a,\"b"; y, permessage-deflate; server_max_window_bits=10`,
 		"permessage-deflate; server_max_window_bits=7, permessage-deflate; client_no_context_takeover; client_max_window_bits=9",
-		`permessage-deflate; server_max_window_bits="9",,permessage-deflate`, "a b", "a;", ";a", `a;b="`, "\t,\t",
+		`permessage-deflate; server_max_window_bits="9",,permessage-deflate`, "a b", "a;", ";a", `a;b="`, "\t,\t", `a; b = "\c"`, "permessage-deflate; server_max_window_bits =\t12", ",,,,,,,,,a",
 	} {
 		f.Add(line)
 	}
@@ -200,6 +228,12 @@ func FuzzSelectDeflate(f *testing.F) {
 			return // no field value
 		}
 		got := answered(t, extensions(line), ws.DeflatePolicy{ServerTakeover: true, ClientTakeover: true})
+		if malformed := referenceMalformed(line); malformed || got == refused {
+			if !malformed || got != refused {
+				t.Fatalf("%q is answered with %q, malformed %v", line, got, malformed)
+			}
+			return
+		}
 		offer, found := referenceOffer(line)
 		if found != (got != "") {
 			t.Fatalf("%q is answered with %q", line, got)
@@ -211,7 +245,7 @@ func FuzzSelectDeflate(f *testing.F) {
 		for _, name := range []string{"server_no_context_takeover", "client_no_context_takeover", "server_max_window_bits", "client_max_window_bits"} {
 			_, value, offered := strings.Cut(offer, name)
 			bits := 0
-			_, _ = fmt.Sscanf(value, "=%d", &bits)
+			_, _ = fmt.Sscanf(strings.NewReplacer(" ", "", "\t", "").Replace(value), "=%d", &bits)
 			switch {
 			case !offered || name == "client_max_window_bits" && (bits == 0 || bits == 15):
 			case bits > 0:

@@ -1,14 +1,42 @@
 package ws
 
-import "bytes"
+const (
+	extensionsField = "Sec-WebSocket-Extensions"
+	// maxEmptyElements is how many elements of the list may be empty. RFC 9110
+	// section 5.6.1.2 wants a reasonable number of them ignored: enough for senders
+	// that merge lists badly, too few to be an attack.
+	maxEmptyElements = 8
+)
 
-const extensionsField = "Sec-WebSocket-Extensions"
+// A list of extensions is cut up by the grammar of RFC 6455 section 9.1, which
+// allows whitespace around each of its tokens, with RFC 9110's rules for lists:
+// elements between commas, of which some may be empty, each a token and parameters
+// behind semicolons. It is one pass without a copy, whatever the list.
 
-// A list of extensions is cut up by the grammar of RFC 6455 section 9.1 with
-// RFC 9110's rules for lists: elements between commas, of which some may be
-// empty, each a token and parameters behind semicolons. It is one pass without
-// a copy, whatever the list. Like most, it takes whitespace around commas and
-// semicolons only.
+// extensionsValid reports whether the client's list of extensions, all lines
+// together, is well formed: what is not fails the handshake, whether or not the
+// server knows any extension (RFC 6455 section 9.1). A list without one element
+// that is not empty is none.
+func (r *Request) extensionsValid() bool {
+	lines, full, empty := 0, 0, 0
+	for list := range r.each(extensionsField) {
+		lines++
+		for more := true; more; {
+			if list = trimSpace(list); len(list) == 0 || list[0] == ',' {
+				empty++
+			} else if _, _, rest, ok := cutExtension(list); ok {
+				full++
+				list = rest
+			} else {
+				return false
+			}
+			if more = len(list) > 0; more {
+				list = list[1:]
+			}
+		}
+	}
+	return lines == 0 || full > 0 && empty <= maxEmptyElements
+}
 
 // extensionParam is one parameter of an extension. value is nil if there is
 // none, and the bytes between the quotes, not unescaped, of a quoted one.
@@ -49,12 +77,12 @@ func cutExtensionParam(p []byte) (param extensionParam, rest []byte, ok bool) {
 	if n == 0 {
 		return param, nil, false
 	}
-	param.name, p = p[:n], p[n:]
+	param.name, p = p[:n], trimSpace(p[n:])
 	if len(p) == 0 || p[0] != '=' {
-		return param, trimSpace(p), true
+		return param, p, true
 	}
-	if p = p[1:]; len(p) > 0 && p[0] == '"' {
-		n = quotedLength(p)
+	if p = trimSpace(p[1:]); len(p) > 0 && p[0] == '"' {
+		n = quotedToken(p)
 		if n == 0 {
 			return param, nil, false
 		}
@@ -68,20 +96,20 @@ func cutExtensionParam(p []byte) (param extensionParam, rest []byte, ok bool) {
 	return param, trimSpace(p[n:]), true
 }
 
-// quotedLength is the length of the quoted string that p begins with, its
-// quotes included; 0 if it has no end.
-func quotedLength(p []byte) int {
-	for n := 1; ; {
-		i := bytes.IndexAny(p[n:], `"\`)
-		if i < 0 {
-			return 0
+// quotedToken is the length of the quoted string that p begins with, its quotes
+// included; 0 if it has no end, or is not a token when it is unescaped, as RFC 6455
+// section 9.1 demands.
+func quotedToken(p []byte) int {
+	for n := 1; n < len(p); n++ {
+		switch {
+		case p[n] == '"' && n > 1:
+			return n + 1
+		case p[n] == '\\':
+			n++ // what it quotes
 		}
-		if n += i + 1; p[n-1] == '"' {
-			return n
-		}
-		n++ // what a backslash quotes
-		if n > len(p) {
+		if n == len(p) || !tokenByte.has(p[n]) {
 			return 0
 		}
 	}
+	return 0
 }

@@ -55,6 +55,7 @@ var (
 	refuseKey            = badRequest("need exactly one Sec-WebSocket-Key of 16 bytes in base64")
 	refuseOriginTwice    = badRequest("more than one Origin")
 	refuseSubprotocol    = badRequest("malformed Sec-WebSocket-Protocol")
+	refuseExtensions     = badRequest("malformed Sec-WebSocket-Extensions")
 	refusePlainHTTP      = upgradeRequired("this is a WebSocket, connect with the WebSocket protocol")
 )
 

@@ -43,8 +43,8 @@ func (r *Request) WantsUpgrade() bool {
 // CheckUpgrade reports whether the request opens a WebSocket by RFC 6455 section
 // 4.2.1. If not, the error is a [*Refusal]: 405 for another method than GET, 505
 // for HTTP/1.0, 426 for another version of the WebSocket protocol, else 400. It
-// does not judge the Origin's value; extensions are not looked at, since a
-// server may decline every offer, malformed or not (RFC 6455 section 9.1). For an
+// does not judge the Origin's value. Which extensions are offered does not matter,
+// but a malformed list of them is refused (RFC 6455 section 9.1). For an
 // extended CONNECT see RFC 8441 section 5: what is refused gets 400.
 func (r *Request) CheckUpgrade() error {
 	check := r.checkUpgrade
@@ -86,6 +86,9 @@ func (r *Request) checkOffers() *Refusal {
 	}
 	if !r.subprotocolsValid() {
 		return refuseSubprotocol
+	}
+	if !r.extensionsValid() {
+		return refuseExtensions
 	}
 	return nil
 }

@@ -85,7 +85,10 @@ var upgradeCases = []struct {
 	{"subprotocol no token", upgrade("Sec-WebSocket-Protocol: a, b c"), 400},
 	{"subprotocol quoted", upgrade(`Sec-WebSocket-Protocol: "a"`), 400},
 	{"subprotocol not ASCII", upgrade("Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: \xe9"), 400},
-	{"absurd extensions", upgrade("Sec-WebSocket-Extensions: ;=,\"\x80", "Sec-WebSocket-Extensions: "), 0},
+	{"unknown extensions", upgrade("Sec-WebSocket-Extensions: a, b; c=d", `Sec-WebSocket-Extensions: e; f="g"`), 0},
+	{"absurd extensions", upgrade("Sec-WebSocket-Extensions: ;=,\"\x80", "Sec-WebSocket-Extensions: "), 400},
+	{"malformed extension", upgrade("Sec-WebSocket-Extensions: permessage-deflate;;"), 400},
+	{"extensions empty", upgrade("Sec-WebSocket-Extensions: "), 400},
 }
 
 func TestCheckUpgrade(t *testing.T) {
