@@ -99,3 +99,38 @@ func TestMalformedExtensions(t *testing.T) {
 		})
 	}
 }
+
+// TestUpgradeInHTTP10: it is ignored (RFC 9110 section 7.8), so the answer is a plain
+// request's: 426 where there are only WebSockets, and the page where there is one.
+func TestUpgradeInHTTP10(t *testing.T) {
+	t.Parallel()
+	old := strings.Replace(upgradeRequest(), "HTTP/1.1", "HTTP/1.0", 1)
+	everyWay(t, nil, func(t *testing.T, connect func() *client) {
+		for _, request := range []string{old, strings.Replace(old, "GET", "POST", 1), "GET / HTTP/1.0\r\nUpgrade: websocket\r\n\r\n"} {
+			c := connect()
+			c.send(request + frame(opText, "behind"))
+			resp := c.expectReason(426, "connect with the WebSocket protocol")
+			if resp.Header.Get("Upgrade") != "websocket" || resp.Header.Get("Sec-WebSocket-Version") != "13" {
+				t.Errorf("426 with %v", resp.Header)
+			}
+		}
+		c := connect()
+		c.send(strings.Replace(old, "GET", "HEAD", 1))
+		if resp, err := http.ReadResponse(c.r, &http.Request{Method: "HEAD"}); err != nil || resp.StatusCode != 426 {
+			t.Errorf("HEAD: %v, %v", resp, err)
+		}
+	})
+	for name, start := range map[string]starter{"own port": onSockets, "TLS": onTLSSockets} {
+		t.Run(name, func(t *testing.T) {
+			connect, _ := start(t, plainHTTP)
+			c := connect()
+			c.send(strings.Replace(old, "GET /", "GET /page", 1))
+			c.expectPlain("GET /page ")
+			c = connect()
+			c.send(strings.Replace(get("/first"), "\r\n\r\n", "\r\nConnection: keep-alive\r\n\r\n", 1))
+			c.expectPlain("GET /first ")
+			c.send(strings.Replace(old, "GET /", "GET /second", 1))
+			c.expectPlain("GET /second ")
+		})
+	}
+}

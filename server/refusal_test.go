@@ -50,8 +50,9 @@ var refusals = []struct {
 		with("example.com", "exam ple.com"), with("example.com", "a@b"), with("example.com", "a:port"),
 		with("example.com", "a/b"), with("example.com", "[::1"),
 	}},
-	{"HTTP/1.0, `HTTP/1.:`, 9.9 => 400 or 505", []int{400, 505}, []string{
-		with("HTTP/1.1", "HTTP/1.0"), with("HTTP/1.1", "HTTP/1.:"), with("HTTP/1.1", "HTTP/9.9"),
+	{"HTTP/1.0 with Upgrade => as a plain request", []int{426}, []string{with("HTTP/1.1", "HTTP/1.0")}},
+	{"`HTTP/1.:`, 9.9 => 400 or 505", []int{400, 505}, []string{
+		with("HTTP/1.1", "HTTP/1.:"), with("HTTP/1.1", "HTTP/9.9"),
 		with("HTTP/1.1", "HTTP/2.0"), with("HTTP/1.1", "http/1.1"), with("HTTP/1.1", "HTTP/1.11"),
 		with(" HTTP/1.1", ""),
 	}},

@@ -46,7 +46,6 @@ var (
 		Reason: "a WebSocket is opened with GET",
 		Header: http.Header{"Allow": {"GET"}},
 	}
-	refuseUpgradeHTTP10  = &Refusal{Status: http.StatusHTTPVersionNotSupported, Reason: "a WebSocket is opened with HTTP/1.1"}
 	refuseUpgradeBody    = badRequest("a WebSocket upgrade has no body")
 	refuseNoUpgrade      = badRequest("need Upgrade: websocket")
 	refuseNoConnection   = badRequest("need Connection: Upgrade")

@@ -35,14 +35,15 @@ type Response struct {
 
 // WantsUpgrade reports whether the request carries the token websocket in an
 // Upgrade field, or is an extended CONNECT: then it is WebSocket's business, and
-// CheckUpgrade's to judge.
+// CheckUpgrade's to judge. An Upgrade in an HTTP/1.0 request is to be ignored (RFC
+// 9110 section 7.8).
 func (r *Request) WantsUpgrade() bool {
-	return r.ExtendedConnect || r.hasElement("Upgrade", "websocket")
+	return r.ExtendedConnect || !r.http10 && r.hasElement("Upgrade", "websocket")
 }
 
 // CheckUpgrade reports whether the request opens a WebSocket by RFC 6455 section
-// 4.2.1. If not, the error is a [*Refusal]: 405 for another method than GET, 505
-// for HTTP/1.0, 426 for another version of the WebSocket protocol, else 400. It
+// 4.2.1. If not, the error is a [*Refusal]: 405 for another method than GET, 426
+// for another version of the WebSocket protocol and for HTTP/1.0, else 400. It
 // does not judge the Origin's value. Which extensions are offered does not matter,
 // but a malformed list of them is refused (RFC 6455 section 9.1). For an
 // extended CONNECT see RFC 8441 section 5: what is refused gets 400.
@@ -59,10 +60,10 @@ func (r *Request) CheckUpgrade() error {
 
 func (r *Request) checkUpgrade() *Refusal {
 	switch {
+	case r.http10:
+		return refusePlainHTTP
 	case string(r.method) != http.MethodGet:
 		return refuseUpgradeMethod
-	case r.http10:
-		return refuseUpgradeHTTP10
 	case r.hasBody:
 		return refuseUpgradeBody // its bytes would be read as frames
 	case !r.WantsUpgrade():

@@ -29,7 +29,8 @@ var upgradeCases = []struct {
 	{"absolute target", getWith("GET http://example.com/chat HTTP/1.1"), 0},
 	{"empty line first", "\r\n" + upgrade(), 0},
 	{"HTTP/1.2", getWith("GET /chat HTTP/1.2"), 0},
-	{"HTTP/1.0", getWith("GET /chat HTTP/1.0"), 505},
+	{"HTTP/1.0", getWith("GET /chat HTTP/1.0"), 426},
+	{"HTTP/1.0, POST", getWith("POST /chat HTTP/1.0"), 426},
 	{"POST", getWith("POST /chat HTTP/1.1"), 405},
 	{"get", getWith("get /chat HTTP/1.1"), 405},
 	{"HEAD", getWith("HEAD /chat HTTP/1.1"), 405},
@@ -129,7 +130,8 @@ func TestWantsUpgrade(t *testing.T) {
 		{head("GET / HTTP/1.1", "Host: a"), false},
 		{head("GET / HTTP/1.1", "Host: a", "Connection: Upgrade", "Upgrade: h2c"), false},
 		{head("GET / HTTP/1.1", "Host: a", "Sec-WebSocket-Key: "+testKey), false},
-		{head("POST / HTTP/1.0", "UPGRADE: h2c,WEBsocket"), true},
+		{head("POST / HTTP/1.1", "Host: a", "UPGRADE: h2c,WEBsocket"), true},
+		{head("GET / HTTP/1.0", "Host: a", "Connection: Upgrade", "Upgrade: websocket"), false},
 	}
 	for _, c := range cases {
 		if got := parsed(t, c.head).WantsUpgrade(); got != c.want {
