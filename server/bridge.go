@@ -121,7 +121,7 @@ func (b *bridge) refuse() {
 	defer late.Stop()
 	if b.refusal != nil {
 		b.srv.refused(b.refusal, b.remote(), nil)
-		_, _ = b.far.Write(ws.AppendRefusal(nil, b.refusal)) // best effort
+		_, _ = b.far.Write(appendRefusal(nil, nil, b.refusal)) // best effort
 	}
 	_ = b.far.Close() // the peer sees just that
 }

@@ -202,7 +202,7 @@ func TestResponseFields(t *testing.T) {
 	resp := c.expectSwitch()
 	for name := range resp.Header {
 		switch http.CanonicalHeaderKey(name) {
-		case "Upgrade", "Connection", "Sec-Websocket-Accept":
+		case "Upgrade", "Connection", "Sec-Websocket-Accept", "Date":
 		default:
 			t.Errorf("the 101 has %s: %q", name, resp.Header[name])
 		}

@@ -21,7 +21,7 @@ func (c *Conn) eatHead(w *worker, in []byte) (rest []byte) {
 	end, err := scanner.Scan(in, c.loop.srv.limits.head)
 	switch {
 	case err != nil:
-		c.refuseHead(err)
+		c.refuseHead(in, err)
 		return nil
 	case end == 0:
 		c.keepHead(scanner, in)
@@ -32,12 +32,15 @@ func (c *Conn) eatHead(w *worker, in []byte) (rest []byte) {
 }
 
 // refuseHead refuses a head that is none, or too much of one.
-func (c *Conn) refuseHead(err error) {
+func (c *Conn) refuseHead(head []byte, err error) {
 	var refusal *ws.Refusal
-	if errors.As(err, &refusal) && refusal.Status == http.StatusRequestHeaderFieldsTooLarge {
-		c.loop.srv.hit(LimitHead)
+	if errors.As(err, &refusal) {
+		switch refusal.Status {
+		case http.StatusRequestHeaderFieldsTooLarge, http.StatusRequestURITooLong:
+			c.loop.srv.hit(LimitHead)
+		}
 	}
-	c.refuse(err)
+	c.refuseRequest(nil, head, err)
 }
 
 // keepHead keeps an unfinished head, or PROXY header, for the next turn.
@@ -72,12 +75,12 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 			return
 		}
 	case !r.WantsUpgrade():
-		err = ws.UpgradeRequired()
+		err = r.RefusePlain()
 	default:
 		err = c.upgrade(w, r)
 	}
 	if err != nil {
-		c.refuseRequest(r, err)
+		c.refuseRequest(r, in[:end], err)
 	}
 }
 
@@ -129,7 +132,7 @@ func (s *Server) appendUpgrade(dst []byte, r *ws.Request, accept *Accept) ([]byt
 
 // responseTo is the answer to r, with what accept then holds of compression.
 func (s *Server) responseTo(r *ws.Request, accept *Accept) ws.Response {
-	resp := ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header}
+	resp := ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header, Date: httpDate()}
 	if s.compression != nil && !accept.NoDeflate {
 		var full bool
 		resp.Deflate, accept.deflate, full = s.compression.negotiate(r)
@@ -242,10 +245,17 @@ func (ignore) Close(*Conn, error)        {}
 
 // refuse answers with an HTTP error and ends the connection, having let the peer
 // read the answer.
-func (c *Conn) refuse(err error) { c.refuseRequest(nil, err) }
+func (c *Conn) refuse(err error) {
+	var head []byte
+	if c.in != nil && c.in.head != nil && c.lifeNow() == lifeHead {
+		head = c.in.head.B
+	}
+	c.refuseRequest(nil, head, err)
+}
 
-// refuseRequest is refuse for a request that is known.
-func (c *Conn) refuseRequest(r *ws.Request, err error) {
+// refuseRequest is refuse for a request that is known, or whose head is at least
+// begun.
+func (c *Conn) refuseRequest(r *ws.Request, head []byte, err error) {
 	s, remote := c.loop.srv, c.RemoteAddr()
 	if r != nil && r.RemoteAddr.IsValid() {
 		remote = r.RemoteAddr // of the client, also where the refusal came before standFor
@@ -255,7 +265,7 @@ func (c *Conn) refuseRequest(r *ws.Request, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.endLocked(refusal, endLinger)
-	c.putPlain(ws.AppendRefusal(nil, refusal))
+	c.putPlain(appendRefusal(nil, head, refusal))
 }
 
 // refusalOf is the answer to an error; one that is no refusal is ours.

@@ -18,7 +18,7 @@ const (
 	LimitHTTPConns                     // MaxHTTPConns: 503
 	LimitHandshakeRate                 // HandshakeRate: 503
 	LimitHandshakeTimeout              // 408, or closed if nothing came
-	LimitHead                          // MaxHead and MaxHeadLines: 431
+	LimitHead                          // MaxHead and MaxHeadLines: 431, or 414
 	LimitMessage                       // MaxMessage: 1009
 	LimitEmptyFragments                // MaxEmptyFragments: 1008
 	LimitMessageRate                   // MessageRate: 1008

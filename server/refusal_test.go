@@ -57,7 +57,7 @@ var refusals = []struct {
 		with(" HTTP/1.1", ""),
 	}},
 	{"POST, `get` => 405 or 400", []int{400, 405}, []string{
-		with("GET", "POST"), with("GET", "get"), with("GET", "HEAD"), with("GET", "CONNECT"),
+		with("GET", "POST"), with("GET", "get"), with("GET", "CONNECT"),
 	}},
 	{"`Host : a`, folded line, bare CR, NUL or control in a value, ... => 400", []int{400}, []string{
 		with("Host:", "Host :"), upgradeRequest("X: a", " folded"), upgradeRequest("X: a", "\tfolded"),
@@ -79,14 +79,15 @@ var refusals = []struct {
 	}},
 	{"Garbage, TLS on the plain port => 400 at once, not silence", []int{400}, []string{
 		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "\x00\x00\x00\x00", "SSH-2.0-OpenSSH_9.9\r\n", "\xff\xfe\xfd",
-		"{\"json\": 1}", strings.Repeat("A", 33), "\n", "\r\r",
+		"{\"json\": 1}", "\n", "\r\r",
 	}},
+	{"garbage that looks like a method", []int{501}, []string{strings.Repeat("A", 33)}},
 	{"200,000 lines, 64 KiB of a,a,a,... with the default head => 431", []int{431}, []string{
 		upgradeRequest(strings.Split(strings.Repeat("a: b\n", 200_000), "\n")[:200_000]...),
 		with("Connection: Upgrade", "Connection: "+strings.Repeat("a,", 32<<10)+"Upgrade"),
 		upgradeRequest("X: " + strings.Repeat("x", 16<<10)),
-		"GET /" + strings.Repeat("x", 16<<10) + " HTTP/1.1\r\n",
 	}},
+	{"target of 16 KiB => 414", []int{414}, []string{"GET /" + strings.Repeat("x", 16<<10) + " HTTP/1.1\r\n"}},
 }
 
 // TestRefusals sends each bad request with frames and a further request behind

@@ -102,7 +102,8 @@ type Server struct {
 	// not; HandshakeBurst is how many may come at once, 0 is as many as a second
 	// has. Those beyond are refused with 503 and Retry-After. 0 is no bound.
 	HandshakeRate, HandshakeBurst int
-	// MaxHead bounds a request head in bytes; 0 is 16 KiB.
+	// MaxHead bounds a request head in bytes; 0 is 16 KiB. A longer one gets 431, or
+	// 414 if it is the target's fault.
 	MaxHead int
 	// MaxHeadLines bounds its lines; 0 is 100.
 	MaxHeadLines int

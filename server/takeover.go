@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -55,8 +56,11 @@ func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(
 	if err := s.startTaking(); err != nil {
 		return err
 	}
-	req := headOf(r)
-	if err := s.checkHead(r, req); err != nil {
+	req, err := headOf(r)
+	if err == nil {
+		err = s.checkHead(r, req)
+	}
+	if err != nil {
 		return err
 	}
 	if err := s.reserve(); err != nil {
@@ -85,7 +89,7 @@ func (s *Server) checkHead(r *http.Request, req *ws.Request) error {
 	case r.ProtoMajor > 1 && !req.ExtendedConnect:
 		return refuseNoConnect
 	case !req.WantsUpgrade():
-		return ws.UpgradeRequired()
+		return req.RefusePlain()
 	case s.LoopsOnly && (r.TLS != nil || req.ExtendedConnect):
 		return refuseTakeOver
 	}
@@ -102,8 +106,8 @@ func (s *Server) answerWeb(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		return
 	}
-	req := headOf(r)
-	_ = s.trustForwarded(req) // if it fails that is err
+	req, _ := headOf(r)       // if it fails that is err
+	_ = s.trustForwarded(req) // so here
 	refusal := s.refusalOf(err, req.RemoteAddr)
 	status := refusal.Status
 	if status < 200 || status > 599 { // as ws.AppendRefusal
@@ -123,9 +127,10 @@ func (s *Server) answerWeb(w http.ResponseWriter, r *http.Request, err error) {
 	http.Error(w, cmp.Or(refusal.Reason, http.StatusText(status)), status)
 }
 
-// headOf is r as package ws sees requests. A request that net/http has accepted
-// and we do not parse is none that wants an upgrade.
-func headOf(r *http.Request) *ws.Request {
+// headOf is r as package ws sees requests, vetted by the same rules as on the
+// server's own port: what net/http has accepted may be refused all the same. Of what
+// is refused there is only where it came from.
+func headOf(r *http.Request) (*ws.Request, error) {
 	method, minor := r.Method, r.ProtoMinor
 	connect := extendedConnect(r)
 	if connect {
@@ -134,7 +139,7 @@ func headOf(r *http.Request) *ws.Request {
 	if r.ProtoMajor > 1 {
 		minor = 1
 	}
-	head := fmt.Appendf(nil, "%s %s HTTP/1.%d\r\nHost: %s\r\n", method, r.URL.RequestURI(), minor, r.Host)
+	head := fmt.Appendf(nil, "%s %s HTTP/1.%d\r\nHost: %s\r\n", method, targetOf(r), minor, r.Host)
 	for name, values := range r.Header {
 		if strings.HasPrefix(name, ":") {
 			continue
@@ -148,15 +153,43 @@ func headOf(r *http.Request) *ws.Request {
 	}
 	head = append(head, "\r\n"...)
 	req := &ws.Request{}
-	if req.Parse(head) != nil {
-		req.Reset()
-		connect = false
-	}
-	req.ExtendedConnect = connect
+	err := req.Parse(head)
+	req.ExtendedConnect = connect && err == nil
 	req.RemoteAddr = remoteAddr(r.RemoteAddr)
 	req.TLSState = r.TLS
 	req.TLS = r.TLS != nil || r.Context().Value(securedKey{}) != nil
-	return req
+	return req, err
+}
+
+// targetOf is the target that r came with, as far as r.URL still is what was read
+// from it: routers cut prefixes off. net/url would escape what the client has not.
+func targetOf(r *http.Request) string {
+	u := r.URL
+	if r.Method == http.MethodConnect && r.ProtoMajor == 1 {
+		return r.RequestURI
+	}
+	path := u.EscapedPath()
+	if plain, err := url.PathUnescape(u.RawPath); err == nil && plain == u.Path && u.RawPath != "" {
+		path = u.RawPath
+	}
+	path = cmp.Or(u.Opaque, path, "/")
+	if u.ForceQuery || u.RawQuery != "" {
+		path += "?" + u.RawQuery
+	}
+	return path
+}
+
+// asksForUpgrade says of a request that headOf refuses whether it is one for a
+// WebSocket.
+func asksForUpgrade(r *http.Request) bool {
+	for _, list := range r.Header["Upgrade"] {
+		for element := range strings.SplitSeq(list, ",") {
+			if strings.EqualFold(strings.Trim(element, " \t"), "websocket") {
+				return r.ProtoAtLeast(1, 1)
+			}
+		}
+	}
+	return extendedConnect(r)
 }
 
 // remoteAddr parses what net/http, or a middleware that knows better and then
@@ -258,7 +291,7 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 	default:
 		s.log().Warn("connection not taken over", "remote", conn.RemoteAddr(), "err", err)
 		s.refused(refuseTakeOver, t.request.RemoteAddr, t.request)
-		_, _ = conn.Write(ws.AppendRefusal(nil, refuseTakeOver))
+		_, _ = conn.Write(appendRefusal(nil, nil, refuseTakeOver))
 		_ = conn.Close()
 		s.giveBack()
 		s.freeWindows(t.accept.deflate)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -26,9 +27,11 @@ type web struct {
 // httpIdleTimeout is how long net/http keeps a connection between requests.
 const httpIdleTimeout = 2 * time.Minute
 
-// handToHTTP gives the connection to net/http, with the bytes read so far.
+// handToHTTP gives the connection to net/http, with the bytes read so far. Of an
+// empty line before the request net/http would make a 400.
 func (c *Conn) handToHTTP(in []byte) {
 	l := c.loop
+	in = bytes.TrimPrefix(in, emptyLine)
 	c.mu.Lock()
 	c.setLife(lifeClosed)
 	c.dropQueue() // empty: what a stream holds goes along
@@ -41,7 +44,7 @@ func (c *Conn) handToHTTP(in []byte) {
 	}
 	conn, err := l.engine.Detach(int(c.fd))
 	if err != nil {
-		l.noRoomForHTTP(c, err)
+		l.noRoomForHTTP(c, in, err)
 		return
 	}
 	c.fd = -1
@@ -79,12 +82,12 @@ func (c *Conn) wrapForHTTP(conn net.Conn, s *secure, in []byte) net.Conn {
 
 // noRoomForHTTP answers a plain request that can not be handed over, most likely
 // for want of descriptors: net/http needs one more for a moment.
-func (l *loop) noRoomForHTTP(c *Conn, err error) {
+func (l *loop) noRoomForHTTP(c *Conn, in []byte, err error) {
 	if failures := l.counters.acceptErrors.Add(1); failures%100 == 1 {
 		l.srv.log().Warn("connection not handed over", "remote", c.RemoteAddr(), "err", err, "failures", failures)
 	}
 	c.mu.Lock()
-	_, _ = c.write(ws.AppendRefusal(nil, refuseNoRoom), nil) // what the kernel does not take is lost
+	_, _ = c.write(appendRefusal(nil, in, refuseNoRoom), nil) // what the kernel does not take is lost
 	c.closeStream()
 	c.mu.Unlock()
 	l.closeFD(int(c.fd))
@@ -129,7 +132,7 @@ func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
 	if s.phaseNow() != PhaseServing {
 		w.Header().Set("Connection", "close")
 	}
-	if headOf(r).WantsUpgrade() {
+	if req, err := headOf(r); req.WantsUpgrade() || err != nil && asksForUpgrade(r) {
 		s.ServeHTTP(w, r)
 		return
 	}

@@ -5,8 +5,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 const maxReasonPhrase = 100 // bytes kept of a refusal's reason phrase
@@ -60,10 +62,11 @@ func (r *ClientRequest) Check() error {
 }
 
 // originForm reports whether p is a path with an optional query (RFC 9112
-// section 3.2.1).
+// section 3.2.1), in ASCII.
 func originForm(p []byte) bool {
 	path, _, _ := bytes.Cut(p, []byte("?"))
-	return bytes.HasPrefix(p, slash) && targetByte.run(p) == len(p) && escapesValid(path)
+	ascii := !slices.ContainsFunc(p, func(b byte) bool { return b >= utf8.RuneSelf })
+	return ascii && bytes.HasPrefix(p, slash) && targetByte.run(p) == len(p) && escapesValid(path)
 }
 
 // Append appends the whole request head with key, which NewClientKey made for

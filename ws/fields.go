@@ -10,9 +10,9 @@ type byteClass uint8
 
 const (
 	tokenByte  byteClass = 1 << iota // tchar, RFC 9110 section 5.6.2
-	targetByte                       // visible ASCII: what a request target may hold
+	targetByte                       // what a request target may hold: visible ASCII, and what is none
 	valueByte                        // HTAB, SP, visible ASCII and obs-text, RFC 9110 section 5.5
-	hostByte                         // of a registered name or an IPv4 address
+	hostByte                         // of a registered name or an IPv4 address, but for escapes
 )
 
 var classOfByte = func() (classes [256]byteClass) {
@@ -21,7 +21,7 @@ var classOfByte = func() (classes [256]byteClass) {
 		if isAlpha(b) || isDigit(b) {
 			classes[b] |= tokenByte | hostByte
 		}
-		if b > ' ' && b < 0x7f {
+		if b > ' ' && b != 0x7f {
 			classes[b] |= targetByte
 		}
 		if b == '\t' || b >= ' ' && b != 0x7f {
@@ -31,7 +31,7 @@ var classOfByte = func() (classes [256]byteClass) {
 	for _, b := range []byte("!#$%&'*+-.^_`|~") {
 		classes[b] |= tokenByte
 	}
-	for _, b := range []byte("-._~") {
+	for _, b := range []byte("-._~!$&'()*+,;=") { // unreserved and sub-delims, RFC 3986 section 2
 		classes[b] |= hostByte
 	}
 	classes['#'] &^= targetByte // a fragment is never sent, RFC 9112 section 3.2

@@ -67,7 +67,8 @@ type HeadScanner struct {
 //   - end > 0: head[:end] is the whole head with its final empty line.
 //   - end == 0 and err == nil: more bytes are needed.
 //   - err is a [*Refusal]: 400 for a byte that cannot stand in a request head,
-//     431 when the head has no end within the limits. A head of exactly the
+//     501 for a method of more than 32 bytes, 414 when the target has no end
+//     within the limits, 431 when the head has none. A head of exactly the
 //     limits is accepted. Further calls give the same error.
 //
 // One empty line before the request line is taken as part of the head (RFC 9112
@@ -95,10 +96,13 @@ func (s *HeadScanner) Scan(head []byte, lim HeadLimits) (end int, err error) {
 			return s.pos, nil
 		}
 	}
-	if s.pos >= lim.Bytes {
-		return 0, refuseHeadLong
+	switch {
+	case s.pos < lim.Bytes:
+		return 0, nil
+	case s.state == inTarget:
+		return 0, refuseTargetLong
 	}
-	return 0, nil
+	return 0, refuseHeadLong
 }
 
 // step goes on with a byte that does not simply belong to where s stands.

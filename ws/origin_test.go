@@ -1,6 +1,7 @@
 package ws_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/ws"
@@ -128,8 +129,8 @@ func FuzzOrigin(f *testing.F) {
 	f.Add("null", "null", true)
 	f.Fuzz(func(t *testing.T, value, host string, tls bool) {
 		var r ws.Request
-		if r.Parse([]byte(head("GET / HTTP/1.1", "Host: "+host, "Origin: "+value))) != nil {
-			return
+		if r.Parse([]byte(head("GET / HTTP/1.1", "Host: "+host, "Origin: "+value))) != nil || strings.Contains(value, "%") {
+			return // net/url decodes a host's escapes, which no browser sends
 		}
 		r.TLS = tls
 		if r.SameOrigin() != sameOriginByURL(r.Header("Origin"), r.Host(), tls) {

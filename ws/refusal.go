@@ -23,8 +23,9 @@ func (e *Refusal) Error() string {
 // Syntax, RFC 9112.
 var (
 	refuseMethod      = badRequest("malformed method")
-	refuseMethodLong  = badRequest("method too long")
+	refuseMethodLong  = &Refusal{Status: http.StatusNotImplemented, Reason: "method too long"}
 	refuseTarget      = badRequest("malformed request target")
+	refuseTargetLong  = &Refusal{Status: http.StatusRequestURITooLong, Reason: "request target too long"}
 	refuseVersionForm = badRequest("malformed HTTP version")
 	refuseVersion     = &Refusal{Status: http.StatusHTTPVersionNotSupported, Reason: "only HTTP/1.0 and HTTP/1.1 are spoken here"}
 	refuseLineEnd     = badRequest("lines must end with CRLF")
@@ -51,16 +52,30 @@ var (
 	refuseNoConnection   = badRequest("need Connection: Upgrade")
 	refuseVersionAbsent  = badRequest("need exactly one Sec-WebSocket-Version")
 	refuseVersionUnknown = upgradeRequired("this server speaks version 13 of the WebSocket protocol")
+	refuseHostEmpty      = badRequest("a WebSocket upgrade needs a Host that is not empty")
 	refuseKey            = badRequest("need exactly one Sec-WebSocket-Key of 16 bytes in base64")
 	refuseOriginTwice    = badRequest("more than one Origin")
 	refuseSubprotocol    = badRequest("malformed Sec-WebSocket-Protocol")
 	refuseExtensions     = badRequest("malformed Sec-WebSocket-Extensions")
+	refuseMethodUnknown  = &Refusal{Status: http.StatusNotImplemented, Reason: "unknown method"}
 	refusePlainHTTP      = upgradeRequired("this is a WebSocket, connect with the WebSocket protocol")
 )
 
 // UpgradeRequired is the answer to a plain HTTP request on a WebSocket's path:
 // 426 with the protocol to upgrade to (RFC 9110 section 15.5.22).
 func UpgradeRequired() *Refusal { return refusePlainHTTP }
+
+// RefusePlain is the answer to r, a plain HTTP request on a WebSocket's path:
+// UpgradeRequired, or 501 for a method that HTTP does not know (RFC 9110 section
+// 9.1).
+func (r *Request) RefusePlain() *Refusal {
+	switch string(r.method) {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return refusePlainHTTP
+	}
+	return refuseMethodUnknown
+}
 
 func badRequest(reason string) *Refusal {
 	return &Refusal{Status: http.StatusBadRequest, Reason: reason}
@@ -70,12 +85,17 @@ func upgradeRequired(reason string) *Refusal {
 	return &Refusal{Status: http.StatusUpgradeRequired, Reason: reason}
 }
 
-// AppendRefusal appends ref as a whole HTTP/1.1 response, after which the
-// connection is to be closed. A field of ref.Header that would break the
-// response (a name that is no token, a forbidden byte in a value) or that says
-// how it is framed is left out; a Content-Type replaces the default. A 426
-// always carries Upgrade and Sec-WebSocket-Version.
-func AppendRefusal(dst []byte, ref *Refusal) []byte {
+// AppendRefusal is AppendRefusalTo without a Date, for a method that is not HEAD.
+func AppendRefusal(dst []byte, ref *Refusal) []byte { return AppendRefusalTo(dst, "", "", ref) }
+
+// AppendRefusalTo appends ref as a whole HTTP/1.1 response to a request with this
+// method ("" if it is not known), after which the connection is to be closed. To
+// HEAD it has no body (RFC 9110 section 9.3.2). date is its Date field's value, ""
+// sends none. A field of ref.Header that would break the response (a name that is
+// no token, a forbidden byte in a value) or that says how it is framed is left out;
+// a Content-Type or Date replaces the default. A 426 always carries Upgrade and
+// Sec-WebSocket-Version.
+func AppendRefusalTo(dst []byte, method, date string, ref *Refusal) []byte {
 	status, body := ref.Status, ref.Reason
 	if status < 200 || status > 599 {
 		status = http.StatusInternalServerError
@@ -91,6 +111,7 @@ func AppendRefusal(dst []byte, ref *Refusal) []byte {
 	dst = append(dst, ' ')
 	dst = append(dst, http.StatusText(status)...)
 	dst = append(dst, "\r\n"...)
+	dst = appendDate(dst, date, ref.Header)
 	dst = appendRefusalFields(dst, ref.Header)
 	if status == http.StatusUpgradeRequired {
 		// RFC 9110 section 7.8: who sends Upgrade names it in Connection.
@@ -104,7 +125,23 @@ func AppendRefusal(dst []byte, ref *Refusal) []byte {
 		dst = append(dst, "\r\n"...)
 	}
 	dst = append(dst, "\r\n"...)
+	if method == http.MethodHead {
+		return dst
+	}
 	return append(dst, body...)
+}
+
+// appendDate appends the Date field, unless header has one or there is none.
+func appendDate(dst []byte, date string, header http.Header) []byte {
+	if date == "" {
+		return dst
+	}
+	for name := range header {
+		if equalFold(name, dateField) {
+			return dst
+		}
+	}
+	return appendField(dst, dateField, date)
 }
 
 func appendRefusalFields(dst []byte, header http.Header) []byte {

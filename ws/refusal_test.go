@@ -56,6 +56,37 @@ func TestAppendRefusal(t *testing.T) {
 	}
 }
 
+// TestAppendRefusalTo: a Date, one, and no body to HEAD.
+func TestAppendRefusalTo(t *testing.T) {
+	const date = "Tue, 28 Jan 2025 10:00:00 GMT"
+	refusal := &ws.Refusal{Status: 403, Reason: "not you"}
+	get := string(ws.AppendRefusalTo([]byte("before"), "GET", date, refusal))
+	if strings.Count(get, "\r\nDate: "+date+"\r\n") != 1 || !strings.HasSuffix(get, "\r\n\r\nnot you") {
+		t.Errorf("%q", get)
+	}
+	if head := string(ws.AppendRefusalTo([]byte("before"), "HEAD", date, refusal)); head+"not you" != get {
+		t.Errorf("%q", head)
+	}
+	if plain := string(ws.AppendRefusal(nil, refusal)); strings.Contains(plain, "Date") || !strings.HasSuffix(plain, "not you") {
+		t.Errorf("%q", plain)
+	}
+	refusal.Header = http.Header{"dAte": {"Thu, 01 Jan 1970 00:00:00 GMT"}}
+	if own := string(ws.AppendRefusalTo(nil, "GET", date, refusal)); strings.Contains(own, date) || strings.Count(own, "1970") != 1 {
+		t.Errorf("%q", own)
+	}
+}
+
+func TestRefusePlain(t *testing.T) {
+	for method, want := range map[string]int{
+		"GET": 426, "HEAD": 426, "POST": 426, "PUT": 426, "PATCH": 426, "DELETE": 426, "OPTIONS": 426, "TRACE": 426,
+		"BREW": 501, "get": 501,
+	} {
+		if got := parsed(t, getWith(method+" /chat HTTP/1.1")).RefusePlain().Status; got != want {
+			t.Errorf("%s: %d, want %d", method, got, want)
+		}
+	}
+}
+
 func TestRefusalsSayWhatIsAllowed(t *testing.T) {
 	refused := func(h string) *ws.Refusal { return parsed(t, h).CheckUpgrade().(*ws.Refusal) }
 	if allow := refused(getWith("POST /chat HTTP/1.1")).Header.Get("Allow"); allow != "GET" {

@@ -112,13 +112,14 @@ func (r *Request) parseRequestLine(line []byte) *Refusal {
 }
 
 // parseHost checks the Host field (RFC 9112 section 3.2). The authority of an
-// absolute target goes before it, but it must be there and right all the same.
+// absolute target goes before it, but it must be there and right all the same. It
+// is empty if who asks knows no name.
 func (r *Request) parseHost() *Refusal {
 	host, lines := r.first("Host")
 	if lines == 0 && r.http10 {
 		return nil
 	}
-	if _, _, ok := splitAuthority(host); !ok || lines != 1 {
+	if _, _, ok := splitAuthority(host); lines != 1 || !ok && len(host) > 0 {
 		return refuseHost
 	}
 	if r.host == nil {
@@ -200,8 +201,9 @@ func (r *Request) Method() string {
 // Target is the request target as sent.
 func (r *Request) Target() string { return string(r.target) }
 
-// Path is the target's path as sent, not unescaped; it begins with a slash,
-// except for "*" and the empty path of a CONNECT.
+// Path is the target's path as sent, not unescaped, and so may hold any byte but
+// controls and space; it begins with a slash, except for "*" and the empty path of a
+// CONNECT.
 func (r *Request) Path() string { return string(r.path) }
 
 // PathBytes is Path without the copy.
@@ -217,8 +219,8 @@ func (r *Request) Query() url.Values {
 }
 
 // Host is the host with its port, if any, that the request is for: that of an
-// absolute target, else the Host field (RFC 9112 section 3.2.2). Only an
-// HTTP/1.0 request can have none.
+// absolute target, else the Host field (RFC 9112 section 3.2.2). A request that
+// CheckUpgrade has passed has one; a plain one may have none.
 func (r *Request) Host() string { return string(r.host) }
 
 // Header returns the first value of the field of this name, in any letter case,

@@ -85,7 +85,7 @@ var wrongRequests = []struct {
 	{"no Host, absolute target", head("GET http://a/ HTTP/1.1"), 400},
 	{"two Hosts", head("GET / HTTP/1.1", "Host: a", "Host: a"), 400},
 	{"two Hosts in HTTP/1.0", head("GET / HTTP/1.0", "Host: a", "host: b"), 400},
-	{"empty Host", withHostField(""), 400},
+	{"two empty Hosts", head("GET / HTTP/1.1", "Host: ", "Host:"), 400},
 	{"Host with a space", withHostField("a b"), 400},
 	{"Host list", withHostField("a, b"), 400},
 	{"Host with a path", withHostField("a/b"), 400},
@@ -103,6 +103,9 @@ var wrongRequests = []struct {
 	{"Host IPv6 zone", withHostField("[fe80::1%25eth0]"), 400},
 	{"Host IPv4 in brackets", withHostField("[127.0.0.1]"), 400},
 	{"Host behind brackets", withHostField("[::1]a"), 400},
+	{"Host with half an escape", withHostField("a%4"), 400},
+	{"Host with a wrong escape", withHostField("a%4g"), 400},
+	{"Host with quotes", withHostField(`"a"`), 400},
 	{"Host not ASCII", withHostField("caf\xc3\xa9"), 400},
 
 	{"length not a number", post("Content-Length: x"), 400},
@@ -153,6 +156,11 @@ func TestParseAccepts(t *testing.T) {
 		{"Host IPv6", head("GET / HTTP/1.1", "Host: [2001:DB8::1]:8080"), false},
 		{"Host in any case", head("GET / HTTP/1.1", "hOST:\tWWW.Example.COM. "), false},
 		{"Host with an empty port", head("GET / HTTP/1.1", "Host: a:"), false},
+		{"Host with sub-delims", head("GET / HTTP/1.1", "Host: a!$&'()*+,;=b:80"), false},
+		{"Host with an escape", head("GET / HTTP/1.1", "Host: a%C3%bc"), false},
+		{"Host empty", head("GET / HTTP/1.1", "Host:  "), false},
+		{"HTTP/1.0 with an empty Host", head("GET / HTTP/1.0", "Host:"), false},
+		{"target not ASCII", head("GET /caf\xc3\xa9?name=J\xc3\xbcrgen HTTP/1.1", "Host: a"), false},
 		{"Host with an underscore", head("GET / HTTP/1.1", "Host: my_service"), false},
 	}
 	for _, c := range cases {

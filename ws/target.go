@@ -7,7 +7,8 @@ import (
 )
 
 // parseTarget splits the request target by its form (RFC 9112 section 3.2).
-// Every byte is known to be visible ASCII other than '#'.
+// Every byte is known to be visible ASCII other than '#', or none: what is not
+// ASCII ought to be escaped, but clients send it as it is and servers take it.
 func (r *Request) parseTarget() *Refusal {
 	switch {
 	case string(r.method) == http.MethodConnect:
@@ -80,8 +81,7 @@ func escapesValid(p []byte) bool {
 // splitAuthority takes a host with its optional port apart (RFC 3986 section
 // 3.2). The host is a name, an IPv4 address or an IPv6 address in brackets,
 // which it keeps; the port is 0 if there is none. User information and an empty
-// host are refused (RFC 9110 section 4.2), and so are the delimiters and escapes
-// that RFC 3986 allows in a name but no DNS name has.
+// host are refused (RFC 9110 section 4.2).
 func splitAuthority(p []byte) (host []byte, port uint16, ok bool) {
 	end := bytes.IndexByte(p, ':')
 	if len(p) > 0 && p[0] == '[' {
@@ -93,7 +93,7 @@ func splitAuthority(p []byte) (host []byte, port uint16, ok bool) {
 		if end < 0 {
 			end = len(p)
 		}
-		if name := p[:end]; len(name) == 0 || hostByte.run(name) != len(name) {
+		if !isName(p[:end]) {
 			return nil, 0, false
 		}
 	}
@@ -103,6 +103,20 @@ func splitAuthority(p []byte) (host []byte, port uint16, ok bool) {
 	}
 	n, ok := parseDecimal(rest[1:], 1<<16-1)
 	return host, uint16(n), ok && rest[0] == ':'
+}
+
+// isName reports whether p is a registered name or an IPv4 address that is not
+// empty (RFC 3986 section 3.2.2).
+func isName(p []byte) bool {
+	if len(p) == 0 || !escapesValid(p) {
+		return false
+	}
+	for n := hostByte.run(p); n < len(p); n += 1 + hostByte.run(p[n+1:]) {
+		if p[n] != '%' {
+			return false
+		}
+	}
+	return true
 }
 
 // isIPv6 reports whether p is an IPv6 address without zone in brackets.

@@ -14,6 +14,7 @@ const (
 	keyField     = "Sec-WebSocket-Key"
 	acceptField  = "Sec-WebSocket-Accept"
 	versionField = "Sec-WebSocket-Version"
+	dateField    = "Date"
 	keyLength    = 24                                     // 16 bytes in base64
 	acceptLength = 28                                     // a SHA-1 sum in base64
 	acceptGUID   = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" // RFC 6455 section 1.3
@@ -28,6 +29,9 @@ type Response struct {
 	// Header is sent along, except for the handshake's own fields, which are
 	// an error.
 	Header http.Header
+	// Date is the value of the 101's Date field, unless Header has one; "" sends
+	// none.
+	Date string
 	// Deflate is what [Request.SelectDeflate] agreed to; the zero value takes no
 	// extension.
 	Deflate DeflateParams
@@ -82,6 +86,9 @@ func (r *Request) checkUpgrade() *Refusal {
 
 // checkOffers checks what both forms of the handshake have in common.
 func (r *Request) checkOffers() *Refusal {
+	if len(r.host) == 0 {
+		return refuseHostEmpty
+	}
 	if _, lines := r.first("Origin"); lines > 1 {
 		return refuseOriginTwice
 	}
@@ -138,6 +145,7 @@ func AppendUpgrade(dst []byte, r *Request, resp *Response) ([]byte, error) {
 	accept := acceptOf(key)
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+acceptField+": "...)
 	dst = append(append(dst, accept[:]...), "\r\n"...)
+	dst = appendDate(dst, resp.Date, resp.Header)
 	if resp.Subprotocol != "" {
 		dst = appendField(dst, subprotocolField, resp.Subprotocol)
 	}

@@ -28,6 +28,10 @@ var upgradeCases = []struct {
 	{"shortest", upgrade(), 0},
 	{"absolute target", getWith("GET http://example.com/chat HTTP/1.1"), 0},
 	{"empty line first", "\r\n" + upgrade(), 0},
+	{"raw UTF-8 in the target", getWith("GET /J\xc3\xbcrgen?name=J\xc3\xbcrgen HTTP/1.1"), 0},
+	{"sub-delims in Host", upgrade("Host: a!b"), 0},
+	{"empty Host", upgrade("Host: "), 400},
+	{"empty Host, absolute target", strings.Replace(upgrade("Host: "), "GET /chat", "GET http://example.com/chat", 1), 0},
 	{"HTTP/1.2", getWith("GET /chat HTTP/1.2"), 0},
 	{"HTTP/1.0", getWith("GET /chat HTTP/1.0"), 426},
 	{"HTTP/1.0, POST", getWith("POST /chat HTTP/1.0"), 426},
@@ -174,6 +178,7 @@ func TestAppendUpgradeResponse(t *testing.T) {
 	}{
 		{"nothing", ws.Response{}, true},
 		{"subprotocol", ws.Response{Subprotocol: "soap"}, true},
+		{"date", ws.Response{Date: "Tue, 28 Jan 2025 10:00:00 GMT", Header: http.Header{"X": {"y"}}}, true},
 		{"fields", ws.Response{Header: http.Header{"Set-Cookie": {"a=1", "b=caf\xe9"}, "x-id": {"7"}, "X-Long": {long}}}, true},
 		{"subprotocol in another case", ws.Response{Subprotocol: "Soap"}, false},
 		{"subprotocol not offered", ws.Response{Subprotocol: "mqtt"}, false},

@@ -63,6 +63,21 @@ func TestPlainRequests(t *testing.T) {
 	}
 }
 
+// TestHealthWithoutHost: monitors may ask without the name of a host.
+func TestHealthWithoutHost(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil)
+	for _, path := range []string{"/healthz", "/readyz"} {
+		for _, rest := range []string{" HTTP/1.0\r\n\r\n", " HTTP/1.0\r\nHost:\r\n\r\n", " HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n"} {
+			c := dial(t, p.addr)
+			c.write([]byte("GET " + path + rest))
+			if resp, err := http.ReadResponse(c.r, nil); err != nil || resp.StatusCode != 200 {
+				t.Errorf("%s%q: %v, %v", path, rest, resp, err)
+			}
+		}
+	}
+}
+
 // TestBodyThatNeverComes: a plain request holds its connection no longer than a head
 // may take, whatever body it announces.
 func TestBodyThatNeverComes(t *testing.T) {

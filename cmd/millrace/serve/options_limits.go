@@ -37,7 +37,7 @@ func (l *limitOptions) options() []option {
 		{"max-http-conns", "N", "plain HTTP connections at once, idle ones included; a request on one more gets 503", "16384", number(&l.maxHTTPConns, 1, maxConns)},
 		{"handshake-rate", "N", "upgrades a second; those beyond get 503; 0 is no bound", "0", number(&l.handshakeRate, 0, maxRate)},
 		{"handshake-burst", "N", "upgrades at once under handshake-rate; 0 is a second's worth", "0", number(&l.handshakeBurst, 0, maxConns)},
-		{"max-head", "SIZE", "largest request head; a larger one gets 431", "16KiB", size(&l.maxHead, 64, 1<<20)},
+		{"max-head", "SIZE", "largest request head; a larger one gets 431, or 414", "16KiB", size(&l.maxHead, 64, 1<<20)},
 		{"max-head-lines", "N", "most lines of a request head; more get 431", "100", number(&l.maxHeadLines, 1, 100_000)},
 		{"max-message", "SIZE", "largest message that is taken; a larger one closes with 1009", "1MiB", size(&l.maxMessage, 1, maxBytes)},
 		{"max-empty-fragments", "N", "empty fragments that a message may have; more close with 1008", "1000", number(&l.maxEmptyFragments, 1, maxRate)},

@@ -1,0 +1,43 @@
+package server
+
+import (
+	"bytes"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/ws"
+)
+
+// dated is the Date of answers, formatted once a second for all servers.
+var dated atomic.Pointer[dateOfSecond]
+
+type dateOfSecond struct {
+	second int64 // the Unix time
+	text   string
+}
+
+// httpDate is the value of an answer's Date field (RFC 9110 section 6.6.1).
+func httpDate() string {
+	now := time.Now()
+	second := now.Unix()
+	if d := dated.Load(); d != nil && d.second == second {
+		return d.text
+	}
+	d := &dateOfSecond{second, now.UTC().Format(http.TimeFormat)}
+	dated.Store(d) // whoever else does so says the same
+	return d.text
+}
+
+// appendRefusal appends the whole answer to a request whose head, or its beginning,
+// is head; nil if it is not known.
+func appendRefusal(dst, head []byte, refusal *ws.Refusal) []byte {
+	method := ""
+	if bytes.HasPrefix(bytes.TrimPrefix(head, emptyLine), []byte(http.MethodHead+" ")) {
+		method = http.MethodHead
+	}
+	return ws.AppendRefusalTo(dst, method, httpDate(), refusal)
+}
+
+// emptyLine may stand before a request (RFC 9112 section 2.2).
+var emptyLine = []byte("\r\n")
