@@ -31,20 +31,31 @@ func TestBadUpgrades(t *testing.T) {
 		script func(p *peer)
 		want   string
 	}{
-		"no answer":       {func(p *peer) { p.hold() }, "upgrade: no full answer within 500ms"},
-		"half an answer":  {func(p *peer) { p.answer("HTTP/1.1 101 Switching Pro"); p.hold() }, "upgrade: no full answer within 500ms"},
-		"closed":          {func(p *peer) { p.readRequest() }, "upgrade: the server ended the connection without a full answer"},
-		"closed halfway":  {func(p *peer) { p.answer("HTTP/1.1 101 Switching Pro") }, "upgrade: the server ended the connection without a full answer"},
-		"reset":           {func(p *peer) { p.readRequest(); p.drop() }, "upgrade: the server reset the connection"},
-		"301":             {func(p *peer) { p.answer("HTTP/1.1 301 Moved Permanently\r\nLocation: /\r\n\r\n") }, "upgrade: refused with 301 Moved Permanently"},
-		"403":             {func(p *peer) { p.answer("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno") }, "upgrade: refused with 403 Forbidden"},
-		"404":             {func(p *peer) { p.answer("HTTP/1.0 404 Not Found\r\n\r\n") }, "upgrade: refused with 404 Not Found"},
-		"503, no reason":  {func(p *peer) { p.answer("HTTP/1.1 503 \r\n\r\n") }, "upgrade: refused with 503"},
-		"not HTTP":        {func(p *peer) { p.answer("-ERR unknown command 'GET'\r\n"); p.hold() }, "upgrade: the answer is not HTTP"},
-		"speaks first":    {func(p *peer) { p.send([]byte("SSH-2.0-OpenSSH_9.9\r\n")); p.hold() }, "upgrade: the answer is not HTTP"},
-		"bad status line": {func(p *peer) { p.answer("HTTP/1.1 abc\r\n\r\n") }, "upgrade: malformed status line"},
-		"endless head":    {endlessHead, "upgrade: the response's head is longer than 16384 bytes"},
-		"long head":       {func(p *peer) { p.answer("HTTP/1.1 101 OK\r\nX: " + strings.Repeat("x", 20000) + "\r\n\r\n") }, "upgrade: the response's head is longer than 16384 bytes"},
+		"no answer":              {func(p *peer) { p.hold() }, "upgrade: no full answer within 500ms"},
+		"half an answer":         {func(p *peer) { p.answer("HTTP/1.1 101 Switching Pro"); p.hold() }, "upgrade: no full answer within 500ms"},
+		"closed":                 {func(p *peer) { p.readRequest() }, "upgrade: the server ended the connection without a full answer"},
+		"closed halfway":         {func(p *peer) { p.answer("HTTP/1.1 101 Switching Pro") }, "upgrade: the server ended the connection without a full answer"},
+		"reset":                  {func(p *peer) { p.readRequest(); p.drop() }, "upgrade: the server reset the connection"},
+		"301":                    {func(p *peer) { p.answer("HTTP/1.1 301 Moved Permanently\r\nLocation: /\r\n\r\n") }, "upgrade: refused with 301 Moved Permanently"},
+		"403":                    {func(p *peer) { p.answer("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno") }, "upgrade: refused with 403 Forbidden"},
+		"404":                    {func(p *peer) { p.answer("HTTP/1.0 404 Not Found\r\n\r\n") }, "upgrade: refused with 404 Not Found"},
+		"503, no reason":         {func(p *peer) { p.answer("HTTP/1.1 503 \r\n\r\n") }, "upgrade: refused with 503"},
+		"not HTTP":               {func(p *peer) { p.answer("-ERR unknown command 'GET'\r\n"); p.hold() }, "upgrade: the answer is not HTTP"},
+		"speaks first":           {func(p *peer) { p.send([]byte("SSH-2.0-OpenSSH_9.9\r\n")); p.hold() }, "upgrade: the answer is not HTTP"},
+		"bad status line":        {func(p *peer) { p.answer("HTTP/1.1 abc\r\n\r\n") }, "upgrade: malformed status line"},
+		"endless head":           {endlessHead, "upgrade: the response's head is longer than 16384 bytes"},
+		"long head":              {func(p *peer) { p.answer("HTTP/1.1 101 OK\r\nX: " + strings.Repeat("x", 20000) + "\r\n\r\n") }, "upgrade: the response's head is longer than 16384 bytes"},
+		"interim responses only": {func(p *peer) { p.answer(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 10)); p.hold() }, "upgrade: no full answer within 500ms"},
+		"endless interim responses": {func(p *peer) {
+			for p.readRequest(); p.send([]byte("HTTP/1.1 102 Processing\r\n\r\n")); {
+			}
+		}, "upgrade: too many interim responses, or too long ones"},
+		"endless interim response": {func(p *peer) {
+			for p.answer("HTTP/1.1 103 Early Hints\r\n"); p.send([]byte("X-More: and more\r\n")); {
+			}
+		}, "upgrade: too many interim responses, or too long ones"},
+		"refused behind one":  {func(p *peer) { p.answer("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n") }, "upgrade: refused with 403 Forbidden"},
+		"not HTTP behind one": {func(p *peer) { p.answer("HTTP/1.1 100 Continue\r\n\r\n-ERR\r\n"); p.hold() }, "upgrade: the answer is not HTTP"},
 		"wrong accept": {func(p *peer) {
 			p.answer("HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n")
 		}, "upgrade: 101 without exactly one right Sec-WebSocket-Accept"},
@@ -66,6 +77,34 @@ func TestBadUpgrades(t *testing.T) {
 			wantTroubles(t, r, bench.Trouble{What: tt.want, Count: 4})
 			if r.Failed != 4 || r.Opened != 0 || r.Lost != 0 || r.Count != 0 || r.Peak != 0 {
 				t.Errorf("%d failed, %d opened, %d lost, %d messages, %d at once", r.Failed, r.Opened, r.Lost, r.Count, r.Peak)
+			}
+		})
+	}
+}
+
+// TestInterimResponses: what comes before the answer is skipped, in whatever pieces
+// it comes, and frames behind that are not lost.
+func TestInterimResponses(t *testing.T) {
+	leavesNothing(t)
+	const interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nX: y\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+	for name, send := range map[string]func(p *peer, answer string){
+		"at once": func(p *peer, answer string) { p.send([]byte(answer)) },
+		"in bytes": func(p *peer, answer string) {
+			for i := range len(answer) {
+				p.send([]byte{answer[i]})
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			plan := hasty(scripted(t, func(p *peer) {
+				if p.readRequest() {
+					send(p, interim+p.upgraded(""))
+				}
+				p.echo(whole)
+			}))
+			if r := run(t, plan, bench.Watch{}); r.Opened != 4 || r.Failed != 0 || r.Count == 0 {
+				t.Errorf("%d opened, %d failed, %d messages: %v", r.Opened, r.Failed, r.Count, r.Troubles)
 			}
 		})
 	}

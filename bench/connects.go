@@ -207,19 +207,25 @@ func (l *loop) upgrade(c *conn, in []byte) (rest []byte) {
 	h := c.handshake
 	before := len(h.head)
 	h.head = append(h.head, in...)
-	size := headSize(h.head)
-	start := min(len(h.head), len(answerStart))
+	skipped, err := ws.SkipInterim(h.head)
+	if err != nil {
+		l.lose(c, "upgrade: %s", brief(err))
+		return nil
+	}
+	answer := h.head[skipped:]
+	size := headSize(answer)
+	start := min(len(answer), len(answerStart))
 	switch {
-	case string(h.head[:start]) != answerStart[:start]:
+	case string(answer[:start]) != answerStart[:start]:
 		l.lose(c, "upgrade: the answer is not HTTP")
 		return nil
-	case size == 0 && len(h.head) <= maxHead:
+	case size == 0 && len(answer) <= maxHead:
 		return nil
 	case size == 0 || size > maxHead:
 		l.lose(c, "upgrade: the response's head is longer than %d bytes", maxHead)
 		return nil
 	}
-	agreed, err := l.target.request.CheckResponse(h.head[:size], h.key)
+	agreed, err := l.target.request.CheckResponse(answer[:size], h.key)
 	switch {
 	case err != nil:
 		l.lose(c, "upgrade: %s", brief(err))
@@ -237,7 +243,7 @@ func (l *loop) upgrade(c *conn, in []byte) (rest []byte) {
 	l.meter.peak = max(l.meter.peak, l.meter.open)
 	l.meter.connect.Record(l.engine.Now() - c.began)
 	l.behaviour.opened(l, c)
-	return in[size-before:]
+	return in[skipped+size-before:]
 }
 
 // sweepDeadlines ends the connections that took too long.

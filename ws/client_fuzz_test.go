@@ -50,12 +50,16 @@ func FuzzResponse(f *testing.F) {
 		f.Add([]byte(c.head), testKey, "chat")
 	}
 	f.Add([]byte(head("HTTP/1.1 404 Not Found", "Content-Length: 0")), testKey, "")
+	f.Add([]byte(interims+accepted()), testKey, "")
 	f.Add(ws.AppendRefusal(nil, ws.UpgradeRequired()), "", "a")
 	f.Fuzz(func(t *testing.T, answer []byte, key, subprotocol string) {
 		kept := bytes.Clone(answer)
 		err := ws.CheckResponse(answer, key, subprotocol)
 		if !bytes.Equal(kept, answer) {
 			t.Fatalf("%q has become %q", kept, answer)
+		}
+		if size, err := ws.SkipInterim(answer); err == nil && size < len(answer) {
+			answer = answer[size:]
 		}
 		var refused *ws.RefusedError
 		switch {

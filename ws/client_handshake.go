@@ -131,7 +131,7 @@ var (
 )
 
 // CheckResponse reports whether head, one whole response head with its final
-// empty line, accepts the upgrade that a ClientRequest with this key and
+// empty line, interim responses before it or not (see [SkipInterim]), accepts the upgrade that a ClientRequest with this key and
 // subprotocol, and without extensions, asked for (RFC 6455 section 4.1). A
 // server may decline the subprotocol. Another status than 101 is a
 // [*RefusedError], whatever else there is in head; all other errors say that the
@@ -187,16 +187,29 @@ type answer struct {
 	connection                               bool // one of its elements is Upgrade
 }
 
-// parse reads a whole response head.
+// parse reads a whole response head, and what interim responses there are before it.
 func (a *answer) parse(head []byte) error {
-	line, rest, ok := cutResponseLine(head)
+	size, err := SkipInterim(head)
+	if err != nil {
+		return err
+	}
+	if size < len(head) { // else the last one is all there is
+		head = head[size:]
+	}
+	line, _, ok := cutResponseLine(head)
 	if !ok {
 		return errStatusLine
 	}
 	if !bytes.HasPrefix(line, []byte("HTTP/1.1 101 ")) {
 		return refusedBy(line)
 	}
-	if valueByte.run(line) != len(line) {
+	return a.parseFields(head)
+}
+
+// parseFields reads the lines of a whole response head, whatever its status.
+func (a *answer) parseFields(head []byte) error {
+	line, rest, ok := cutResponseLine(head)
+	if !ok || valueByte.run(line) != len(line) {
 		return errStatusLine
 	}
 	for line, rest, ok = cutResponseLine(rest); len(line) > 0; line, rest, ok = cutResponseLine(rest) {

@@ -211,6 +211,63 @@ var responses = []struct{ name, head, wrong string }{
 	{"subprotocol twice", accepted("Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Protocol: chat"), "subprotocol"},
 }
 
+// interims are responses that may come before the answer.
+var interims = head("HTTP/1.1 100 Continue") + head("HTTP/1.1 102 ", "X: y") + head("HTTP/1.1 103 Early Hints", "Link: </a>; rel=preload") +
+	head("HTTP/1.1 199 caf\xe9")
+
+func TestSkipInterim(t *testing.T) {
+	long := "HTTP/1.1 103 x\r\nX: " + strings.Repeat("x", 16<<10-len("HTTP/1.1 103 x\r\nX: \r\n\r\n")) + "\r\n\r\n"
+	for _, c := range []struct {
+		name, bytes string
+		size        int // below 0: an error
+	}{
+		{"nothing", "", 0},
+		{"an answer", accepted(), 0},
+		{"a refusal", head("HTTP/1.1 404 Not Found"), 0},
+		{"something else", "\x81\x05hello", 0},
+		{"HTTP/1.0", head("HTTP/1.0 100 Continue"), 0},
+		{"four digits", head("HTTP/1.1 1000 x"), 0},
+		{"all", interims, len(interims)},
+		{"all and an answer", interims + accepted(), len(interims)},
+		{"all and half of one", interims + "HTTP/1.1 100 Continue\r\nX: ", len(interims)},
+		{"ten", strings.Repeat(head("HTTP/1.1 100 Continue"), 10) + accepted(), 10 * len(head("HTTP/1.1 100 Continue"))},
+		{"eleven", strings.Repeat(head("HTTP/1.1 100 Continue"), 11) + accepted(), -1},
+		{"longest", long + accepted(), 16 << 10},
+		{"too long", strings.Replace(long, "X: ", "X: x", 1), -1},
+		{"too long, without an end", strings.TrimSuffix(long, "\n"), 0},
+		{"much too long, without an end", "HTTP/1.1 103 x\r\nX: " + strings.Repeat("x", 16<<10), -1},
+		{"too long together", long + interims, -1},
+		{"malformed", head("HTTP/1.1 100 Continue", "no field"), -1},
+		{"NUL in the phrase", head("HTTP/1.1 100 \x00"), -1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			size, err := ws.SkipInterim([]byte(c.bytes))
+			if (err != nil) != (c.size < 0) || err == nil && size != c.size {
+				t.Fatalf("%d, %v, want %d", size, err, c.size)
+			}
+			for n := range c.bytes {
+				if part, err := ws.SkipInterim([]byte(c.bytes[:n])); c.size >= 0 && (err != nil || part > min(n, size)) {
+					t.Fatalf("of the first %d bytes: %d, %v", n, part, err)
+				}
+			}
+		})
+	}
+	if err := ws.CheckResponse([]byte(interims+accepted()), testKey, ""); err != nil {
+		t.Error(err)
+	}
+	if err := ws.CheckResponse([]byte(interims), testKey, ""); err == nil {
+		t.Error("no answer is accepted")
+	}
+	var refused *ws.RefusedError
+	if err := ws.CheckResponse([]byte(interims+head("HTTP/1.1 403 No")), testKey, ""); !errors.As(err, &refused) || refused.Status != 403 {
+		t.Errorf("%v, want 403", err)
+	}
+	all := []byte(interims + accepted())
+	if n := testing.AllocsPerRun(10, func() { _, _ = ws.SkipInterim(all) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func TestCheckResponse(t *testing.T) {
 	for _, c := range responses {
 		t.Run(c.name, func(t *testing.T) {
