@@ -184,9 +184,12 @@ func (l *loop) admit(a arrival) *Conn {
 		l.drop(&a) // the bridge gives the answer
 		return nil
 	}
-	c := &Conn{loop: l, fd: int32(a.fd), unix: a.unix}
+	c := &Conn{loop: l, fd: int32(a.fd)}
 	c.setRemote(a.remote)
 	c.state.Store(uint32(l.srv.firstLife(&a)))
+	if a.unix {
+		c.state.Or(unixSocket)
+	}
 	if a.secure() {
 		c.value = a.from
 	}

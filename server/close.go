@@ -99,7 +99,7 @@ func (c *Conn) sayClose(cause error, how manner) {
 // setState moves the connection on. The caller holds mu.
 func (c *Conn) setState(next life, how manner) {
 	before, now := c.state.Load(), c.lifeNow()
-	after := uint32(next) | uint32(how)<<mannerBits
+	after := uint32(next) | uint32(how)<<mannerBits | before&isBits
 	if next <= lifeOpen {
 		after |= before & pausedBits
 	}

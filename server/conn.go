@@ -41,7 +41,7 @@ type Conn struct {
 
 	slot   uint32        // the leader's: its place in the loop's table
 	active atomic.Uint32 // tick of the last sign of life from the peer
-	state  atomic.Uint32 // a life, a manner from bit 8, and why it is paused; written under mu, read anywhere
+	state  atomic.Uint32 // a life, a manner from bit 8, why it is paused, and what it is; written under mu, read anywhere
 
 	// Bytes together make the Conn small: the turn's, then the leader's.
 	more     reason // there may be more to read: another turn after the others
@@ -55,7 +55,6 @@ type Conn struct {
 	value  any // the application's; before the handshake of a secure connection its *acceptor
 	counts [numCounts]count
 	kicked bool   // guarded by loop.mu instead: is in the inbox
-	unix   bool   // the descriptor is a Unix socket; never changes
 	port   uint16 // the peer's, or that of the client behind it
 	ipv4   [4]byte
 }
@@ -151,6 +150,15 @@ type Stats struct {
 }
 
 func (c *Conn) lifeNow() life { return life(c.state.Load()) }
+
+// What a connection is: bits of Conn.state.
+const (
+	unixSocket      uint32 = 1 << 18 // its descriptor is a Unix socket
+	anonymousClient uint32 = 1 << 19 // a PROXY header has named no client
+	isBits                 = unixSocket | anonymousClient
+)
+
+func (c *Conn) is(what uint32) bool { return c.state.Load()&what != 0 }
 
 // over says whether the connection is finished: the leader frees its slot.
 func (c *Conn) over() bool { return c.lifeNow() == lifeClosed }

@@ -64,7 +64,7 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 	if s, ok := w.stream.(*secure); ok {
 		r.TLS, r.TLSState = true, s.connectionState()
 	}
-	if err == nil {
+	if err == nil && !c.is(anonymousClient) {
 		err = c.loop.srv.trustForwarded(r)
 	}
 	switch {

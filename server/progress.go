@@ -21,7 +21,7 @@ const progressBytes = 4 << 10
 // holds mu, before lifeClosed.
 func (c *Conn) unacked() int {
 	gauge, ok := c.loop.engine.(poller.Gauge)
-	if !ok || c.fd < 0 || c.unix {
+	if !ok || c.fd < 0 || c.is(unixSocket) {
 		return 0 // a Unix socket has no other side: what we wrote is there
 	}
 	n, err := gauge.Unacked(int(c.fd))

@@ -1,7 +1,11 @@
 package server
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
+	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 
@@ -61,7 +65,9 @@ func (c *Conn) eatProxy(in []byte) (rest []byte) {
 }
 
 // passProxy goes on to the next stage, with the client's address if the header
-// has one: otherwise the connection is the proxy's own, or nobody knows whose.
+// has one: otherwise the connection is the proxy's own, or nobody knows whose, and
+// its address is the proxy's. What Forwarded or X-Forwarded-For say then is the
+// client's word, not the proxy's, and not believed.
 func (c *Conn) passProxy(h *proxyproto.Header) error {
 	ssl, _ := h.SSL()
 	c.dropInbound()
@@ -71,6 +77,9 @@ func (c *Conn) passProxy(h *proxyproto.Header) error {
 	c.mu.Lock()
 	if c.setLife(lifeSecure); c.value == nil {
 		c.setLife(lifeHead)
+	}
+	if !h.Source.IsValid() {
+		c.state.Or(anonymousClient)
 	}
 	c.mu.Unlock()
 	if !h.Source.IsValid() {
@@ -115,4 +124,36 @@ func (s *Server) trustForwarded(r *ws.Request) (err error) {
 		r.RemoteAddr, r.TLS, err = r.Forwarded(s.TrustedProxies)
 	}
 	return err
+}
+
+// trustWeb is trustForwarded for a request that net/http has.
+func (s *Server) trustWeb(r *http.Request, req *ws.Request) error {
+	if r.Context().Value(anonymousKey{}) != nil {
+		return nil
+	}
+	return s.trustForwarded(req)
+}
+
+// anonymousKey is the context key of connections whose client nobody knows.
+type anonymousKey struct{}
+
+// noteProxied notes for net/http what a PROXY header has said of the connection.
+func noteProxied(ctx context.Context, conn net.Conn) context.Context {
+	if secured, ok := conn.(secureConn); ok {
+		conn = secured.readConn
+	}
+	switch conn := conn.(type) {
+	case *readConn:
+		if conn.secure {
+			ctx = context.WithValue(ctx, securedKey{}, true)
+		}
+		if conn.anonymous {
+			ctx = context.WithValue(ctx, anonymousKey{}, true)
+		}
+	case *tls.Conn: // of HTTP/2
+		if t, ok := conn.NetConn().(*transport); ok && t.conn.is(anonymousClient) {
+			ctx = context.WithValue(ctx, anonymousKey{}, true)
+		}
+	}
+	return ctx
 }

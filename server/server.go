@@ -73,7 +73,9 @@ type Server struct {
 	// TrustedProxies are those whose word counts. With ProxyProtocol only they may
 	// connect; empty then stands for everybody (and so does a Unix socket, which
 	// has no address). Forwarded, X-Forwarded-For and -Proto count from them alone,
-	// empty is from nobody: see ws.Request.Forwarded.
+	// empty is from nobody: see ws.Request.Forwarded. They do not count behind a PROXY
+	// header that names no client (LOCAL, UNKNOWN, a Unix socket's), where the
+	// connection is the proxy's: it has not written them.
 	TrustedProxies []netip.Prefix
 	// MaxProxyHeader bounds a PROXY header of version 2 in bytes; 0 is 65,551,
 	// the longest there can be.

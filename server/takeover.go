@@ -96,7 +96,7 @@ func (s *Server) checkHead(r *http.Request, req *ws.Request) error {
 	if err := req.CheckUpgrade(); err != nil {
 		return err
 	}
-	return s.trustForwarded(req)
+	return s.trustWeb(r, req)
 }
 
 // answerWeb answers an error; after a successful take-over it is nil and w is no
@@ -106,8 +106,8 @@ func (s *Server) answerWeb(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		return
 	}
-	req, _ := headOf(r)       // if it fails that is err
-	_ = s.trustForwarded(req) // so here
+	req, _ := headOf(r)    // if it fails that is err
+	_ = s.trustWeb(r, req) // so here
 	refusal := s.refusalOf(err, req.RemoteAddr)
 	status := refusal.Status
 	if status < 200 || status > 599 { // as ws.AppendRefusal

@@ -70,7 +70,7 @@ func (c *Conn) wrapForHTTP(conn net.Conn, s *secure, in []byte) net.Conn {
 			return secured
 		}
 	}
-	rc := &readConn{Conn: conn, unread: slices.Clone(in), secure: c.in != nil && c.in.secure}
+	rc := &readConn{Conn: conn, unread: slices.Clone(in), secure: c.in != nil && c.in.secure, anonymous: c.is(anonymousClient)}
 	if remote := c.RemoteAddr(); c.loop.srv.ProxyProtocol && remote.IsValid() {
 		rc.remote = net.TCPAddrFromAddrPort(remote)
 	}
@@ -106,7 +106,7 @@ func (s *Server) startWeb() bool {
 			ReadHeaderTimeout: s.limits.handshake.time(),
 			IdleTimeout:       httpIdleTimeout,
 			MaxHeaderBytes:    s.limits.head.Bytes,
-			ConnContext:       noteSecured,
+			ConnContext:       noteProxied,
 			ErrorLog:          slog.NewLogLogger(s.log().Handler(), slog.LevelWarn),
 			ConnState:         s.web.count,
 		}
@@ -142,21 +142,15 @@ func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
 // readConn is a net.Conn of which some bytes are read already.
 type readConn struct {
 	net.Conn
-	unread []byte
-	remote net.Addr // what a PROXY header says; nil: Conn's
-	secure bool     // and that the client came over TLS
+	unread    []byte
+	remote    net.Addr // what a PROXY header says; nil: Conn's
+	secure    bool     // and that the client came over TLS
+	anonymous bool     // or that nobody knows it
 }
 
 // securedKey is the context key of connections whose client came over TLS to the
 // proxy.
 type securedKey struct{}
-
-func noteSecured(ctx context.Context, conn net.Conn) context.Context {
-	if rc, ok := conn.(*readConn); ok && rc.secure {
-		return context.WithValue(ctx, securedKey{}, true)
-	}
-	return ctx
-}
 
 // RemoteAddr implements net.Conn.
 func (c *readConn) RemoteAddr() net.Addr {
