@@ -118,3 +118,14 @@ func cut(text string) string {
 	}
 	return text[:end] + "..."
 }
+
+// logWeb tells what net/http says of one of its connections.
+func (s *Server) logWeb(text string) {
+	log := s.log()
+	if !log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	if attrs, ok := s.details.with("err", cut(text)); ok {
+		log.Debug("plain HTTP failed", attrs...)
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -107,7 +106,7 @@ func (s *Server) startWeb() bool {
 			IdleTimeout:       httpIdleTimeout,
 			MaxHeaderBytes:    s.limits.head.Bytes,
 			ConnContext:       noteProxied,
-			ErrorLog:          slog.NewLogLogger(s.log().Handler(), slog.LevelWarn),
+			ErrorLog:          s.errorLog(),
 			ConnState:         s.web.count,
 		}
 		go func() { _ = s.web.server.Serve(&s.web.conns) }() // ends with ErrServerClosed
