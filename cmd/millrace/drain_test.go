@@ -66,12 +66,47 @@ func TestDrainCutsTheRest(t *testing.T) {
 	p.expectStatus(0, `msg="drain over" closed=0 cut=1 left=0`)
 }
 
+// sameSignal is how long a further signal is taken for the first.
+const sameSignal = 1100 * time.Millisecond
+
+// TestDoubledSignal: a signal that comes twice, as timeout(1) sends it to a process and
+// its group, is one: everybody is told.
+func TestDoubledSignal(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil)
+	c := open(t, p.addr)
+	p.signal(syscall.SIGTERM)
+	p.signal(syscall.SIGTERM)
+	time.Sleep(50 * time.Millisecond)
+	p.signal(syscall.SIGINT)
+	if err := c.answerClose(1001); err != nil {
+		t.Error(err)
+	}
+	p.expectStatus(0, `again="to stop at once"`)
+}
+
+// TestHangup: SIGHUP without TLS ends nothing.
+func TestHangup(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil)
+	c := open(t, p.addr)
+	p.signal(syscall.SIGHUP)
+	c.send(fin|opText, "still here")
+	c.expect(opText, "still here")
+	p.signal(syscall.SIGTERM)
+	if err := c.answerClose(1001); err != nil {
+		t.Error(err)
+	}
+	p.expectStatus(0, "nothing to reload")
+}
+
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
 	p := serve(t, nil, "--drain-timeout", "1h", "--close-timeout", "1h")
 	c := open(t, p.addr)
 	p.signal(syscall.SIGTERM)
 	c.expectClose(1001)
+	time.Sleep(sameSignal)
 	p.signal(syscall.SIGINT)
 	p.expectStatus(1, "stopped at once by a second signal (interrupt)\n")
 }
@@ -104,6 +139,7 @@ func TestDrainDelay(t *testing.T) {
 	c.send(fin|opText, "still here?")
 	c.expect(opText, "still here?")
 	open(t, p.addr).send(fin|opText, "new")
+	time.Sleep(sameSignal)
 	p.signal(syscall.SIGTERM)
 	p.expectStatus(1, fmt.Sprintf("second signal (%v)", syscall.SIGTERM))
 }

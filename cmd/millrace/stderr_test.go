@@ -122,6 +122,7 @@ func TestStderrFullAtOnce(t *testing.T) {
 	c := open(t, p.addr)
 	p.signal(syscall.SIGTERM)
 	c.expectClose(1001)
+	time.Sleep(sameSignal)
 	p.signal(syscall.SIGTERM)
 	p.expectStatus(1, "")
 }

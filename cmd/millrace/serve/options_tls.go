@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/millrace/millrace/poller"
@@ -90,8 +88,8 @@ func (t *tlsOptions) scheme() string {
 const certPeriod = 5 * time.Second
 
 // renew reads the certificate again on SIGHUP and when its files change, until ctx
-// is done.
-func (t *tlsOptions) renew(ctx context.Context, log *slog.Logger) {
+// is done. Without a certificate SIGHUP changes nothing.
+func (t *tlsOptions) renew(ctx context.Context, hangups <-chan os.Signal, log *slog.Logger) {
 	tell := func(err error) {
 		if err != nil {
 			log.Error("certificate not reloaded, the old one stays", "err", err)
@@ -99,17 +97,20 @@ func (t *tlsOptions) renew(ctx context.Context, log *slog.Logger) {
 		}
 		log.Info("certificate reloaded", "file", t.certFile, "valid_until", t.pair.Certificate().Leaf.NotAfter)
 	}
-	go t.pair.Watch(ctx, certPeriod, tell)
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
+	if t.pair != nil {
+		go t.pair.Watch(ctx, certPeriod, tell)
+	}
 	go func() {
-		defer signal.Stop(hangups)
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-hangups:
-				tell(t.pair.Reload())
+				if t.pair == nil {
+					log.Info("nothing to reload", "why", "no --tls-cert")
+				} else {
+					tell(t.pair.Reload())
+				}
 			}
 		}
 	}()

@@ -35,7 +35,7 @@ const (
 // graceful stop, 1 when it could not serve or was stopped at once, 2 for wrong
 // flags. What it listens on goes to stdout; errors, in one line, and logs go to
 // stderr. Either may lose its reader or stand full: lines are lost then, and counted,
-// and all else goes on. SIGTERM and SIGINT, and with TLS SIGHUP, are the process's own
+// and all else goes on. SIGTERM, SIGINT and SIGHUP are the process's own
 // while it runs, and SIGPIPE is ignored.
 func Main(args []string, stdout, stderr io.Writer) (status int) {
 	c, err := readConfig(args, os.LookupEnv)
@@ -52,8 +52,11 @@ func Main(args []string, stdout, stderr io.Writer) (status int) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	queue := asynclog.New(c.log.handler(stderr))
-	err = run(c, slog.New(queue), signals, stdout)
+	err = run(c, slog.New(queue), signals, hangups, stdout)
 	ctx, cancel := context.WithTimeout(context.Background(), sayTime)
 	defer cancel()
 	_ = queue.Flush(ctx) // what is lost, is lost
@@ -82,7 +85,7 @@ func say(w io.Writer, format string, args ...any) {
 }
 
 // run serves until a signal comes.
-func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer) error {
+func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout io.Writer) error {
 	srv, err := c.server()
 	if err != nil {
 		return err
@@ -108,11 +111,9 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 		return err
 	}
 	admin.serve(adminPages(srv, metricsPage(metrics, log)))
-	if c.tls.pair != nil {
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		c.tls.renew(ctx, log)
-	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c.tls.renew(ctx, hangups, log)
 	where := fmt.Sprintf("listening on %s://%s\n", c.tls.scheme(), ln.Addr())
 	if admin != nil {
 		where += fmt.Sprintf("admin on http://%s\n", admin.ln.Addr())
@@ -123,7 +124,7 @@ func run(c *config, log *slog.Logger, signals <-chan os.Signal, stdout io.Writer
 	case err := <-served:
 		return err
 	case sig := <-signals:
-		log.Info("stopping", "signal", sig.String())
+		log.Info("stopping", "signal", sig.String(), "again", "to stop at once")
 	}
 	return stop(c.drain.drain(), srv, signals)
 }
@@ -150,19 +151,28 @@ func awaitReady(srv *server.Server, served <-chan error) error {
 	return nil
 }
 
+// sameSignal is how long a further signal is taken for the first once more: timeout(1),
+// and a terminal's Ctrl-C under a supervisor, send it to the process and to its group.
+const sameSignal = time.Second
+
 // stop drains the server, which logs how that goes; what has not ended in time was
-// cut, as configured. The next signal ends it at once.
+// cut, as configured. A signal after sameSignal ends it at once.
 func stop(o server.DrainOptions, srv *server.Server, signals <-chan os.Signal) error {
 	drained := make(chan error, 1)
 	go func() { drained <- srv.Drain(context.Background(), o) }()
-	select {
-	case err := <-drained:
-		if errors.Is(err, context.DeadlineExceeded) {
-			return nil
+	began := time.Now()
+	for {
+		select {
+		case err := <-drained:
+			if errors.Is(err, context.DeadlineExceeded) {
+				return nil
+			}
+			return err
+		case sig := <-signals:
+			if time.Since(began) >= sameSignal {
+				return stopNow(srv, sig)
+			}
 		}
-		return err
-	case sig := <-signals:
-		return stopNow(srv, sig)
 	}
 }
 
