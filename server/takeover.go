@@ -289,9 +289,14 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 		go b.run() // ends with the connection
 		s.send(arrival{fd: -1, remote: remoteOf(conn), taken: t, bridge: b})
 	default:
+		refusal := refuseTakeOver
+		if errors.Is(err, poller.ErrExhausted) {
+			refusal = refuseNoRoom // for now
+			s.loops[0].counters.acceptErrors.Add(1)
+		}
 		s.log().Warn("connection not taken over", "remote", conn.RemoteAddr(), "err", err)
-		s.refused(refuseTakeOver, t.request.RemoteAddr, t.request)
-		_, _ = conn.Write(appendRefusal(nil, nil, refuseTakeOver))
+		s.refused(refusal, t.request.RemoteAddr, t.request)
+		_, _ = conn.Write(appendRefusal(nil, nil, refusal))
 		_ = conn.Close()
 		s.giveBack()
 		s.freeWindows(t.accept.deflate)

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/millrace/millrace/ws"
 )
 
 // web is the net/http server behind the same port. It starts with the first
@@ -93,7 +91,7 @@ func (l *loop) noRoomForHTTP(c *Conn, in []byte, err error) {
 	c.fd = -1
 }
 
-var refuseNoRoom = &ws.Refusal{Status: http.StatusServiceUnavailable, Reason: "out of descriptors"}
+var refuseNoRoom = busy("out of descriptors", "1")
 
 // startWeb starts net/http's part with the first connection for it; false means
 // that the server stopped before there was one.
