@@ -29,6 +29,15 @@ func httpDate() string {
 	return d.text
 }
 
+// date is httpDate in a turn, for which it asks the clock only when a tick of the
+// loop's is over: that is a fiftieth of an upgrade.
+func (w *worker) date(now tick) string {
+	if now != w.datedAt || w.dated == "" {
+		w.datedAt, w.dated = now, httpDate()
+	}
+	return w.dated
+}
+
 // appendRefusal appends the whole answer to a request whose head, or its beginning,
 // is head; nil if it is not known.
 func appendRefusal(dst, head []byte, refusal *ws.Refusal) []byte {

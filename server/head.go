@@ -110,7 +110,7 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 	if err != nil {
 		return err
 	}
-	w.plain, err = s.appendUpgrade(w.plain[:0], r, &accept)
+	w.plain, err = s.appendUpgrade(w.plain[:0], r, &accept, w.date(c.loop.now()))
 	if err != nil {
 		return err
 	}
@@ -121,8 +121,9 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 
 // appendUpgrade appends the 101 that accepts r, having decided on compression.
 // What that takes is freed by compression.release, or here after an error.
-func (s *Server) appendUpgrade(dst []byte, r *ws.Request, accept *Accept) ([]byte, error) {
+func (s *Server) appendUpgrade(dst []byte, r *ws.Request, accept *Accept, date string) ([]byte, error) {
 	resp := s.responseTo(r, accept)
+	resp.Date = date
 	dst, err := ws.AppendUpgrade(dst, r, &resp)
 	if err != nil {
 		s.freeWindows(accept.deflate)
@@ -132,7 +133,7 @@ func (s *Server) appendUpgrade(dst []byte, r *ws.Request, accept *Accept) ([]byt
 
 // responseTo is the answer to r, with what accept then holds of compression.
 func (s *Server) responseTo(r *ws.Request, accept *Accept) ws.Response {
-	resp := ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header, Date: httpDate()}
+	resp := ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header}
 	if s.compression != nil && !accept.NoDeflate {
 		var full bool
 		resp.Deflate, accept.deflate, full = s.compression.negotiate(r)

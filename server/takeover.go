@@ -57,10 +57,7 @@ func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(
 		return err
 	}
 	req, err := headOf(r)
-	if err == nil {
-		err = s.checkHead(r, req)
-	}
-	if err != nil {
+	if err := s.checkHead(r, req, err); err != nil {
 		return err
 	}
 	if err := s.reserve(); err != nil {
@@ -84,10 +81,13 @@ func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(
 	return err
 }
 
-func (s *Server) checkHead(r *http.Request, req *ws.Request) error {
+// checkHead judges a request that headOf has given, and what was wrong with it.
+func (s *Server) checkHead(r *http.Request, req *ws.Request, wrong error) error {
 	switch {
-	case r.ProtoMajor > 1 && !req.ExtendedConnect:
+	case r.ProtoMajor > 1 && !extendedConnect(r):
 		return refuseNoConnect
+	case wrong != nil:
+		return wrong
 	case !req.WantsUpgrade():
 		return req.RefusePlain()
 	case s.LoopsOnly && (r.TLS != nil || req.ExtendedConnect):
@@ -255,7 +255,7 @@ func (s *Server) startTaking() error {
 func (s *Server) takeOver(w http.ResponseWriter, req *ws.Request, accept Accept) error {
 	t := &takenOver{accept: accept, request: req}
 	var err error
-	if t.response, err = s.appendUpgrade(nil, req, &t.accept); err != nil {
+	if t.response, err = s.appendUpgrade(nil, req, &t.accept, httpDate()); err != nil {
 		return err
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()

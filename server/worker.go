@@ -22,6 +22,8 @@ type worker struct {
 	request ws.Request
 	plain   []byte // the 101 response being made
 	facts   facts  // of the connection being opened, see Conn.Request
+	dated   string // the Date of answers
+	datedAt tick   // when that was asked for
 
 	turn     uint64     // the turn word of the turn under way
 	since    tick       // when its connection came; set where that counts, for expire
