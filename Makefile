@@ -10,7 +10,7 @@ MICRO       := (Message|Upgrade|Broadcast|NetworkAlone)$$
 COUNT       ?= 6
 BARS        ?=
 # One package at a time: beside a load the server's handlers look slow to its watchdog.
-GOTEST      := go test -count=1 -timeout=5m -p 1
+GOTEST      := go test -count=1 -timeout=10m -p 1
 OTHERS      := $(patsubst %/go.mod,%,$(wildcard interop/go.mod bench/peers/go.mod))
 MODULES     := . $(OTHERS)
 

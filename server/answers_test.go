@@ -148,7 +148,8 @@ func expectDate(t *testing.T, resp *http.Response) {
 // TestDates: each answer has one Date, which a hook may set itself.
 func TestDates(t *testing.T) {
 	t.Parallel()
-	own := http.Header{"date": {"Thu, 01 Jan 1970 00:00:00 GMT"}}
+	const epoch = "Thu, 01 Jan 1970 00:00:00 GMT"
+	own := http.Header{"date": {epoch}} // not as net/http spells it
 	configure := func(s *server.Server) {
 		s.Upgrade = func(r *ws.Request) (server.Accept, error) {
 			switch r.Path() {
@@ -166,7 +167,7 @@ func TestDates(t *testing.T) {
 		expectDate(t, c.expectSwitch())
 		c = connect()
 		c.send(with("GET /", "GET /dated"))
-		if resp := c.expectSwitch(); len(resp.Header["Date"]) != 1 || resp.Header.Get("Date") != own["date"][0] {
+		if resp := c.expectSwitch(); len(resp.Header["Date"]) != 1 || resp.Header.Get("Date") != epoch {
 			t.Errorf("101 with the Date %q", resp.Header["Date"])
 		}
 		for request, status := range map[string]int{

@@ -359,6 +359,7 @@ func TestFullKernel(t *testing.T) {
 		t.Run(fmt.Sprint(slowPiece, " bytes each ", each), func(t *testing.T) {
 			t.Parallel()
 			var room atomic.Bool
+			conns := make(chan *server.Conn, 1)
 			script := func(call simnet.Call) (v simnet.Verdict) {
 				switch {
 				case call.Op != simnet.OpWrite || room.Load():
@@ -370,15 +371,13 @@ func TestFullKernel(t *testing.T) {
 				return v
 			}
 			n, addr, srv := startSim(t, simnet.Config{SendBuffer: 4 << 20, AckOnRead: true, Script: script}, func(srv *server.Server) {
-				srv.WriteTimeout = timeout
-				srv.Handler = onlyMessage(func(c *server.Conn, _ ws.Message) { _ = c.Send(ws.Binary, []byte(large)) }) // the test sees
+				srv.WriteTimeout, srv.Handler = timeout, opened(conns)
 			})
 			raw, err := n.Dial(addr)
 			failOn(t, err)
 			link := &slowLink{Conn: raw, t: t, n: n, piece: 1 << 20}
 			c := newClient(t, link).upgraded()
-			c.send(frame(opText, "go"))
-			idle(t, n)
+			failOn(t, (<-conns).Send(ws.Binary, []byte(large)))
 			link.piece, link.each = slowPiece, each
 			if each == timeout {
 				for range 3 {
@@ -477,13 +476,13 @@ func (s *simServer) readPieces(c *client, conn *server.Conn, size int) {
 	s.t.Helper()
 	const piece = 16 << 10
 	for got := 0; got < size; {
+		s.n.Advance(400 * time.Millisecond)
 		n, err := io.CopyN(io.Discard, c.r, int64(min(piece, size-got)))
 		if err != nil {
 			s.t.Fatalf("after %d bytes: %v", got, err)
 		}
 		got += int(n)
 		eventually(s.t, "it is noted", func() bool { return conn.Buffered() <= size+ws.MaxControlPayload+2+piece-got })
-		s.n.Advance(400 * time.Millisecond)
 	}
 }
 

@@ -28,11 +28,12 @@ func (l *loop) turn(w *worker, c *Conn, why reason) (leads bool) {
 	return l.finishTurn(c, w.turn)
 }
 
-// takeBack gives c, whose slow turn is over, the turn that it missed.
+// takeBack gives c, whose slow turn is over, the turn that it missed, with what the slow
+// one has left: if one turn after the other is slow, none comes to be settled.
 func (l *loop) takeBack(w *worker, c *Conn, why reason) (leads bool) {
 	c.away = false
-	why |= c.missed
-	c.missed = 0
+	why |= c.missed | c.more
+	c.missed, c.more = 0, 0
 	if c.over() {
 		l.discard(c) // it ended in its slow turn, which could not settle it
 		return true
