@@ -98,7 +98,9 @@ func (b *logBook) loggerAt(level slog.Level) *slog.Logger {
 
 // String is all that was logged before the call.
 func (b *logBook) String() string {
-	_ = b.queue.Flush(context.Background()) // Write never fails
+	if b.queue != nil {
+		_ = b.queue.Flush(context.Background()) // Write never fails
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.text.String()

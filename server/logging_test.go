@@ -37,7 +37,7 @@ func (s slowBook) Handle(ctx context.Context, r slog.Record) error {
 
 // logTo is a logger into book whose handler does something first.
 func logTo(book *logBook, first func() error) *slog.Logger {
-	return slog.New(slowBook{book.logger().Handler(), first})
+	return slog.New(slowBook{slog.NewTextHandler(book, nil), first}) // not by a queue of the book's own, which may be full
 }
 
 // stuckLog is a logger whose handler does not return before release is closed, as it
