@@ -183,7 +183,7 @@ func (l *slowNet) connect(t *testing.T, addr string) net.Conn {
 // start starts a server, and connects to it.
 func (l *slowNet) start(t *testing.T, secure bool, configure func(*server.Server)) (*simServer, *client, *server.Conn) {
 	t.Helper()
-	s := &simServer{t: t, conns: make(chan *server.Conn, 1), causes: make(chan *ws.CloseError, 1)}
+	s := &simServer{simClock: simClock{t: t}, conns: make(chan *server.Conn, 1), causes: make(chan *ws.CloseError, 1)}
 	set := func(srv *server.Server) {
 		srv.Handler = handler{open: func(c *server.Conn) { s.conns <- c }, close: closeCause(s.causes)}
 		srv.CloseTimeout, srv.WriteTimeout, srv.PingInterval = linkCloseTimeout, time.Second, -1

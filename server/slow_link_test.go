@@ -26,25 +26,22 @@ import (
 // slowLink is the client's end: each read takes a piece, and the time for it.
 type slowLink struct {
 	*simnet.Conn
-	t     *testing.T
-	n     *simnet.Network
+	clock *simClock
 	piece int
 	each  time.Duration // 0: as fast as it can
 }
 
 func (l *slowLink) Read(p []byte) (int, error) {
 	if l.each > 0 {
-		pass(l.t, l.n, l.each)
+		l.clock.pass(l.each)
 	}
 	return l.Conn.Read(p[:min(len(p), l.piece)])
 }
 
 // simServer is a server on simnet.
 type simServer struct {
-	t      *testing.T
-	n      *simnet.Network
+	simClock
 	addr   string
-	srv    *server.Server
 	conns  chan *server.Conn
 	causes chan *ws.CloseError
 	done   chan error // of a drain
@@ -66,7 +63,7 @@ func onSimServers(t *testing.T, configure func(*server.Server), test func(*testi
 	for transport, start := range starts {
 		for place, window := range map[string]int{"queue": 16 << 10, "kernel": 4 << 20} {
 			t.Run(fmt.Sprint(transport, " ", place), func(t *testing.T) {
-				s := &simServer{t: t, conns: make(chan *server.Conn, 10), causes: make(chan *ws.CloseError, 10)}
+				s := &simServer{simClock: simClock{t: t}, conns: make(chan *server.Conn, 10), causes: make(chan *ws.CloseError, 10)}
 				s.n, s.addr, s.srv = start(t, simnet.Config{SendBuffer: window, AckOnRead: true}, func(srv *server.Server) {
 					srv.Handler = handler{open: func(c *server.Conn) { s.conns <- c }, message: echo{}.Message, close: closeCause(s.causes)}
 					configure(srv)
@@ -84,13 +81,13 @@ func (s *simServer) connect() (*client, *slowLink, *server.Conn) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	link := &slowLink{Conn: raw, t: s.t, n: s.n, piece: 1 << 20}
+	link := &slowLink{Conn: raw, clock: &s.simClock, piece: 1 << 20}
 	conn := net.Conn(link)
 	if s.srv.TLSConfig != nil {
 		conn = tls.Client(link, clientTLS())
 	}
 	c := newClient(s.t, conn).upgraded()
-	idle(s.t, s.n)
+	s.rest()
 	return c, link, <-s.conns
 }
 
@@ -105,7 +102,7 @@ func (s *simServer) connectBusy() (*client, *slowLink, *server.Conn) {
 	if err := conn.Send(ws.Binary, []byte(large)); err != nil {
 		s.t.Fatal(err)
 	}
-	idle(s.t, s.n)
+	s.rest()
 	return c, link, conn
 }
 
@@ -220,17 +217,17 @@ func TestStuckLink(t *testing.T) {
 				onSimServers(t, configure, func(t *testing.T, s *simServer) {
 					c, link, conn := s.connectBusy()
 					test.end(s, c, conn)
-					idle(t, s.n)
+					s.rest()
 					for range timeout/time.Second - 1 {
-						pass(t, s.n, time.Second)
+						s.pass(time.Second)
 						_, _ = link.Conn.TryRead(make([]byte, taken))
 					}
-					pass(t, s.n, time.Second-time.Millisecond)
+					s.pass(time.Second - time.Millisecond)
 					s.uncut()
 					if s.srv.Stats().Open != 1 {
 						t.Error("it is gone before its time")
 					}
-					pass(t, s.n, time.Millisecond+2*tickTime)
+					s.pass(time.Millisecond + 2*tickTime)
 					hits(t, s.srv, server.LimitWriteTimeout, 1)
 					if s.srv.Stats().Open != 0 {
 						t.Errorf("it is there still: %+v", s.srv.Stats().States)
@@ -267,12 +264,12 @@ func TestLastWordArrives(t *testing.T) {
 				test.end(s, c, conn)
 				c.expect(opBinary, large)
 				c.expectSays(test.says)
-				step(t, s.n, part-time.Millisecond)
+				s.step(part - time.Millisecond)
 				s.uncut()
 				if s.srv.Stats().Open != 1 {
 					t.Error("it is gone before its time")
 				}
-				step(t, s.n, lastLook+3*tickTime)
+				s.step(lastLook + 3*tickTime)
 				hits(t, s.srv, server.LimitWriteTimeout, 0)
 				hits(t, s.srv, server.LimitCloseTimeout, cut)
 				if s.srv.Stats().Open != 0 {
@@ -319,17 +316,17 @@ func TestSlowPeerLives(t *testing.T) {
 					c.expect(opPing, "")
 				}
 				c.send(frame(opPong, ""))
-				pass(t, s.n, time.Second)
+				s.pass(time.Second)
 			}
 			for link.Buffered()+c.r.Buffered() > 0 {
 				c.expect(opPing, "")
 			}
 			c.send(frame(opPong, ""))
-			idle(t, s.n)
+			s.rest()
 			s.uncut()
-			step(t, s.n, 2*interval-time.Millisecond)
+			s.step(2*interval - time.Millisecond)
 			s.uncut()
-			step(t, s.n, time.Millisecond+2*tickTime)
+			s.step(time.Millisecond + 2*tickTime)
 			hits(t, s.srv, server.LimitPingTimeout, 1)
 		})
 	})
@@ -339,7 +336,7 @@ func TestSlowPeerLives(t *testing.T) {
 			onSimServers(t, configure, func(t *testing.T, s *simServer) {
 				_, link, _ := s.connectBusy()
 				for range 4 * interval / time.Second {
-					pass(t, s.n, time.Second)
+					s.pass(time.Second)
 					_, _ = link.Conn.TryRead(make([]byte, taken)) // it may be cut
 				}
 				if s.srv.Stats().Open != 0 {
@@ -375,7 +372,7 @@ func TestFullKernel(t *testing.T) {
 			})
 			raw, err := n.Dial(addr)
 			failOn(t, err)
-			link := &slowLink{Conn: raw, t: t, n: n, piece: 1 << 20}
+			link := &slowLink{Conn: raw, clock: &simClock{t, n, srv}, piece: 1 << 20}
 			c := newClient(t, link).upgraded()
 			failOn(t, (<-conns).Send(ws.Binary, []byte(large)))
 			link.piece, link.each = slowPiece, each
@@ -414,15 +411,15 @@ func TestSilent(t *testing.T) {
 		}
 		for i := range time.Duration(5) {
 			silent(i * time.Second)
-			pass(t, s.n, time.Second)
+			s.pass(time.Second)
 			if _, err := link.Conn.TryRead(make([]byte, 20_000)); err != nil {
 				t.Fatal(err)
 			}
-			idle(t, s.n)
+			s.rest()
 		}
 		silent(5 * time.Second)
 		c.send(frame(opPong, ""))
-		idle(t, s.n)
+		s.rest()
 		silent(want)
 	})
 }
@@ -437,7 +434,7 @@ func TestSlowLinkOverBridge(t *testing.T) {
 		}
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := &simServer{t: t, conns: make(chan *server.Conn, 1), causes: make(chan *ws.CloseError, 1)}
+			s := &simServer{simClock: simClock{t: t}, conns: make(chan *server.Conn, 1), causes: make(chan *ws.CloseError, 1)}
 			n, connect, srv := startOnPipes(t, func(srv *server.Server) {
 				srv.Handler = handler{open: func(c *server.Conn) { s.conns <- c }, close: closeCause(s.causes)}
 				srv.CloseTimeout, srv.WriteTimeout, srv.PingInterval = 300*time.Millisecond, time.Second, -1
@@ -450,6 +447,9 @@ func TestSlowLinkOverBridge(t *testing.T) {
 			}
 			test.end(s, c, conn)
 			s.readPieces(c, conn, len(large)+10)
+			if s.done != nil { // it waits for what may be on its way over the bridge
+				eventuallyOn(t, n, "our close frame is out", func() bool { return srv.Stats().States.Closing == 1 })
+			}
 			c.expectSays(test.says)
 			if test.waits {
 				c.send(frame(opClose, closePayload(test.says, "")))

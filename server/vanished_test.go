@@ -310,9 +310,9 @@ func TestLateFIN(t *testing.T) {
 			c, _, _ := s.connect()
 			c.send(fault.send)
 			c.expectSays(fault.code)
-			step(t, s.n, 2*time.Second-time.Millisecond)
+			s.step(2*time.Second - time.Millisecond)
 			c.silence()
-			step(t, s.n, 5*tickTime) // it was seen two later that its side has the frame
+			s.step(5 * tickTime) // it was seen two later that its side has the frame
 			c.expectEnd()
 		}
 	})
