@@ -126,6 +126,11 @@ func TestHandlersAmongEachOther(t *testing.T) {
 			for i := range clients {
 				clients[i] = connect().upgraded()
 			}
+			eventually(t, "all are open", func() bool { // over HTTP/2 the 200 goes out before Open
+				open := 0
+				g.each(func(*server.Conn) { open++ })
+				return open == len(clients)
+			})
 			for i, c := range clients {
 				for _, text := range []string{"to me", "to all", "ping all", "to all"} {
 					c.send(frame(opText, text))
