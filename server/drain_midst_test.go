@@ -198,6 +198,28 @@ func TestDrainBlockedHandler(t *testing.T) {
 	})
 }
 
+// TestDrainWorkers: a worker that is held is counted as such also when other loops are
+// over.
+func TestDrainWorkers(t *testing.T) {
+	t.Parallel()
+	s := newStaller()
+	connect, srv := onSimnet(t, func(srv *server.Server) {
+		srv.Loops, srv.MaxWorkers = 2, 8
+		srv.Handler = holdOrEcho(s)
+	})
+	c := connect().upgraded()
+	c.send(frame(opText, "hold"))
+	<-s.held
+	eventually(t, "its loop is handed over", func() bool { return srv.Stats().Handovers == 1 })
+	done := beginDrain(t, srv, server.DrainOptions{})
+	want := server.Workers{Leading: 1, Standby: 1, Held: 1, Max: 8}
+	eventually(t, fmt.Sprintf("%+v", want), func() bool { return srv.Stats().Workers == want })
+	close(s.release)
+	c.expect(opText, "hold")
+	_ = c.Close()
+	expectDrained(t, done, nil)
+}
+
 // TestDrainDeadlineBlockedHandler: the deadline does not wait for handlers.
 func TestDrainDeadlineBlockedHandler(t *testing.T) {
 	t.Parallel()

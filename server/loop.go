@@ -303,6 +303,13 @@ func (l *loop) finished() bool {
 	return ended
 }
 
+// isOver says whether the loop is over, which in a drain comes to each at its time.
+func (l *loop) isOver() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ended
+}
+
 // tick is a time in tenths of a second on the engine's clock, the grain of all
 // deadlines.
 type tick uint32

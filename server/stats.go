@@ -330,9 +330,15 @@ func (n *loopCounters) addTo(sum *ServerStats) {
 // stats are the workers as they stand. Those that neither lead nor stand by are
 // held.
 func (cr *crew) stats() Workers {
+	running := 0
+	for _, l := range cr.srv.loops {
+		if !l.isOver() {
+			running++
+		}
+	}
 	cr.mu.Lock()
 	defer cr.mu.Unlock()
-	leading := min(len(cr.srv.loops), cr.workers)
+	leading := min(running, cr.workers)
 	return Workers{
 		Leading: leading,
 		Standby: len(cr.standby),
