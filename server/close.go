@@ -85,7 +85,7 @@ func (c *Conn) sayClose(cause error, how manner) {
 	switch {
 	case !ok || !told.Code.Sendable() && told.Code != ws.CodeNoStatus:
 		return
-	case how == endNow && c.out != nil && !c.out.corked:
+	case how == endNow && c.queue() != nil:
 		return // it would stand behind a queue
 	}
 	reason := told.Reason
@@ -93,7 +93,7 @@ func (c *Conn) sayClose(cause error, how manner) {
 		reason = ""
 	}
 	var frame [ws.MaxHeader + ws.MaxControlPayload]byte
-	_ = c.put(ws.Close, nil, ws.AppendClose(frame[:0], told.Code, reason)) // a control frame is never refused
+	_ = c.put(ws.Close, nil, ws.AppendClose(frame[:0], told.Code, reason), nil) // a control frame is never refused
 }
 
 // setState moves the connection on. The caller holds mu.
@@ -174,7 +174,9 @@ func (c *Conn) peerGone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lifeNow() >= lifeEnding {
-		c.heard()
+		if c.manner() == endLinger {
+			c.setState(c.lifeNow(), endFlush) // there is nothing to linger for
+		}
 		return
 	}
 	cause := error(errGone)

@@ -197,7 +197,7 @@ func (c *Conn) queueOverdue(lim *limits, now tick) bool {
 	if o == nil || now < o.started+lim.write {
 		return false
 	}
-	if c.progressed(&o.acked) {
+	if progressed(&o.acked, c.acked()) {
 		o.started, o.written = now, 0 // of what the kernel has, which takes no more so far
 		return false
 	}
@@ -211,12 +211,12 @@ func (c *Conn) ping(now tick) {
 	unacked := c.unacked()
 	if unacked > 0 || c.paused() || c.facts != nil && (c.facts.behind || c.facts.pingedTo > 0) {
 		f := c.remember()
-		f.behind, f.acked = unacked > 0, c.acked()
-		f.pingedTo = f.acked + int64(unacked) + 1
+		f.behind, f.acked = unacked > 0, c.written()-unacked
+		f.pingedTo = c.written() + 1
 	}
 	c.pingedAt = max(now, 1)
 	c.loop.counters.pings.Add(1)
-	_ = c.put(ws.Ping, nil, nil) // no queue: nothing to fail here
+	_ = c.put(ws.Ping, nil, nil, nil) // no queue: nothing to fail here
 }
 
 // mayLive says whether a peer that has not answered a ping may yet do so: the ping
@@ -225,9 +225,10 @@ func (c *Conn) ping(now tick) {
 func (c *Conn) mayLive() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f := c.facts
-	if c.standsStill() && (c.unacked() == 0 || f == nil || f.pingedTo == 0 || c.acked() >= f.pingedTo) {
+	f, unacked := c.facts, c.unacked()
+	acked := c.written() - unacked
+	if c.standsStill() && (unacked == 0 || f == nil || f.pingedTo == 0 || acked >= f.pingedTo) {
 		return true // its side has the ping, or it was paused behind it
 	}
-	return f != nil && f.behind && (c.progressed(&f.acked) || c.unacked() == 0)
+	return f != nil && f.behind && (unacked == 0 || progressed(&f.acked, acked))
 }

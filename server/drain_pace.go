@@ -234,7 +234,7 @@ func (c *Conn) cutOff() {
 // noteCut notes that the connection ends now, if its last word is not said or not
 // written. The caller holds mu.
 func (c *Conn) noteCut() {
-	if c.lifeNow() < lifeEnding || c.out != nil && !c.out.corked {
+	if c.lifeNow() < lifeEnding || c.queue() != nil {
 		c.remember().cut = true
 	}
 }

@@ -31,7 +31,7 @@ func (c *Conn) conclude(w *worker) {
 			(*c.handler).Close(c, cause)
 		}
 	}
-	if c.written() {
+	if c.allSaid() {
 		c.finish()
 	}
 }
@@ -64,11 +64,11 @@ func (c *Conn) dropUnfinished(w *worker) {
 // which the peer has nothing more to say: a close frame, not a message.
 const smallTail = 256
 
-// written says whether a connection that is over waits for nothing more, and ends
+// allSaid says whether a connection that is over waits for nothing more, and ends
 // our direction if that is next: at once behind an HTTP answer, or when the peer is
 // done. Behind the close frame of a failure that waits for the peer's close frame,
 // since a proxy that ends TLS may drop what it has when our FIN comes.
-func (c *Conn) written() bool {
+func (c *Conn) allSaid() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	how := c.manner()
@@ -78,8 +78,8 @@ func (c *Conn) written() bool {
 	case c.out != nil:
 		return false
 	}
-	late := how == endFlush && c.unacked() > smallTail
-	if how == endFlush && !late && c.stream() == nil {
+	done := how == endFlush && c.unacked() <= smallTail
+	if done && c.stream() == nil {
 		return true
 	}
 	answered := c.in != nil && c.in.answered
@@ -92,8 +92,10 @@ func (c *Conn) written() bool {
 			return false // the stream's last word waits
 		}
 	}
-	c.said()
-	return how == endFlush && !late
+	if !done {
+		c.said()
+	}
+	return done
 }
 
 // said notes, once, that our last word is written: from when the peer's side has it,
@@ -103,9 +105,9 @@ func (c *Conn) said() {
 	if f.saidAt != 0 || c.out != nil {
 		return
 	}
-	now := c.loop.rightNow()
-	f.saidAt, f.ackedAt, f.acked = max(now, 1), now, c.acked()
-	if f.behind = c.unacked() > 0; f.behind {
+	now, unacked := c.loop.rightNow(), c.unacked()
+	f.saidAt, f.ackedAt, f.acked = max(now, 1), now, c.written()-unacked
+	if f.behind = unacked > 0; f.behind {
 		f.closeAt = now + firstLook
 	} else {
 		f.closeAt = now + c.peersPart()
@@ -159,28 +161,21 @@ func (c *Conn) expireEnd(lim *limits, now tick) {
 // arrived.
 func (c *Conn) underWay(lim *limits, now tick) bool {
 	f := c.facts
-	switch {
-	case !f.behind:
+	if !f.behind {
 		return false
-	case c.unacked() == 0:
+	}
+	switch unacked := c.unacked(); {
+	case unacked == 0:
 		f.behind = false
 		f.closeAt = now + c.peersPart()
 		return true
-	case c.progressed(&f.acked):
+	case progressed(&f.acked, c.written()-unacked):
 		f.ackedAt = now
 	case now >= f.ackedAt+lim.write:
 		return false
 	}
 	f.closeAt = min(now+min(max(now-f.saidAt, firstLook), lastLook), f.ackedAt+lim.write)
 	return true
-}
-
-// heard notes that the peer has ended its direction: there is nothing to linger for.
-// The caller holds mu.
-func (c *Conn) heard() {
-	if c.lifeNow() >= lifeEnding && c.manner() == endLinger {
-		c.setState(c.lifeNow(), endFlush)
-	}
 }
 
 // findClose looks for the peer's close frame in what comes behind a failure, since

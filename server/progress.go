@@ -19,36 +19,38 @@ const progressBytes = 4 << 10
 
 // unacked is how many bytes the kernel has that the peer's side has not. The caller
 // holds mu, before lifeClosed.
-func (c *Conn) unacked() int {
-	gauge, ok := c.loop.engine.(poller.Gauge)
-	if !ok || c.fd < 0 || c.is(unixSocket) {
-		return 0 // a Unix socket has no other side: what we wrote is there
+func (c *Conn) unacked() int64 {
+	if c.is(unixSocket) {
+		return 0 // it has no other side: what we wrote is there
 	}
-	n, err := gauge.Unacked(int(c.fd))
-	if err != nil {
-		return 0 // a network without such a number
-	}
-	return n
+	return int64(c.gauge(poller.Gauge.Unacked))
 }
 
 // unread is how many bytes the kernel has for us.
 func (c *Conn) unread() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.gauge(poller.Gauge.Unread)
+}
+
+// gauge asks the kernel for one of its numbers, a system call. It is 0 where there is
+// none.
+func (c *Conn) gauge(number func(poller.Gauge, int) (int, error)) int {
 	gauge, ok := c.loop.engine.(poller.Gauge)
 	if !ok || c.fd < 0 {
 		return 0
 	}
-	n, err := gauge.Unread(int(c.fd))
+	n, err := number(gauge, int(c.fd))
 	if err != nil {
 		return 0 // a network without such a number
 	}
 	return n
 }
 
-// acked is how many bytes the peer's side has. It falls by a little where the number
-// of the unacked ones is not exact. The caller holds mu.
-func (c *Conn) acked() int64 {
+// written is how many bytes the kernel has taken. What the peer's side has is that
+// without the unacked ones; it falls by a little where their number is not exact. The
+// caller holds mu.
+func (c *Conn) written() int64 {
 	taken := int64(c.total(bytesOut))
 	if c.out != nil {
 		taken -= int64(c.out.size())
@@ -56,25 +58,18 @@ func (c *Conn) acked() int64 {
 	if s, ok := c.stream().(*secure); ok {
 		taken = s.written
 	}
-	return taken - int64(c.held()) - int64(c.unacked())
+	return taken - int64(c.held())
 }
 
-// progressed says whether the peer's side has taken enough since basis, which is
-// what it had then; if so that is the basis from now on.
-func (c *Conn) progressed(basis *int64) bool {
-	acked := c.acked()
+// acked is how many bytes the peer's side has. The caller holds mu.
+func (c *Conn) acked() int64 { return c.written() - c.unacked() }
+
+// progressed says whether the peer's side, which has acked by now, has taken enough
+// since basis, which is what it had then; if so that is the basis from now on.
+func progressed(basis *int64, acked int64) bool {
 	if acked-*basis < progressBytes {
 		return false
 	}
 	*basis = acked
 	return true
-}
-
-// queue is the connection's queue, nil if there is none; a cork is none. The caller
-// holds mu.
-func (c *Conn) queue() *outbound {
-	if c.out == nil || c.out.corked {
-		return nil
-	}
-	return c.out
 }

@@ -22,7 +22,7 @@ type outbound struct {
 
 	started tick  // the write deadline counts from here
 	written int   // since then
-	acked   int64 // what the peer's side had then
+	acked   int64 // what the peer's side had then, which Conn.flush asks for
 
 	entry // a queue's, in the server's account
 }
@@ -42,6 +42,15 @@ const segmentRoom = 4 << 10
 
 // flushPieces is how many segments one write takes.
 const flushPieces = 16
+
+// queue is the connection's queue, nil if there is none; a cork is none. The caller
+// holds mu.
+func (c *Conn) queue() *outbound {
+	if c.out == nil || c.out.corked {
+		return nil
+	}
+	return c.out
+}
 
 func (o *outbound) resetCork() {
 	o.plain = 0
@@ -199,7 +208,6 @@ func (o *outbound) advance(n int, now tick) {
 func (o *outbound) progress(n int, now tick) {
 	if o.written += n; o.written >= progressBytes || o.bytes == 0 {
 		o.started, o.written = now, 0
-		o.acked = o.conn.acked()
 	}
 }
 

@@ -50,8 +50,18 @@ const large = 1 << 20
 
 // sendPlain is send for a caller that does not hold mu.
 func (c *Conn) sendPlain(op ws.Opcode, payload, frame []byte) error {
+	if len(payload)+len(frame) > large {
+		return c.sendLarge(op, payload, frame)
+	}
+	c.mu.Lock()
+	err := c.send(op, payload, frame, nil)
+	c.mu.Unlock()
+	return err
+}
+
+func (c *Conn) sendLarge(op ws.Opcode, payload, frame []byte) error {
 	var own *buffer.Buffer
-	if size := len(payload) + len(frame); size > large && size-ws.MaxHeader <= c.loop.srv.limits.maxQueue && c.lifeNow() == lifeOpen {
+	if size := len(payload) + len(frame); size-ws.MaxHeader <= c.loop.srv.limits.maxQueue && c.lifeNow() == lifeOpen {
 		own = buffer.Get(ws.MaxHeader + size)
 		if frame == nil {
 			own.B = ws.AppendFrame(own.B, op, payload)
@@ -61,7 +71,7 @@ func (c *Conn) sendPlain(op ws.Opcode, payload, frame []byte) error {
 		payload, frame = nil, own.B
 	}
 	c.mu.Lock()
-	err := c.sendOwned(op, payload, frame, &own)
+	err := c.send(op, payload, frame, &own)
 	c.mu.Unlock()
 	own.Free() // if it is still ours
 	return err
@@ -88,27 +98,22 @@ func (c *Conn) Ping(payload []byte) error {
 		return ErrTooBig
 	}
 	c.mu.Lock()
-	err := c.send(ws.Ping, payload, nil)
+	err := c.send(ws.Ping, payload, nil, nil)
 	c.mu.Unlock()
 	return err
 }
 
 // send takes one frame, given as its payload or whole, for the cork, the kernel
-// or the queue. The caller holds mu.
-func (c *Conn) send(op ws.Opcode, payload, frame []byte) error {
-	return c.sendOwned(op, payload, frame, nil)
-}
-
-// sendOwned is send of a frame that stands in own, nil for none, and becomes the
-// queue's if it has to wait: then *own is nil.
-func (c *Conn) sendOwned(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
+// or the queue. If the frame stands in *own (own may be nil), that becomes the
+// queue's where it has to wait, and *own nil. The caller holds mu.
+func (c *Conn) send(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
 	if c.lifeNow() != lifeOpen || c.mute() {
 		return ErrClosed
 	}
 	if max(len(payload), len(frame)-ws.MaxHeader) > c.loop.srv.limits.maxQueue {
 		return ErrMessageTooBig
 	}
-	if err := c.putOwned(op, payload, frame, own); err != nil {
+	if err := c.put(op, payload, frame, own); err != nil {
 		return err
 	}
 	if op == ws.Text || op == ws.Binary {
@@ -117,13 +122,8 @@ func (c *Conn) sendOwned(op ws.Opcode, payload, frame []byte, own **buffer.Buffe
 	return nil
 }
 
-// put sends a frame whatever the connection's life. The caller holds mu.
-func (c *Conn) put(op ws.Opcode, payload, frame []byte) error {
-	return c.putOwned(op, payload, frame, nil)
-}
-
-// putOwned is put as sendOwned is send.
-func (c *Conn) putOwned(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
+// put is send whatever the connection's life.
+func (c *Conn) put(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
 	if c.mute() {
 		return nil // Handler.Close will tell
 	}
@@ -259,7 +259,7 @@ func (c *Conn) cork(w *worker) {
 func (c *Conn) hasQueue() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.out != nil && !c.out.corked
+	return c.queue() != nil
 }
 
 func (c *Conn) corkLocked(w *worker) {
@@ -297,7 +297,7 @@ func (c *Conn) writeCork() {
 func (c *Conn) flushQueue(w *worker, why reason) (drained bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.out == nil || c.out.corked {
+	if c.queue() == nil {
 		return why&emptied != 0
 	}
 	if !c.flush() {
@@ -312,7 +312,7 @@ func (c *Conn) flushQueue(w *worker, why reason) (drained bool) {
 func (c *Conn) flushAway() (drained bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.out != nil && !c.out.corked && c.flush()
+	return c.queue() != nil && c.flush()
 }
 
 // flush writes what waits and, if that was all, gives up the queue. The caller
@@ -321,7 +321,8 @@ func (c *Conn) flush() (drained bool) {
 	if c.lifeNow() == lifeClosed {
 		return false
 	}
-	more, err := c.out.flush(c, c.loop.rightNow())
+	now := c.loop.rightNow()
+	more, err := c.out.flush(c, now)
 	if err != nil {
 		c.writeFailed(err)
 		return false
@@ -330,6 +331,9 @@ func (c *Conn) flush() (drained bool) {
 		c.loop.post(visit{conn: c, why: writable}) // after the others
 	}
 	if !c.out.empty() || c.held() > 0 {
+		if c.out.started == now {
+			c.out.acked = c.acked()
+		}
 		c.charge()
 		return false
 	}
@@ -342,12 +346,12 @@ func (c *Conn) flush() (drained bool) {
 func (c *Conn) pong(payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
+	switch o := c.queue(); {
 	case c.lifeNow() != lifeOpen:
-	case c.out != nil && !c.out.corked && !c.out.empty():
-		c.out.setPong(payload)
+	case o != nil && !o.empty():
+		o.setPong(payload)
 		c.charge()
 	default:
-		_ = c.put(ws.Pong, payload, nil) // corked, or the first of a queue: nothing to fail here
+		_ = c.put(ws.Pong, payload, nil, nil) // corked, or the first of a queue: nothing to fail here
 	}
 }

@@ -118,7 +118,7 @@ func (c *Conn) passOn() {
 	if c.out != nil {
 		c.writeCork()
 	}
-	if c.held() == 0 || c.out != nil && !c.out.corked {
+	if c.held() == 0 || c.queue() != nil {
 		return
 	}
 	if err := c.stream().flush(); err != nil {

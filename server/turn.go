@@ -194,7 +194,7 @@ func (c *Conn) eatFrames(w *worker, in []byte) {
 	if w.deflate != nil || d.Deflate {
 		w.deflate.setUp(d)
 	}
-	whole := false
+	messages := w.received.messages
 	for {
 		if c.paused() {
 			c.keepRest(in)
@@ -214,9 +214,8 @@ func (c *Conn) eatFrames(w *worker, in []byte) {
 			c.leaveDecoder(w, d, in)
 			return
 		}
-		whole = whole || !m.More && (m.Opcode == ws.Text || m.Opcode == ws.Binary)
 	}
-	c.keepDecoder(w, d, whole)
+	c.keepDecoder(w, d, w.received.messages > messages)
 }
 
 // deliver hands a message on; false means that nothing after it counts.
