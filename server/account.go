@@ -152,7 +152,7 @@ func (c *Conn) charge() {
 		return
 	}
 	held := c.held()
-	c.pace(o.size() + held)
+	c.checkMarks(o.size() + held)
 	c.loop.srv.governor.outbound.charge(&o.entry, int64(o.memory()+held))
 }
 
@@ -163,7 +163,7 @@ func (c *Conn) dropQueue() {
 	if o == nil || o.corked {
 		return
 	}
-	c.pace(0)
+	c.checkMarks(0)
 	o.release()
 	c.loop.queues.remove(&o.entry)
 	c.loop.srv.governor.outbound.charge(&o.entry, 0)

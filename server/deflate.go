@@ -134,12 +134,18 @@ func (z *compression) release(d *deflation) {
 	d.freeOver()
 }
 
-// lock is for whoever compresses with the context.
-func (d *deflation) lock() { d.mu.Lock() }
+// lock is for whoever compresses, and waits only where there is a context.
+func (d *deflation) lock() {
+	if d.keeps {
+		d.mu.Lock()
+	}
+}
 
 func (d *deflation) unlock() {
-	d.mu.Unlock()
-	d.freeOver()
+	if d.keeps {
+		d.mu.Unlock()
+		d.freeOver()
+	}
 }
 
 // freeOver frees the context of a connection that is over, unless somebody is at it:
@@ -225,10 +231,8 @@ func (c *Conn) sendDeflated(d *deflation, op ws.Opcode, payload []byte) error {
 	}
 	b := buffer.Get(ws.MaxHeader + len(payload) + ws.DeflateRoom)
 	defer b.Free()
-	if d.keeps {
-		d.lock()
-		defer d.unlock()
-	}
+	d.lock()
+	defer d.unlock()
 	frame, compressed := d.sender.AppendFrame(b.B, op, payload, d.out)
 	if !compressed {
 		return c.sendPlain(op, payload, nil)
@@ -247,10 +251,8 @@ func (c *Conn) sendPreparedDeflated(d *deflation, p *ws.Prepared) error {
 		return ErrMessageTooBig
 	}
 	frame, compressed := p.Deflated(d.sender)
-	if d.keeps {
-		d.lock()
-		defer d.unlock()
-	}
+	d.lock()
+	defer d.unlock()
 	err := c.sendPlain(p.Opcode(), nil, frame)
 	if err == nil && compressed {
 		c.deflated(d, p.Payload(), len(frame))

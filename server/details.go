@@ -68,12 +68,12 @@ func (s *Server) logRefusal(refusal *ws.Refusal, remote netip.AddrPort, r *ws.Re
 	if !log.Enabled(ctx, level) {
 		return
 	}
-	attrs := []any{"remote", remote, "status", refusal.Status, "reason", cut(refusal.Reason)}
+	attrs := []any{"remote", remote, "status", refusal.Status, "reason", shorten(refusal.Reason)}
 	if r != nil && r.Method() != "" {
-		attrs = append(attrs, "method", cut(r.Method()), "path", cut(r.Path()))
+		attrs = append(attrs, "method", shorten(r.Method()), "path", shorten(r.Path()))
 	}
 	if r != nil && refusal == refuseOrigin {
-		attrs = append(attrs, "origin", cut(r.Header("Origin")))
+		attrs = append(attrs, "origin", shorten(r.Header("Origin")))
 		if s.CheckOrigin == nil {
 			attrs = append(attrs, "remedy", "--origin (Server.Origins)")
 		}
@@ -101,14 +101,14 @@ func (c *Conn) logFailure(cause error) {
 	case end.Code < ws.CodeProtocolError || end.Code > ws.CodeInternal || !end.Code.Sendable():
 		return // no failure, a broken connection, or the application's own code
 	}
-	attrs, ok := s.details.with("remote", c.RemoteAddr(), "code", int(end.Code), "reason", cut(end.Reason))
+	attrs, ok := s.details.with("remote", c.RemoteAddr(), "code", int(end.Code), "reason", shorten(end.Reason))
 	if ok {
 		log.Debug("connection failed", attrs...)
 	}
 }
 
-// cut shortens what a peer has said, between two runes.
-func cut(text string) string {
+// shorten cuts what a peer has said, between two runes.
+func shorten(text string) string {
 	if len(text) <= maxPeerText {
 		return text
 	}
@@ -125,7 +125,7 @@ func (s *Server) logWeb(text string) {
 	if !log.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
-	if attrs, ok := s.details.with("err", cut(text)); ok {
+	if attrs, ok := s.details.with("err", shorten(text)); ok {
 		log.Debug("plain HTTP failed", attrs...)
 	}
 }

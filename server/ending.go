@@ -83,7 +83,7 @@ func (c *Conn) allSaid() bool {
 		return true
 	}
 	answered := c.in != nil && c.in.answered
-	if (how == endFlush || answered || c.handler == nil || c.brokenStream()) && c.lifeNow() < lifeLingering {
+	if (how == endFlush || answered || c.handler == nil || c.streamBroken()) && c.lifeNow() < lifeLingering {
 		c.setLife(lifeLingering)
 		if c.closeWrite() != nil {
 			return true // the peer has reset it

@@ -69,11 +69,9 @@ var (
 
 func (g *governor) start(s *Server) {
 	g.srv = s
-	for _, a := range []*account{&g.outbound, &g.inbound} {
-		a.governor = g
-	}
 	g.outbound.budget, g.inbound.budget = s.limits.backlog, s.limits.inbound
 	for _, a := range []*account{&g.outbound, &g.inbound} {
+		a.governor = g
 		a.allows.Store(a.budget)
 	}
 	if g.outbound.budget == 0 && g.inbound.budget == 0 {
@@ -174,20 +172,25 @@ func (g *governor) giveBack() (again bool) {
 	return false
 }
 
+// list lists the entries of all loops, the highest rank first.
+func (g *governor) list(of func(*loop) *holders, rank func(listed) int64) {
+	for _, l := range g.srv.loops {
+		g.listed = of(l).list(g.listed)
+	}
+	for i := range g.listed {
+		g.listed[i].rank = rank(g.listed[i])
+	}
+	slices.SortFunc(g.listed, func(a, b listed) int { return cmp.Compare(b.rank, a.rank) })
+}
+
 // shedOutbound closes connections, those that are over and then those with the
 // largest queues first, until no more is left than allowed.
 func (g *governor) shedOutbound() {
-	for _, l := range g.srv.loops {
-		g.listed = l.queues.list(g.listed)
-	}
-	slices.SortFunc(g.listed, func(a, b listed) int {
-		if a.over == b.over {
-			return cmp.Compare(b.size, a.size)
+	g.list(func(l *loop) *holders { return &l.queues }, func(e listed) int64 {
+		if e.over {
+			return math.MaxInt64/2 + e.size
 		}
-		if a.over {
-			return -1
-		}
-		return 1
+		return e.size
 	})
 	allows := g.outbound.allows.Load()
 	for _, q := range g.listed {
@@ -202,18 +205,15 @@ func (g *governor) shedOutbound() {
 // shedInbound closes connections, those first that hold the most for the longest.
 // What they hold is freed in a turn of theirs, so it is counted here.
 func (g *governor) shedInbound(excess int64) {
-	for _, l := range g.srv.loops {
-		g.listed = l.unfinished.list(g.listed)
-	}
 	now := g.srv.loops[0].rightNow()
-	for i := range g.listed {
-		e := &g.listed[i]
+	g.list(func(l *loop) *holders { return &l.unfinished }, func(e listed) int64 {
+		return e.size * int64(now-min(now, tick(e.since.Load()))+1)
+	})
+	for _, e := range g.listed {
 		if e.over {
 			excess -= e.size
 		}
-		e.rank = e.size * int64(now-min(now, tick(e.since.Load()))+1)
 	}
-	slices.SortFunc(g.listed, func(a, b listed) int { return cmp.Compare(b.rank, a.rank) })
 	for _, e := range g.listed {
 		if excess <= 0 || g.inbound.excess() == 0 {
 			break

@@ -89,10 +89,10 @@ func (c *Conn) countPause(before, after uint32) {
 	}
 }
 
-// pace pauses the connection if its queue has come above the high mark, and lets it
+// checkMarks pauses the connection if its queue has come above the high mark, and lets it
 // go on below the low one. The caller holds mu and has changed the queue; a turn
 // follows, or is under way, wherever a queue becomes shorter.
-func (c *Conn) pace(queued int) {
+func (c *Conn) checkMarks(queued int) {
 	switch lim := &c.loop.srv.limits; {
 	case queued > lim.highWater:
 		c.setPaused(pausedByQueue, true)

@@ -143,8 +143,8 @@ func (c *Conn) closeWrite() error {
 	return err
 }
 
-// brokenStream says whether what the stream holds is its last word.
-func (c *Conn) brokenStream() bool {
+// streamBroken says whether what the stream holds is its last word.
+func (c *Conn) streamBroken() bool {
 	s, ok := c.stream().(*secure)
 	return ok && s.state == secureBroken
 }
