@@ -107,6 +107,20 @@ func (c *Conn) logFailure(cause error) {
 	}
 }
 
+// logSlow tells of a turn from which another worker has taken the loop, and which
+// callback has returned since.
+func (c *Conn) logSlow(callback string, took time.Duration) {
+	s := c.loop.srv
+	log := s.log()
+	if !log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	attrs, ok := s.details.with("remote", c.RemoteAddr(), "callback", callback, "took", took.Round(time.Millisecond))
+	if ok {
+		log.Debug("turn was slow", attrs...)
+	}
+}
+
 // shorten cuts what a peer has said, between two runes.
 func shorten(text string) string {
 	if len(text) <= maxPeerText {

@@ -214,3 +214,46 @@ func TestFailuresLogged(t *testing.T) {
 		}
 	})
 }
+
+// slowEverywhere is slow in each callback: each returns once its loop is taken.
+type slowEverywhere struct{ taken func() }
+
+func (s slowEverywhere) Open(*server.Conn)                { s.taken() }
+func (s slowEverywhere) Message(*server.Conn, ws.Message) { s.taken() }
+func (s slowEverywhere) Ping(*server.Conn, []byte)        { s.taken() }
+func (s slowEverywhere) Pong(*server.Conn, []byte)        { s.taken() }
+func (s slowEverywhere) Close(*server.Conn, error)        { s.taken() }
+
+// TestSlowCallbacksLogged: at debug level the log names each callback that was slow.
+func TestSlowCallbacksLogged(t *testing.T) {
+	t.Parallel()
+	book := &logBook{}
+	var srv *server.Server
+	slow := slowEverywhere{func() {
+		eventually(t, "a hand-over", func() bool { return srv.Stats().Workers.Held > 0 })
+	}}
+	n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
+		srv = s
+		s.Loops, s.Logger, s.Handler = 1, book.loggerAt(slog.LevelDebug), slow
+		s.Upgrade = func(*ws.Request) (server.Accept, error) {
+			slow.taken()
+			return server.Accept{}, nil
+		}
+	})
+	c := dialSim(t, n, addr).upgraded() // one turn
+	for turn, step := range []struct{ callback, frame string }{
+		{"Upgrade", ""},
+		{"Message", frame(opText, "a") + frame(opText, "b")},
+		{"Ping", frame(opPing, "")},
+		{"Pong", frame(opPong, "")},
+		{"Close", frame(opClose, closePayload(1000, ""))},
+	} {
+		c.send(step.frame)
+		line := lastLine(t, book, "turn was slow", turn+1)
+		for _, word := range []string{"level=DEBUG", "remote=", "callback=" + step.callback + " ", "took="} {
+			if !strings.Contains(line, word) {
+				t.Errorf("%s: %q lacks %q", step.callback, line, word)
+			}
+		}
+	}
+}

@@ -29,6 +29,7 @@ func (c *Conn) conclude(w *worker) {
 			c.loop.counters.closed(cause)
 			c.logFailure(cause)
 			(*c.handler).Close(c, cause)
+			w.noteSlow(c, "Close")
 		}
 	}
 	if c.allSaid() {

@@ -49,6 +49,7 @@ func (l *loop) end(turn uint64) bool {
 
 // take takes the loop out of a turn that was seen under way, for another worker.
 func (l *loop) take(turn uint64) bool {
+	l.leader.Load().takenAt.Store(int64(time.Since(started))) // before the swap, which tells the worker to look
 	if !l.turnWord.CompareAndSwap(turn, turn+1) {
 		return false
 	}

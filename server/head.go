@@ -107,6 +107,7 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 		}
 	}()
 	accept, err := s.decide(r)
+	w.noteSlow(c, "Upgrade")
 	if err != nil {
 		return err
 	}
@@ -211,6 +212,7 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 
 	defer c.afterOpen(w, accept.KeepRequest) // also if Open panics: w.facts is the worker's
 	(*c.handler).Open(c)
+	w.noteSlow(c, "Open")
 }
 
 // afterOpen keeps the facts that are worth it with the connection.

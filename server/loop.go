@@ -49,6 +49,8 @@ type loop struct {
 	// The turn word: who owns the loop. See handover.go.
 	turnWord atomic.Uint64
 
+	leader atomic.Pointer[worker] // the one that leads, or led last
+
 	// The leader's: handed over with the loop.
 	current   *Conn // whose turn it is
 	events    []poller.Event
@@ -88,6 +90,7 @@ func newLoop(s *Server, p poller.Poller) *loop {
 // know stands in the loop.
 func (l *loop) lead(w *worker) {
 	w.round = l.round
+	l.leader.Store(w)
 	for {
 		for l.nextEvent < l.numEvents {
 			event := l.events[l.nextEvent]

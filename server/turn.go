@@ -104,7 +104,7 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 		c.read(w, why)
 	}
 	if drained {
-		c.callDrained()
+		c.callDrained(w)
 	}
 	if why&expired != 0 && !c.over() {
 		c.expire(w)
@@ -236,6 +236,7 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 				c.facts.messageAt = c.loop.rightNow()
 			}
 			(*c.handler).Message(c, m)
+			w.noteSlow(c, "Message")
 		}
 	case ws.Close:
 		c.peerClosed(w, m.Payload)
@@ -244,10 +245,12 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 		c.pong(m.Payload)
 		if h, ok := (*c.handler).(PingHandler); ok && c.lifeNow() == lifeOpen {
 			h.Ping(c, m.Payload)
+			w.noteSlow(c, "Ping")
 		}
 	case ws.Pong:
 		if h, ok := (*c.handler).(PongHandler); ok && c.lifeNow() == lifeOpen {
 			h.Pong(c, m.Payload)
+			w.noteSlow(c, "Pong")
 		}
 	}
 	return c.lifeNow() <= lifeClosing
@@ -369,11 +372,12 @@ func (c *Conn) endTurn(w *worker) {
 }
 
 // callDrained tells the handler that the queue is empty again.
-func (c *Conn) callDrained() {
+func (c *Conn) callDrained(w *worker) {
 	if c.lifeNow() != lifeOpen {
 		return
 	}
 	if h, ok := (*c.handler).(DrainedHandler); ok {
 		h.Drained(c)
+		w.noteSlow(c, "Drained")
 	}
 }

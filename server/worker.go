@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/ws"
@@ -26,12 +27,14 @@ type worker struct {
 	datedAt tick   // when that was asked for
 
 	turn     uint64     // the turn word of the turn under way
+	noted    uint64     // the last turn of which noteSlow has told
 	since    tick       // when its connection came; set where that counts, for expire
 	stream   stream     // of its connection, nil: the descriptor
 	deflate  *deflation // likewise, nil: no compression
 	pacing   pacing     // of its connection
 	round    round      // of the loop, since the worker leads it
 	received turnStats
+	takenAt  atomic.Int64 // when the watchdog last took a loop from it, as a time since started
 }
 
 func newWorker(s *Server) *worker {
@@ -118,4 +121,23 @@ func slowStack() string {
 		}
 	}
 	return "none found in the first 256 KiB of stacks"
+}
+
+// started is what times of the watchdog count from: deadlines have another clock,
+// which a test may move.
+var started = time.Now()
+
+// noteSlow tells, once a turn, that it has lost its loop, and in which callback of the
+// application: the one that has just returned.
+func (w *worker) noteSlow(c *Conn, callback string) {
+	if c.loop.turnWord.Load() != w.turn {
+		w.tellSlow(c, callback)
+	}
+}
+
+func (w *worker) tellSlow(c *Conn, callback string) {
+	if w.noted != w.turn {
+		w.noted = w.turn
+		c.logSlow(callback, time.Since(started)-time.Duration(w.takenAt.Load())+watchdogPeriod)
+	}
 }
