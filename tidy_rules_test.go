@@ -31,7 +31,7 @@ var importers = map[string][]string{
 	"github.com/aclements":                {"bench"},
 	"github.com/gobwas":                   {"ws"},
 	"github.com/HdrHistogram":             {"bench"},
-	"github.com/KimMachineGun":            {"server", "cmd"},
+	"github.com/KimMachineGun":            {"internal/heapwatch", "cmd"},
 	"github.com/klauspost/compress":       {"ws"},
 	"github.com/mailru/easygo":            {"poller"},
 	"github.com/prometheus/procfs":        {"bench"},
@@ -45,24 +45,28 @@ var importers = map[string][]string{
 // keptFrom says which packages must not import a folder of ours, or part of the
 // standard library; all others may. A folder may always import itself.
 var keptFrom = map[string]func(importer string) bool{
-	"poller": oneOf("ws", "buffer", "proxyproto", "asynclog"),
-	"ws":     oneOf("poller", "buffer", "proxyproto", "asynclog"),
-	"server": oneOf("poller", "ws", "buffer", "proxyproto", "asynclog"),
+	"poller": oneOf("ws", "internal", "proxyproto", "asynclog"),
+	"ws":     oneOf("poller", "internal", "proxyproto", "asynclog"),
+	"server": oneOf("poller", "ws", "internal", "proxyproto", "asynclog"),
 	"proxyproto": func(importer string) bool {
 		return !within(importer, "server") && !within(importer, "cmd")
 	},
 	"asynclog": func(importer string) bool {
 		return !within(importer, "server") && !within(importer, "cmd")
 	},
-	"bench":   func(importer string) bool { return !within(importer, "cmd") },
-	"cmd":     everybody,
-	"interop": everybody,
-	"buffer":  oneOf("proxyproto", "asynclog"),
-	"unsafe":  func(importer string) bool { return !within(importer, "poller") },
-	"C":       everybody,
+	"bench":           func(importer string) bool { return !within(importer, "cmd") },
+	"cmd":             everybody,
+	"interop":         everybody,
+	"internal/buffer": oneOf("proxyproto", "asynclog"),
+	// Leaves: what each is about, and nothing of a connection or a loop.
+	"internal/rate":      exceptOf("server"),
+	"internal/heapwatch": exceptOf("server"),
+	"unsafe":             func(importer string) bool { return !within(importer, "poller") },
+	"C":                  everybody,
 }
 
-// grabBags are names that say nothing of what is in a package.
+// grabBags are names that say nothing of what is in a package. The folder internal
+// below the root is the go command's: who is not of this module can not import from it.
 var grabBags = []string{"common", "helper", "helpers", "internal", "misc", "util", "utils"}
 
 var (
@@ -71,6 +75,11 @@ var (
 )
 
 func everybody(string) bool { return true }
+
+// exceptOf is everybody but one folder.
+func exceptOf(folder string) func(string) bool {
+	return func(importer string) bool { return !within(importer, folder) }
+}
 
 func oneOf(folders ...string) func(string) bool {
 	return func(importer string) bool {
@@ -135,7 +144,8 @@ func (c *checker) file(name, text string, ownModule bool) {
 }
 
 func (c *checker) names(name, packageName string) {
-	elements := append(strings.Split(path.Dir(name), "/"), strings.TrimSuffix(packageName, "_test"))
+	folders := strings.Split(strings.TrimPrefix(path.Dir(name), "internal/"), "/")
+	elements := append(folders, strings.TrimSuffix(packageName, "_test"))
 	for _, e := range elements {
 		if slices.Contains(grabBags, e) {
 			c.report("%s: a package named %s says nothing of what is in it", name, e)

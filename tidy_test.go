@@ -63,13 +63,14 @@ func lines(n int) string { return strings.Repeat("\t_ = 0\n", n) }
 // ours begins the import paths of our own packages.
 const ours = modulePath + "/"
 
+// on is a documented package with one import.
+func on(file, imported string) source {
+	pkg := path.Base(path.Dir(file))
+	return source{file: "// Package " + pkg + " is a sample.\npackage " + pkg + "\n\nimport _ \"" + imported + "\"\n"}
+}
+
 // TestTidyRules shows the checker good and bad samples.
 func TestTidyRules(t *testing.T) {
-	// on is a documented package with one import.
-	on := func(file, imported string) source {
-		pkg := path.Base(path.Dir(file))
-		return source{file: "// Package " + pkg + " is a sample.\npackage " + pkg + "\n\nimport _ \"" + imported + "\"\n"}
-	}
 	const doc = "// Package a is a sample.\npackage a\n\n"
 	tests := []struct {
 		name  string
@@ -91,7 +92,7 @@ func TestTidyRules(t *testing.T) {
 		{"ws imports server", on("ws/a.go", ours+"server"), "must not import"},
 		{"poller imports server", on("poller/a_test.go", ours+"server"), "must not import"},
 		{"server imports both", on("server/a.go", ours+"ws"), ""},
-		{"buffer imports ws", on("buffer/a.go", ours+"ws"), "must not import"},
+		{"buffer imports ws", on("internal/buffer/a.go", ours+"ws"), "must not import"},
 		{"ws imports asynclog", on("ws/a.go", ours+"asynclog"), "must not import"},
 		{"ws imports proxyproto", on("ws/a.go", ours+"proxyproto"), "must not import"},
 		{"server imports bench", on("server/a.go", ours+"bench"), "must not import"},
@@ -101,7 +102,7 @@ func TestTidyRules(t *testing.T) {
 		{"unsafe in poller", on("poller/a.go", "unsafe"), ""},
 		{"unsafe in ws", on("ws/a.go", "unsafe"), "must not import"},
 		{"cgo", on("poller/a.go", "C"), "must not import"},
-		{"the standard library", on("buffer/a.go", "net/http"), ""},
+		{"the standard library", on("internal/buffer/a.go", "net/http"), ""},
 
 		{"70 lines", source{"a/a.go": doc + "func a() {\n" + lines(68) + "}\n"}, ""},
 		{"71 lines", source{"a/a.go": doc + "func a() {\n" + lines(69) + "}\n"}, "a has 71 lines"},
@@ -118,6 +119,8 @@ func TestTidyRules(t *testing.T) {
 		{"TODO in a few words", source{"a/a.go": doc + "// TODO(me): fix this\nvar a int\n"}, "what and why"},
 		{"TODO with its reason", source{"a/a.go": doc + "// TODO: sort by size, since most are small.\nvar a int\n"}, ""},
 		{"package util", on("util/a.go", "fmt"), "says nothing"},
+		{"a package in internal", on("internal/a/a.go", "fmt"), ""},
+		{"poller imports from internal", on("poller/a.go", ours+"internal/rate"), "must not import"},
 		{"a folder internal", on("ws/internal/frame/a.go", "fmt"), "says nothing"},
 		{"a test of package helpers", source{"a/a_test.go": "package helpers_test\n"}, "says nothing"},
 		{"no Go", source{"a/a.go": "pakcage a\n"}, "expected 'package'"},

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"github.com/millrace/millrace/internal/rate"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -26,7 +27,7 @@ type admission struct {
 	conns      atomic.Int64 // WebSockets, those about to be opened included; counted with MaxConns only
 	handshakes atomic.Int64 // accepted and no WebSocket, answered ones included until they are gone
 	turnedAway atomic.Int64 // refused when they came, and not gone yet; not among handshakes
-	upgrades   sharedBucket
+	upgrades   rate.Bucket
 	addresses  addresses
 }
 
@@ -153,7 +154,7 @@ func (s *Server) reserve() error {
 		s.hit(LimitConns)
 		return refuseConns
 	}
-	if s.limits.upgrades.limited() && !s.admission.upgrades.take(s.limits.upgrades, s.engine.Now()) {
+	if s.limits.upgrades.Limited() && !s.admission.upgrades.Take(s.limits.upgrades, s.engine.Now()) {
 		s.giveBack()
 		s.hit(LimitHandshakeRate)
 		return refuseRate

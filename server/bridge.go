@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/internal/buffer"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
 )

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/internal/buffer"
 	"github.com/millrace/millrace/ws"
 )
 

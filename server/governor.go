@@ -5,13 +5,10 @@ import (
 	"math"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 	"slices"
-	"sync"
 	"time"
 
-	"github.com/KimMachineGun/automemlimit/memlimit"
-
+	"github.com/millrace/millrace/internal/heapwatch"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -42,7 +39,7 @@ type governor struct {
 
 	// The goroutine's.
 	listed []listed
-	memory heapWatch
+	memory heapwatch.Watch
 	peak   int64 // the most that both accounts came to since memory was given back
 	calm   int   // rounds since they came to a quarter of that
 }
@@ -51,13 +48,11 @@ const (
 	defaultMaxBacklog = 1 << 30
 	defaultMaxInbound = 512 << 20
 
-	// memoryPeriod is how often the governor looks at the heap.
-	memoryPeriod = 100 * time.Millisecond
 	// shedRest is what a shed connection may keep until its peer has read our close
 	// frame: the rest of a frame that is begun. If that is more, it is cut.
 	shedRest = 16 << 10
 	// peakMemory is what the accounts must have come to if memory is to be given back,
-	// calmRounds for how many memoryPeriods most of it must be gone.
+	// calmRounds for how many heapwatch.Periods most of it must be gone.
 	peakMemory = 32 << 20
 	calmRounds = 100
 )
@@ -78,7 +73,7 @@ func (g *governor) start(s *Server) {
 		return
 	}
 	g.wake = make(chan struct{}, 1)
-	g.memory.init()
+	g.memory.Init()
 	go g.run()
 }
 
@@ -101,7 +96,7 @@ func (g *governor) run() {
 		for g.govern() {
 			select {
 			case <-g.wake:
-			case <-time.After(memoryPeriod):
+			case <-time.After(heapwatch.Period):
 			case <-g.srv.watchdog.done:
 				return
 			}
@@ -111,7 +106,7 @@ func (g *governor) run() {
 
 // govern sheds what is too much, and says whether to look again by itself.
 func (g *governor) govern() (again bool) {
-	if over, news := g.memory.look(time.Now()); news {
+	if over, news := g.memory.Look(time.Now()); news {
 		g.outbound.allow(g.inbound.allow(over))
 	}
 	if excess := g.inbound.excess(); excess > 0 {
@@ -121,7 +116,7 @@ func (g *governor) govern() (again bool) {
 		g.shedOutbound()
 	}
 	watched := g.outbound.watched() || g.inbound.watched()
-	return g.giveBack() || g.memory.limited() && watched
+	return g.giveBack() || g.memory.Limited() && watched
 }
 
 // allow lets the account hold as much less than it does as there is too much, down
@@ -290,101 +285,10 @@ func (c *Conn) cut(cause error) {
 	c.endLocked(cause, endNow)
 }
 
-// heapWatch looks how close the heap is to Go's memory limit.
-type heapWatch struct {
-	samples [numSamples]metrics.Sample
-	group   int64     // the control group's limit; math.MaxInt64: none
-	next    time.Time // not before
-	cycle   int64     // the first collection that can tell more than is known
-}
-
-const (
-	memoryLimit = iota
-	heapCycles
-	heapLive
-	memoryTotal
-	heapObjects
-	heapFree
-	heapUnused
-	heapReleased
-	numSamples
-)
-
-var sampleNames = [numSamples]string{
-	memoryLimit:  "/gc/gomemlimit:bytes",
-	heapCycles:   "/gc/cycles/total:gc-cycles",
-	heapLive:     "/gc/heap/live:bytes",
-	memoryTotal:  "/memory/classes/total:bytes",
-	heapObjects:  "/memory/classes/heap/objects:bytes",
-	heapFree:     "/memory/classes/heap/free:bytes",
-	heapUnused:   "/memory/classes/heap/unused:bytes",
-	heapReleased: "/memory/classes/heap/released:bytes",
-}
-
-func (h *heapWatch) init() {
-	h.group = groupLimit()
-	for i, name := range sampleNames {
-		h.samples[i].Name = name
-	}
-}
-
-func (h *heapWatch) value(sample int) int64 {
-	return int64(min(h.samples[sample].Value.Uint64(), math.MaxInt64))
-}
-
-// limit is Go's memory limit, or what the control group leaves the heap.
-func (h *heapWatch) limit() int64 { return boundedBy(h.value(memoryLimit), h.group) }
-
-// limited says whether there was a limit when it last looked.
-func (h *heapWatch) limited() bool { return h.limit() < math.MaxInt64 }
-
-// look tells by how much what is alive on the heap, and all else that Go has,
-// passes seven eighths of the limit; news: since it last did there was a collection
-// that can tell. What is alive is known as of the last one only, and what was given
-// back to a pool stays alive for one more, so after an excess it takes two.
-func (h *heapWatch) look(now time.Time) (over int64, news bool) {
-	if now.Before(h.next) {
-		return 0, false
-	}
-	h.next = now.Add(memoryPeriod)
-	metrics.Read(h.samples[:])
-	cycle, limit := h.value(heapCycles), h.limit()
-	if cycle < h.cycle && h.limited() {
-		return 0, false
-	}
-	used := h.value(memoryTotal) - h.value(heapReleased) - h.value(heapFree) - h.value(heapUnused) -
-		h.value(heapObjects) + h.value(heapLive)
-	over = max(used-(limit-limit/8), 0)
-	h.cycle = cycle + 1
-	if over > 0 {
-		h.cycle++
-	}
-	return over, true
-}
-
-// groupLimit is the memory limit of the process's control group.
-var groupLimit = sync.OnceValue(func() int64 {
-	limit, err := memlimit.FromCgroup()
-	if err != nil || limit == 0 || limit > math.MaxInt64 {
-		return math.MaxInt64 // none, or no Linux
-	}
-	return int64(limit)
-})
-
-// boundedBy is Go's memory limit, bounded by the group's. Where Go has none, its heap
-// may grow to twice of what is alive before it collects: half of the group's limit
-// is what may be alive then.
-func boundedBy(limit, group int64) int64 {
-	if limit == math.MaxInt64 && group < math.MaxInt64 {
-		return group / 2
-	}
-	return min(limit, group)
-}
-
 // budget is a bound for an account with its default: a part of the memory limit, or
 // so much without one; 0 is no bound.
 func budget(field, part, without int64) int64 {
-	limit := boundedBy(debug.SetMemoryLimit(-1), groupLimit())
+	limit := heapwatch.Limit()
 	switch {
 	case field < 0:
 		return 0

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/millrace/millrace/internal/rate"
 	"github.com/millrace/millrace/proxyproto"
 	"github.com/millrace/millrace/ws"
 )
@@ -13,17 +14,17 @@ import (
 // limits are the server's bounds with the defaults filled in and times in ticks.
 type limits struct {
 	loops        int
-	conns        int  // 0: no bound
-	connsPerAddr int  // 0: no bound
-	handshakes   int  // 0: no bound
-	httpConns    int  // 0: no bound
-	upgrades     pace // the zero value: no bound
+	conns        int        // 0: no bound
+	connsPerAddr int        // 0: no bound
+	handshakes   int        // 0: no bound
+	httpConns    int        // 0: no bound
+	upgrades     rate.Limit // the zero value: no bound
 	head         ws.HeadLimits
 	proxyHeader  int
 	maxMessage   int64
 	maxEmpty     int
-	messages     pace // of a connection; the zero value: no bound
-	bytes        pace // of a connection; the zero value: no bound
+	messages     rate.Limit // of a connection; the zero value: no bound
+	bytes        rate.Limit // of a connection; the zero value: no bound
 	maxQueue     int
 	highWater    int
 	lowWater     int
@@ -89,7 +90,7 @@ func (s *Server) effectiveLimits() limits {
 		connsPerAddr: max(s.MaxConnsPerAddr, 0),
 		handshakes:   max(cmp.Or(s.MaxHandshakes, defaultMaxHandshakes), 0),
 		httpConns:    max(cmp.Or(s.MaxHTTPConns, defaultMaxHTTPConns), 0),
-		upgrades:     newPace(int64(s.HandshakeRate), int64(s.HandshakeBurst)),
+		upgrades:     rate.New(int64(s.HandshakeRate), int64(s.HandshakeBurst)),
 		head: ws.HeadLimits{
 			Bytes: positive(s.MaxHead, defaultMaxHead),
 			Lines: positive(s.MaxHeadLines, defaultMaxHeadLines),
@@ -112,12 +113,12 @@ func (s *Server) effectiveLimits() limits {
 		eventsABatch: eventsABatch,
 	}
 	l.setQueue(s)
-	l.messages = newPace(int64(s.MessageRate), int64(s.MessageBurst))
+	l.messages = rate.New(int64(s.MessageRate), int64(s.MessageBurst))
 	burst := s.ByteBurst
 	if burst <= 0 {
 		burst = max(s.ByteRate, l.maxMessage+ws.MaxHeader+4) // with its mask, a message that is allowed is never too fast by itself
 	}
-	l.bytes = newPace(s.ByteRate, burst)
+	l.bytes = rate.New(s.ByteRate, burst)
 	if interval := s.pingInterval(); interval > 0 {
 		l.ping = ticksOf(interval)
 	}
@@ -158,7 +159,7 @@ func (l *limits) setQueue(s *Server) {
 }
 
 // paced says whether what a peer sends has a rate.
-func (l *limits) paced() bool { return l.messages.limited() || l.bytes.limited() }
+func (l *limits) paced() bool { return l.messages.Limited() || l.bytes.Limited() }
 
 // positive is v, or the default for 0 and below.
 func positive[T int | int64 | time.Duration](v, byDefault T) T {

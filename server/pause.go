@@ -1,6 +1,6 @@
 package server
 
-import "github.com/millrace/millrace/buffer"
+import "github.com/millrace/millrace/internal/buffer"
 
 // # Back-pressure
 //

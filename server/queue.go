@@ -1,7 +1,7 @@
 package server
 
 import (
-	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/internal/buffer"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
 )

@@ -61,8 +61,8 @@ func (c *Conn) eatOpen(w *worker, in []byte) {
 	p := &w.pacing
 	p.read(c.loop, w.round)
 	within := len(in)
-	if limit := c.loop.srv.limits.bytes; limit.limited() {
-		p.bytes, within = limit.takeUpTo(p.bytes, p.since, p.now, len(in))
+	if limit := c.loop.srv.limits.bytes; limit.Limited() {
+		p.bytes, within = limit.TakeUpTo(p.bytes, p.since, p.now, len(in))
 	}
 	c.eatFrames(w, in[:within])
 	paused := c.in != nil && c.in.putOff // as eatFrames has found it
@@ -107,10 +107,10 @@ func (p *pacing) caughtUp(l *loop) {
 // there were too many, and the connection ends.
 func (c *Conn) withinRate(p *pacing) bool {
 	limit := c.loop.srv.limits.messages
-	if !limit.limited() {
+	if !limit.Limited() {
 		return true
 	}
-	next, ok := limit.take(p.messages, p.since, p.now, 1)
+	next, ok := limit.Take(p.messages, p.since, p.now, 1)
 	if !ok {
 		c.tooFast(LimitMessageRate, errManyMessages)
 		return false

@@ -7,7 +7,7 @@ import (
 	"io"
 	"net"
 
-	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/internal/buffer"
 	"github.com/millrace/millrace/poller"
 )
 

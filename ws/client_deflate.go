@@ -7,7 +7,7 @@ import (
 
 	gobwas "github.com/gobwas/ws"
 
-	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/internal/buffer"
 )
 
 var errResponseDeflate = errors.New("ws: 101 with an extension, or parameters of one, that were not asked for")

@@ -5,7 +5,7 @@ import (
 
 	gobwas "github.com/gobwas/ws"
 
-	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/internal/buffer"
 )
 
 // Default limits of a Decoder.

@@ -4,7 +4,7 @@ import (
 	"io"
 	"math"
 
-	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/internal/buffer"
 )
 
 // inflatedPiece is the room for a piece of a streamed message: what the codec

@@ -7,7 +7,7 @@ import (
 
 	"github.com/klauspost/compress/flate"
 
-	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/internal/buffer"
 )
 
 // flushTail is what the sender of a compressed message has cut off its end: an

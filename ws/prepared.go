@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"sync/atomic"
 
-	"github.com/millrace/millrace/buffer"
+	"github.com/millrace/millrace/internal/buffer"
 )
 
 // Prepared is a message that has been framed once, to be sent to many. What it

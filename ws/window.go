@@ -1,6 +1,6 @@
 package ws
 
-import "github.com/millrace/millrace/buffer"
+import "github.com/millrace/millrace/internal/buffer"
 
 // Window is the end of what has gone over a connection in one direction in
 // compressed messages: all that context takeover needs between two of them (RFC

@@ -1,0 +1,78 @@
+// Package rate limits how much comes in a second, by token buckets. A bucket is one
+// number: the time at which it will be full again (the generic cell rate algorithm,
+// ITU-T I.371). Taking a token moves that time on, and it may lie ahead by as much as
+// an empty bucket needs to fill up. Times are on any clock that does not go back.
+package rate
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Limit is the size of a bucket and how fast it fills. The zero value has no limit.
+type Limit struct {
+	perSecond int64         // tokens
+	depth     time.Duration // the time in which an empty bucket fills up
+}
+
+// maxTokens keeps rate and burst, and what is computed with them, in range.
+const maxTokens = 1 << 33
+
+// New is perSecond tokens a second, burst of them at once; without a burst a second's
+// worth. A rate of 0 or less has no limit.
+func New(perSecond, burst int64) Limit {
+	if perSecond <= 0 {
+		return Limit{}
+	}
+	if burst <= 0 {
+		burst = perSecond
+	}
+	perSecond = min(perSecond, maxTokens)
+	nanos := min(burst, maxTokens) * int64(time.Second)
+	return Limit{perSecond: perSecond, depth: time.Duration((nanos + perSecond - 1) / perSecond)}
+}
+
+// Limited reports whether there is a limit. Without one nothing else may be called.
+func (l Limit) Limited() bool { return l.perSecond > 0 }
+
+// Take takes n tokens from the bucket that will be full at the time full, and returns
+// when it will be full then; ok is false, and the bucket as it was, if it does not hold
+// n. A full bucket fills on from since, which is now unless the tokens may have been
+// asked for earlier.
+func (l Limit) Take(full, since, now time.Duration, n int) (next time.Duration, ok bool) {
+	next = max(full, since) + l.cost(n)
+	if next-now > l.depth {
+		return full, false
+	}
+	return next, true
+}
+
+// TakeUpTo takes n tokens, or all there are if those are less.
+func (l Limit) TakeUpTo(full, since, now time.Duration, n int) (next time.Duration, taken int) {
+	full = max(full, since)
+	if left := l.depth - (full - now); left < l.cost(n) {
+		n = int(int64(left) * l.perSecond / int64(time.Second))
+	}
+	return full + l.cost(n), n
+}
+
+func (l Limit) cost(n int) time.Duration {
+	return time.Duration(int64(n) * int64(time.Second) / l.perSecond)
+}
+
+// Bucket is a bucket that many goroutines take from. Its zero value is full.
+type Bucket struct{ full atomic.Int64 }
+
+// Take takes a token, unless there is none.
+func (b *Bucket) Take(l Limit, now time.Duration) bool {
+	for {
+		full := b.full.Load()
+		next, ok := l.Take(time.Duration(full), now, now, 1)
+		if !ok {
+			return false
+		}
+		if b.full.CompareAndSwap(full, int64(next)) {
+			return true
+		}
+	}
+}
