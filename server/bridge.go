@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -50,6 +51,8 @@ type bridge struct {
 	far   io.ReadWriteCloser // its Close breaks a Read and a Write under way
 	begun chan struct{}
 
+	secured *tls.ConnectionState // nil: the far side is not TLS
+
 	// Set before begun is closed.
 	conn    *Conn       // nil: no loop takes it
 	refusal *ws.Refusal // why not; nil: the server is closing
@@ -78,6 +81,9 @@ func newBridge(s *Server, far io.ReadWriteCloser) *bridge {
 	b.change.L = &b.mu
 	return b
 }
+
+// tlsState is that of the far side, if it is TLS.
+func (b *bridge) tlsState() *tls.ConnectionState { return b.secured }
 
 // begin lets the reader begin, for c. The leader calls it.
 func (b *bridge) begin(c *Conn) {

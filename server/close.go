@@ -140,6 +140,18 @@ func (c *Conn) Close(code ws.Code, reason string) error {
 	return nil
 }
 
+// CloseNow ends the connection at once: nothing more is sent, no close frame either,
+// and nothing is waited for. What the turn under way has sent before it still goes out, as
+// far as the kernel takes it. Handler.Close gets a *ws.CloseError with 1006. After the
+// end it does nothing.
+func (c *Conn) CloseNow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endLocked(errClosedNow, endNow)
+}
+
+var errClosedNow = &ws.CloseError{Code: ws.CodeAbnormal, Reason: "closed at once by the server"}
+
 // failBy ends the connection for an error of the decoder.
 func (c *Conn) failBy(err error) {
 	var cause *ws.CloseError

@@ -1,12 +1,14 @@
 package server
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -110,6 +112,7 @@ type facts struct {
 	deflate     *deflation        // nil: no compression
 	shared      bool              // they are those of many: see Conn.remember
 	cut         bool              // it did not end as it should, see DrainProgress
+	left        poller.Token      // the complement of its token, once its slot is free; 0: it is not
 }
 
 // count is the low half of a counter; its high half is a carry in the
@@ -227,6 +230,26 @@ func (c *Conn) SetValue(v any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.value = v
+}
+
+// Server is the server that c is of.
+func (c *Conn) Server() *Server { return c.loop.srv }
+
+// Value returns c's Value as a T; ok is false if it is none.
+func Value[T any](c *Conn) (value T, ok bool) {
+	value, ok = c.Value().(T)
+	return value, ok
+}
+
+// TLSState is what the client's TLS handshake agreed on, nil if the server has not
+// done one: the connection is plain, or a proxy has ended TLS, or it is closed.
+func (c *Conn) TLSState() *tls.ConnectionState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.stream().(interface{ tlsState() *tls.ConnectionState }); ok && c.lifeNow() < lifeClosed {
+		return s.tlsState()
+	}
+	return nil
 }
 
 // Buffered is how many bytes wait in the outbound queue: accepted by Send and

@@ -44,31 +44,61 @@ const (
 // ErrNoConn: there is no connection with this id, or no longer.
 var ErrNoConn = errors.New("server: no such connection")
 
-// ConnID names a connection for as long as the server lives: an id is not used
-// again.
+// ConnID names a connection, among those of all servers and processes: an id is not
+// used again. It may be compared and be a map's key.
 type ConnID struct {
-	loop  uint32
-	token poller.Token
+	server uint64 // a random number
+	loop   uint32
+	token  poller.Token
 }
 
-// String is the id as ParseConnID reads it: loop, place and generation.
+// String is the id as ParseConnID reads it: server, loop, place and generation.
 func (id ConnID) String() string {
-	return fmt.Sprintf("%d.%d.%d", id.loop, uint32(id.token), id.token>>32)
+	return fmt.Sprintf("%016x.%d.%d.%d", id.server, id.loop, uint32(id.token), id.token>>32)
 }
 
 // ParseConnID reads what ConnID.String gives.
 func ParseConnID(text string) (id ConnID, err error) {
-	parts := strings.Split(text, ".")
+	server, place, _ := strings.Cut(text, ".")
+	id.server, err = strconv.ParseUint(server, 16, 64)
+	parts := strings.Split(place, ".")
 	var n [3]uint64
-	if len(parts) != len(n) {
-		return id, fmt.Errorf("server: %q is no connection id: want three numbers with dots between them", text)
+	if err != nil || len(parts) != len(n) {
+		return ConnID{}, fmt.Errorf("server: %q is no connection id: want four numbers with dots between them", text)
 	}
 	for i, part := range parts {
-		if n[i], err = strconv.ParseUint(part, 10, 32); err != nil || strconv.FormatUint(n[i], 10) != part {
-			return id, fmt.Errorf("server: %q is no connection id: %q is no number of it", text, part)
+		if n[i], err = strconv.ParseUint(part, 10, 32); err != nil {
+			return ConnID{}, fmt.Errorf("server: %q is no connection id: %q is no number of it", text, part)
 		}
 	}
-	return ConnID{uint32(n[0]), poller.Token(n[2])<<32 | poller.Token(n[1])}, nil
+	id.loop, id.token = uint32(n[0]), poller.Token(n[2])<<32|poller.Token(n[1])
+	if id.String() != text {
+		return ConnID{}, fmt.Errorf("server: %q is no connection id: it is not written as one", text)
+	}
+	return id, nil
+}
+
+// ID is the connection's, from Open on and also after its end.
+func (c *Conn) ID() ConnID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id := ConnID{server: c.loop.srv.instance, loop: c.loop.index}
+	if c.facts != nil && c.facts.left != 0 {
+		id.token = ^c.facts.left
+	} else {
+		id.token = c.loop.table.token(c.slot)
+	}
+	return id
+}
+
+// leaveTable frees the connection's slot. Its id stays.
+func (l *loop) leaveTable(c *Conn) {
+	if c.handler != nil {
+		c.mu.Lock()
+		c.remember().left = ^l.table.token(c.slot)
+		c.mu.Unlock()
+	}
+	l.table.remove(c)
 }
 
 // ConnInfo is how a connection stands.
@@ -99,8 +129,8 @@ func (s *Server) Conns(ctx context.Context, by ConnOrder, most int) ([]ConnInfo,
 	}
 	most = max(min(most, MaxConns), 0)
 	var walks []*walk
-	for i, l := range s.loops {
-		w := &walk{ctx: ctx, loop: uint32(i), by: by, most: most, done: make(chan struct{})}
+	for _, l := range s.loops {
+		w := &walk{ctx: ctx, by: by, most: most, done: make(chan struct{})}
 		if most > 0 && l.post(visit{task: w.visit}) {
 			walks = append(walks, w)
 		}
@@ -121,7 +151,6 @@ func (s *Server) Conns(ctx context.Context, by ConnOrder, most int) ([]ConnInfo,
 // closed.
 type walk struct {
 	ctx  context.Context
-	loop uint32
 	by   ConnOrder
 	most int
 	next int // slot
@@ -177,7 +206,7 @@ func (w *walk) consider(c *Conn, since tick, token poller.Token) {
 	if len(w.best) == w.most && r.key <= w.best[0].key {
 		return
 	}
-	r.ID = ConnID{w.loop, token}
+	r.ID = ConnID{c.loop.srv.instance, c.loop.index, token}
 	r.Age = (now - since).time()
 	r.Silent = now.time() - min(now, tick(c.active.Load())).time()
 	r.Blocked = c.away
@@ -287,7 +316,7 @@ func (s *Server) CloseConn(ctx context.Context, id ConnID, code ws.Code, reason 
 
 // find asks a loop for its connection.
 func (s *Server) find(ctx context.Context, id ConnID) (*Conn, error) {
-	if !s.started.Load() || int(id.loop) >= len(s.loops) {
+	if !s.started.Load() || id.server != s.instance || int(id.loop) >= len(s.loops) {
 		return nil, ErrNoConn
 	}
 	found := make(chan *Conn, 1)

@@ -163,7 +163,8 @@ func TestCloseConn(t *testing.T) {
 	}
 	silent.expectEnd()
 	r.expectNone()
-	for _, text := range []string{"2.0.0", "0.9999999.0", "0.0.2147483648", "0.0.4294967295"} {
+	own, _, _ := strings.Cut(id.String(), ".")
+	for _, text := range []string{own + ".2.0.0", own + ".0.9999999.0", own + ".0.0.2147483648", own + ".0.0.4294967295", "0123456789abcdef.0.0.0"} {
 		id, err := server.ParseConnID(text)
 		if err != nil {
 			t.Fatal(err)
@@ -303,8 +304,12 @@ func TestConnsBeforeStart(t *testing.T) {
 
 // FuzzParseConnID: what is read is written the same; all else is an error.
 func FuzzParseConnID(f *testing.F) {
-	for _, text := range []string{"0.0.0", "3.4294967295.2147483647", "", "..", "1.2", "1.2.3.4", "+1.2.3", "01.2.3", "-1.0.0", "4294967296.0.0", "a.b.c"} {
+	for _, text := range []string{
+		"0.0.0", "3.4294967295.2147483647", "", "..", "1.2", "1.2.3.4", "+1.2.3", "01.2.3", "-1.0.0", "4294967296.0.0", "a.b.c",
+	} {
 		f.Add(text)
+		f.Add("0123456789abcdef." + text)
+		f.Add("0123456789ABCDEF." + text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		id, err := server.ParseConnID(text)

@@ -210,7 +210,7 @@ func (c *Conn) closeStream() {
 
 // discard frees what the loop keeps of a finished connection.
 func (l *loop) discard(c *Conn) {
-	l.table.remove(c)
+	l.leaveTable(c)
 	if l.stopSeen != 0 {
 		l.countEnd(c)
 	}

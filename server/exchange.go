@@ -53,6 +53,7 @@ func (s *Server) takeStream(w http.ResponseWriter, r *http.Request, req *ws.Requ
 	}
 	e := &exchange{body: r.Body, w: w, ctl: http.NewResponseController(w), header: header}
 	b := newBridge(s, e)
+	b.secured = r.TLS
 	s.send(arrival{fd: -1, taken: t, bridge: b})
 	if <-b.begun; b.conn == nil {
 		s.answerWeb(w, r, cmp.Or(b.refusal, refuseStopping))

@@ -42,6 +42,7 @@ type visit struct {
 // for each processor.
 type loop struct {
 	srv    *Server
+	index  uint32 // in Server.loops
 	engine poller.Engine
 	poll   poller.Poller
 	clock  atomic.Uint32 // as of the last Wait, in ticks; see now
@@ -79,7 +80,7 @@ type loop struct {
 }
 
 func newLoop(s *Server, p poller.Poller) *loop {
-	l := &loop{srv: s, engine: s.engine, poll: p, nextDue: noDue}
+	l := &loop{srv: s, index: uint32(len(s.loops)), engine: s.engine, poll: p, nextDue: noDue}
 	l.events = make([]poller.Event, s.limits.eventsABatch)
 	l.updateClock()
 	return l

@@ -347,6 +347,11 @@ func (s *secure) leave() {
 func (s *secure) connectionState() *tls.ConnectionState {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
+	return s.tlsState()
+}
+
+// tlsState is that for a caller that holds Conn.mu, after the handshake.
+func (s *secure) tlsState() *tls.ConnectionState {
 	state := s.tls.ConnectionState()
 	return &state
 }

@@ -1,6 +1,9 @@
 package server
 
 import (
+	"encoding/json"
+	"fmt"
+
 	"github.com/millrace/millrace/internal/buffer"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
@@ -79,6 +82,19 @@ func (c *Conn) sendLarge(op ws.Opcode, payload, frame []byte) error {
 
 // SendText is Send of a text message.
 func (c *Conn) SendText(text string) error { return c.Send(ws.Text, []byte(text)) }
+
+// SendBinary is Send of a binary message.
+func (c *Conn) SendBinary(payload []byte) error { return c.Send(ws.Binary, payload) }
+
+// SendJSON sends v as a text message in JSON (encoding/json). The errors are Send's, and
+// json.Marshal's, after which nothing was sent.
+func (c *Conn) SendJSON(v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	return c.Send(ws.Text, text)
+}
 
 // SendPrepared is Send of a message that was framed once for many connections.
 func (c *Conn) SendPrepared(p *ws.Prepared) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -223,6 +224,7 @@ type Server struct {
 	governor  governor
 	fallback  Handler // of connections whose Accept names none
 	engine    poller.Engine
+	instance  uint64 // a random number, for ids
 	loops     []*loop
 	nextLoop  atomic.Uint32
 	watchdog  watchdog
@@ -328,6 +330,7 @@ func (s *Server) startLoops() error {
 		s.compression = newCompression(s.Deflate)
 	}
 	s.admission.addresses.seed = maphash.MakeSeed()
+	s.instance = rand.Uint64()
 	if s.fallback = s.Handler; s.fallback == nil {
 		s.fallback = ignore{}
 	}

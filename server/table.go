@@ -1,6 +1,10 @@
 package server
 
-import "github.com/millrace/millrace/poller"
+import (
+	"sync"
+
+	"github.com/millrace/millrace/poller"
+)
 
 // chunkSlots is the number of slots a table grows by: no slot ever moves.
 const chunkSlots = 2048
@@ -22,6 +26,7 @@ type chunk struct {
 // keeps their deadlines. It belongs to the loop's leader. A free slot's deadline
 // field holds the number of the next free one.
 type table struct {
+	grows  sync.Mutex // for chunks to grow, and for others than the leader to look
 	chunks []*chunk
 	first  []tick // of each chunk: none of its deadlines is earlier
 	free   uint32 // the first free slot, if used is below the number of slots
@@ -49,6 +54,14 @@ func (ch *chunk) token(slot uint32) poller.Token {
 	return poller.Token(ch.gen[slot%chunkSlots])<<32 | poller.Token(slot)
 }
 
+// token is what a slot that stays taken meanwhile is known by, for any goroutine.
+func (t *table) token(slot uint32) poller.Token {
+	t.grows.Lock()
+	ch := t.chunks[slot/chunkSlots]
+	t.grows.Unlock()
+	return ch.token(slot)
+}
+
 // grow adds a chunk; all slots were in use.
 func (t *table) grow() {
 	t.free = uint32(len(t.chunks) * chunkSlots)
@@ -56,7 +69,9 @@ func (t *table) grow() {
 	for i := range ch.due {
 		ch.due[i] = tick(t.free) + tick(i) + 1
 	}
+	t.grows.Lock()
 	t.chunks = append(t.chunks, ch)
+	t.grows.Unlock()
 	t.first = append(t.first, noDue)
 }
 

@@ -286,6 +286,7 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 		s.send(arrival{fd: fd, remote: remote, taken: t, unix: unix})
 	case errors.Is(err, poller.ErrNotSupported) && !s.LoopsOnly:
 		b := newBridge(s, conn)
+		b.secured = t.request.TLSState
 		go b.run() // ends with the connection
 		s.send(arrival{fd: -1, remote: remoteOf(conn), taken: t, bridge: b})
 	default:

@@ -1,6 +1,11 @@
 package ws
 
-import "strconv"
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+)
 
 // Opcode says what a frame carries (RFC 6455, 5.2).
 type Opcode byte
@@ -58,4 +63,18 @@ type Message struct {
 	// Decoder.Next or the decoder's own buffer, and is valid until the next
 	// call of any method of the decoder other than Idle, Buffered and Taken.
 	Payload []byte
+}
+
+// Clone returns a Message with its own copy of the payload, which may be kept.
+func (m Message) Clone() Message {
+	m.Payload = bytes.Clone(m.Payload)
+	return m
+}
+
+// JSON decodes the payload, which is in JSON, into what v points to (encoding/json).
+func (m Message) JSON(v any) error {
+	if err := json.Unmarshal(m.Payload, v); err != nil {
+		return fmt.Errorf("ws: message of %d bytes: %w", len(m.Payload), err)
+	}
+	return nil
 }

@@ -1,0 +1,58 @@
+package server
+
+import "context"
+
+// Each calls do for every open connection, one after another and on the caller's
+// goroutine, until do returns false. Connections come and go meanwhile: one that is
+// open all the time is given once. do may do anything that a handler may. Each
+// asks the loops for their connections in slices, between their turns, and returns
+// ctx's error when that is done first, as when all workers are held by handlers that
+// block.
+func (s *Server) Each(ctx context.Context, do func(c *Conn) bool) error {
+	if !s.started.Load() {
+		return nil
+	}
+	for _, l := range s.loops {
+		for next := 0; next >= 0; {
+			slice := connSlice{from: next, done: make(chan struct{})}
+			if !l.post(visit{task: slice.fill}) {
+				break // the loop has ended
+			}
+			select {
+			case <-slice.done:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			for _, c := range slice.conns {
+				if c.lifeNow() == lifeOpen && !do(c) {
+					return nil
+				}
+			}
+			next = slice.next
+		}
+	}
+	return ctx.Err()
+}
+
+// connSlice is some of a loop's connections. It is the leader's until done is closed.
+type connSlice struct {
+	from  int // a slot
+	next  int // where the next one begins; below 0: there is none
+	conns []*Conn
+	done  chan struct{}
+}
+
+func (s *connSlice) fill(l *loop) (again bool) {
+	end := min(s.from+slotsAVisit, len(l.table.chunks)*chunkSlots)
+	for slot := s.from; slot < end; slot++ {
+		ch, i := l.table.at(uint32(slot))
+		if c := ch.conns[i]; c != nil {
+			s.conns = append(s.conns, c)
+		}
+	}
+	if s.next = end; end == len(l.table.chunks)*chunkSlots {
+		s.next = -1
+	}
+	close(s.done)
+	return false
+}

@@ -1,0 +1,68 @@
+package server
+
+import "github.com/millrace/millrace/ws"
+
+// MessageFunc is a Handler that is one function, for messages alone.
+type MessageFunc func(c *Conn, m ws.Message)
+
+// Open implements Handler.
+func (MessageFunc) Open(*Conn) {}
+
+// Message implements Handler.
+func (f MessageFunc) Message(c *Conn, m ws.Message) { f(c, m) }
+
+// Close implements Handler.
+func (MessageFunc) Close(*Conn, error) {}
+
+// HandlerFuncs is a Handler made of functions; nil ones do nothing. What holds for
+// the methods of Handler, PingHandler, PongHandler and DrainedHandler holds for them.
+type HandlerFuncs struct {
+	OnOpen    func(c *Conn)
+	OnMessage func(c *Conn, m ws.Message)
+	OnClose   func(c *Conn, err error)
+	OnPing    func(c *Conn, payload []byte)
+	OnPong    func(c *Conn, payload []byte)
+	OnDrained func(c *Conn)
+}
+
+// Open implements Handler.
+func (h HandlerFuncs) Open(c *Conn) {
+	if h.OnOpen != nil {
+		h.OnOpen(c)
+	}
+}
+
+// Message implements Handler.
+func (h HandlerFuncs) Message(c *Conn, m ws.Message) {
+	if h.OnMessage != nil {
+		h.OnMessage(c, m)
+	}
+}
+
+// Close implements Handler.
+func (h HandlerFuncs) Close(c *Conn, err error) {
+	if h.OnClose != nil {
+		h.OnClose(c, err)
+	}
+}
+
+// Ping implements PingHandler.
+func (h HandlerFuncs) Ping(c *Conn, payload []byte) {
+	if h.OnPing != nil {
+		h.OnPing(c, payload)
+	}
+}
+
+// Pong implements PongHandler.
+func (h HandlerFuncs) Pong(c *Conn, payload []byte) {
+	if h.OnPong != nil {
+		h.OnPong(c, payload)
+	}
+}
+
+// Drained implements DrainedHandler.
+func (h HandlerFuncs) Drained(c *Conn) {
+	if h.OnDrained != nil {
+		h.OnDrained(c)
+	}
+}
