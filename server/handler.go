@@ -84,6 +84,8 @@ var (
 	ErrMessageTooBig = errors.New("server: message larger than the outbound queue may be")
 	// ErrOpcode: a message is ws.Text or ws.Binary.
 	ErrOpcode = errors.New("server: a message is text or binary")
+	// ErrNotUTF8: a text is not valid UTF-8. Only with Server.Debug.
+	ErrNotUTF8 = errors.New("server: text is not UTF-8")
 	// ErrTooBig: a control frame's payload is longer than 125 bytes.
 	ErrTooBig = errors.New("server: control payload longer than 125 bytes")
 )

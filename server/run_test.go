@@ -93,7 +93,9 @@ func TestRunEnds(t *testing.T) {
 // TestRunTLS: with a TLSConfig Run speaks TLS.
 func TestRunTLS(t *testing.T) {
 	t.Parallel()
-	addr, stop, _, over := startRun(t, func(s *server.Server) { s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{serverCertificate()}} }, server.DrainOptions{})
+	addr, stop, _, over := startRun(t, func(s *server.Server) {
+		s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{serverCertificate()}}
+	}, server.DrainOptions{})
 	c := dialTLS(t, addr).upgraded()
 	stop()
 	c.expectClose(1001)

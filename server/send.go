@@ -25,11 +25,14 @@ const direct = 24 << 10
 // ErrClosed: the connection is closing or closed. ErrQueueFull: the queue's bound
 // would be passed, see Server.QueuePolicy. ErrMessageTooBig: the payload is larger
 // than Server.MaxQueue. In all these cases nothing of the message was sent. A text
-// message must be valid UTF-8 (RFC 6455 section 5.6); Send does not check it.
+// message must be valid UTF-8 (RFC 6455 section 5.6); Send checks it with Server.Debug only.
 // Another opcode is ErrOpcode: see Ping and Close.
 func (c *Conn) Send(op ws.Opcode, payload []byte) error {
 	if op != ws.Text && op != ws.Binary {
 		return ErrOpcode
+	}
+	if err := c.loop.srv.checkText(op, payload); err != nil {
+		return err
 	}
 	if d := c.deflationNow(); d != nil {
 		return c.sendDeflated(d, op, payload)
@@ -100,6 +103,9 @@ func (c *Conn) SendJSON(v any) error {
 func (c *Conn) SendPrepared(p *ws.Prepared) error {
 	if op := p.Opcode(); op != ws.Text && op != ws.Binary {
 		return ErrOpcode
+	}
+	if err := c.loop.srv.checkText(p.Opcode(), p.Payload()); err != nil {
+		return err
 	}
 	if d := c.deflationNow(); d != nil {
 		return c.sendPreparedDeflated(d, p)

@@ -212,6 +212,10 @@ type Server struct {
 	// on the loops and must not block. At debug level it gets refused requests and
 	// failed connections, one by one but at most 100 a second.
 	Logger *slog.Logger
+	// Debug finds mistakes of handlers, for tests and development: a payload is
+	// overwritten as soon as it is not valid any more, and a text that is not UTF-8 is
+	// not sent, with ErrNotUTF8. It costs time for each byte.
+	Debug bool
 	// LogRefusals has each refused request logged at info level, for an access log.
 	LogRefusals bool
 

@@ -237,6 +237,7 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 			}
 			(*c.handler).Message(c, m)
 			w.noteSlow(c, "Message")
+			c.loop.srv.spoil(m.Payload)
 		}
 	case ws.Close:
 		c.peerClosed(w, m.Payload)
@@ -246,11 +247,13 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 		if h, ok := (*c.handler).(PingHandler); ok && c.lifeNow() == lifeOpen {
 			h.Ping(c, m.Payload)
 			w.noteSlow(c, "Ping")
+			c.loop.srv.spoil(m.Payload)
 		}
 	case ws.Pong:
 		if h, ok := (*c.handler).(PongHandler); ok && c.lifeNow() == lifeOpen {
 			h.Pong(c, m.Payload)
 			w.noteSlow(c, "Pong")
+			c.loop.srv.spoil(m.Payload)
 		}
 	}
 	return c.lifeNow() <= lifeClosing

@@ -42,7 +42,8 @@ type Server struct {
 }
 
 // Start starts srv, whose Engine must be nil, on a network in memory, and closes it
-// when the test ends. Without a Logger srv logs to the test's output.
+// when the test ends. Without a Logger srv logs to the test's output. It sets
+// srv.Debug: a payload that a handler keeps without Clone is overwritten.
 func Start(t testing.TB, srv *server.Server) *Server {
 	t.Helper()
 	if srv.Engine != nil {
@@ -52,7 +53,7 @@ func Start(t testing.TB, srv *server.Server) *Server {
 		srv.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
 	network := simnet.New(simnet.Config{})
-	srv.Engine = network
+	srv.Engine, srv.Debug = network, true
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("servertest: %v", err)

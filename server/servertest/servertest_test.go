@@ -137,6 +137,18 @@ func TestSlowHandler(t *testing.T) {
 	}
 }
 
+// TestDebug: Start has mistakes of handlers shown.
+func TestDebug(t *testing.T) {
+	s := servertest.Start(t, &server.Server{Handler: server.MessageFunc(func(c *server.Conn, _ ws.Message) {
+		if err := c.SendText("\xff"); !errors.Is(err, server.ErrNotUTF8) {
+			t.Errorf("a text that is not UTF-8: %v", err)
+		}
+	})})
+	c := s.Connect("/")
+	c.SendText("a")
+	c.ExpectNothing()
+}
+
 // TestHTTP: plain requests get to Server.HTTP.
 func TestHTTP(t *testing.T) {
 	s := servertest.Start(t, &server.Server{HTTP: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -159,8 +171,6 @@ func TestHTTP(t *testing.T) {
 func TestFailures(t *testing.T) {
 	s := servertest.Start(t, &server.Server{Handler: server.MessageFunc(func(c *server.Conn, m ws.Message) {
 		switch string(m.Payload) {
-		case "invalid":
-			_ = c.SendText("\xff") // as below
 		case "close":
 			_ = c.Close(4000, "")
 		default:
@@ -168,7 +178,6 @@ func TestFailures(t *testing.T) {
 		}
 	})})
 	for name, misuse := range map[string]func(*failing, *servertest.Client){
-		"a text that is not UTF-8":      func(_ *failing, c *servertest.Client) { c.SendText("invalid"); c.Receive() },
 		"a message where there is none": func(_ *failing, c *servertest.Client) { c.SendText("close"); c.Receive() },
 		"text where it is binary":       func(_ *failing, c *servertest.Client) { c.SendText("a"); c.ReceiveText() },
 		"nothing where there is some":   func(_ *failing, c *servertest.Client) { c.SendText("a"); c.ExpectNothing() },
