@@ -70,6 +70,7 @@ type inbound struct {
 	secure  bool        // the PROXY header says that the client came over TLS
 	decoder *ws.Decoder // in the midst of a frame or a fragmented message
 	taken   *takenOver  // a connection of net/http that is to be opened
+	hook    *hookWait   // it waits for the Upgrade hook
 
 	mark int64 // what the decoder had taken at entry.since
 
@@ -87,7 +88,7 @@ type inbound struct {
 
 // empty says whether the connection needs it no more.
 func (in *inbound) empty() bool {
-	return in.raw == 0 && in.head == nil && !in.secure && in.decoder == nil && in.taken == nil && !in.putOff &&
+	return in.raw == 0 && in.head == nil && !in.secure && in.decoder == nil && in.taken == nil && in.hook == nil && !in.putOff &&
 		!in.answered && !in.drains && in.drainMost == 0 && in.drainAt == 0
 }
 
@@ -110,6 +111,7 @@ type facts struct {
 	rates       *rates            // the turn's; nil without such limits
 	turnedAway  bool              // refused when it came: see admission
 	deflate     *deflation        // nil: no compression
+	hook        *hookContext      // of a slow Upgrade hook
 	shared      bool              // they are those of many: see Conn.remember
 	cut         bool              // it did not end as it should, see DrainProgress
 	left        poller.Token      // the complement of its token, once its slot is free; 0: it is not

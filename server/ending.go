@@ -44,6 +44,10 @@ func (c *Conn) dropUnfinished(w *worker) {
 	if in == nil || in.answered {
 		return
 	}
+	if in.hook != nil {
+		w.srv.hooks.forget(in.hook)
+		in.hook = nil
+	}
 	if c.lingers() {
 		var rest []byte
 		if in.rest != nil {

@@ -27,7 +27,9 @@ func (c *Conn) eatHead(w *worker, in []byte) (rest []byte) {
 		c.keepHead(scanner, in)
 		return nil
 	}
-	c.answer(w, in, end, &scanner)
+	if c.answer(w, in, end, &scanner); c.waitsForHook() {
+		return nil
+	}
 	return in[end:]
 }
 
@@ -79,7 +81,9 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 	default:
 		err = c.upgrade(w, r)
 	}
-	if err != nil {
+	if err == errWaits {
+		c.awaitHook(in, scanner)
+	} else if err != nil {
 		c.refuseRequest(r, in[:end], err)
 	}
 }
@@ -98,7 +102,15 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 			return err
 		}
 	}
+	if s.asks() {
+		if err := c.enterHook(); err != nil {
+			return err
+		}
+	}
 	if err := s.reserve(); err != nil {
+		if s.asks() {
+			s.hooks.leave()
+		}
 		return err
 	}
 	defer func() {
@@ -106,7 +118,7 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 			s.giveBack()
 		}
 	}()
-	accept, err := s.decide(r)
+	accept, err := w.decideIn(c, r)
 	w.noteSlow(c, "Upgrade")
 	if err != nil {
 		return err
@@ -144,6 +156,9 @@ func (s *Server) responseTo(r *ws.Request, accept *Accept) ws.Response {
 	}
 	return resp
 }
+
+// asks says whether something of the application's is asked, which may be slow.
+func (s *Server) asks() bool { return s.Upgrade != nil || s.CheckOrigin != nil }
 
 // decide asks the origin check and the hook.
 func (s *Server) decide(r *ws.Request) (accept Accept, err error) {
@@ -292,9 +307,12 @@ var refuseInternal = &ws.Refusal{Status: http.StatusInternalServerError, Reason:
 // headTimedOut ends a connection that did not bring its request head in time.
 func (c *Conn) headTimedOut() {
 	refusal := refuseLate
-	if c.loop.srv.stopping.Load() {
+	switch {
+	case c.loop.srv.stopping.Load():
 		refusal = refuseStopping
-	} else {
+	case c.waitsForHook():
+		refusal = refuseHooks
+	default:
 		c.loop.srv.hit(LimitHandshakeTimeout)
 	}
 	if c.in == nil || c.in.head == nil || c.lifeNow() < lifeHead {

@@ -42,9 +42,11 @@ type Server struct {
 	Handler Handler
 	// Upgrade decides on each upgrade request, after the checks of RFC 6455
 	// section 4.2.1 and of the origin. An error refuses: a *ws.Refusal with its
-	// status, any other with 500 and a log line. It may block. The request is
-	// valid until it returns (Clone keeps it). nil accepts all. Mux.Upgrade is
-	// such a hook.
+	// status, any other with 500 and a log line. It may block: the request's Context
+	// ends when there is nobody to wait for any more. Half of MaxWorkers may be in a
+	// hook at once, other upgrades wait, within HandshakeTimeout, and then get 503. The
+	// request is valid until the hook returns (Clone keeps it). nil accepts all.
+	// Mux.Upgrade is such a hook.
 	Upgrade func(r *ws.Request) (Accept, error)
 	// CheckOrigin decides on the request's Origin; false refuses with 403. nil
 	// accepts requests without one, from the same origin (scheme, host and port)
@@ -244,6 +246,7 @@ type Server struct {
 
 	compression *compression // nil: Deflate is
 	handshakes  handshakes
+	hooks       hooks
 
 	logging logging
 	details details
@@ -348,6 +351,7 @@ func (s *Server) startLoops() error {
 	}
 	s.crew.init(s)
 	s.handshakes.init(s)
+	s.hooks.init(s.limits.workers)
 	n := s.limits.loops
 	for i := range n {
 		p, err := s.engine.NewPoller()

@@ -155,6 +155,7 @@ func headOf(r *http.Request) (*ws.Request, error) {
 	req := &ws.Request{}
 	err := req.Parse(head)
 	req.ExtendedConnect = connect && err == nil
+	req.Ctx = r
 	req.RemoteAddr = remoteAddr(r.RemoteAddr)
 	req.TLSState = r.TLS
 	req.TLS = r.TLS != nil || r.Context().Value(securedKey{}) != nil

@@ -14,6 +14,9 @@ func (l *loop) turn(w *worker, c *Conn, why reason) (leads bool) {
 		if c.missed |= why; why&writable != 0 && c.flushAway() {
 			c.missed |= emptied
 		}
+		if c.lifeNow() == lifeHead {
+			c.tellHook(why)
+		}
 		return true
 	}
 	if c.over() {
@@ -95,6 +98,9 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 			why |= readable | hangup // to the end: no edge may tell of it any more
 		}
 	}
+	if why&kicked != 0 && c.waitsForHook() {
+		c.resumeHook(w)
+	}
 	drained := why&(writable|emptied) != 0 && c.flushQueue(w, why)
 	c.wantsDue = c.wantsDue || drained // that of the queue was another
 	if c.resume(w) {
@@ -121,6 +127,11 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 func (c *Conn) read(w *worker, why reason) {
 	switch {
 	case c.over():
+		return
+	case c.waitsForHook():
+		if why&hangup != 0 {
+			c.lookForEnd(w)
+		}
 		return
 	case c.standsStill():
 		c.putOff()

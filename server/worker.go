@@ -28,6 +28,7 @@ type worker struct {
 
 	turn     uint64     // the turn word of the turn under way
 	noted    uint64     // the last turn of which noteSlow has told
+	hooked   *Conn      // whose Upgrade hook is under way
 	since    tick       // when its connection came; set where that counts, for expire
 	stream   stream     // of its connection, nil: the descriptor
 	deflate  *deflation // likewise, nil: no compression

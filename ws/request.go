@@ -2,6 +2,7 @@ package ws
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"iter"
 	"math"
@@ -31,6 +32,8 @@ type Request struct {
 	// TLSState is what the connection's own TLS handshake agreed on (server name,
 	// client certificates, version); nil if it is plain. As TLS.
 	TLSState *tls.ConnectionState
+	// Ctx gives Context its context; nil is context.Background. As TLS.
+	Ctx interface{ Context() context.Context }
 
 	head    []byte // all of it, for Clone
 	method  []byte
@@ -169,6 +172,7 @@ func (r *Request) clearHead() {
 		TLS:             r.TLS,
 		TLSState:        r.TLSState,
 		ExtendedConnect: r.ExtendedConnect,
+		Ctx:             r.Ctx,
 		fields:          r.fields[:0],
 		pathValues:      r.pathValues[:0],
 	}
@@ -177,10 +181,21 @@ func (r *Request) clearHead() {
 // Reset empties r and keeps its memory for the next Parse.
 func (r *Request) Reset() {
 	r.clearHead()
-	r.RemoteAddr, r.TLS, r.TLSState, r.ExtendedConnect = netip.AddrPort{}, false, nil, false
+	r.RemoteAddr, r.TLS, r.TLSState, r.ExtendedConnect, r.Ctx = netip.AddrPort{}, false, nil, false, nil
 }
 
-// Clone returns a Request with its own copy of all bytes, which may be kept.
+// Context is for what is done on behalf of the request in a server's Upgrade hook. It
+// ends with the hook, and before that when nobody waits for it any more: the peer is
+// gone, the time for the handshake is over, or the server stops (context.Cause tells).
+func (r *Request) Context() context.Context {
+	if r.Ctx == nil {
+		return context.Background()
+	}
+	return r.Ctx.Context()
+}
+
+// Clone returns a Request with its own copy of all bytes, which may be kept. Its
+// Context is context.Background.
 func (r *Request) Clone() *Request {
 	c := &Request{RemoteAddr: r.RemoteAddr, TLS: r.TLS, TLSState: r.TLSState, ExtendedConnect: r.ExtendedConnect}
 	if r.head != nil {

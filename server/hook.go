@@ -1,0 +1,262 @@
+package server
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/ws"
+)
+
+// # Slow hooks
+//
+// An Upgrade hook runs in its connection's turn, and may ask a database. While it is
+// slow it holds a worker, as a handler does. So that newcomers do not hold all of them,
+// hooks have places of their own, half of MaxWorkers: a connection that finds none
+// waits in a line, with its request, and is woken when a place is free. Meanwhile it is
+// not read.
+//
+// What happens to a connection in a slow hook its loop's leader sees: the peer is gone,
+// the handshake's time is over, the server stops. Then the hook's context ends.
+
+// hooks are the places of a server's hooks.
+type hooks struct {
+	max     int
+	running atomic.Int64
+	waiting atomic.Int64 // as many as are in line
+
+	mu   sync.Mutex // no other lock is taken under it; Conn.mu may be held
+	line list.List  // of *hookWait
+}
+
+// hookWait is a connection that waits.
+type hookWait struct {
+	conn    *Conn
+	element *list.Element // in the line; nil: it has a place. Guarded by hooks.mu
+}
+
+// hookContext is a hook's context, once it was asked for or is to end. Conn.mu guards it.
+type hookContext struct {
+	ctx  context.Context
+	end  context.CancelCauseFunc
+	over error // why it ends
+}
+
+func (h *hooks) init(workers int) { h.max = max(workers/2, 1) }
+
+// enter takes a place, if there is one.
+func (h *hooks) enter() bool { return countIn(&h.running, h.max) }
+
+// leave frees a place.
+func (h *hooks) leave() {
+	h.running.Add(-1)
+	h.wake()
+}
+
+// wait puts c in the line.
+func (h *hooks) wait(c *Conn) *hookWait {
+	w := &hookWait{conn: c}
+	h.mu.Lock()
+	w.element = h.line.PushBack(w)
+	h.mu.Unlock()
+	h.waiting.Add(1)
+	h.wake() // a place may have become free before
+	return w
+}
+
+// wake gives places that are free to those in line.
+func (h *hooks) wake() {
+	for h.waiting.Load() > 0 && h.enter() {
+		if c := h.next(); c != nil {
+			c.kick()
+		} else {
+			h.running.Add(-1)
+		}
+	}
+}
+
+func (h *hooks) next() *Conn {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	first := h.line.Front()
+	if first == nil {
+		return nil
+	}
+	h.waiting.Add(-1)
+	w := h.line.Remove(first).(*hookWait)
+	w.element = nil
+	return w.conn
+}
+
+// has says whether the connection that waited has a place now.
+func (h *hooks) has(w *hookWait) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return w.element == nil
+}
+
+// forget gives up the place, in the line or not, of a connection that ends.
+func (h *hooks) forget(w *hookWait) {
+	h.mu.Lock()
+	inLine := w.element != nil
+	if inLine {
+		h.line.Remove(w.element)
+		h.waiting.Add(-1)
+	}
+	h.mu.Unlock()
+	if !inLine {
+		h.leave()
+	}
+}
+
+// errWaits says that an upgrade waits for a place of the hooks.
+var errWaits = errors.New("server: the upgrade waits")
+
+var (
+	refuseHooks    = busy("too many upgrades at once", "1")
+	refuseSlowHook = busy("the upgrade took too long", "1")
+)
+
+// enterHook takes a place for the upgrade, or says that it has to wait.
+func (c *Conn) enterHook() error {
+	h := &c.loop.srv.hooks
+	if c.in != nil && c.in.hook != nil { // it has waited
+		c.in.hook = nil
+		return nil
+	}
+	if h.enter() {
+		return nil
+	}
+	return errWaits
+}
+
+// awaitHook waits for a place with the bytes received so far, the head and what is
+// behind it.
+func (c *Conn) awaitHook(in []byte, scanner *ws.HeadScanner) {
+	c.keepHead(*scanner, in)
+	c.in.hook = c.loop.srv.hooks.wait(c)
+}
+
+// waitsForHook says whether the connection waits for a place: it is not read then.
+func (c *Conn) waitsForHook() bool { return c.in != nil && c.in.hook != nil }
+
+// maxBehind bounds what is kept of what comes behind a request that waits.
+const maxBehind = 64 << 10
+
+// lookForEnd reads on behind a request that waits, to see whether the peer is gone.
+func (c *Conn) lookForEnd(w *worker) {
+	if len(c.in.head.B) > maxBehind {
+		return
+	}
+	n, _, err := c.receive(w)
+	switch {
+	case err == nil:
+		w.received.bytes += n
+		c.in.head = c.in.head.Grow(n)
+		c.in.head.B = append(c.in.head.B, w.in[:n]...)
+		c.more |= readable | hangup // to the end
+	case err != poller.ErrAgain:
+		c.end(errGone, endNow)
+	}
+}
+
+// resumeHook goes on with an upgrade whose place has come.
+func (c *Conn) resumeHook(w *worker) {
+	if !c.loop.srv.hooks.has(c.in.hook) {
+		return // kicked for another reason
+	}
+	if rest := c.eatHead(w, nil); c.lifeNow() == lifeOpen {
+		c.eatOpen(w, rest)
+	}
+	c.dropHead()
+	c.more |= readable | hangup // it was not read
+}
+
+// decideIn is decide in a turn, which has a place for it, and gives the hook a context.
+func (w *worker) decideIn(c *Conn, r *ws.Request) (accept Accept, err error) {
+	if !w.srv.asks() {
+		return w.srv.decide(r)
+	}
+	w.hooked, r.Ctx = c, w
+	over := false
+	defer func() { w.endHook(c, r) }() // also if it panics
+	accept, err = c.loop.srv.decide(r)
+	c.mu.Lock()
+	if c.facts != nil && c.facts.hook != nil {
+		over = c.facts.hook.over != nil
+	}
+	c.mu.Unlock()
+	if over && errors.Is(err, context.Canceled) {
+		err = refuseSlowHook
+	}
+	return accept, err
+}
+
+// endHook gives the place back, and lets those go that wait for the context.
+func (w *worker) endHook(c *Conn, r *ws.Request) {
+	w.hooked, r.Ctx = nil, nil
+	var end context.CancelCauseFunc
+	c.mu.Lock()
+	if f := c.facts; f != nil && f.hook != nil {
+		end = f.hook.end
+		f.hook = nil
+	}
+	c.mu.Unlock()
+	if end != nil {
+		end(context.Canceled)
+	}
+	c.loop.srv.hooks.leave()
+}
+
+// Context is that of the hook which the worker is in. It is made when it is asked for.
+func (w *worker) Context() context.Context {
+	c := w.hooked
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.hookContext()
+	if h.ctx == nil {
+		h.ctx, h.end = context.WithCancelCause(context.Background())
+		if h.over != nil {
+			h.end(h.over)
+		}
+	}
+	return h.ctx
+}
+
+// hookContext is the place of the context. The caller holds mu.
+func (c *Conn) hookContext() *hookContext {
+	f := c.remember()
+	if f.hook == nil {
+		f.hook = &hookContext{}
+	}
+	return f.hook
+}
+
+// tellHook ends the context of a slow hook for what has happened meanwhile. The leader
+// calls it.
+func (c *Conn) tellHook(why reason) {
+	var cause error
+	switch {
+	case why&stopped != 0:
+		cause = errStopped
+	case why&expired != 0:
+		cause = errTooLate
+	case why&hangup != 0:
+		cause = errGone
+	default:
+		return
+	}
+	var end context.CancelCauseFunc
+	c.mu.Lock()
+	if c.lifeNow() == lifeHead {
+		h := c.hookContext()
+		h.over, end = cause, h.end
+	}
+	c.mu.Unlock()
+	if end != nil {
+		end(cause)
+	}
+}
