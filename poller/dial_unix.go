@@ -22,7 +22,7 @@ func (s sockets) Connect(local netip.Addr, remote netip.AddrPort) (int, error) {
 	if remote.Addr().Is4() {
 		family = unix.AF_INET
 	}
-	fd, err := openTCP(family)
+	fd, err := openStream(family, unix.IPPROTO_TCP)
 	if err != nil {
 		return -1, systemError("socket", err)
 	}

@@ -108,12 +108,12 @@ func acceptCloseOnExec(listener int) (int, unix.Sockaddr, error) {
 // differs between these systems, so it is set on each.
 const inheritsNoDelay = false
 
-// openTCP opens a TCP socket: non-blocking, close-on-exec. The lock lets no
+// openStream opens a stream socket: non-blocking, close-on-exec. The lock lets no
 // child start between the two calls.
-func openTCP(family int) (int, error) {
+func openStream(family, protocol int) (int, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	fd, err := unix.Socket(family, unix.SOCK_STREAM, unix.IPPROTO_TCP)
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, protocol)
 	if err != nil {
 		return -1, err
 	}

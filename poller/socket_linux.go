@@ -162,9 +162,9 @@ func networkOrder(port uint16) uint16 {
 	return binary.BigEndian.Uint16(b[:])
 }
 
-// openTCP opens a TCP socket: non-blocking, close-on-exec.
-func openTCP(family int) (int, error) {
-	return unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+// openStream opens a stream socket: non-blocking, close-on-exec.
+func openStream(family, protocol int) (int, error) {
+	return unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 }
 
 // bindWithoutPort has bind take the address only, so that connect can share a

@@ -19,7 +19,7 @@ import (
 // sockets is the kernel's network without readiness: the part of [Dialer] that
 // epoll's and easygo's engines share, and [Gauge]'s. socket_linux.go and
 // socket_bsd.go define its Read, Write, Writev, Close and Unread, the functions
-// accept, dup, openTCP and bindWithoutPort, and inheritsNoDelay. Unacked is in
+// accept, dup, openStream and bindWithoutPort, and inheritsNoDelay. Unacked is in
 // socket_linux.go, and in a file of each BSD's own.
 type sockets struct{}
 
@@ -47,12 +47,14 @@ func (sockets) SetNoDelay(fd int, on bool) error {
 	return nil
 }
 
-// Listen lets Go's net package resolve the address, open the socket
+// Listen lets Go's net package resolve a TCP address, open the socket
 // (SO_REUSEADDR, the system's longest backlog) and name its errors, and keeps a
 // copy of the descriptor, which is out of the runtime's own poller.
 func (s sockets) Listen(network, address string) (Listener, error) {
 	switch network {
-	case "tcp", "tcp4", "tcp6", "unix":
+	case "unix":
+		return s.ListenUnix(address, 0)
+	case "tcp", "tcp4", "tcp6":
 	default:
 		return nil, &net.OpError{Op: "listen", Net: network, Err: net.UnknownNetworkError(network)}
 	}
@@ -64,13 +66,10 @@ func (s sockets) Listen(network, address string) (Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("poller: %w", exhaustedError(err))
 	}
-	l := &socketListener{addr: nl.Addr(), tcp: network != "unix"}
-	if unixListener, ok := nl.(*net.UnixListener); ok {
-		unixListener.SetUnlinkOnClose(false) // l.Close does it
-	}
+	l := &socketListener{addr: nl.Addr(), tcp: true}
 	l.fd, err = takeDescriptor(nl.(syscall.Conn))
 	nl.Close()
-	if err == nil && l.tcp {
+	if err == nil {
 		err = s.SetNoDelay(l.fd, true)
 	}
 	if err != nil {
@@ -84,6 +83,7 @@ func (s sockets) Listen(network, address string) (Listener, error) {
 type socketListener struct {
 	addr net.Addr
 	tcp  bool
+	file *socketFile // of a unix socket; nil: none
 
 	// mu lets no Accept use fd after Close, when it may be another file's.
 	mu     sync.RWMutex
@@ -108,7 +108,8 @@ func (l *socketListener) Accept() (int, netip.AddrPort, error) {
 	return fd, remote, err
 }
 
-// Close also removes the file of a unix socket.
+// Close also removes the file of a unix socket, while fd still keeps its number from
+// being another's.
 func (l *socketListener) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -116,9 +117,7 @@ func (l *socketListener) Close() error {
 		return ErrClosed
 	}
 	l.closed = true
-	if a, ok := l.addr.(*net.UnixAddr); ok && a.Name != "" && a.Name[0] != '@' {
-		_ = os.Remove(a.Name) // somebody else may have, which is fine
-	}
+	l.file.remove()
 	if l.fd < 0 {
 		return nil
 	}

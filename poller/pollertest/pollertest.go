@@ -52,6 +52,7 @@ func Run(t *testing.T, cfg Config) {
 		{"IO", ioTests},
 		{"Resets", resetTests},
 		{"Listener", listenerTests},
+		{"Unix", unixTests},
 		{"Dialer", dialerTests},
 		{"Meter", meterTests},
 		{"Gauge", gaugeTests},
