@@ -4,10 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/millrace/millrace/poller"
@@ -65,8 +63,6 @@ func (l *loop) addListener(a *acceptor) {
 		l.closeSoon(a)
 	}
 }
-
-func isUnix(addr net.Addr) bool { return addr != nil && strings.HasPrefix(addr.Network(), "unix") }
 
 func (l *loop) acceptFrom(token poller.Token) {
 	for _, a := range l.listeners {
@@ -201,7 +197,7 @@ func (l *loop) admit(a arrival) *Conn {
 		l.srv.forgetAddr(&a)
 		l.srv.forget(&a)
 		l.counters.acceptErrors.Add(1)
-		l.srv.log().Warn("connection not watched", "remote", a.remote, "err", err)
+		l.srv.log().Warn("connection not watched", "remote", addrName(a.remote), "err", err)
 		return nil
 	}
 	l.counters.open.Add(1)

@@ -82,7 +82,7 @@ func TestAnonymousForwarded(t *testing.T) {
 func TestAnonymousOverHTTP2(t *testing.T) {
 	t.Parallel()
 	for header, want := range map[string]string{
-		"PROXY UNKNOWN\r\n": "remote=127.0.0.1:", "PROXY TCP4 127.0.0.9 127.0.0.1 4444 443\r\n": "remote=192.0.2.66:",
+		"PROXY UNKNOWN\r\n": "remote=127.0.0.1:", "PROXY TCP4 127.0.0.9 127.0.0.1 4444 443\r\n": "remote=192.0.2.66 ",
 	} {
 		book := &logBook{}
 		addr, _ := startTLS(t, func(s *server.Server) {

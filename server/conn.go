@@ -170,7 +170,8 @@ func (c *Conn) over() bool { return c.lifeNow() == lifeClosed }
 
 // RemoteAddr is the client's address: the peer's, or what the PROXY header
 // (Server.ProxyProtocol) or trusted proxies (Server.TrustedProxies) say, with port
-// 0 if they name none. It is the zero value on a Unix socket.
+// 0 if they name none. It is the zero value on a Unix socket, whose name
+// RemoteName is.
 func (c *Conn) RemoteAddr() netip.AddrPort {
 	c.mu.Lock()
 	defer c.mu.Unlock()

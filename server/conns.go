@@ -105,6 +105,7 @@ func (l *loop) leaveTable(c *Conn) {
 type ConnInfo struct {
 	ID          ConnID
 	Remote      netip.AddrPort
+	RemoteName  string // Remote for people, see Conn.RemoteName
 	State       string // "handshake", "open", "closing" or "ending", see States
 	Subprotocol string
 	Transport   string        // "plain", "tls", or "bridge" if goroutines of net/http's carry it
@@ -246,6 +247,7 @@ func (r ranking) infos(most int) []ConnInfo {
 	for _, c := range r[:cap(infos)] {
 		info := c.ConnInfo
 		info.Remote, info.State, info.Subprotocol = c.conn.RemoteAddr(), c.conn.lifeNow().state(), c.conn.Subprotocol()
+		info.RemoteName = c.conn.RemoteName()
 		info.Transport, info.Deflate = c.conn.transport(), c.conn.Deflate().Agreed()
 		info.Stats = c.conn.Stats()
 		if info.RTT == 0 {

@@ -68,7 +68,7 @@ func (s *Server) logRefusal(refusal *ws.Refusal, remote netip.AddrPort, r *ws.Re
 	if !log.Enabled(ctx, level) {
 		return
 	}
-	attrs := []any{"remote", remote, "status", refusal.Status, "reason", shorten(refusal.Reason)}
+	attrs := []any{"remote", addrName(remote), "status", refusal.Status, "reason", shorten(refusal.Reason)}
 	if r != nil && r.Method() != "" {
 		attrs = append(attrs, "method", shorten(r.Method()), "path", shorten(r.Path()))
 	}
@@ -101,7 +101,7 @@ func (c *Conn) logFailure(cause error) {
 	case end.Code < ws.CodeProtocolError || end.Code > ws.CodeInternal || !end.Code.Sendable():
 		return // no failure, a broken connection, or the application's own code
 	}
-	attrs, ok := s.details.with("remote", c.RemoteAddr(), "code", int(end.Code), "reason", shorten(end.Reason))
+	attrs, ok := s.details.with("remote", c.RemoteName(), "code", int(end.Code), "reason", shorten(end.Reason))
 	if ok {
 		log.Debug("connection failed", attrs...)
 	}
@@ -115,7 +115,7 @@ func (c *Conn) logSlow(callback string, took time.Duration) {
 	if !log.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
-	attrs, ok := s.details.with("remote", c.RemoteAddr(), "callback", callback, "took", took.Round(time.Millisecond))
+	attrs, ok := s.details.with("remote", c.RemoteName(), "callback", callback, "took", took.Round(time.Millisecond))
 	if ok {
 		log.Debug("turn was slow", attrs...)
 	}

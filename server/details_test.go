@@ -68,7 +68,7 @@ var askedRefusals = []struct {
 		"behind a proxy", with("Host:", "X-Forwarded-For: 192.0.2.17\r\nHost:"), func(s *server.Server) {
 			s.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")}
 			s.Upgrade = routes("/echo")
-		}, []string{"status=404", "remote=192.0.2.17:0 "}, "127.0.0.1",
+		}, []string{"status=404", "remote=192.0.2.17 "}, "127.0.0.1",
 	},
 }
 

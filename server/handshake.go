@@ -195,7 +195,7 @@ func (s *secure) panicked(p any) error {
 	stack := make([]byte, 16<<10)
 	stack = stack[:runtime.Stack(stack, false)]
 	s.conn.loop.counters.panics.Add(1)
-	s.server().log().Error("TLS callback panicked", "panic", fmt.Sprintf("%+v", p), "remote", s.conn.RemoteAddr(), "stack", string(stack))
+	s.server().log().Error("TLS callback panicked", "panic", fmt.Sprintf("%+v", p), "remote", s.conn.RemoteName(), "stack", string(stack))
 	return errCallback
 }
 
@@ -228,7 +228,7 @@ func (c *Conn) secured() {
 		c.end(broken, endNow)
 	case broken != nil:
 		c.loop.counters.tlsFailed.Add(1)
-		c.loop.srv.log().Debug("TLS handshake failed", "remote", c.RemoteAddr(), "err", broken)
+		c.loop.srv.log().Debug("TLS handshake failed", "remote", c.RemoteName(), "err", broken)
 		c.broke(broken)
 	default:
 		c.loop.counters.tlsDone.Add(1)

@@ -67,7 +67,7 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 		r.TLS, r.TLSState = true, s.connectionState()
 	}
 	if err == nil && !c.is(anonymousClient) {
-		err = c.loop.srv.trustForwarded(r)
+		err = c.loop.srv.trustForwarded(r, c.is(unixSocket))
 	}
 	switch {
 	case err != nil:
@@ -97,7 +97,7 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 	if s.stopping.Load() {
 		return refuseStopping
 	}
-	if len(s.TrustedProxies) > 0 && r.RemoteAddr.IsValid() {
+	if s.trustsSomebody() && r.RemoteAddr.IsValid() {
 		if err := c.standFor(r.RemoteAddr); err != nil {
 			return err
 		}
@@ -292,7 +292,7 @@ func (s *Server) refusalOf(err error, remote netip.AddrPort) *ws.Refusal {
 	if errors.As(err, &refusal) {
 		return refusal
 	}
-	s.log().Error("upgrade failed", "remote", remote, "err", err.Error()) // as long as err may look at the request
+	s.log().Error("upgrade failed", "remote", addrName(remote), "err", err.Error()) // as long as err may look at the request
 	return refuseInternal
 }
 

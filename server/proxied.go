@@ -114,16 +114,8 @@ func (c *Conn) standFor(client netip.AddrPort) error {
 // forgotten the balancer's half of it.
 func (l *loop) proxyRefused(remote netip.AddrPort, err error) {
 	if n := l.counters.proxyRefused.Add(1); n%100 == 1 {
-		l.srv.log().Warn("PROXY header refused", "remote", remote, "err", err, "refused", n)
+		l.srv.log().Warn("PROXY header refused", "remote", addrName(remote), "err", err, "refused", n)
 	}
-}
-
-// trustForwarded sets who the client of r is if trusted proxies say so.
-func (s *Server) trustForwarded(r *ws.Request) (err error) {
-	if len(s.TrustedProxies) > 0 {
-		r.RemoteAddr, r.TLS, err = r.Forwarded(s.TrustedProxies)
-	}
-	return err
 }
 
 // trustWeb is trustForwarded for a request that net/http has.
@@ -131,7 +123,7 @@ func (s *Server) trustWeb(r *http.Request, req *ws.Request) error {
 	if r.Context().Value(anonymousKey{}) != nil {
 		return nil
 	}
-	return s.trustForwarded(req)
+	return s.trustForwarded(req, onUnix(r))
 }
 
 // anonymousKey is the context key of connections whose client nobody knows.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -35,8 +36,12 @@ const (
 // ":8080"; set the fields before the first use and do not change them after.
 // All methods may be called from any goroutine.
 type Server struct {
-	// Addr is the TCP address to listen on, "host:port"; "" is ":8080".
+	// Addr is where to listen: a TCP address, "host:port", or a Unix socket,
+	// "unix:/path"; "" is ":8080".
 	Addr string
+	// SocketMode are the permissions of a Unix socket's file: who may write to it may
+	// connect. They are in place before anybody can. 0 is 0660.
+	SocketMode fs.FileMode
 	// Handler is called for connections whose Accept names none; nil reads and
 	// ignores messages.
 	Handler Handler
@@ -80,6 +85,10 @@ type Server struct {
 	// header that names no client (LOCAL, UNKNOWN, a Unix socket's), where the
 	// connection is the proxy's: it has not written them.
 	TrustedProxies []netip.Prefix
+	// TrustUnix has peers on Unix sockets, which have no address, count among
+	// TrustedProxies: their Forwarded headers are believed. Nobody but the balancer may
+	// be able to connect then.
+	TrustUnix bool
 	// MaxProxyHeader bounds a PROXY header of version 2 in bytes; 0 is 65,551,
 	// the longest there can be.
 	MaxProxyHeader int
@@ -263,19 +272,20 @@ func (s *Server) ListenAndServe() error {
 	if err := s.start(); err != nil {
 		return err
 	}
-	ln, err := s.engine.Listen("tcp", cmp.Or(s.Addr, ":8080"))
+	ln, err := s.listenAt(cmp.Or(s.Addr, ":8080"))
 	if err != nil {
 		return err
 	}
 	return s.Serve(ln)
 }
 
-// Listen opens a listener of the server's engine, for Serve.
+// Listen opens a listener of the server's engine, for Serve: on "tcp", "tcp4" or "tcp6",
+// or on "unix", whose addr is a path, see SocketMode.
 func (s *Server) Listen(network, addr string) (poller.Listener, error) {
 	if err := s.start(); err != nil {
 		return nil, err
 	}
-	return s.engine.Listen(network, addr)
+	return s.listen(network, addr)
 }
 
 // Serve accepts from ln, which must be of the server's engine, until Drain,

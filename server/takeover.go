@@ -296,7 +296,7 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 			refusal = refuseNoRoom // for now
 			s.loops[0].counters.acceptErrors.Add(1)
 		}
-		s.log().Warn("connection not taken over", "remote", conn.RemoteAddr(), "err", err)
+		s.log().Warn("connection not taken over", "remote", addrName(remoteOf(conn)), "err", err)
 		s.refused(refusal, t.request.RemoteAddr, t.request)
 		_, _ = conn.Write(appendRefusal(nil, nil, refusal))
 		_ = conn.Close()

@@ -17,7 +17,7 @@ func (s *Server) ListenAndServeTLS(certFile, keyFile string) error {
 	if err := s.start(); err != nil {
 		return err
 	}
-	ln, err := s.engine.Listen("tcp", cmp.Or(s.Addr, ":8443"))
+	ln, err := s.listenAt(cmp.Or(s.Addr, ":8443"))
 	if err != nil {
 		return err
 	}

@@ -126,6 +126,9 @@ func (t *transport) LocalAddr() net.Addr {
 
 // RemoteAddr implements net.Conn.
 func (t *transport) RemoteAddr() net.Addr {
+	if t.conn.is(unixSocket) && !t.conn.RemoteAddr().IsValid() {
+		return &net.UnixAddr{Net: "unix", Name: "@"} // as net/http knows it
+	}
 	return net.TCPAddrFromAddrPort(t.conn.RemoteAddr())
 }
 

@@ -35,7 +35,7 @@ func (c *Conn) handToHTTP(in []byte) {
 	s, _ := c.stream().(*secure)
 	c.mu.Unlock()
 	if err := l.poll.Remove(int(c.fd)); err != nil {
-		l.srv.log().Error("connection not removed", "remote", c.RemoteAddr(), "err", err)
+		l.srv.log().Error("connection not removed", "remote", c.RemoteName(), "err", err)
 		c.finish()
 		return
 	}
@@ -81,7 +81,7 @@ func (c *Conn) wrapForHTTP(conn net.Conn, s *secure, in []byte) net.Conn {
 // for want of descriptors: net/http needs one more for a moment.
 func (l *loop) noRoomForHTTP(c *Conn, in []byte, err error) {
 	if failures := l.counters.acceptErrors.Add(1); failures%100 == 1 {
-		l.srv.log().Warn("connection not handed over", "remote", c.RemoteAddr(), "err", err, "failures", failures)
+		l.srv.log().Warn("connection not handed over", "remote", c.RemoteName(), "err", err, "failures", failures)
 	}
 	c.mu.Lock()
 	_, _ = c.write(appendRefusal(nil, in, refuseNoRoom), nil) // what the kernel does not take is lost

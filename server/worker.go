@@ -72,7 +72,7 @@ func (w *worker) rescue(c *Conn, panicked any) {
 	stack := make([]byte, 16<<10)
 	stack = stack[:runtime.Stack(stack, false)]
 	l.counters.panics.Add(1)
-	l.srv.log().Error("handler panicked", "panic", fmt.Sprintf("%+v", panicked), "remote", c.RemoteAddr(), "stack", string(stack))
+	l.srv.log().Error("handler panicked", "panic", fmt.Sprintf("%+v", panicked), "remote", c.RemoteName(), "stack", string(stack))
 	w.decoder = w.srv.newDecoder()
 	c.endPanicked()
 	if panicked != nil {

@@ -16,7 +16,8 @@ var refuseForwarded = badRequest("Forwarded and X-Forwarded-For or -Proto contra
 // Forwarded says who the client is and whether its connection is encrypted, as
 // the proxies within trusted tell, beginning with RemoteAddr and TLS, which it
 // does not change. Unless RemoteAddr is trusted, it is the client and no field
-// counts.
+// counts. The zero Prefix in trusted stands for a peer without an address, the zero
+// RemoteAddr, as on a Unix socket.
 //
 // The addresses in X-Forwarded-For and in the "for" of Forwarded (RFC 7239) are
 // read from the right, all lines of a field as one list: each was written by the
@@ -64,6 +65,9 @@ func (r *Request) Forwarded(trusted []netip.Prefix) (client netip.AddrPort, tls 
 // addrWithin tells whether addr, an IPv4 address in disguise or not, is in one
 // of the prefixes.
 func addrWithin(prefixes []netip.Prefix, addr netip.Addr) bool {
+	if !addr.IsValid() {
+		return slices.Contains(prefixes, netip.Prefix{})
+	}
 	addr = addr.Unmap().WithZone("")
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(addr) })
 }

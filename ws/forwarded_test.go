@@ -156,6 +156,31 @@ func TestForwardedNobody(t *testing.T) {
 	}
 }
 
+// TestForwardedUnix: the zero Prefix trusts a peer without an address, and nobody who
+// has one.
+func TestForwardedUnix(t *testing.T) {
+	t.Parallel()
+	trusted := append([]netip.Prefix{{}}, proxies...)
+	for line, want := range map[string]string{
+		"X-Forwarded-For: 198.51.100.1":              "198.51.100.1:0",
+		"X-Forwarded-For: 198.51.100.1, 10.0.0.9":    "198.51.100.1:0", // by way of another proxy
+		"X-Forwarded-For: 198.51.100.1, unknown":     "invalid AddrPort",
+		"X-Forwarded-For: 198.51.100.1, 203.0.113.9": "203.0.113.9:0",
+		"Forwarded: for=\"[2001:db8::1]:47\"":        "[2001:db8::1]:47",
+		"Sec-Fetch-Mode: websocket":                  "invalid AddrPort",
+	} {
+		r := through(t, "10.0.0.1:1", line, "X-Forwarded-Proto: https")
+		r.RemoteAddr = netip.AddrPort{}
+		if client, tls, err := r.Forwarded(trusted); client.String() != want || !tls || err != nil {
+			t.Errorf("%s: %v, TLS %v, %v, want %s", line, client, tls, err, want)
+		}
+		r.RemoteAddr = netip.MustParseAddrPort("203.0.113.7:1")
+		if client, tls, err := r.Forwarded([]netip.Prefix{{}}); client != r.RemoteAddr || tls || err != nil {
+			t.Errorf("%s from an address: %v, TLS %v, %v", line, client, tls, err)
+		}
+	}
+}
+
 // TestForwardedBound: the way has an end, however many say that they are proxies.
 func TestForwardedBound(t *testing.T) {
 	t.Parallel()

@@ -135,7 +135,7 @@ func rows(infos []server.ConnInfo) []row {
 	all := make([]row, 0, len(infos))
 	for _, c := range infos {
 		all = append(all, row{
-			ID: c.ID.String(), Remote: c.Remote.String(), State: c.State, Blocked: c.Blocked, Paused: c.Paused, Subprotocol: c.Subprotocol,
+			ID: c.ID.String(), Remote: c.RemoteName, State: c.State, Blocked: c.Blocked, Paused: c.Paused, Subprotocol: c.Subprotocol,
 			Transport: c.Transport, Deflate: c.Deflate,
 			Age: c.Age.Seconds(), Silent: c.Silent.Seconds(), RTT: c.RTT.Seconds(), Backlog: uint64(c.Queued), Inbound: uint64(c.Inbound),
 			MessagesIn: c.MessagesIn, MessagesOut: c.MessagesOut, BytesIn: c.BytesIn, BytesOut: c.BytesOut,

@@ -30,7 +30,7 @@ func (a accessed) Open(c *server.Conn) {
 		status = http.StatusOK
 	}
 	c.SetValue(&visit{r.Path(), time.Now()})
-	a.log.Info("connection opened", "remote", c.RemoteAddr(), "path", r.Path(), "status", status)
+	a.log.Info("connection opened", "remote", c.RemoteName(), "path", r.Path(), "status", status)
 	a.Handler.Open(c)
 }
 
@@ -44,7 +44,7 @@ func (a accessed) Close(c *server.Conn, err error) {
 		by = "peer"
 	}
 	n := c.Stats()
-	a.log.Info("connection closed", "remote", c.RemoteAddr(), "path", v.path, "code", int(end.Code), "by", by, "reason", end.Reason,
+	a.log.Info("connection closed", "remote", c.RemoteName(), "path", v.path, "code", int(end.Code), "by", by, "reason", end.Reason,
 		"duration", time.Since(v.began).Round(time.Millisecond), "messages_in", n.MessagesIn, "messages_out", n.MessagesOut,
 		"bytes_in", n.BytesIn, "bytes_out", n.BytesOut)
 	a.Handler.Close(c, err)
