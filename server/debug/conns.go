@@ -2,9 +2,14 @@
 // operator can reach it:
 //
 //	admin.Handle("/debug/conns", debug.Conns(srv))
+//
+// Who the operator is, a middleware of your own around it may find out; the page is
+// made for a browser that sends credentials along by itself, as with Basic
+// authentication. Against pages of other sites it defends itself.
 package debug
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -29,6 +34,11 @@ const (
 	walksAtOnce = 4               // more requests wait
 	walkTime    = 5 * time.Second // then what is known so far is shown
 	maxForm     = 4 << 10
+
+	// What a peer has to send its form, and to take the answer, unless the http.Server
+	// has bounds of its own.
+	formTime   = 10 * time.Second
+	answerTime = 30 * time.Second
 )
 
 var orders = []string{"backlog", "age", "bytes", "inbound", "rtt"} // by server.ConnOrder
@@ -37,11 +47,15 @@ var orders = []string{"backlog", "age", "bytes", "inbound", "rtt"} // by server.
 // (?by=backlog, age, bytes, inbound or rtt; ?n=50, at most server.MaxConns), as a page or,
 // with ?format=json or Accept: application/json, as JSON. POST closes one: id, and
 // if wanted code and reason, as form values. It needs the page's token or
-// ActionHeader, and is refused from pages of other origins.
+// ActionHeader, and is refused from pages of other origins. The Host must be an IP
+// address, localhost or one of the names, see CheckHost.
 //
-// Who reaches it can close connections, so mount it on a private address.
-func Conns(srv *server.Server) http.Handler {
-	return &conns{srv: srv, token: rand.Text(), walks: make(chan struct{}, walksAtOnce), origins: http.NewCrossOriginProtection()}
+// Who reaches it can close connections, so mount it on a private address. A few requests
+// look at once, the others wait for their turn, 5 s at most; who does not read the
+// answer, of up to 1 MiB, keeps nobody from looking, and is cut off after 30 s.
+func Conns(srv *server.Server, names ...string) http.Handler {
+	h := &conns{srv: srv, token: rand.Text(), walks: make(chan struct{}, walksAtOnce), origins: http.NewCrossOriginProtection()}
+	return CheckHost(h, names...)
 }
 
 type conns struct {
@@ -59,6 +73,7 @@ func (h *conns) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Referrer-Policy", "same-origin")
 	ctx, cancel := context.WithTimeout(r.Context(), walkTime)
 	defer cancel()
+	bound(w, r)
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		h.show(ctx, w, r)
@@ -115,20 +130,46 @@ func (h *conns) show(ctx context.Context, w http.ResponseWriter, r *http.Request
 			return
 		}
 	}
+	rep, ok := h.look(ctx, server.ConnOrder(by), n)
+	switch {
+	case !ok:
+		http.Error(w, "others look already: try again", http.StatusServiceUnavailable)
+	case wantsJSON(r):
+		writeJSON(w, http.StatusOK, rep)
+	default:
+		h.writePage(w, pageData{report: rep, N: n, Closed: query.Get("closed"), Token: h.token})
+	}
+}
+
+// look walks through the connections as soon as there is a place for one more walk; not
+// ok: there was none in time. The place is free again before the answer is written, since
+// that takes as long as the peer likes.
+func (h *conns) look(ctx context.Context, by server.ConnOrder, n int) (rep report, ok bool) {
 	select {
 	case h.walks <- struct{}{}:
 		defer func() { <-h.walks }()
 	case <-ctx.Done():
-		http.Error(w, "others look already: try again", http.StatusServiceUnavailable)
-		return
+		return rep, false
 	}
-	infos, err := h.srv.Conns(ctx, server.ConnOrder(by), n)
-	rep := report{By: orders[by], Total: h.srv.Stats().Open, Partial: err != nil, Connections: rows(infos)}
-	if wantsJSON(r) {
-		writeJSON(w, http.StatusOK, rep)
-		return
+	infos, err := h.srv.Conns(ctx, by, n)
+	return report{By: orders[by], Total: h.srv.Stats().Open, Partial: err != nil, Connections: rows(infos)}, true
+}
+
+// bound gives the request deadlines where its http.Server has none. net/http takes them
+// off again before the next request.
+func bound(w http.ResponseWriter, r *http.Request) {
+	var read, write time.Duration
+	if web, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok {
+		read, write = web.ReadTimeout, web.WriteTimeout
 	}
-	h.writePage(w, pageData{report: rep, N: n, Closed: query.Get("closed"), Token: h.token})
+	// A ResponseWriter that can't is a middleware's, or a broken connection's.
+	controller, now := http.NewResponseController(w), time.Now()
+	if read <= 0 && r.Method == http.MethodPost {
+		_ = controller.SetReadDeadline(now.Add(formTime))
+	}
+	if write <= 0 {
+		_ = controller.SetWriteDeadline(now.Add(answerTime))
+	}
 }
 
 func rows(infos []server.ConnInfo) []row {
@@ -203,7 +244,10 @@ func wantsJSON(r *http.Request) bool {
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
+	var text bytes.Buffer
+	_ = json.NewEncoder(&text).Encode(v) // strings and numbers
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(text.Len()))
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the peer is gone if it fails
+	_, _ = w.Write(text.Bytes()) // the peer is gone if it fails
 }

@@ -12,10 +12,10 @@ import (
 func ExampleConns() {
 	srv := &server.Server{}
 	admin := http.NewServeMux() // to be served on a private address
-	admin.Handle("/debug/conns", debug.Conns(srv))
+	admin.Handle("/debug/conns", debug.Conns(srv, "admin.example.com"))
 
 	w := httptest.NewRecorder()
-	admin.ServeHTTP(w, httptest.NewRequest("GET", "/debug/conns?by=age&n=3&format=json", nil))
+	admin.ServeHTTP(w, httptest.NewRequest("GET", "http://admin.example.com/debug/conns?by=age&n=3&format=json", nil))
 	fmt.Print(w.Body)
 	// Output: {"by":"age","total":0,"connections":[]}
 }
