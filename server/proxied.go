@@ -30,7 +30,7 @@ func (s *Server) firstLife(a *arrival) life {
 // mayProxy tells whether a PROXY header from this address counts. A Unix socket
 // has none; who may connect to it, its file says.
 func (s *Server) mayProxy(from netip.Addr) bool {
-	return len(s.TrustedProxies) == 0 || !from.IsValid() || s.trusts(from)
+	return !s.trustsSomebody() || !from.IsValid() || s.trusts(from)
 }
 
 func (s *Server) trusts(addr netip.Addr) bool {

@@ -87,7 +87,8 @@ type Server struct {
 	TrustedProxies []netip.Prefix
 	// TrustUnix has peers on Unix sockets, which have no address, count among
 	// TrustedProxies: their Forwarded headers are believed. Nobody but the balancer may
-	// be able to connect then.
+	// be able to connect then. With ProxyProtocol nobody with an address may, unless
+	// TrustedProxies has it.
 	TrustUnix bool
 	// MaxProxyHeader bounds a PROXY header of version 2 in bytes; 0 is 65,551,
 	// the longest there can be.

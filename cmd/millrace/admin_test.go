@@ -30,8 +30,9 @@ func TestAdmin(t *testing.T) {
 	expectPage(t, "http://"+p.admin+"/healthz", 200, "ok")
 	expectPage(t, "http://"+p.admin+"/readyz", 200, "ready")
 	expectPage(t, "http://"+p.admin+"/metrics", 200, `millrace_connections{state="open"} 0`)
-	expectPage(t, "http://"+p.addr+"/metrics", 200, `millrace_upgrades_total{code="101"} 0`)
-	expectPage(t, "http://"+p.addr+"/metrics", 200, "go_goroutines ")
+	expectPage(t, "http://"+p.admin+"/metrics", 200, `millrace_upgrades_total{code="101"} 0`)
+	expectPage(t, "http://"+p.admin+"/metrics", 200, "go_goroutines ")
+	expectPage(t, "http://"+p.addr+"/metrics", 404, "")
 	expectPage(t, "http://"+p.admin+"/", 404, "")
 	expectPage(t, "http://"+p.admin+"/echo", 404, "")
 	p.signal(syscall.SIGTERM)
@@ -51,7 +52,7 @@ func TestAdmin(t *testing.T) {
 // the admin address has a place for the operator.
 func TestAdminMetrics(t *testing.T) {
 	t.Parallel()
-	p := serve(t, nil, "--admin", "127.0.0.1:0")
+	p := serve(t, nil, "--admin", "127.0.0.1:0", "--metrics", "public")
 	var over atomic.Bool
 	var others sync.WaitGroup
 	for range 16 {

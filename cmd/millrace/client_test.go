@@ -54,7 +54,11 @@ func newClient(t *testing.T, conn net.Conn) *client {
 // status of the answer.
 func (c *client) upgrade(path string, lines ...string) (status int) {
 	c.t.Helper()
-	c.write([]byte("GET " + path + " HTTP/1.1\r\nHost: " + c.RemoteAddr().String() + "\r\n" +
+	host := c.RemoteAddr().String()
+	if c.RemoteAddr().Network() == "unix" {
+		host = "localhost"
+	}
+	c.write([]byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n" +
 		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + strings.Join(append(lines, ""), "\r\n") + "\r\n"))
 	resp, err := http.ReadResponse(c.r, nil)

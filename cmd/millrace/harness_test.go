@@ -140,11 +140,19 @@ func start(t *testing.T, cmd *exec.Cmd, stderr io.Writer, flags []string) *proce
 	if slices.Contains(flags, "--tls-cert") {
 		scheme = "https"
 	}
-	p.addr = p.expectLine(lines, "listening on "+scheme+"://")
+	p.addr = p.expectLine(lines, "listening on "+beginningOf(flags, "--listen", scheme))
 	if slices.Contains(flags, "--admin") {
-		p.admin = p.expectLine(lines, "admin on http://")
+		p.admin = p.expectLine(lines, "admin on "+beginningOf(flags, "--admin", "http"))
 	}
 	return p
+}
+
+// beginningOf is how the address that a flag gives is shown, up to the address itself.
+func beginningOf(flags []string, flag, scheme string) string {
+	if i := slices.Index(flags, flag); i >= 0 && strings.HasPrefix(flags[i+1], "unix:") {
+		return "unix:"
+	}
+	return scheme + "://"
 }
 
 // expectLine waits for a line on stdout and gives what is behind its beginning.

@@ -18,6 +18,7 @@ type config struct {
 	log      logOptions
 	tls      tlsOptions
 	balancer balancerOptions
+	admin    adminOptions
 	limits   limitOptions
 	timeouts timeoutOptions
 	deflate  deflateOptions
@@ -36,7 +37,7 @@ type group interface {
 
 // groups are all settings of c, in the order of the help.
 func (c *config) groups() []group {
-	return []group{&c.main, &c.log, &c.tls, &c.balancer, &c.limits, &c.timeouts, &c.deflate, &c.drain, &c.loops}
+	return []group{&c.main, &c.log, &c.tls, &c.balancer, &c.admin, &c.limits, &c.timeouts, &c.deflate, &c.drain, &c.loops}
 }
 
 // option is one setting: a flag and the environment variable of its name.
@@ -139,7 +140,9 @@ func readFlags(args []string, options []option) (given map[string]string, err er
 }
 
 // isList tells whether the values of a repeated flag are added up.
-func (o option) isList() bool { return o.name == "origin" || o.name == "trusted-proxies" }
+func (o option) isList() bool {
+	return o.name == "origin" || o.name == "trusted-proxies" || o.name == "admin-host"
+}
 
 // alone is the value of a flag that is given without one; "" where it needs one.
 func (o option) alone() string {

@@ -1,8 +1,10 @@
 package serve
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 
 	"github.com/millrace/millrace/server"
 )
@@ -11,7 +13,7 @@ import (
 type balancerOptions struct {
 	proxyProtocol  bool
 	trustedProxies []netip.Prefix
-	admin          string
+	trustUnix      bool // the peers on a Unix socket are among them
 }
 
 func (b *balancerOptions) options() []option {
@@ -20,21 +22,39 @@ func (b *balancerOptions) options() []option {
 		{"proxy-protocol", "MODE", "required: each connection begins with a PROXY header, version 1 or 2, or is closed;\n" +
 			"off: a header is a malformed request", "off", choice(&b.proxyProtocol, modes, "off", "required")},
 		{"trusted-proxies", "CIDRS", "networks of balancers, separated by commas (repeatable), as 10.0.0.0/8: whose Forwarded,\n" +
-			"X-Forwarded-For and -Proto count, and who may send PROXY headers (anybody, if none is given)", "", prefixes(&b.trustedProxies)},
-		{"admin", "HOST:PORT", "TCP address that answers /healthz, /readyz, /metrics and /debug/conns whatever the main one is at;\n" +
-			"keep it from the public", "", address(&b.admin)},
+			"X-Forwarded-For and -Proto count, and who may send PROXY headers (anybody, if none is given);\n" +
+			"unix: the peers on the socket of --listen unix:PATH", "", proxies(&b.trustedProxies, &b.trustUnix)},
 	}
 }
 
 // warn tells of a setting that is right only where nobody but the balancer can
 // reach the port.
 func (b *balancerOptions) warn(log *slog.Logger) {
-	if b.proxyProtocol && len(b.trustedProxies) == 0 {
+	if b.proxyProtocol && len(b.trustedProxies) == 0 && !b.trustUnix {
 		log.Warn("PROXY headers count from anybody", "remedy", "--trusted-proxies")
 	}
 }
 
 func (b *balancerOptions) apply(s *server.Server) error {
-	s.ProxyProtocol, s.TrustedProxies = b.proxyProtocol, b.trustedProxies
+	s.ProxyProtocol, s.TrustedProxies, s.TrustUnix = b.proxyProtocol, b.trustedProxies, b.trustUnix
 	return nil
+}
+
+// proxies are networks between commas, and "unix".
+func proxies(to *[]netip.Prefix, unix *bool) setter {
+	set := prefixes(to)
+	return func(text string) error {
+		var networks []string
+		for item := range strings.SplitSeq(text, ",") {
+			if strings.TrimSpace(item) == "unix" {
+				*unix = true
+				continue
+			}
+			networks = append(networks, item)
+		}
+		if err := set(strings.Join(networks, ",")); err != nil {
+			return fmt.Errorf("%w, or unix", err)
+		}
+		return nil
+	}
 }

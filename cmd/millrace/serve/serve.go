@@ -92,14 +92,14 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 	}
 	srv.Logger = log
 	metrics := metricsOf(srv)
-	route(srv, handler(c, log), metricsPage(metrics, log))
-	admin, err := listenAdmin(c.balancer.admin, log)
+	route(srv, handler(c, log), c.admin.publicMetrics(metrics, log))
+	admin, err := listenAdmin(&c.admin, log)
 	if err != nil {
 		return err
 	}
 	defer admin.close()
 	boundMemory(log) // before the server looks at it
-	ln, err := srv.Listen("tcp", c.main.listen)
+	ln, err := srv.Listen(network(c.main.listen))
 	if err != nil {
 		return listenError("--listen", c.main.listen, err)
 	}
@@ -110,15 +110,11 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 	if err := awaitReady(srv, served); err != nil {
 		return err
 	}
-	admin.serve(adminPages(srv, metricsPage(metrics, log)))
+	admin.serve(adminPages(srv, &c.admin, metricsPage(metrics, log), log))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c.tls.renew(ctx, hangups, log)
-	where := fmt.Sprintf("listening on %s://%s\n", c.tls.scheme(), ln.Addr())
-	if admin != nil {
-		where += fmt.Sprintf("admin on http://%s\n", admin.ln.Addr())
-	}
-	say(stdout, "%s", where)
+	say(stdout, "listening on %s\n%s", urlOf(c.tls.scheme(), ln.Addr()), admin.where())
 
 	select {
 	case err := <-served:
@@ -207,6 +203,9 @@ func raiseDescriptorLimit(log *slog.Logger) {
 
 // listenError puts the usual reasons into plain words.
 func listenError(option, address string, err error) error {
+	if network, _ := network(address); network == "unix" {
+		return unixError(option, address, err)
+	}
 	var dns *net.DNSError
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):

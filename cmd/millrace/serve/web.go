@@ -12,7 +12,7 @@ import (
 )
 
 // route gives srv what it answers: the WebSocket /echo, and by plain HTTP a page
-// to try it, metrics, /healthz and /readyz.
+// to try it, metrics unless they are nil, /healthz and /readyz.
 func route(srv *server.Server, echo server.Handler, metrics http.Handler) {
 	var sockets server.Mux
 	sockets.Handle("/echo", echo)
@@ -21,7 +21,9 @@ func route(srv *server.Server, echo server.Handler, metrics http.Handler) {
 	pages := http.NewServeMux()
 	pages.HandleFunc("GET /{$}", servePage)
 	pages.Handle("/echo", srv) // without an upgrade: 426
-	pages.Handle("GET /metrics", metrics)
+	if metrics != nil {
+		pages.Handle("GET /metrics", metrics)
+	}
 	routeHealth(pages, srv)
 	srv.HTTP = withoutBodies(pages, srv.HandshakeTimeout)
 }

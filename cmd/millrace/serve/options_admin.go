@@ -1,0 +1,93 @@
+package serve
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/server"
+)
+
+// adminOptions are the operator's address, and where the metrics are.
+type adminOptions struct {
+	address   string
+	mode      fs.FileMode
+	tokenFile string
+	hosts     []string
+	metrics   string
+
+	token *token // nil: nobody has to say one
+}
+
+// Where /metrics is answered.
+const (
+	metricsAuto   = "auto"
+	metricsPublic = "public"
+	metricsOff    = "off"
+)
+
+const defaultAdminMode = "0600"
+
+func (a *adminOptions) options() []option {
+	return []option{
+		{"admin", "ADDRESS", "HOST:PORT, or unix:PATH, that answers /healthz, /readyz, /metrics and /debug/conns whatever the\n" +
+			"main one is at; keep it on loopback or a private network", "", endpoint(&a.address)},
+		{"admin-mode", "MODE", "permissions of the socket's file of --admin unix:PATH, in octal: who may write may connect", defaultAdminMode, permissions(&a.mode)},
+		{"admin-token-file", "FILE", "file with a token that /metrics and /debug/conns on the admin address want, as\n" +
+			"Authorization: Bearer TOKEN or, in a browser, as the password of any user; read again when it changes", "", text(&a.tokenFile)},
+		{"admin-host", "NAMES", "names by which /metrics and /debug/conns may be asked for besides IP addresses and localhost,\n" +
+			"separated by commas (repeatable), as admin.example.com", "", list(&a.hosts, hostName)},
+		{"metrics", "WHERE", "auto: /metrics is on the admin address, or on the main one if there is no other; public: on both;\n" +
+			"off: nowhere", metricsAuto, name(&a.metrics, []string{metricsAuto, metricsPublic, metricsOff})},
+	}
+}
+
+func (a *adminOptions) check() error {
+	switch {
+	case a.tokenFile != "" && a.address == "":
+		return errors.New("--admin-token-file says nothing without --admin")
+	case a.mode != 0o600 && !strings.HasPrefix(a.address, unixPrefix):
+		return errors.New("--admin-mode says nothing without --admin unix:PATH")
+	}
+	return nil
+}
+
+func (a *adminOptions) apply(*server.Server) (err error) {
+	if a.tokenFile != "" {
+		if a.token, err = readToken(a.tokenFile); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// warn tells of an address that others than the operator may reach.
+func (a *adminOptions) warn(log *slog.Logger, addr net.Addr) {
+	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && a.token == nil {
+		log.Warn("the admin address is open to whoever reaches it", "address", addr.String(),
+			"remedy", "--admin-token-file, or a loopback address")
+	}
+}
+
+// publicMetrics are what the main address answers as /metrics; nil: it does not.
+func (a *adminOptions) publicMetrics(registry *prometheus.Registry, log *slog.Logger) http.Handler {
+	if a.metrics == metricsPublic || a.metrics == metricsAuto && a.address == "" {
+		return scrapeHost(metricsPage(registry, log), a.hosts)
+	}
+	return nil
+}
+
+var errHostName = errors.New("names such as admin.example.com, without a scheme, a port or a path")
+
+// hostName checks a value that Host may have, less its port.
+func hostName(text string) error {
+	if strings.ContainsAny(text, ":/@*?#[]\\ \t\"") {
+		return errHostName
+	}
+	return nil
+}
