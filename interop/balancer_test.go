@@ -85,7 +85,11 @@ func serveBackend(t *testing.T, configure func(*server.Server), serve func(*serv
 		}),
 	}
 	configure(b.Server)
-	ln, err := b.Listen("tcp", "127.0.0.1:0")
+	network, addr := "tcp", "127.0.0.1:0"
+	if path, ok := strings.CutPrefix(b.Addr, "unix:"); ok {
+		network, addr = "unix", path
+	}
+	ln, err := b.Listen(network, addr)
 	if err != nil {
 		t.Fatal(err)
 	}

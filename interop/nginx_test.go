@@ -73,15 +73,7 @@ const streamModule = "/usr/lib/nginx/modules/ngx_stream_module.so"
 // start runs nginx in front of the server at addr.
 func (n nginx) start(t *testing.T, addr string) *balancer {
 	t.Helper()
-	program := needBalancer(t, "nginx", "nginx")
-	pem := filepath.Join(t.TempDir(), "balancer.pem")
-	writeFile(t, pem, certificate(t))
-	values := map[string]string{
-		"Modules": "", "User": "", "PEM": pem, "Listen": n.listen, "Server": addr, "Idle": orElse(n.idle, "60s"), "Location": n.location,
-	}
-	if os.Getuid() == 0 {
-		values["User"] = "user root;" // who may write into the folder
-	}
+	values := map[string]string{"Modules": "", "Listen": n.listen, "Server": addr, "Idle": orElse(n.idle, "60s"), "Location": n.location}
 	config := nginxHTTP
 	if n.stream {
 		config = nginxStream
@@ -90,6 +82,19 @@ func (n nginx) start(t *testing.T, addr string) *balancer {
 		}
 		values["Modules"] = "load_module " + streamModule + ";"
 	}
+	return startNginx(t, config, values)
+}
+
+// startNginx runs nginx with a configuration that begins with nginxHead.
+func startNginx(t *testing.T, config string, values map[string]string) *balancer {
+	t.Helper()
+	program := needBalancer(t, "nginx", "nginx")
+	pem := filepath.Join(t.TempDir(), "balancer.pem")
+	writeFile(t, pem, certificate(t))
+	values["PEM"], values["User"] = pem, ""
+	if os.Getuid() == 0 {
+		values["User"] = "user root;" // who may write into the folder
+	}
 	return startBalancer(t, config, values, func(file string) *exec.Cmd {
 		cmd := exec.Command(program, "-p", filepath.Dir(file), "-e", "stderr", "-c", file)
 		cmd.Env = append(os.Environ(), "NGINX=3;") // the listening socket, as from a former nginx
@@ -97,7 +102,7 @@ func (n nginx) start(t *testing.T, addr string) *balancer {
 	})
 }
 
-// nginxForwards are the lines of README.
+// nginxForwards are lines as README has them, see TestRecipes.
 const nginxForwards = `
 			proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
 			proxy_set_header X-Forwarded-Proto $scheme;

@@ -1,0 +1,172 @@
+package interop_test
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/millrace/millrace/server"
+)
+
+// recipe is the block of README that has all these words, with what is of the reader's own
+// replaced.
+func recipe(t *testing.T, words []string, replace ...string) string {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for i, block := range strings.Split(string(readme), "\n```") { // every second stands between fences
+		has := i%2 == 1
+		for _, word := range words {
+			has = has && strings.Contains(block, word)
+		}
+		if has {
+			found = append(found, strings.TrimPrefix(block, "\n"))
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("README has %d recipes with %q, want one", len(found), words)
+	}
+	for i := 0; i < len(replace); i += 2 {
+		if !strings.Contains(found[0], replace[i]) {
+			t.Fatalf("README's recipe lacks %q:\n%s", replace[i], found[0])
+		}
+		found[0] = strings.Replace(found[0], replace[i], replace[i+1], 1)
+	}
+	return found[0] + "\n"
+}
+
+// haproxyRecipe runs one of README's, on a socket with TLS or without, in front of the
+// server at addr.
+func haproxyRecipe(word string) func(t *testing.T, addr string, secure bool) *balancer {
+	return func(t *testing.T, addr string, secure bool) *balancer {
+		program := needBalancer(t, "haproxy", "haproxy")
+		pem := filepath.Join(t.TempDir(), "balancer.pem")
+		writeFile(t, pem, certificate(t))
+		bind := "fd@3"
+		if secure {
+			bind += " ssl crt " + pem
+		}
+		if strings.HasPrefix(addr, "/") {
+			addr = "unix@" + addr
+		}
+		config := recipe(t, []string{"frontend in", word}, ":443 ssl crt /etc/haproxy/site.pem", bind, "10.0.0.5:8080", addr)
+		config = strings.Replace(config, "check port 9090", "check", 1) // the backend has no other
+		config = "defaults\n    mode http\n    timeout connect 10s\n    timeout check 10s\n" + config
+		return startBalancer(t, config, map[string]string{}, func(file string) *exec.Cmd { return exec.Command(program, "-db", "-f", file) })
+	}
+}
+
+const nginxRecipeHTTP = nginxHead + `
+http {
+	access_log off;
+	client_body_temp_path {{.Dir}}/body;
+	proxy_temp_path {{.Dir}}/proxy;
+	fastcgi_temp_path {{.Dir}}/fastcgi;
+	uwsgi_temp_path {{.Dir}}/uwsgi;
+	scgi_temp_path {{.Dir}}/scgi;
+	ssl_certificate {{.PEM}};
+	ssl_certificate_key {{.PEM}};
+	server {
+		listen {{.Addr}} {{.Listen}};
+		{{.Recipe}}
+	}
+}
+`
+
+func nginxRecipe(t *testing.T, addr string, secure bool) *balancer {
+	if strings.HasPrefix(addr, "/") {
+		addr = "unix:" + addr
+	}
+	values := map[string]string{"Recipe": recipe(t, []string{"location /", "proxy_pass"}, "10.0.0.5:8080", addr), "Listen": "", "Modules": ""}
+	if secure {
+		values["Listen"] = "ssl"
+	}
+	return startNginx(t, nginxRecipeHTTP, values)
+}
+
+// lies are what a client may say of itself, each alone and all together.
+func lies(secure bool) []http.Header {
+	scheme := "https"
+	if secure {
+		scheme = "http"
+	}
+	each := []http.Header{
+		{"X-Forwarded-For": {"198.51.100.66"}},
+		{"X-Forwarded-For": {"198.51.100.66, 127.0.0.1", "127.0.0.1"}},
+		{"X-Forwarded-Proto": {scheme}},
+		{"X-Forwarded-Proto": {scheme, scheme + ", " + scheme}},
+		{"X-Forwarded-Host": {"elsewhere.example"}},
+		{"X-Forwarded-Host": {"elsewhere.example:1, elsewhere.example"}},
+		{"X-Forwarded-Port": {"444"}},
+		{"Forwarded": {"for=198.51.100.67;proto=" + scheme + ";host=elsewhere.example"}},
+		{"Forwarded": {`for="127.0.0.1`, "for=127.0.0.1"}},
+	}
+	all := http.Header{}
+	for _, header := range each {
+		for name, values := range header {
+			all[name] = append(all[name], values...)
+		}
+	}
+	return append(each, all, http.Header{})
+}
+
+// TestRecipes runs README's recipes, to a server on a port and on a Unix socket: the client
+// is who it is, and the origin what it is, whatever the client says.
+func TestRecipes(t *testing.T) {
+	recipes := map[string]struct {
+		start func(t *testing.T, addr string, secure bool) *balancer
+		proxy bool // it sends PROXY headers
+	}{
+		"HAProxy, PROXY":     {haproxyRecipe("send-proxy-v2-ssl"), true},
+		"HAProxy, forwarded": {haproxyRecipe("X-Forwarded-Proto"), false},
+		"nginx":              {nginxRecipe, false},
+	}
+	for name, r := range recipes {
+		for _, way := range []string{"plain", "TLS", "plain, Unix socket", "TLS, Unix socket"} {
+			t.Run(name+", "+way, func(t *testing.T) {
+				t.Parallel()
+				secure := strings.HasPrefix(way, "TLS")
+				back := startBackend(t, func(s *server.Server) {
+					if strings.HasSuffix(way, "Unix socket") {
+						s.Addr, s.TrustUnix, s.ProxyProtocol = "unix:"+filepath.Join(shortDir(t), "s"), true, r.proxy
+						return
+					}
+					trusting(s)
+					s.ProxyProtocol = r.proxy
+				})
+				b := r.start(t, back.addr, secure)
+				for _, header := range lies(secure) {
+					expectTruth(t, b, secure, r.proxy, header)
+				}
+			})
+		}
+	}
+}
+
+// expectTruth connects with a lie, from the page's own origin and from those that it would
+// be if the lie were believed.
+func expectTruth(t *testing.T, b *balancer, secure, port bool, lie http.Header) {
+	t.Helper()
+	scheme, own, others := "ws", "http://", []string{"https://"}
+	if secure {
+		scheme, own, others = "wss", "https://", []string{"http://"}
+	}
+	from := func(origin string) http.Header {
+		header := lie.Clone()
+		header.Set("Origin", origin)
+		return header
+	}
+	b.expectClient(scheme, clientHost, port, secure, from(own+b.addr))
+	for _, other := range []string{others[0] + b.addr, own + "elsewhere.example", others[0] + "elsewhere.example", own + "127.0.0.1:444", own + "elsewhere.example:444"} {
+		b.expectRefusal(scheme, http.StatusForbidden, from(other))
+	}
+	if t.Failed() {
+		t.Fatalf("with %v", lie)
+	}
+}
