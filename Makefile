@@ -34,7 +34,7 @@ help: ## this list
 build: ## bin/millrace
 	go build -o bin/millrace ./cmd/millrace
 
-test: $(CHECKS) ## all checks, about 15 minutes on two cores
+test: $(CHECKS) ## all checks, about half an hour on two cores
 	$(call heading,all checks passed)
 
 deps: ## what the checks need from outside (DEPS=no: take the machine as it is)

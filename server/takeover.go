@@ -29,8 +29,9 @@ import (
 // it and its loop: Handler, limits, deadlines and statistics are the same. It
 // costs a goroutine and 4 KB of memory while it is idle, and with TLS 16 KB (40 KB
 // once it has brought long messages: crypto/tls keeps its buffers); a second
-// goroutine while something is sent, and up to 80 KiB of buffers while it is busy.
-// With LoopsOnly it gets 501.
+// goroutine while something is sent. While it is busy it has at most 64 KiB of bytes
+// that are not written yet, in two buffers of up to 64 KiB, and one of 16 KiB for what
+// is read. With LoopsOnly it gets 501.
 //
 // A WebSocket over HTTP/2 (RFC 8441) is served in the same way, by the goroutine
 // that calls ServeHTTP, which returns when it is over, and takes 18 KB. net/http
