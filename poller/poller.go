@@ -111,7 +111,8 @@ type Engine interface {
 	// Name is what New and --poller know the engine by.
 	Name() string
 	NewPoller() (Poller, error)
-	// Listen opens a listener on network "tcp", "tcp4", "tcp6" or "unix".
+	// Listen opens a listener on network "tcp", "tcp4", "tcp6" or "unix", see
+	// UnixEngine.
 	Listen(network, address string) (Listener, error)
 	// Read reads what is there: n > 0, or ErrAgain, or io.EOF at the end of the
 	// stream, or the error (os.SyscallError). n < len(p) means no more bytes

@@ -22,6 +22,7 @@ type exchange struct {
 	w    http.ResponseWriter
 	ctl  *http.ResponseController
 
+	unix      bool        // the connection is a Unix socket's
 	header    http.Header // of the 200
 	accepted  sync.Once   // the 200 is sent, whoever comes first
 	acceptErr error
@@ -51,7 +52,7 @@ func (s *Server) takeStream(w http.ResponseWriter, r *http.Request, req *ws.Requ
 		s.freeWindows(t.accept.deflate)
 		return err
 	}
-	e := &exchange{body: r.Body, w: w, ctl: http.NewResponseController(w), header: header}
+	e := &exchange{body: r.Body, w: w, ctl: http.NewResponseController(w), unix: onUnix(r), header: header}
 	b := newBridge(s, e)
 	b.secured = r.TLS
 	s.send(arrival{fd: -1, taken: t, bridge: b})

@@ -94,8 +94,13 @@ func (c *Conn) RemoteName() string {
 
 // overUnix says whether the far side is, or is carried by, a Unix socket.
 func (b *bridge) overUnix() bool {
-	conn, ok := b.far.(net.Conn)
-	return ok && isUnix(conn.LocalAddr())
+	switch far := b.far.(type) {
+	case *exchange:
+		return far.unix
+	case net.Conn:
+		return isUnix(far.LocalAddr())
+	}
+	return false
 }
 
 // addrName is an address for people. A request without one came over a Unix socket.

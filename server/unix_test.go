@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io/fs"
@@ -233,6 +234,51 @@ func TestUnixNames(t *testing.T) {
 				t.Errorf("%d times %q in the log, want 4:\n%s", n, event, text)
 			}
 		}
+	}
+}
+
+// TestUnixStreams: a stream of HTTP/2 on a Unix socket is one of its peer's, too. The
+// request is what net/http would make of it.
+func TestUnixStreams(t *testing.T) {
+	t.Parallel()
+	for _, trust := range []bool{true, false} {
+		names := make(chan string, 1)
+		srv, _ := prepare(t, systemEngine(t), func(s *server.Server) {
+			s.TrustUnix = trust
+			s.Handler = onlyMessage(func(c *server.Conn, _ ws.Message) { names <- c.RemoteName() })
+		})
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			for range 2 {
+				if conn, err := ln.Accept(); err == nil {
+					serveStream(t, conn.(*net.TCPConn), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						r.RemoteAddr = "@"
+						socket := &net.UnixAddr{Net: "unix", Name: "/run/web.sock"}
+						srv.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, socket)))
+					}))
+				}
+			}
+		}()
+		for line, want := range map[string]string{"X-Forwarded-For: 192.0.2.66": "192.0.2.66", "X-Other: 1": "unix"} {
+			if !trust {
+				want = "unix"
+			}
+			c := dial(t, ln.Addr().String())
+			c.send(upgradeRequest(line) + frame(opText, "whose?"))
+			c.expectSwitch()
+			if name := <-names; name != want {
+				t.Errorf("trusted %v, %s: the name is %q, want %q", trust, line, name, want)
+			}
+			_ = c.Close() // the next may come
+		}
+		<-served
+		_ = ln.Close() // it has done its work
+		closeServer(t, srv)
 	}
 }
 
