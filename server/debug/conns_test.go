@@ -244,7 +244,7 @@ func TestCloseRefused(t *testing.T) {
 		{"another origin's script", url.Values{"id": {id}}, map[string]string{"Origin": "https://elsewhere.example", debug.ActionHeader: "1"}, 403, "needs"},
 		{"no id", url.Values{}, asked, 400, "no connection id"},
 		{"a bad id", url.Values{"id": {"1.2"}}, asked, 400, "no connection id"},
-		{"an id of nobody", url.Values{"id": {"0.77.5"}}, asked, 404, "no such connection"},
+		{"an id of nobody", url.Values{"id": {"0123456789abcdef.0.77.5"}}, asked, 404, "no such connection"},
 		{"a code that may not be sent", url.Values{"id": {id}, "code": {"1006"}}, asked, 400, "may not be sent"},
 		{"no code", url.Values{"id": {id}, "code": {"x"}}, asked, 400, "want a close code"},
 		{"too much", url.Values{"id": {id}, "reason": {strings.Repeat("x", 5000)}}, asked, 400, "4 KiB"},
