@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -152,7 +153,7 @@ func TestTrustUnixAlone(t *testing.T) {
 }
 
 // TestTrustUnixAnonymous: behind a PROXY header that names no client the balancer has
-// written no other.
+// written no other. Nobody but the socket's peers may send one.
 func TestTrustUnixAnonymous(t *testing.T) {
 	t.Parallel()
 	srv := &server.Server{Engine: systemEngine(t), Addr: "unix:" + socketPath(t), ProxyProtocol: true, TrustUnix: true}
@@ -172,7 +173,16 @@ func TestTrustUnixAnonymous(t *testing.T) {
 		c.send(header + upgradeRequest("X-Forwarded-For: 192.0.2.66") + frame(opText, "whose?"))
 		c.expectClient(netip.AddrPort{}.String(), false)
 	}
-	if err := errors.Join(srv.Close(), <-served); !errors.Is(err, server.ErrServerClosed) {
+	tcp, err := srv.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	servedTCP := make(chan error, 1)
+	go func() { servedTCP <- srv.Serve(tcp) }()
+	c := dial(t, tcp.Addr().String())                       // with an address, and no network of TrustedProxies has it
+	_, _ = io.WriteString(c.Conn, proxyV1+upgradeRequest()) // it may be closed already
+	c.expectEnd()
+	if err := errors.Join(srv.Close(), <-served, <-servedTCP); !errors.Is(err, server.ErrServerClosed) {
 		t.Error(err)
 	}
 }
