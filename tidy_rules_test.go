@@ -45,9 +45,9 @@ var importers = map[string][]string{
 // keptFrom says which packages must not import a folder of ours, or part of the
 // standard library; all others may. A folder may always import itself.
 var keptFrom = map[string]func(importer string) bool{
-	"poller": oneOf("ws", "internal", "proxyproto", "asynclog"),
-	"ws":     oneOf("poller", "internal", "proxyproto", "asynclog"),
-	"server": oneOf("poller", "ws", "internal", "proxyproto", "asynclog"),
+	"poller": oneOf("ws", "internal/buffer", "internal/rate", "internal/heapwatch", "proxyproto", "asynclog"),
+	"ws":     oneOf("poller", "internal/buffer", "internal/rate", "internal/heapwatch", "proxyproto", "asynclog"),
+	"server": oneOf("poller", "ws", "internal/buffer", "internal/rate", "internal/heapwatch", "proxyproto", "asynclog"),
 	"proxyproto": func(importer string) bool {
 		return !within(importer, "server") && !within(importer, "cmd")
 	},
@@ -65,9 +65,8 @@ var keptFrom = map[string]func(importer string) bool{
 	"C":                  everybody,
 }
 
-// grabBags are names that say nothing of what is in a package. The folder internal
-// below the root is the go command's: who is not of this module can not import from it.
-var grabBags = []string{"common", "helper", "helpers", "internal", "misc", "util", "utils"}
+// grabBags are names that say nothing of what is in a package.
+var grabBags = []string{"common", "helper", "helpers", "misc", "util", "utils"}
 
 var (
 	todo       = regexp.MustCompile(`^[\s/*]*(?:TODO|FIXME|XXX|HACK)\b[^\w\n]*(.*)`)
@@ -144,8 +143,11 @@ func (c *checker) file(name, text string, ownModule bool) {
 }
 
 func (c *checker) names(name, packageName string) {
-	folders := strings.Split(strings.TrimPrefix(path.Dir(name), "internal/"), "/")
-	elements := append(folders, strings.TrimSuffix(packageName, "_test"))
+	if path.Base(path.Dir(name)) == "internal" { // a folder above packages, as the go command knows it
+		c.report("%s: a package named internal says nothing of what is in it", name)
+		return
+	}
+	elements := append(strings.Split(path.Dir(name), "/"), strings.TrimSuffix(packageName, "_test"))
 	for _, e := range elements {
 		if slices.Contains(grabBags, e) {
 			c.report("%s: a package named %s says nothing of what is in it", name, e)

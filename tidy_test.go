@@ -119,9 +119,6 @@ func TestTidyRules(t *testing.T) {
 		{"TODO in a few words", source{"a/a.go": doc + "// TODO(me): fix this\nvar a int\n"}, "what and why"},
 		{"TODO with its reason", source{"a/a.go": doc + "// TODO: sort by size, since most are small.\nvar a int\n"}, ""},
 		{"package util", on("util/a.go", "fmt"), "says nothing"},
-		{"a package in internal", on("internal/a/a.go", "fmt"), ""},
-		{"poller imports from internal", on("poller/a.go", ours+"internal/rate"), "must not import"},
-		{"a folder internal", on("ws/internal/frame/a.go", "fmt"), "says nothing"},
 		{"a test of package helpers", source{"a/a_test.go": "package helpers_test\n"}, "says nothing"},
 		{"no Go", source{"a/a.go": "pakcage a\n"}, "expected 'package'"},
 	}
@@ -148,5 +145,15 @@ func TestTidyModules(t *testing.T) {
 	}
 	if len(got) != 3 || !slices.ContainsFunc(got, isImport) {
 		t.Errorf("reported %q, want both names and the import of interop2", got)
+	}
+}
+
+// TestTidyInternal shows that internal is a folder above packages, as the go
+// command knows it, and no package.
+func TestTidyInternal(t *testing.T) {
+	const text = "// Package a is a sample.\npackage a\n"
+	got := check(source{"internal/a/a.go": text, "ws/internal/a/a.go": text, "internal/a.go": text})
+	if len(got) != 1 || !strings.HasPrefix(got[0], "internal/a.go: ") || !strings.Contains(got[0], "says nothing") {
+		t.Errorf("reported %q, want the package in the folder itself", got)
 	}
 }

@@ -1,11 +1,8 @@
 package bench_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,20 +10,18 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/internal/wsload"
 )
 
-// wsloadSource is another load generator, in C, by another hand.
-const wsloadSource = "../../shared/tools/wsload.c"
-
-// TestAgreesWithWsload holds the engine against wsload: the same load on the same
-// server, in turn, each pinned to the core that the server does not have. Their
+// TestAgreesWithWsload holds the engine against wsload, a load generator in C by
+// another hand: the same load on the same server, in turn, each pinned to the core that the server does not have. Their
 // best throughput and p50 agree within 10 %.
 //
 // The best, since all else that runs on the machine makes a round worse, often by
 // half. They count once each has had three good rounds, which are alike; until
 // then there are more rounds. A machine that has none is too busy to tell.
 func TestAgreesWithWsload(t *testing.T) {
-	wsload := buildWsload(t)
+	program := buildWsload(t)
 	for name, tt := range map[string]struct {
 		server string
 		plan   bench.Plan
@@ -46,7 +41,7 @@ func TestAgreesWithWsload(t *testing.T) {
 			p.Warmup, p.Duration, p.ServerPID = -1, time.Second, -1
 			var rates, theirRates, times, theirTimes []float64
 			for round := range most {
-				theirs := runWsload(t, wsload, url, tt.args)
+				theirs := runWsload(t, program, url, tt.args)
 				ours := runElsewhere(t, p, pinned("1")...)
 				wantTroubles(t, ours)
 				// As times, so that less is better for all of them.
@@ -91,30 +86,19 @@ func buildWsload(t *testing.T) (program string) {
 	if runtime.NumCPU() < 2 {
 		t.Skip("needs two cores: the server's and the client's")
 	}
-	if _, err := os.Stat(wsloadSource); err != nil {
-		t.Skipf("no wsload here: %v", err)
-	}
 	for _, tool := range []string{"cc", "taskset", "nice"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("needs %s: %v", tool, err)
 		}
 	}
-	program = filepath.Join(t.TempDir(), "wsload")
-	if out, err := exec.Command("cc", "-O2", "-o", program, wsloadSource, "-lm").CombinedOutput(); err != nil {
-		t.Skipf("cc can not compile it: %v\n%s", err, out)
+	program, err := wsload.Build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Skip(err)
 	}
 	return program
 }
 
-// figures is what wsload prints.
-type figures struct {
-	PerSecond float64 `json:"msgs_s"`
-	P50       float64 `json:"p50_us"`
-	Failed    int     `json:"failed"`
-	Closed    int     `json:"closed"`
-}
-
-func runWsload(t *testing.T, program, url, args string) (f figures) {
+func runWsload(t *testing.T, program, url, args string) wsload.Figures {
 	t.Helper()
 	port := url[strings.LastIndexByte(strings.TrimSuffix(url, "/"), ':')+1 : len(url)-1]
 	argv := append(pinned("1"), program, "-p", port, "-c", "100", "-s", "64", "-t", "1", "-w", "0")
@@ -123,8 +107,9 @@ func runWsload(t *testing.T, program, url, args string) (f figures) {
 	if err != nil {
 		t.Fatalf("wsload: %v", err)
 	}
-	if err := json.Unmarshal(out, &f); err != nil || f.Failed+f.Closed > 0 {
-		t.Fatalf("wsload: %s, %v", out, err)
+	f, err := wsload.Parse(out)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return f
 }

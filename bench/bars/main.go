@@ -4,10 +4,10 @@
 // a machine that changes its mind slows both. It prints a markdown table of the
 // medians.
 //
-//	go run ./bench/bars [-reps 5] [-t 3] [-tools ../shared/tools] [-only regexp]
+//	go run ./bench/bars [-reps 5] [-t 3] [-only regexp]
 //
 // It runs in the module's root on Linux and needs cc, taskset and two cores.
-// Without the tools folder it says so and exits 0. A missed bar is printed, not
+// A missed bar is printed, not
 // an exit status: on a busy machine it proves nothing. A run that lost
 // connections exits 1.
 package main
@@ -32,7 +32,6 @@ func main() {
 func run() error {
 	reps := flag.Int("reps", 5, "repetitions; the table has the medians")
 	seconds := flag.Int("t", 3, "`seconds` of each measurement, after one to warm up")
-	tools := flag.String("tools", "../shared/tools", "`folder` of floor.c and wsload.c")
 	only := flag.String("only", "", "measure only rows whose name matches this `regexp`")
 	flag.Parse()
 	pattern, err := regexp.Compile(*only)
@@ -42,16 +41,12 @@ func run() error {
 	if *reps < 1 || *seconds < 1 {
 		return errors.New("-reps and -t must be at least 1")
 	}
-	if _, err := os.Stat(filepath.Join(*tools, "wsload.c")); err != nil {
-		fmt.Printf("bars: skipped, no load generator: %v\n", err)
-		return nil
-	}
 	dir, err := os.MkdirTemp("", "bars")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := build(dir, *tools); err != nil {
+	if err := build(dir); err != nil {
 		return err
 	}
 
@@ -71,11 +66,11 @@ func run() error {
 }
 
 // build compiles the load generator and both servers into dir.
-func build(dir, tools string) error {
+func build(dir string) error {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	for _, args := range [][]string{
-		{"cc", "-O2", "-w", "-o", in("wsload"), filepath.Join(tools, "wsload.c"), "-lm"},
-		{"cc", "-O3", "-w", "-march=native", "-o", in("floor"), filepath.Join(tools, "floor.c"), "-lpthread"},
+		{"cc", "-O2", "-w", "-o", in("wsload"), "internal/wsload/c/wsload.c", "-lm"},
+		{"cc", "-O3", "-w", "-march=native", "-o", in("floor"), "bench/peers/floor/floor.c", "-lpthread"},
 		{"go", "build", "-o", in("echo"), "./bench/echo"},
 	} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {

@@ -22,8 +22,9 @@ const (
 type rival struct {
 	name     string
 	command  []string
-	lacking  string // why it can not be started, if so
-	shortest int    // bytes of the shortest message that it echoes
+	behind   []string // arguments behind the address
+	lacking  string   // why it can not be started, if so
+	shortest int      // bytes of the shortest message that it echoes
 }
 
 var goRivals = []string{"gorilla", "gws", "nbio", "coder", "gobwas", "gnet", "fasthttp", "greatws"}
@@ -54,13 +55,7 @@ func build(t *testing.T) []rival {
 	} else if _, err := os.Stat("node-ws/node_modules/ws"); err != nil {
 		node.lacking = "no npm package ws: run npm ci in bench/peers/node-ws"
 	}
-	floor := rival{name: "floor", command: []string{filepath.Join(folder, "floor")}}
-	if _, err := exec.LookPath("cc"); err != nil {
-		floor.lacking = "no cc: install a C compiler"
-	} else {
-		run(t, "cc", "-O3", "-march=native", "-Wall", "-Werror", "-o", floor.command[0], "floor/floor.c", "-lpthread")
-	}
-	return append(rivals, tornado, node, floor)
+	return append(rivals, tornado, node, buildFloor(t, folder))
 }
 
 func run(t *testing.T, command ...string) {
@@ -76,7 +71,13 @@ func run(t *testing.T, command ...string) {
 func (r rival) start(t *testing.T) (address string) {
 	t.Helper()
 	address = freeAddress(t)
-	cmd := exec.Command(r.command[0], append(r.command[1:len(r.command):len(r.command)], "--listen", address)...)
+	return r.startWith(t, address, append([]string{"--listen", address}, r.behind...)...)
+}
+
+// startWith is start with arguments that have the server listen on that address.
+func (r rival) startWith(t *testing.T, address string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(r.command[0], append(r.command[1:len(r.command):len(r.command)], args...)...)
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
