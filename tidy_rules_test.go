@@ -27,14 +27,14 @@ const (
 // not listed may be imported by none: it would enter every user's go.sum. What
 // only tests need lives in a module of its own.
 var importers = map[string][]string{
-	"github.com/go-analyze/charts":        {"bench"},
-	"github.com/aclements":                {"bench"},
+	"github.com/go-analyze/charts":        {"internal/report"},
+	"github.com/aclements":                {"internal/compare"},
 	"github.com/gobwas":                   {"ws"},
 	"github.com/HdrHistogram":             {"bench"},
 	"github.com/KimMachineGun":            {"internal/heapwatch", "cmd"},
 	"github.com/klauspost/compress":       {"ws"},
 	"github.com/mailru/easygo":            {"poller"},
-	"github.com/prometheus/procfs":        {"bench"},
+	"github.com/prometheus/procfs":        {"internal/process"},
 	"github.com/prometheus/client_golang": {"server/prom", "cmd"},
 	"github.com/prometheus/client_model":  {"server/prom", "cmd"}, // their tests
 	"github.com/prometheus/common":        {"server/prom", "cmd"}, // their tests
@@ -54,15 +54,21 @@ var keptFrom = map[string]func(importer string) bool{
 	"asynclog": func(importer string) bool {
 		return !within(importer, "server") && !within(importer, "cmd")
 	},
-	"bench":           func(importer string) bool { return !within(importer, "cmd") },
-	"cmd":             everybody,
-	"interop":         everybody,
-	"internal/buffer": oneOf("proxyproto", "asynclog"),
-	// Leaves: what each is about, and nothing of a connection or a loop.
-	"internal/rate":      exceptOf("server"),
-	"internal/heapwatch": exceptOf("server"),
-	"unsafe":             func(importer string) bool { return !within(importer, "poller") },
-	"C":                  everybody,
+	"bench":   notOf("cmd", "internal/report", "internal/compare"),
+	"cmd":     everybody,
+	"interop": everybody,
+
+	"internal/report":  notOf("cmd", "internal/compare"),
+	"internal/compare": notOf("cmd"),
+	"internal/process": notOf("bench", "internal/compare"),
+	"internal/wsload":  notOf("bench", "internal/compare"),
+
+	"internal/buffer":    oneOf("proxyproto", "asynclog"),
+	"internal/rate":      notOf("server"), // leaves: nothing of a connection or a loop
+	"internal/heapwatch": notOf("server"),
+
+	"unsafe": func(importer string) bool { return !within(importer, "poller") },
+	"C":      everybody,
 }
 
 // grabBags are names that say nothing of what is in a package.
@@ -75,9 +81,10 @@ var (
 
 func everybody(string) bool { return true }
 
-// exceptOf is everybody but one folder.
-func exceptOf(folder string) func(string) bool {
-	return func(importer string) bool { return !within(importer, folder) }
+// notOf says that only these may import it.
+func notOf(folders ...string) func(string) bool {
+	may := oneOf(folders...)
+	return func(importer string) bool { return !may(importer) }
 }
 
 func oneOf(folders ...string) func(string) bool {

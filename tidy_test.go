@@ -157,3 +157,25 @@ func TestTidyInternal(t *testing.T) {
 		t.Errorf("reported %q, want the package in the folder itself", got)
 	}
 }
+
+// TestTidyRooms shows what may enter the rooms behind bench.
+func TestTidyRooms(t *testing.T) {
+	for _, tt := range []struct {
+		importer, imported string
+		may                bool
+	}{
+		{"internal/report", "bench", true},
+		{"internal/compare", "internal/report", true},
+		{"cmd/millbench/cli", "internal/compare", true},
+		{"bench", "internal/process", true},
+		{"bench", "internal/report", false},
+		{"internal/process", "bench", false},
+		{"internal/report", "internal/compare", false},
+		{"server", "internal/process", false},
+		{"internal/wsload", "cmd/millbench/cli", false},
+	} {
+		if may := allowed(tt.importer, ours+tt.imported); may != tt.may {
+			t.Errorf("%s may import %s: %v, want %v", tt.importer, tt.imported, may, tt.may)
+		}
+	}
+}

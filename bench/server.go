@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/millrace/millrace/bench/process"
+	"github.com/millrace/millrace/internal/process"
 )
 
 // serverProcess is the server's process, if it is known, and our own.

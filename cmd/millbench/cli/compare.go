@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/millrace/millrace/bench/compare"
+	"github.com/millrace/millrace/internal/compare"
 )
 
 // compareServers is the subcommand compare, with flags of its own. The first

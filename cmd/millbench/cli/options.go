@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/bench"
-	"github.com/millrace/millrace/bench/report"
+	"github.com/millrace/millrace/internal/report"
 	"github.com/millrace/millrace/poller"
 )
 

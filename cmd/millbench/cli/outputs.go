@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/bench"
-	"github.com/millrace/millrace/bench/report"
+	"github.com/millrace/millrace/internal/report"
 )
 
 // outputs are the files that a run leaves; nil where none was asked for.

@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"github.com/millrace/millrace/bench"
-	"github.com/millrace/millrace/bench/report"
+	"github.com/millrace/millrace/internal/report"
 )
 
 // Of a terminal (ECMA-48, and DEC's private modes): back to the line's begin and

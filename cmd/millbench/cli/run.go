@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench"
-	"github.com/millrace/millrace/bench/report"
+	"github.com/millrace/millrace/internal/report"
 )
 
 // scenario is a subcommand that runs one.

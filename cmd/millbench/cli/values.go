@@ -12,7 +12,7 @@ import (
 	"unicode"
 
 	"github.com/millrace/millrace/bench"
-	"github.com/millrace/millrace/bench/report"
+	"github.com/millrace/millrace/internal/report"
 )
 
 // A setter keeps a value, or says what it should have been: the error completes

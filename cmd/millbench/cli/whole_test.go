@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/bench"
-	"github.com/millrace/millrace/bench/report"
+	"github.com/millrace/millrace/internal/report"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
 )

@@ -10,9 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/millrace/millrace/bench"
-	"github.com/millrace/millrace/bench/report"
 )
 
 const host = "127.0.0.1"
@@ -30,7 +27,7 @@ const grace = 200 * time.Millisecond
 
 // lab runs servers under load, one at a time.
 type lab struct {
-	client     string   // the program that loads: millbench
+	generator  generator
 	serverPin  []string // what goes before a server's command
 	clientPin  []string // and before the client's
 	warmup     time.Duration
@@ -42,7 +39,7 @@ type lab struct {
 
 // run starts a server, loads it, and ends it. The error is why there is no
 // result that counts.
-func (l *lab) run(ctx context.Context, s *server, load []string) (*bench.Result, error) {
+func (l *lab) run(ctx context.Context, s *server, sc scenario) (*measured, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.runLimit, fmt.Errorf("not done within %v", l.runLimit))
 	defer cancel()
 	port, err := l.freePort()
@@ -57,8 +54,9 @@ func (l *lab) run(ctx context.Context, s *server, load []string) (*bench.Result,
 	whileItLives, release := p.bound(ctx)
 	defer release()
 
-	address := net.JoinHostPort(host, port)
-	result, err := l.load(whileItLives, address, s.path, load)
+	// What comes before the server's command becomes the server: it is its process.
+	t := target{host: host, port: port, path: s.path, pid: p.cmd.Process.Pid}
+	result, err := l.load(whileItLives, t, sc)
 	switch {
 	case err == nil:
 		return result, nil
@@ -66,20 +64,17 @@ func (l *lab) run(ctx context.Context, s *server, load []string) (*bench.Result,
 		return nil, fmt.Errorf("server ended by itself: %s", p.fate())
 	}
 	// Without the port it is the same error in each run.
-	return nil, errors.New(strings.ReplaceAll(err.Error(), address, "LISTEN"))
+	return nil, errors.New(strings.ReplaceAll(err.Error(), net.JoinHostPort(host, port), "LISTEN"))
 }
 
 // load waits for the server and runs the client against it. The context ends
 // with the server.
-func (l *lab) load(ctx context.Context, address, path string, load []string) (*bench.Result, error) {
-	if err := l.listening(ctx, address); err != nil {
+func (l *lab) load(ctx context.Context, t target, sc scenario) (*measured, error) {
+	if err := l.listening(ctx, net.JoinHostPort(t.host, t.port)); err != nil {
 		return nil, err
 	}
 	var stdout bytes.Buffer
-	argv := slices.Concat(l.clientPin, []string{l.client}, load, []string{
-		"--warmup", l.warmup.String(), "--duration", l.duration.String(), "--json", "-", "ws://" + address + path,
-	})
-	client, err := start(argv, &stdout)
+	client, err := start(slices.Concat(l.clientPin, l.generator.command(sc, t, l.warmup, l.duration)), &stdout)
 	if err != nil {
 		return nil, err
 	}
@@ -89,28 +84,11 @@ func (l *lab) load(ctx context.Context, address, path string, load []string) (*b
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	result, err := report.ReadJSON(&stdout)
-	if err != nil {
+	result, err := l.generator.read(stdout.Bytes())
+	if err == errNoResult {
 		return nil, fmt.Errorf("client gave no result: %s", client.fate())
 	}
-	return result, flaw(result)
-}
-
-// flaw tells why a result does not count; nil: it does.
-func flaw(r *bench.Result) error {
-	var troubles []string
-	for _, t := range r.Troubles {
-		troubles = append(troubles, fmt.Sprintf("%s (%d times)", t.What, t.Count))
-	}
-	switch {
-	case len(troubles) > 0:
-		return errors.New(strings.Join(troubles, "; "))
-	case r.Failed+r.Lost > 0:
-		return fmt.Errorf("%d connections failed, %d were lost", r.Failed, r.Lost)
-	case r.Count == 0:
-		return errors.New("nothing came back")
-	}
-	return nil
+	return result, err
 }
 
 // freePort gives a port that nobody listens on.

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench"
-	"github.com/millrace/millrace/bench/report"
+	"github.com/millrace/millrace/internal/report"
 )
 
 // Comparison is what a comparison measured, and the content of --json.
@@ -17,6 +17,8 @@ type Comparison struct {
 	Machine    bench.Machine `json:"machine"`
 	ServerCPUs string        `json:"server_cpus"` // as taskset's -c; "": all
 	ClientCPUs string        `json:"client_cpus"`
+	// Generator made the loads: millbench or wsload.
+	Generator string `json:"generator"`
 	// Repetitions that were asked for; fewer runs of a server are good if some
 	// failed.
 	Repetitions int           `json:"repetitions"`
@@ -34,13 +36,19 @@ type Server struct {
 	Version string `json:"version,omitempty"` // of what it is built from; "": not known
 	Command string `json:"command"`
 	Path    string `json:"path"` // of its URL
+	// Scenarios are the only ones that it takes part in; none: all.
+	Scenarios []string `json:"scenarios,omitempty"`
+}
+
+func (s *Server) takesPart(scenario string) bool {
+	return len(s.Scenarios) == 0 || slices.Contains(s.Scenarios, scenario)
 }
 
 // Scenario is a load and how the servers bore it.
 type Scenario struct {
 	Name    string    `json:"name"`
 	Title   string    `json:"title"`
-	Load    string    `json:"load"`    // millbench's arguments
+	Load    string    `json:"load"`    // the generator's arguments
 	Figures []string  `json:"figures"` // those that matter here, see bench.Result.Figures
 	Runs    []Run     `json:"runs"`    // in the order they were made
 	Summary []Summary `json:"summary"` // of each server and each of Figures

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"text/template"
 
-	"github.com/millrace/millrace/bench/report"
+	"github.com/millrace/millrace/internal/report"
 )
 
 //go:embed comparison.md
@@ -32,7 +32,7 @@ type view struct {
 	Reading  string // how to read the figures
 	Table    table  // of the servers
 	Sections []section
-	Verdicts table // nil: not asked for
+	Verdicts table // nil: not asked for, or none is for these servers
 	Linked   bool  // pictures are linked
 }
 
@@ -83,8 +83,8 @@ func (s *study) show(stdout io.Writer) error {
 func (s *study) view() (*view, error) {
 	c := &s.result
 	v := &view{Comparison: c, Reading: c.reading(), Table: c.serverTable()}
-	if s.bars {
-		v.Verdicts = c.verdicts()
+	if verdicts := c.verdicts(); s.bars && len(verdicts) > 1 {
+		v.Verdicts = verdicts
 	}
 	for i := range c.Scenarios {
 		sc := &c.Scenarios[i]

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/millrace/millrace/bench/report"
+	"github.com/millrace/millrace/internal/report"
 )
 
 // table is cells in rows; the first row is the header.
@@ -74,6 +74,9 @@ func (s *Scenario) table(servers []Server) table {
 	}
 	t := table{append(header, "runs", "failed")}
 	for i, server := range servers {
+		if !server.takesPart(s.Name) {
+			continue
+		}
 		row := []string{server.Name}
 		for _, figure := range s.Figures {
 			m := s.summary(server.Name, figure)
@@ -84,7 +87,7 @@ func (s *Scenario) table(servers []Server) table {
 			if i == 0 {
 				row = append(row, value, "")
 			} else {
-				row = append(row, value, m.Ratio.ratio())
+				row = append(row, value, m.Ratio.in("x"))
 			}
 		}
 		good, failed := s.tally(server.Name)
@@ -93,19 +96,25 @@ func (s *Scenario) table(servers []Server) table {
 	return t
 }
 
-// ratio shows an estimate of ratios: "1.05x [1.01, 1.20]", with the range in round
-// brackets where it is no confidence interval; "-" if there is none.
-func (e Estimate) ratio() string {
-	median := report.Format(e.Median, "x")
+// in shows an estimate in a unit, "x" for a ratio: "1.05x [1.01, 1.20]", with the
+// range in round brackets where it is no confidence interval; "-" if there is none.
+func (e Estimate) in(unit string) string {
+	median := report.Format(e.Median, unit)
+	bound := func(v float64) string {
+		if unit == "x" {
+			return fmt.Sprintf("%.2f", v)
+		}
+		return report.Format(v, unit)
+	}
 	switch {
 	case e.Count == 0:
 		return "-"
 	case e.Count == 1:
 		return median
 	case e.Confident:
-		return fmt.Sprintf("%s [%.2f, %.2f]", median, e.Low, e.High)
+		return fmt.Sprintf("%s [%s, %s]", median, bound(e.Low), bound(e.High))
 	}
-	return fmt.Sprintf("%s (%.2f, %.2f)", median, e.Low, e.High)
+	return fmt.Sprintf("%s (%s, %s)", median, bound(e.Low), bound(e.High))
 }
 
 // reading says how to read the figures.
@@ -127,5 +136,5 @@ func (c *Comparison) cpus() string {
 		}
 		return "CPU " + list
 	}
-	return "servers on " + cpus(c.ServerCPUs) + ", the load on " + cpus(c.ClientCPUs)
+	return "servers on " + cpus(c.ServerCPUs) + ", the load on " + cpus(c.ClientCPUs) + ", by " + c.Generator
 }

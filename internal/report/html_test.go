@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench"
-	"github.com/millrace/millrace/bench/report"
+	"github.com/millrace/millrace/internal/report"
 )
 
 func page(t *testing.T, results ...*bench.Result) string {

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/bench/process"
+	"github.com/millrace/millrace/internal/process"
 )
 
 const (

@@ -64,6 +64,7 @@ type study struct {
 	*options
 	lab    lab
 	root   string // of the checkout; "": no server is built
+	self   string // this program
 	stderr io.Writer
 	result Comparison
 
@@ -106,13 +107,14 @@ func (s *study) prepare(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	s.self = program
 	s.lab = lab{
-		client: program, warmup: s.warmup, duration: s.duration, startLimit: s.startLimit, runLimit: s.runLimit,
+		warmup: s.warmup, duration: s.duration, startLimit: s.startLimit, runLimit: s.runLimit,
 		port: firstPort + rand.IntN(lastPort-firstPort), // another one than another comparison just now
 	}
 	s.result = Comparison{
 		Command: s.commandLine(args), Started: time.Now().Round(time.Second),
-		ServerCPUs: s.serverCPUs, ClientCPUs: s.clientCPUs,
+		ServerCPUs: s.serverCPUs, ClientCPUs: s.clientCPUs, Generator: s.generator,
 		Repetitions: s.repetitions, Warmup: s.warmup, Duration: s.duration,
 	}
 	return s.pin(ctx)
@@ -168,22 +170,53 @@ func (s *study) compare(ctx context.Context) error {
 	case s.servers[0].name != base:
 		return fmt.Errorf("%s is left out, so there is nothing to compare with", base)
 	}
-	runs := len(s.servers) * len(s.scenarios) * s.repetitions
-	least := time.Duration(runs) * (s.warmup + s.duration)
-	fmt.Fprintf(s.stderr, "%d runs, at least %v\n", runs, least.Round(time.Second))
-	for _, sc := range s.scenarios {
-		if ctx.Err() != nil {
-			break
+	if s.lab.generator, err = generators[s.generator](ctx, s.self, dir); err != nil {
+		return fmt.Errorf("--load: %w", err)
+	}
+	s.announce()
+	all := s.runAll(ctx)
+	for _, result := range all {
+		if len(result.Runs) > 0 || ctx.Err() == nil {
+			result.summarize(s.result.Servers)
+			s.result.Scenarios = append(s.result.Scenarios, result)
 		}
-		result := Scenario{Name: sc.name, Title: sc.title, Load: strings.Join(sc.load, " "), Figures: sc.figures}
-		s.scenario(ctx, sc, &result)
-		result.summarize(s.result.Servers)
-		s.result.Scenarios = append(s.result.Scenarios, result)
 	}
 	if ctx.Err() != nil {
 		s.note("it was stopped before its end")
 	}
 	return nil
+}
+
+// announce tells how long it will take.
+func (s *study) announce() {
+	runs := 0
+	for _, sc := range s.scenarios {
+		for i := range s.servers {
+			if s.servers[i].takesPart(sc.name) {
+				runs += s.repetitions
+			}
+		}
+	}
+	least := time.Duration(runs) * (s.warmup + s.duration)
+	fmt.Fprintf(s.stderr, "%d runs, at least %v\n", runs, least.Round(time.Second))
+}
+
+// runAll runs all scenarios in each repetition, so that the runs of each are
+// spread over the whole time, and a bad minute of the machine hits a few of all.
+func (s *study) runAll(ctx context.Context) []Scenario {
+	var all []Scenario
+	for _, sc := range s.scenarios {
+		all = append(all, Scenario{Name: sc.name, Title: sc.title, Load: s.lab.generator.load(sc), Figures: sc.figures})
+	}
+	for rep := 1; rep <= s.repetitions; rep++ {
+		for i, sc := range s.scenarios {
+			s.repeat(ctx, rep, sc, &all[i])
+			if ctx.Err() != nil {
+				return all
+			}
+		}
+	}
+	return all
 }
 
 // build makes the servers; one that can not be made is left out.
@@ -202,7 +235,7 @@ func (s *study) build(b *builder) {
 		}
 		ready = append(ready, o)
 		s.result.Servers = append(s.result.Servers, Server{
-			Name: o.name, Version: o.version, Path: o.path, Command: s.shown(o.command, b.out),
+			Name: o.name, Version: o.version, Path: o.path, Command: s.shown(o.command, b.out), Scenarios: o.scenarios,
 		})
 	}
 	s.servers = ready
@@ -217,18 +250,19 @@ func (s *study) shown(argv []string, out string) string {
 	return strings.ReplaceAll(line, s.root+string(filepath.Separator), "")
 }
 
-// scenario runs all servers in turn, in each repetition.
-func (s *study) scenario(ctx context.Context, sc scenario, result *Scenario) {
-	for rep := 1; rep <= s.repetitions; rep++ {
-		for _, i := range order(len(s.servers), rep) {
-			run := s.run(ctx, &s.servers[i], sc)
-			if ctx.Err() != nil {
-				return // the run was cut short
-			}
-			run.Repetition = rep
-			result.Runs = append(result.Runs, run)
-			fmt.Fprintf(s.stderr, "%s, %d of %d: %s\n", sc.name, rep, s.repetitions, run.line(sc.figures))
+// repeat runs all servers in turn in one repetition of a scenario.
+func (s *study) repeat(ctx context.Context, rep int, sc scenario, result *Scenario) {
+	for _, i := range order(len(s.servers), rep) {
+		if !s.servers[i].takesPart(sc.name) {
+			continue
 		}
+		run := s.run(ctx, &s.servers[i], sc)
+		if ctx.Err() != nil {
+			return // the run was cut short
+		}
+		run.Repetition = rep
+		result.Runs = append(result.Runs, run)
+		fmt.Fprintf(s.stderr, "%s, %d of %d: %s\n", sc.name, rep, s.repetitions, run.line(sc.figures))
 	}
 }
 
@@ -248,21 +282,15 @@ func order(n, repetition int) []int {
 // run makes one run of a server.
 func (s *study) run(ctx context.Context, o *server, sc scenario) Run {
 	run := Run{Server: o.name}
-	result, err := s.lab.run(ctx, o, sc.load)
+	result, err := s.lab.run(ctx, o, sc)
 	if err != nil {
 		run.Error = err.Error()
 		return run
 	}
 	if s.result.Machine.Cores == 0 {
-		s.result.Machine = result.Machine
+		s.result.Machine = result.machine
 	}
-	run.Bottleneck = result.Client.Bottleneck
-	run.Figures = map[string]float64{}
-	for _, f := range result.Figures() {
-		if f.Known {
-			run.Figures[f.Name] = f.Value
-		}
-	}
+	run.Figures, run.Bottleneck = result.figures, result.bottleneck
 	return run
 }
 

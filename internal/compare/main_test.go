@@ -12,11 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/bench/compare"
+	"github.com/millrace/millrace/internal/compare"
 )
 
 // patience is how long a test waits for what must come.
@@ -83,7 +84,6 @@ func TestCompare(t *testing.T) {
 		"| one | 1,000 /s | | 4 us | | - | | - | | 6 | 0 |",
 		"| two | 500 /s | 0.50x [0.50, 0.50] | 5 us | 1.25x [1.25, 1.25] | - | - | - | - | 6 | 0 |",
 		"a fake, 2 cores, none, go0", "## echo-100: echo 64 B, 100 connections", "`millbench echo --connections 100 --size 64`",
-		"| cpu, echo-100 ", "not measured",
 	}
 	for _, line := range text {
 		expect(t, squeeze(stdout), line)
@@ -94,7 +94,10 @@ func TestCompare(t *testing.T) {
 		t.Errorf("a picture is linked on stdout:\n%s", stdout)
 	}
 	page := read(t, at("c.html"))
-	expect(t, page, "<td>0.50x [0.50, 0.50]</td>", "<h2>The bars</h2>")
+	expect(t, page, "<td>0.50x [0.50, 0.50]</td>")
+	if strings.Contains(stdout+page, "The bars") { // none is for these servers
+		t.Errorf("bars in\n%s", stdout)
+	}
 	if n := strings.Count(page, "<svg"); n != 2 {
 		t.Errorf("%d charts on the page, want one for each known figure, 2", n)
 	}
@@ -138,6 +141,66 @@ func interleaved(t *testing.T, runs []compare.Run) {
 	}
 	if len(processes) != len(runs) {
 		t.Errorf("%d processes served %d runs", len(processes), len(runs))
+	}
+}
+
+// TestBars holds our servers against their bars. The one that takes part in some
+// scenarios only has no runs, and no row, in others.
+func TestBars(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "c.html")
+	status, stdout, stderr := run(t.Context(),
+		[]string{fake(t, "floor", "answer", "1000", "4"), fake(t, "millrace", "answer", "900", "5"), fake(t, "stalled", "answer", "9", "9")},
+		"--scenarios", "echo-100,inflight-16", "--reps", "2", "--bars", "--report", page)
+	if status != 0 {
+		t.Fatalf("exit status %d, stderr:\n%s", status, stderr)
+	}
+	text := []string{"| cpu, echo-100 | floor | <= 1.10x | 1.25x (1.25, 1.25) | over, not certain |",
+		"| rate, inflight-16 | floor | >= 0.80x | 0.90x (0.90, 0.90) | PASS, not certain |",
+		"| p99, echo-100, stalled | millrace | <= 1.50x | - | not measured |"}
+	for _, line := range text {
+		expect(t, squeeze(stdout), line)
+	}
+	expect(t, read(t, page), "<h2>The bars</h2>", "<td>rate, inflight-16</td>")
+	// A repetition goes through all scenarios before the next begins.
+	order := []string{"echo-100, 1 of 2: floor", "inflight-16, 1 of 2: floor", "echo-100, 2 of 2: stalled", "inflight-16, 2 of 2: stalled"}
+	for i, at := 0, 0; i < len(order); i++ {
+		n := strings.Index(stderr[at:], order[i])
+		if n < 0 {
+			t.Errorf("no %q behind those before it in\n%s", order[i], stderr)
+			break
+		}
+		at += n
+	}
+}
+
+// TestWsload makes the load by another hand, of servers that really echo.
+func TestWsload(t *testing.T) {
+	if _, err := exec.LookPath("cc"); err != nil || runtime.GOOS != "linux" {
+		t.Skipf("wsload needs Linux and a C compiler: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "c.json")
+	status, stdout, stderr := run(t.Context(), []string{fake(t, "millrace", "echo"), fake(t, "refuses", "refuse"), fake(t, "deny", "deny")},
+		"--load", "wsload", "--warmup", "1s", "--scenarios", "echo-100,churn-64", "--reps", "1", "--json", file)
+	if status != 1 {
+		t.Errorf("exit status %d, want 1; stderr:\n%s", status, stderr)
+	}
+	expect(t, stdout, "`wsload -m echo -c 100 -s 64 -d 1`", "`wsload -m churn -d 64`", "by wsload",
+		"- refuses: 1 of 1 runs failed and are left out: server ended by itself: ",
+		"- deny: 1 of 1 runs failed and are left out: client gave no result: exit status 1: wsload: no connection opened")
+	var c compare.Comparison
+	if err := json.Unmarshal([]byte(read(t, file)), &c); err != nil {
+		t.Fatal(err)
+	}
+	if c.Generator != "wsload" || c.Machine.Cores == 0 {
+		t.Errorf("generator %q, machine %+v", c.Generator, c.Machine)
+	}
+	for i, figures := range [][]string{{"rate", "cpu", "p50", "p99"}, {"rate", "cpu"}} {
+		good := c.Scenarios[i].Runs[0]
+		for _, name := range figures {
+			if good.Figures[name] <= 0 {
+				t.Errorf("%s: no %s in %+v", c.Scenarios[i].Name, name, good)
+			}
+		}
 	}
 }
 
@@ -306,6 +369,8 @@ func TestMisuse(t *testing.T) {
 		{"a placeholder within a word", "a=./server $REPORTS", nil, `server "a": the command must say LISTEN`},
 		{"a name of blanks", "a b=./server PORT", nil, "with a name of letters"},
 		{"twice the same", own + "," + own, nil, `server "a" is there twice`},
+		{"an unknown generator", own, []string{"--load", "wrk"}, `--load: no generator "wrk": there are millbench, wsload`},
+		{"half a second of wsload", own, []string{"--load", "wsload", "--warmup", "500ms"}, "--duration and --warmup: 1s and 500ms, but wsload takes whole seconds"},
 		{"no repetitions", own, []string{"--reps", "0"}, "--reps: want at least 1"},
 		{"no time", own, []string{"--duration", "0s"}, "want a time above 0"},
 		{"a folder that is not there", own, []string{"--report", "no/such/page.html"}, "no/such/page.html: its folder is not there"},
@@ -326,7 +391,7 @@ func TestHelp(t *testing.T) {
 	if status := compare.Main(t.Context(), []string{"--help"}, &out, &errs); status != 0 || errs.Len() > 0 {
 		t.Errorf("exit status %d, stderr %q", status, errs.String())
 	}
-	expect(t, out.String(), "Usage: millbench compare", "--reps N ", "(default 7)", "gorilla, gws, nbio", "idle-15k ", "LISTEN")
+	expect(t, out.String(), "Usage: millbench compare", "--reps N ", "(default 7)", "gorilla, gws, nbio", "stalled", "--load NAME ", "idle-15k ", "LISTEN")
 }
 
 // TestBuild compares from a checkout in which some servers can be built.

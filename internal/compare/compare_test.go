@@ -137,6 +137,9 @@ func TestScenarios(t *testing.T) {
 		}
 	}
 	for _, s := range scenarios {
+		if len(s.load) == 0 || len(s.wsload) == 0 {
+			t.Errorf("%s: no load for one of the generators", s.name)
+		}
 		for _, f := range s.figures {
 			if unit, _ := describe(f); unit == "" {
 				t.Errorf("%s: no figure %q", s.name, f)
@@ -146,7 +149,7 @@ func TestScenarios(t *testing.T) {
 }
 
 func TestVerdicts(t *testing.T) {
-	c := Comparison{Scenarios: []Scenario{
+	c := Comparison{Servers: []Server{{Name: "millrace"}, {Name: "gnet"}, {Name: "gws"}, {Name: "nbio"}, {Name: "floor"}}, Scenarios: []Scenario{
 		sample("echo-100", "rate", map[string][]float64{"millrace": {110, 120}, "gws": {90, 90}, "nbio": {100, 100}, "floor": {200, 200}}),
 		sample("inflight-16", "rate", map[string][]float64{"millrace": {100}, "gnet": {100}}),
 		sample("idle-15k", "rss", map[string][]float64{"millrace": {40}, "gnet": {100}}),
@@ -154,6 +157,7 @@ func TestVerdicts(t *testing.T) {
 	}}
 	got := squeeze(c.verdicts().Markdown(2))
 	for _, want := range []string{
+		"| rss, idle-15k | - | <= 200 B | 40 B | PASS, not certain |",
 		"| cpu, echo-100 | floor | <= 1.10x | - | not measured |",
 		"| rate, echo-100 | nbio | >= 1.10x | 1.15x (1.10, 1.20) | PASS, not certain |",
 		"| rate, echo-10k | the best Go rival | >= 1.10x | - | not measured |",
@@ -164,6 +168,50 @@ func TestVerdicts(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
+	}
+	for _, unwanted := range []string{"stalled", "echo-100 | gnet"} {
+		if strings.Contains(got, unwanted) {
+			t.Errorf("%q, which no bar of these servers is for, in\n%s", unwanted, got)
+		}
+	}
+}
+
+// TestBarsAlone: bars of servers that are not there are not shown, a figure's own
+// limit is held against its estimate, and a stalled server against one that is not.
+func TestBarsAlone(t *testing.T) {
+	c := Comparison{Servers: []Server{{Name: "floor"}, {Name: "millrace"}, {Name: "stalled"}}, Scenarios: []Scenario{
+		sample("idle-15k", "rss", map[string][]float64{"millrace": {190, 201, 202, 203, 204, 205}, "floor": {20, 20, 20, 20, 20, 20}}),
+		sample("echo-1k", "p99", map[string][]float64{"millrace": {100, 100}, "stalled": {120, 130}}),
+		sample("inflight-16", "rate", map[string][]float64{"millrace": {70}, "floor": {100}}),
+	}}
+	got := c.verdicts()
+	if len(got) != 1+10 {
+		t.Errorf("%d bars, want the ten of millrace, floor and stalled:\n%s", len(got)-1, got.Markdown(2))
+	}
+	text := squeeze(got.Markdown(2))
+	for _, want := range []string{
+		"| rss, idle-15k | - | <= 200 B | 202 B [190 B, 205 B] | over, not certain |",
+		"| p99, echo-1k, stalled | millrace | <= 1.50x | 1.25x (1.20, 1.30) | PASS, not certain |",
+		"| p99, echo-100, stalled | millrace | <= 1.50x | - | not measured |",
+		"| rate, inflight-16 | floor | >= 0.80x | 0.70x | under, not certain |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if none := (&Comparison{Servers: []Server{{Name: "mine"}}}).verdicts(); len(none) != 1 {
+		t.Errorf("bars of strangers: %v", none)
+	}
+}
+
+// TestUsual: what takes part in some scenarios only is compared when asked for.
+func TestUsual(t *testing.T) {
+	if names := namesOf(usual()); strings.Contains(names, "stalled") || !strings.HasPrefix(names, "millrace, floor, gorilla, ") {
+		t.Errorf("by default %s are compared", names)
+	}
+	s, err := parseServer("stalled")
+	if err != nil || !s.takesPart("echo-1k") || s.takesPart("idle-15k") {
+		t.Errorf("%+v, %v, want a server for some scenarios", s, err)
 	}
 }
 

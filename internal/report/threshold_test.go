@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench"
-	"github.com/millrace/millrace/bench/report"
+	"github.com/millrace/millrace/internal/report"
 )
 
 func TestConditions(t *testing.T) {

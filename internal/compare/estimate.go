@@ -82,6 +82,9 @@ func (s *Scenario) ratios(server, base, figure string) []float64 {
 func (s *Scenario) summarize(servers []Server) {
 	s.Summary = nil
 	for _, server := range servers {
+		if !server.takesPart(s.Name) {
+			continue
+		}
 		for _, figure := range s.Figures {
 			s.Summary = append(s.Summary, Summary{
 				Server: server.Name, Figure: figure,

@@ -19,12 +19,15 @@ type server struct {
 	// command starts it, with LISTEN and PORT where its address goes.
 	command []string
 	version string // of what it is built from; "": not known
+	// scenarios are the only ones that it takes part in; nil: all. One that has some
+	// is compared when it is asked for, not by default.
+	scenarios []string
 }
 
 // known are the servers that can be given by name alone, in the order of the
 // help.
 var known = []server{
-	{name: "millrace", make: millrace},
+	{name: ours, make: millrace},
 	{name: "floor", make: floor},
 	rival("gorilla", "github.com/gorilla/websocket"),
 	rival("gws", "github.com/lxzan/gws"),
@@ -36,6 +39,7 @@ var known = []server{
 	rival("greatws", "github.com/antlabs/greatws"),
 	{name: "tornado", make: tornado},
 	{name: "node-ws", make: nodeWS},
+	{name: napping, make: stalled, scenarios: []string{"echo-100", "echo-1k"}},
 }
 
 // goRivals are the servers in Go that the bars hold millrace against.
@@ -85,12 +89,23 @@ func parseServer(text string) (server, error) {
 	return server{name: name, path: "/" + path, command: []string{"sh", "-c", "exec " + command}}, nil
 }
 
-func knownNames() string {
+func knownNames() string { return namesOf(known) }
+
+// usual are the servers that are compared by default.
+func usual() []server {
+	return slices.DeleteFunc(slices.Clone(known), func(s server) bool { return s.scenarios != nil })
+}
+
+func namesOf(servers []server) string {
 	var names []string
-	for _, k := range known {
-		names = append(names, k.name)
+	for _, s := range servers {
+		names = append(names, s.name)
 	}
 	return strings.Join(names, ", ")
+}
+
+func (s *server) takesPart(scenario string) bool {
+	return s.scenarios == nil || slices.Contains(s.scenarios, scenario)
 }
 
 // at gives the command for an address.

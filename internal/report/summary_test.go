@@ -10,7 +10,7 @@ import (
 	"unicode"
 
 	"github.com/millrace/millrace/bench"
-	"github.com/millrace/millrace/bench/report"
+	"github.com/millrace/millrace/internal/report"
 )
 
 func summary(t *testing.T, r *bench.Result) string {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -16,7 +17,9 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench"
-	"github.com/millrace/millrace/bench/compare"
+	"github.com/millrace/millrace/internal/compare"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
 )
 
 // The test binary is also the servers that are compared and, since a comparison
@@ -60,6 +63,10 @@ func fakeServer(listen, behaviour string, args []string) error {
 		return fmt.Errorf("no \x1b[31m<device>")
 	case "deaf": // never listens
 		select {}
+	case "echo": // really does
+		return (&server.Server{Addr: listen, Handler: echo{}}).ListenAndServe()
+	case "deny": // answers, but is no WebSocket server
+		return http.ListenAndServe(listen, http.NotFoundHandler())
 	case "brood": // starts another process that holds on to its output
 		if err := brood(args[2]); err != nil {
 			return err
@@ -90,6 +97,13 @@ func fakeServer(listen, behaviour string, args []string) error {
 		}
 	}
 }
+
+// echo sends each message back.
+type echo struct{}
+
+func (echo) Open(*server.Conn)                    {}
+func (echo) Message(c *server.Conn, m ws.Message) { _ = c.Send(m.Opcode, m.Payload) } // Close tells
+func (echo) Close(*server.Conn, error)            {}
 
 // brood starts a process that calls the test.
 func brood(address string) error {

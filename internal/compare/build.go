@@ -51,8 +51,18 @@ func findRoot(dir string) (string, error) {
 	}
 }
 
-func millrace(b *builder) (built, error) {
-	made, err := b.goProgram("millrace", ".", "./bench/echo", modulePath)
+func millrace(b *builder) (built, error) { return b.echo(ours) }
+
+// stalled is ours with a handler that now and then sleeps for long.
+func stalled(b *builder) (built, error) {
+	made, err := b.echo(napping)
+	made.command = append(made.command, "--stall-every", "20000", "--stall", "50ms")
+	return made, err
+}
+
+// echo builds our echo server.
+func (b *builder) echo(name string) (built, error) {
+	made, err := b.goProgram(name, ".", "./bench/echo", modulePath)
 	if commit, gitErr := b.run(".", "git", "describe", "--always", "--dirty"); gitErr == nil {
 		made.version = "commit " + firstLine(commit) // a checkout that was not cloned has none
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/bench/process"
+	"github.com/millrace/millrace/internal/process"
 )
 
 // The tests look at processes of this very binary, which with this variable set

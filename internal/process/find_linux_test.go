@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/millrace/millrace/bench/process"
+	"github.com/millrace/millrace/internal/process"
 )
 
 func TestFind(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench"
-	"github.com/millrace/millrace/bench/report"
+	"github.com/millrace/millrace/internal/report"
 )
 
 func TestJSONRoundTrip(t *testing.T) {

@@ -1,0 +1,140 @@
+package compare
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/bench"
+	machine "github.com/millrace/millrace/internal/process"
+	"github.com/millrace/millrace/internal/report"
+	"github.com/millrace/millrace/internal/wsload"
+)
+
+// generators are the programs that can make the load, by their names: millbench
+// itself, and one that shares no code with it.
+var generators = map[string]func(ctx context.Context, self, out string) (generator, error){
+	millbenchName: func(_ context.Context, self, _ string) (generator, error) { return millbench{self}, nil },
+	wsloadName: func(ctx context.Context, _, out string) (generator, error) {
+		program, err := wsload.Build(ctx, out)
+		return wsloader{program}, err
+	},
+}
+
+const (
+	millbenchName = "millbench"
+	wsloadName    = "wsload"
+)
+
+// generator makes a load and measures it.
+type generator interface {
+	// command loads a server as a scenario says.
+	command(sc scenario, t target, warmup, duration time.Duration) []string
+	// load is what a reader types behind the generator's name for this.
+	load(sc scenario) string
+	// read reads what the command wrote to its stdout. The error is why the run
+	// does not count; it is errNoResult where there is nothing to read.
+	read(stdout []byte) (*measured, error)
+}
+
+// target is the server to load.
+type target struct {
+	host, port, path string
+	pid              int
+}
+
+// measured is what one run measured.
+type measured struct {
+	machine    bench.Machine
+	figures    map[string]float64 // by bench.Figure's names
+	bottleneck string             // why the client bounded them; "": it did not
+}
+
+// errNoResult: the generator's end and stderr say more.
+var errNoResult = errors.New("no result")
+
+// millbench is this program.
+type millbench struct{ program string }
+
+func (m millbench) load(sc scenario) string { return strings.Join(sc.load, " ") }
+
+func (m millbench) command(sc scenario, t target, warmup, duration time.Duration) []string {
+	argv := append([]string{m.program}, sc.load...)
+	return append(argv, "--warmup", warmup.String(), "--duration", duration.String(), "--json", "-",
+		"ws://"+net.JoinHostPort(t.host, t.port)+t.path)
+}
+
+func (m millbench) read(stdout []byte) (*measured, error) {
+	result, err := report.ReadJSON(bytes.NewReader(stdout))
+	if err != nil {
+		return nil, errNoResult
+	}
+	if err := flaw(result); err != nil {
+		return nil, err
+	}
+	all := &measured{machine: result.Machine, figures: map[string]float64{}, bottleneck: result.Client.Bottleneck}
+	for _, f := range result.Figures() {
+		if f.Known {
+			all.figures[f.Name] = f.Value
+		}
+	}
+	return all, nil
+}
+
+// flaw tells why a result does not count; nil: it does.
+func flaw(r *bench.Result) error {
+	var troubles []string
+	for _, t := range r.Troubles {
+		troubles = append(troubles, fmt.Sprintf("%s (%d times)", t.What, t.Count))
+	}
+	switch {
+	case len(troubles) > 0:
+		return errors.New(strings.Join(troubles, "; "))
+	case r.Failed+r.Lost > 0:
+		return fmt.Errorf("%d connections failed, %d were lost", r.Failed, r.Lost)
+	case r.Count == 0:
+		return errors.New("nothing came back")
+	}
+	return nil
+}
+
+// wsloader is wsload. Its times are whole seconds.
+type wsloader struct{ program string }
+
+func (w wsloader) load(sc scenario) string { return strings.Join(sc.wsload, " ") }
+
+func (w wsloader) command(sc scenario, t target, warmup, duration time.Duration) []string {
+	seconds := func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
+	argv := append([]string{w.program}, sc.wsload...)
+	return append(argv, "-w", seconds(warmup), "-t", seconds(duration), "-a", t.host, "-p", t.port, "-u", t.path, "-P", strconv.Itoa(t.pid))
+}
+
+func (w wsloader) read(stdout []byte) (*measured, error) {
+	if len(stdout) == 0 {
+		return nil, errNoResult
+	}
+	f, err := wsload.Parse(stdout)
+	if err != nil {
+		return nil, err
+	}
+	m := machine.Machine()
+	all := &measured{
+		machine: bench.Machine{CPU: m.CPU, Cores: m.Cores, System: m.System, Go: runtime.Version()},
+		figures: map[string]float64{"errors": 0},
+	}
+	for name, value := range map[string]float64{
+		"rate": f.PerSecond, "p50": f.P50, "p99": f.P99, "p99.9": f.P999, "max": f.Max,
+		"cpu": f.CPU, "server-cores": f.Cores, "rss": f.Memory,
+	} {
+		if value > 0 { // it prints 0 for what it did not measure
+			all.figures[name] = value
+		}
+	}
+	return all, nil
+}
