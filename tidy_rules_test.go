@@ -30,7 +30,7 @@ var importers = map[string][]string{
 	"github.com/go-analyze/charts":        {"internal/report"},
 	"github.com/aclements":                {"internal/compare"},
 	"github.com/gobwas":                   {"ws"},
-	"github.com/HdrHistogram":             {"bench"},
+	"github.com/HdrHistogram":             {"bench/result"},
 	"github.com/KimMachineGun":            {"internal/heapwatch", "cmd"},
 	"github.com/klauspost/compress":       {"ws"},
 	"github.com/mailru/easygo":            {"poller"},
@@ -54,14 +54,15 @@ var keptFrom = map[string]func(importer string) bool{
 	"asynclog": func(importer string) bool {
 		return !within(importer, "server") && !within(importer, "cmd")
 	},
-	"bench":   notOf("cmd", "internal/report", "internal/compare"),
+	"bench":   notOf("cmd", "internal/load", "internal/report", "internal/compare"),
 	"cmd":     everybody,
 	"interop": everybody,
 
+	"internal/load":    func(importer string) bool { return importer != "bench" && importer != "internal/compare" },
 	"internal/report":  notOf("cmd", "internal/compare"),
 	"internal/compare": notOf("cmd"),
-	"internal/process": notOf("bench", "internal/compare"),
-	"internal/wsload":  notOf("bench", "internal/compare"),
+	"internal/process": notOf("internal/load"),
+	"internal/wsload":  notOf("internal/load", "internal/compare"),
 
 	"internal/buffer":    oneOf("proxyproto", "asynclog"),
 	"internal/rate":      notOf("server"), // leaves: nothing of a connection or a loop

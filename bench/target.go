@@ -1,101 +1,39 @@
 package bench
 
-import (
-	"context"
-	"crypto/tls"
-	"fmt"
-	"net"
-	"net/netip"
-	"net/url"
-	"strconv"
+import "github.com/millrace/millrace/bench/result"
 
-	"github.com/millrace/millrace/ws"
+// What Target.Deflate may be.
+const (
+	DeflateOff      = "off"      // no compression
+	DeflateOn       = "on"       // each message by itself
+	DeflateTakeover = "takeover" // each with those before it in mind, both ways
 )
 
-// PlanError says what is wrong with a plan.
-type PlanError struct {
-	Field   string // of Plan
-	Problem string // what is wrong, and what is allowed
+// Target is the server to load, and the request that each connection begins with.
+type Target struct {
+	// URL is ws://host[:port]/path, or wss:// with TLS. It has no default.
+	URL string
+	// CAFile is a file of certificates in PEM that are trusted, in wss, in place of
+	// the system's. "": the system's.
+	CAFile string
+	// Insecure trusts any certificate, in wss.
+	Insecure bool
+	// Origin and Subprotocol go into the request; "": none.
+	Origin      string
+	Subprotocol string
+	// Header is what else goes into the request: lines "Name: value".
+	Header []string
+	// Deflate is DeflateOff, DeflateOn or DeflateTakeover; a server that declines is
+	// a trouble. With compression the payloads are words in random order instead of
+	// random letters. Default DeflateOff.
+	Deflate string
+	// PID is the server's process on this machine, to measure its CPU and memory.
+	// 0: whoever listens on the URL's port, if that is on loopback; -1: nobody.
+	PID int
 }
 
-func (e *PlanError) Error() string { return "bench: " + e.Field + ": " + e.Problem }
-
-func wrong(field, format string, args ...any) error {
-	return &PlanError{Field: field, Problem: fmt.Sprintf(format, args...)}
-}
-
-// target is the server to load.
-type target struct {
-	address netip.AddrPort
-	request ws.ClientRequest
-	tls     *tls.Config // nil: without
-}
-
-// newTarget finds the server a plan names.
-func newTarget(ctx context.Context, p *Plan) (*target, error) {
-	u, err := url.Parse(p.URL)
-	if err != nil {
-		return nil, wrong("URL", "%q is not a URL; it looks like ws://127.0.0.1:9001/path", p.URL)
-	}
-	switch {
-	case u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" || u.Opaque != "":
-		return nil, wrong("URL", "%q is not a WebSocket URL; it looks like ws://127.0.0.1:9001/path", p.URL)
-	case u.Fragment != "" || u.User != nil:
-		return nil, wrong("URL", "%q has a fragment or a user, which a WebSocket URL here must not have", p.URL)
-	}
-	usual := "80"
-	if u.Scheme == "wss" {
-		usual = "443"
-	}
-	port, err := strconv.ParseUint(orElse(u.Port(), usual), 10, 16)
-	if err != nil || port == 0 {
-		return nil, wrong("URL", "%q has port %q; allowed are 1 to 65535", p.URL, u.Port())
-	}
-	host, err := resolve(ctx, u.Hostname())
-	if err != nil {
-		return nil, wrong("URL", "%v", err)
-	}
-	for _, source := range p.Sources {
-		if source.Unmap().Is4() != host.Is4() {
-			return nil, wrong("Sources", "%v can not reach %v: one is of IPv4, the other of IPv6", source, host)
-		}
-	}
-	t := &target{
-		address: netip.AddrPortFrom(host, uint16(port)),
-		request: ws.ClientRequest{
-			Host: u.Host, Target: orElse(u.RequestURI(), "/"),
-			Origin: p.Origin, Subprotocol: p.Subprotocol, Header: p.Header, Deflate: p.offer(),
-		},
-	}
-	if err := t.request.Check(); err != nil {
-		return nil, wrong("Header", "%v", err)
-	}
-	if u.Scheme == "wss" {
-		t.tls, err = p.tlsConfig(u.Hostname())
-	}
-	return t, err
-}
-
-// resolve gives a host's first address, preferably of IPv4.
-func resolve(ctx context.Context, host string) (netip.Addr, error) {
-	if address, err := netip.ParseAddr(host); err == nil {
-		return address.Unmap(), nil
-	}
-	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	for _, a := range addresses {
-		if a.Unmap().Is4() {
-			return a.Unmap(), nil
-		}
-	}
-	return addresses[0], nil
-}
-
-func orElse(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
+func (t Target) addTo(p *result.Plan) {
+	p.URL, p.CAFile, p.Insecure = t.URL, t.CAFile, t.Insecure
+	p.Origin, p.Subprotocol, p.Header, p.Deflate = t.Origin, t.Subprotocol, t.Header, t.Deflate
+	p.ServerPID = t.PID
 }

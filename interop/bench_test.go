@@ -41,11 +41,14 @@ func TestBenchGorilla(t *testing.T) {
 	}
 	for _, deflate := range []string{bench.DeflateOff, bench.DeflateOn, bench.DeflateTakeover} {
 		t.Run(deflate, func(t *testing.T) {
-			result, err := bench.Run(t.Context(), bench.Plan{
-				Scenario: bench.Echo, URL: "wss" + strings.TrimPrefix(web.URL, "https") + "/", CAFile: ca, Deflate: deflate,
-				Connections: 10, InFlight: 4, MinSize: 1, MaxSize: 20_000, ServerPID: -1,
-				Warmup: -1, Duration: 300 * time.Millisecond, Timeout: patience,
-			}, bench.Watch{})
+			result, err := bench.Run(t.Context(), bench.Target{
+				URL: "wss" + strings.TrimPrefix(web.URL, "https") + "/", CAFile: ca, Deflate: deflate, PID: -1,
+			}, bench.Echo{InFlight: 4, Load: bench.Load{
+				Connections: bench.Connections{Count: 10},
+				Messages:    bench.Messages{MinSize: 1, MaxSize: 20_000},
+				Warmup:      -1, Duration: 300 * time.Millisecond,
+				Client: bench.Client{Timeout: patience},
+			}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -20,7 +20,7 @@ func main() {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	app := cli.App{
 		Stdout: os.Stdout, Stderr: os.Stderr, Terminal: cli.IsTerminal(os.Stderr),
-		Signals: signals, Run: bench.Run,
+		Signals: signals, Run: bench.RunWatched,
 	}
 	os.Exit(app.Main(os.Args[1:]))
 }

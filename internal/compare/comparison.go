@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/report"
 )
 
@@ -14,9 +14,9 @@ type Comparison struct {
 	Command string    `json:"command"` // that gave it
 	Started time.Time `json:"started"`
 	// Machine is as the first good run found it.
-	Machine    bench.Machine `json:"machine"`
-	ServerCPUs string        `json:"server_cpus"` // as taskset's -c; "": all
-	ClientCPUs string        `json:"client_cpus"`
+	Machine    result.Machine `json:"machine"`
+	ServerCPUs string         `json:"server_cpus"` // as taskset's -c; "": all
+	ClientCPUs string         `json:"client_cpus"`
 	// Generator made the loads: millbench or wsload.
 	Generator string `json:"generator"`
 	// Repetitions that were asked for; fewer runs of a server are good if some
@@ -49,7 +49,7 @@ type Scenario struct {
 	Name    string    `json:"name"`
 	Title   string    `json:"title"`
 	Load    string    `json:"load"`    // the generator's arguments
-	Figures []string  `json:"figures"` // those that matter here, see bench.Result.Figures
+	Figures []string  `json:"figures"` // those that matter here, see result.Result.Figures
 	Runs    []Run     `json:"runs"`    // in the order they were made
 	Summary []Summary `json:"summary"` // of each server and each of Figures
 }
@@ -124,7 +124,7 @@ func (s *Scenario) remarks(servers []Server) []string {
 
 // describe gives a figure's unit, and whether more of it is better.
 func describe(figure string) (unit string, moreIsBetter bool) {
-	f, _ := new(bench.Result).Figure(figure)
+	f, _ := new(result.Result).Figure(figure)
 	return f.Unit, f.MoreIsBetter
 }
 

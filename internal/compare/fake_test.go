@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/compare"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
@@ -160,34 +160,34 @@ func fakeClient(scenario string, args []string) error {
 	if err != nil {
 		return err
 	}
-	result := bench.Result{
-		Plan:    bench.Plan{Scenario: scenario},
-		Machine: bench.Machine{CPU: "a fake", Cores: 2, System: "none", Go: "go0"},
+	r := result.Result{
+		Plan:    result.Plan{Scenario: scenario},
+		Machine: result.Machine{CPU: "a fake", Cores: 2, System: "none", Go: "go0"},
 		Count:   1,
 	}
 	switch u.Path {
 	case "/silent":
 		return fmt.Errorf("can not make %s", scenario)
 	case "/trouble":
-		result.Troubles = []bench.Trouble{{What: "connect to " + u.Host, Count: 7}}
+		r.Troubles = []result.Trouble{{What: "connect to " + u.Host, Count: 7}}
 	case "/lost":
-		result.Lost = 2
+		r.Lost = 2
 	case "/nothing":
-		result.Count = 0
+		r.Count = 0
 	case "/slow":
-		result.Client.Bottleneck = "it is slow"
+		r.Client.Bottleneck = "it is slow"
 	}
-	if err := ask(u.Host, &result); err != nil {
+	if err := ask(u.Host, &r); err != nil {
 		return err
 	}
 	if u.Path == "/cpus" {
-		result.Client.Bottleneck = strings.Join(result.Notes, "") + cpus()
+		r.Client.Bottleneck = strings.Join(r.Notes, "") + cpus()
 	}
-	return json.NewEncoder(os.Stdout).Encode(result)
+	return json.NewEncoder(os.Stdout).Encode(r)
 }
 
 // ask fills in what the server says. Without an answer it waits for ever.
-func ask(address string, r *bench.Result) error {
+func ask(address string, r *result.Result) error {
 	c, err := net.Dial("tcp", address)
 	if err != nil {
 		return err
@@ -199,7 +199,7 @@ func ask(address string, r *bench.Result) error {
 	if err != nil {
 		select {}
 	}
-	r.Server = &bench.ServerUse{}
+	r.Server = &result.ServerUse{}
 	where := ""
 	_, err = fmt.Sscan(answer, &r.PerSecond, &r.Server.CPU, &r.Server.PID, &where)
 	r.Server.Cores = float64(r.Server.PID) // a figure, for the test to see

@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/millrace/millrace/bench"
-	machine "github.com/millrace/millrace/internal/process"
+	"github.com/millrace/millrace/bench/result"
+	"github.com/millrace/millrace/internal/load"
 	"github.com/millrace/millrace/internal/report"
 	"github.com/millrace/millrace/internal/wsload"
 )
@@ -51,8 +50,8 @@ type target struct {
 
 // measured is what one run measured.
 type measured struct {
-	machine    bench.Machine
-	figures    map[string]float64 // by bench.Figure's names
+	machine    result.Machine
+	figures    map[string]float64 // by result.Figure's names
 	bottleneck string             // why the client bounded them; "": it did not
 }
 
@@ -71,15 +70,15 @@ func (m millbench) command(sc scenario, t target, warmup, duration time.Duration
 }
 
 func (m millbench) read(stdout []byte) (*measured, error) {
-	result, err := report.ReadJSON(bytes.NewReader(stdout))
+	r, err := report.ReadJSON(bytes.NewReader(stdout))
 	if err != nil {
 		return nil, errNoResult
 	}
-	if err := flaw(result); err != nil {
+	if err := flaw(r); err != nil {
 		return nil, err
 	}
-	all := &measured{machine: result.Machine, figures: map[string]float64{}, bottleneck: result.Client.Bottleneck}
-	for _, f := range result.Figures() {
+	all := &measured{machine: r.Machine, figures: map[string]float64{}, bottleneck: r.Client.Bottleneck}
+	for _, f := range r.Figures() {
 		if f.Known {
 			all.figures[f.Name] = f.Value
 		}
@@ -88,7 +87,7 @@ func (m millbench) read(stdout []byte) (*measured, error) {
 }
 
 // flaw tells why a result does not count; nil: it does.
-func flaw(r *bench.Result) error {
+func flaw(r *result.Result) error {
 	var troubles []string
 	for _, t := range r.Troubles {
 		troubles = append(troubles, fmt.Sprintf("%s (%d times)", t.What, t.Count))
@@ -123,9 +122,8 @@ func (w wsloader) read(stdout []byte) (*measured, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := machine.Machine()
 	all := &measured{
-		machine: bench.Machine{CPU: m.CPU, Cores: m.Cores, System: m.System, Go: runtime.Version()},
+		machine: load.ThisMachine(),
 		figures: map[string]float64{"errors": 0},
 	}
 	for name, value := range map[string]float64{

@@ -10,7 +10,7 @@ type scenario struct {
 	name, title string
 	load        []string // millbench's arguments
 	wsload      []string // wsload's, for the same load
-	figures     []string // that matter, by bench.Figure's names
+	figures     []string // that matter, by result.Figure's names
 }
 
 // scenarios mirror the numbers to hold in DESIGN.md. The two loads of each are the

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 )
 
 // WriteJSON writes a result as indented JSON with a line end. ReadJSON reads it back.
-func WriteJSON(w io.Writer, r *bench.Result) error {
+func WriteJSON(w io.Writer, r *result.Result) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
@@ -21,8 +21,8 @@ func WriteJSON(w io.Writer, r *bench.Result) error {
 
 // ReadJSON reads one result that WriteJSON wrote. Fields it does not know are passed
 // over, and what is lacking is zero: an older or newer version may have written it.
-func ReadJSON(from io.Reader) (*bench.Result, error) {
-	r := new(bench.Result)
+func ReadJSON(from io.Reader) (*result.Result, error) {
+	r := new(result.Result)
 	if err := json.NewDecoder(from).Decode(r); err != nil {
 		return nil, fmt.Errorf("report: not a result: %w", err)
 	}
@@ -39,9 +39,9 @@ const ticksPerHalf = 5
 // WriteHistogram writes a distribution as HdrHistogram's percentile table (.hgrm), in
 // microseconds. A nil or empty distribution gives a table of one line, for no
 // times.
-func WriteHistogram(w io.Writer, l *bench.Latency) error {
+func WriteHistogram(w io.Writer, l *result.Latency) error {
 	if l.Count() == 0 {
-		l = bench.NewLatency()
+		l = result.NewLatency()
 	}
 	if _, err := io.WriteString(w, "# Values are in microseconds.\n"); err != nil {
 		return err

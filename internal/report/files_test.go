@@ -9,14 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/report"
 )
 
 func TestJSONRoundTrip(t *testing.T) {
 	for _, scenario := range scenarios {
-		r := result(scenario)
-		r.Troubles = []bench.Trouble{{What: "</script> \"x\"", Count: 2}}
+		r := sample(scenario)
+		r.Troubles = []result.Trouble{{What: "</script> \"x\"", Count: 2}}
 		var text bytes.Buffer
 		if err := report.WriteJSON(&text, r); err != nil {
 			t.Fatal(err)
@@ -102,7 +102,7 @@ func TestWriteHistogram(t *testing.T) {
 }
 
 func TestWriteHistogramOfNothing(t *testing.T) {
-	for _, l := range []*bench.Latency{nil, bench.NewLatency()} {
+	for _, l := range []*result.Latency{nil, result.NewLatency()} {
 		var b strings.Builder
 		if err := report.WriteHistogram(&b, l); err != nil {
 			t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 )
 
 // Format gives a value for a person to read, in the unit that fits its size. The
-// unit is that of a bench.Figure ("us", "B", "1/s", "cores", "" for a count), "x" for
+// unit is that of a result.Figure ("us", "B", "1/s", "cores", "" for a count), "x" for
 // a ratio, or any other, which then follows the number.
 func Format(value float64, unit string) string {
 	switch {

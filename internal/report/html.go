@@ -10,7 +10,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 )
 
 //go:embed page.html
@@ -43,7 +43,7 @@ type section struct {
 
 // HTML writes a page that shows the results one below the other, each with its figures
 // and charts. It needs nothing but itself: no scripts, nothing is loaded.
-func HTML(w io.Writer, results ...*bench.Result) error {
+func HTML(w io.Writer, results ...*result.Result) error {
 	if len(results) == 0 {
 		return errors.New("report: no result")
 	}
@@ -62,7 +62,7 @@ func HTML(w io.Writer, results ...*bench.Result) error {
 	})
 }
 
-func newSection(id string, r *bench.Result) (section, error) {
+func newSection(id string, r *result.Result) (section, error) {
 	plan, err := json.MarshalIndent(&r.Plan, "", "  ")
 	if err != nil {
 		return section{}, fmt.Errorf("report: %w", err)
@@ -101,7 +101,7 @@ var headlines = []struct{ Name, figure string }{
 	{"rate", "rate"}, {"p50", "p50"}, {"p99", "p99"}, {"max", "max"}, {"CPU a unit", "cpu"}, {"RSS a connection", "rss"},
 }
 
-func machine(m bench.Machine) string {
+func machine(m result.Machine) string {
 	text := ""
 	for _, part := range []string{m.CPU, plural(m.Cores, "core"), m.System, m.Go} {
 		if part == "" || m.Cores == 0 && part == plural(0, "core") {
@@ -116,7 +116,7 @@ func machine(m bench.Machine) string {
 }
 
 // tiles are the figures to see first, of those that are known.
-func tiles(r *bench.Result, known map[string]string) []fact {
+func tiles(r *result.Result, known map[string]string) []fact {
 	var all []fact
 	add := func(name, of string) {
 		if text, ok := known[of]; ok {

@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/report"
 )
 
-func page(t *testing.T, results ...*bench.Result) string {
+func page(t *testing.T, results ...*result.Result) string {
 	t.Helper()
 	var b strings.Builder
 	if err := report.HTML(&b, results...); err != nil {
@@ -111,7 +111,7 @@ func checkSVG(t *testing.T, svg string) (labels []label) {
 
 func TestHTMLOfScenarios(t *testing.T) {
 	for _, scenario := range scenarios {
-		r := result(scenario)
+		r := sample(scenario)
 		text := page(t, r)
 		for _, want := range []string{
 			"<h1>" + scenario + " ", "ws://127.0.0.1:8080/echo", "Sat, 14 Mar 2026 15:09:26 UTC", "Intel(R) Xeon(R)", "2 cores",
@@ -126,9 +126,9 @@ func TestHTMLOfScenarios(t *testing.T) {
 			t.Errorf("%s: %d charts", scenario, n)
 		}
 		for want, only := range map[string]bool{
-			"Throughput by offered rate":  scenario == bench.Sweep,
-			"Latency by offered rate":     scenario == bench.Sweep,
-			"s a second</b>":              scenario != bench.Idle,
+			"Throughput by offered rate":  scenario == result.Sweep,
+			"Latency by offered rate":     scenario == result.Sweep,
+			"s a second</b>":              scenario != result.Idle,
 			"<th scope=\"col\">step</th>": r.Steps != nil,
 			"The run failed":              false,
 			"<nav":                        false,
@@ -141,7 +141,7 @@ func TestHTMLOfScenarios(t *testing.T) {
 }
 
 func TestHTMLOfSeveral(t *testing.T) {
-	a, b := result(bench.Echo), result(bench.Idle)
+	a, b := sample(result.Echo), sample(result.Idle)
 	b.Server = nil
 	text := page(t, a, b)
 	for _, want := range []string{"<nav", `<a href="#run-1">echo</a>`, `<a href="#run-2">idle</a>`, `<section id="run-1">`, `<section id="run-2">`} {
@@ -157,11 +157,11 @@ func TestHTMLOfSeveral(t *testing.T) {
 // TestHTMLOfNothing shows results that lack what others have.
 func TestHTMLOfNothing(t *testing.T) {
 	for _, scenario := range append(scenarios, "") {
-		page(t, &bench.Result{Plan: bench.Plan{Scenario: scenario}})
-		bare := result(scenario)
-		bare.Latency, bare.Service, bare.Connect, bare.Server, bare.Client = nil, nil, nil, nil, bench.ClientUse{}
+		page(t, &result.Result{Plan: result.Plan{Scenario: scenario}})
+		bare := sample(scenario)
+		bare.Latency, bare.Service, bare.Connect, bare.Server, bare.Client = nil, nil, nil, nil, result.ClientUse{}
 		for i := range bare.Samples {
-			bare.Samples[i] = bench.Sample{At: float64(i)}
+			bare.Samples[i] = result.Sample{At: float64(i)}
 		}
 		for i := range bare.Steps {
 			bare.Steps[i].Latency, bare.Steps[i].PerSecond = nil, math.Inf(1)
@@ -169,23 +169,23 @@ func TestHTMLOfNothing(t *testing.T) {
 		page(t, bare)
 	}
 	for n := range 3 {
-		short := result(bench.Sweep)
+		short := sample(result.Sweep)
 		short.Samples, short.Steps = short.Samples[:n], short.Steps[:1]
-		short.Latency, short.Connect = bench.NewLatency(), latency(0, 0)
+		short.Latency, short.Connect = result.NewLatency(), latency(0, 0)
 		page(t, short)
 	}
 }
 
 // TestHTMLOfExtremes has labels that are long, many and far apart.
 func TestHTMLOfExtremes(t *testing.T) {
-	r := result(bench.Sweep)
+	r := sample(result.Sweep)
 	if err := r.Latency.Histogram.RecordValues(1, 3_000_000_000); err != nil {
 		t.Fatal(err)
 	}
 	r.Latency.Record(time.Hour) // the longest there is
 	r.Samples = nil
 	for i := range 100_000 {
-		r.Samples = append(r.Samples, bench.Sample{At: float64(i + 1), Connections: 1_000_000, Count: 123_456_789,
+		r.Samples = append(r.Samples, result.Sample{At: float64(i + 1), Connections: 1_000_000, Count: 123_456_789,
 			P50: 0.001, P99: 1e6, Max: 6e8, RSS: 20 << 30, ServerCores: 0.001, Measured: true})
 	}
 	r.Steps[8].Offered, r.Steps[8].PerSecond = 40_000_000, 40_000_000
@@ -202,10 +202,10 @@ func TestHTMLOfExtremes(t *testing.T) {
 
 func TestHTMLEscapes(t *testing.T) {
 	const evil = `"><script>alert(1)</script><img src=x onerror='x'>&{{.}}`
-	r := result(bench.Slow)
+	r := sample(result.Slow)
 	r.Plan.URL, r.Plan.Scenario, r.Plan.Header = "ws://a/"+evil, evil, []string{evil}
 	r.Machine.CPU, r.Server.Name, r.Client.Bottleneck, r.Unit, r.Steps[0].Name = evil, evil, evil, evil, evil
-	r.Troubles, r.Notes = []bench.Trouble{{What: evil, Count: 1}}, []string{evil}
+	r.Troubles, r.Notes = []result.Trouble{{What: evil, Count: 1}}, []string{evil}
 	var b strings.Builder
 	if err := report.HTML(&b, r, r); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 )
 
 // maxSamples is how many a chart can show.
@@ -13,12 +13,12 @@ const maxSamples = 600
 
 // thin puts neighbouring samples together until there are few enough, so that the page
 // of a day stays small. The worst of their times stand for all.
-func thin(samples []bench.Sample) []bench.Sample {
+func thin(samples []result.Sample) []result.Sample {
 	each := (len(samples) + maxSamples - 1) / maxSamples
 	if each <= 1 {
 		return samples
 	}
-	var few []bench.Sample
+	var few []result.Sample
 	for group := range slices.Chunk(samples, each) {
 		one := group[len(group)-1]
 		for _, s := range group[:len(group)-1] {
@@ -33,7 +33,7 @@ func thin(samples []bench.Sample) []bench.Sample {
 
 // overTime is a chart over the seconds of a run, and its words; nil if the run was too
 // short for a line.
-func overTime(r *bench.Result, title string, notes ...string) (*picture, *lineChart) {
+func overTime(r *result.Result, title string, notes ...string) (*picture, *lineChart) {
 	n := len(r.Samples)
 	if n < 2 || r.Samples[n-1].At <= 0 {
 		return nil, nil
@@ -58,7 +58,7 @@ func overTime(r *bench.Result, title string, notes ...string) (*picture, *lineCh
 }
 
 // sampled makes a line of one value of each sample.
-func sampled(r *bench.Result, class string, value func(s bench.Sample) float64) line {
+func sampled(r *result.Result, class string, value func(s result.Sample) float64) line {
 	l := line{class: class}
 	for _, s := range r.Samples {
 		l.xs, l.ys = append(l.xs, s.At), append(l.ys, value(s))
@@ -79,13 +79,13 @@ func most(lines ...line) float64 {
 	return top
 }
 
-func rateOverTime(r *bench.Result) (*picture, *lineChart) {
+func rateOverTime(r *result.Result) (*picture, *lineChart) {
 	p, c := overTime(r, capital(plain(r))+" a second")
 	if p == nil || !hasRate(r) {
 		return nil, nil
 	}
 	before := 0.0
-	c.lines = []line{sampled(r, "blue", func(s bench.Sample) float64 {
+	c.lines = []line{sampled(r, "blue", func(s result.Sample) float64 {
 		seconds := s.At - before
 		before = s.At
 		if seconds <= 0 {
@@ -97,14 +97,14 @@ func rateOverTime(r *bench.Result) (*picture, *lineChart) {
 	return p, c
 }
 
-func latencyOverTime(r *bench.Result) (*picture, *lineChart) {
+func latencyOverTime(r *result.Result) (*picture, *lineChart) {
 	p, c := overTime(r, "Latency", "log scale")
 	if p == nil {
 		return nil, nil
 	}
 	// A second in which nothing came back has no latency.
-	of := func(value func(bench.Sample) float64) func(bench.Sample) float64 {
-		return func(s bench.Sample) float64 {
+	of := func(value func(result.Sample) float64) func(result.Sample) float64 {
+		return func(s result.Sample) float64 {
 			if s.Count == 0 || s.Max <= 0 {
 				return math.NaN()
 			}
@@ -112,9 +112,9 @@ func latencyOverTime(r *bench.Result) (*picture, *lineChart) {
 		}
 	}
 	c.lines = []line{
-		sampled(r, "red", of(func(s bench.Sample) float64 { return s.Max })),
-		sampled(r, "amber", of(func(s bench.Sample) float64 { return s.P99 })),
-		sampled(r, "blue", of(func(s bench.Sample) float64 { return s.P50 })),
+		sampled(r, "red", of(func(s result.Sample) float64 { return s.Max })),
+		sampled(r, "amber", of(func(s result.Sample) float64 { return s.P99 })),
+		sampled(r, "blue", of(func(s result.Sample) float64 { return s.P50 })),
 	}
 	p.Keys = []key{{"blue", "p50"}, {"amber", "p99"}, {"red", "max"}}
 	top := most(c.lines...)
@@ -132,22 +132,22 @@ func latencyOverTime(r *bench.Result) (*picture, *lineChart) {
 	return p, c
 }
 
-func connectionsOverTime(r *bench.Result) (*picture, *lineChart) {
+func connectionsOverTime(r *result.Result) (*picture, *lineChart) {
 	p, c := overTime(r, "Connections open")
 	if p == nil {
 		return nil, nil
 	}
-	c.lines = []line{sampled(r, "blue", func(s bench.Sample) float64 { return float64(s.Connections) })}
+	c.lines = []line{sampled(r, "blue", func(s result.Sample) float64 { return float64(s.Connections) })}
 	c.y = linearAxis(0, most(c.lines...), 5, "")
 	return p, c
 }
 
-func memoryOverTime(r *bench.Result) (*picture, *lineChart) {
+func memoryOverTime(r *result.Result) (*picture, *lineChart) {
 	p, c := overTime(r, "Server memory", "resident")
 	if p == nil {
 		return nil, nil
 	}
-	c.lines = []line{sampled(r, "blue", func(s bench.Sample) float64 {
+	c.lines = []line{sampled(r, "blue", func(s result.Sample) float64 {
 		if s.RSS <= 0 {
 			return math.NaN()
 		}
@@ -161,12 +161,12 @@ func memoryOverTime(r *bench.Result) (*picture, *lineChart) {
 	return p, c
 }
 
-func coresOverTime(r *bench.Result) (*picture, *lineChart) {
+func coresOverTime(r *result.Result) (*picture, *lineChart) {
 	p, c := overTime(r, "Server cores busy")
 	if p == nil || r.Server == nil {
 		return nil, nil
 	}
-	c.lines = []line{sampled(r, "blue", func(s bench.Sample) float64 { return s.ServerCores })}
+	c.lines = []line{sampled(r, "blue", func(s result.Sample) float64 { return s.ServerCores })}
 	c.y = linearAxis(0, most(c.lines...), 5, "")
 	return p, c
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/go-analyze/charts/chartdraw"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 )
 
 // picture is a chart with its words.
@@ -24,11 +24,11 @@ type picture struct {
 type key struct{ Class, Name string }
 
 // pictures draws all charts that a result has data for.
-func pictures(r *bench.Result) ([]picture, error) {
+func pictures(r *result.Result) ([]picture, error) {
 	thinned := *r
 	thinned.Samples = thin(r.Samples)
 	var all []picture
-	for _, draw := range []func(*bench.Result) (*picture, *lineChart){
+	for _, draw := range []func(*result.Result) (*picture, *lineChart){
 		byPercentile, sweptRate, sweptLatency, rateOverTime, latencyOverTime, connectionsOverTime,
 		memoryOverTime, coresOverTime,
 	} {
@@ -47,7 +47,7 @@ func pictures(r *bench.Result) ([]picture, error) {
 }
 
 // byPercentile shows the tails: equally far apart, 90 %, 99 %, 99.9 % and so on.
-func byPercentile(r *bench.Result) (*picture, *lineChart) {
+func byPercentile(r *result.Result) (*picture, *lineChart) {
 	p := &picture{Title: "Latency by percentile", Note: "log scale"}
 	chart := &lineChart{}
 	classes := []string{"blue", "amber", "gray"}
@@ -90,8 +90,8 @@ func logarithms(lines []line) {
 }
 
 // sweptRate shows how much of the offered rate a server kept up with.
-func sweptRate(r *bench.Result) (*picture, *lineChart) {
-	offered, done := swept(r, func(s bench.Step) float64 { return s.PerSecond })
+func sweptRate(r *result.Result) (*picture, *lineChart) {
+	offered, done := swept(r, func(s result.Step) float64 { return s.PerSecond })
 	if len(offered) == 0 {
 		return nil, nil
 	}
@@ -109,7 +109,7 @@ func sweptRate(r *bench.Result) (*picture, *lineChart) {
 }
 
 // sweptLatency shows where waiting begins.
-func sweptLatency(r *bench.Result) (*picture, *lineChart) {
+func sweptLatency(r *result.Result) (*picture, *lineChart) {
 	var lines []line
 	least, most := math.Inf(1), 0.0
 	for _, q := range []struct {
@@ -117,7 +117,7 @@ func sweptLatency(r *bench.Result) (*picture, *lineChart) {
 		share float64
 	}{{"blue", 0.5}, {"amber", 0.99}} {
 		l := line{class: q.class, dots: true}
-		l.xs, l.ys = swept(r, func(s bench.Step) float64 {
+		l.xs, l.ys = swept(r, func(s result.Step) float64 {
 			if s.Latency.Count() == 0 {
 				return math.NaN()
 			}
@@ -141,11 +141,11 @@ func sweptLatency(r *bench.Result) (*picture, *lineChart) {
 }
 
 // swept gives a figure of a sweep's steps by the rate offered.
-func swept(r *bench.Result, figure func(bench.Step) float64) (offered, values []float64) {
+func swept(r *result.Result, figure func(result.Step) float64) (offered, values []float64) {
 	steps := slices.Clone(r.Steps)
-	slices.SortStableFunc(steps, func(a, b bench.Step) int { return cmp.Compare(a.Offered, b.Offered) })
+	slices.SortStableFunc(steps, func(a, b result.Step) int { return cmp.Compare(a.Offered, b.Offered) })
 	for _, s := range steps {
-		if r.Plan.Scenario == bench.Sweep && s.Offered > 0 {
+		if r.Plan.Scenario == result.Sweep && s.Offered > 0 {
 			offered, values = append(offered, s.Offered), append(values, figure(s))
 		}
 	}
@@ -161,6 +161,6 @@ func offeredAxis(offered []float64) *axis {
 }
 
 // plain is the plural of a result's unit.
-func plain(r *bench.Result) string { return unit(r) + "s" }
+func plain(r *result.Result) string { return unit(r) + "s" }
 
 func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }

@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 )
 
 // What a summary may take: it is to be seen at once, below the last lines of progress.
@@ -19,7 +19,7 @@ const nameWidth = 13 // of the first column
 
 // Summary writes what a person reads at the end of a run: at most 30 lines, each with
 // the figures that matter to its scenario.
-func Summary(w io.Writer, r *bench.Result) error {
+func Summary(w io.Writer, r *result.Result) error {
 	lines := []string{
 		named(r.Plan.Scenario, clean(r.Plan.URL)),
 		named("", load(&r.Plan)),
@@ -61,7 +61,7 @@ func list(name string, entries []string, room int) []string {
 
 // stepLines gives the steps in at most room lines. If there are too many, the last
 // ones: a sweep's knee is there.
-func stepLines(r *bench.Result, room int) []string {
+func stepLines(r *result.Result, room int) []string {
 	t := stepTable(r)
 	if t == nil {
 		return nil

@@ -9,11 +9,11 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/report"
 )
 
-func summary(t *testing.T, r *bench.Result) string {
+func summary(t *testing.T, r *result.Result) string {
 	t.Helper()
 	var b strings.Builder
 	if err := report.Summary(&b, r); err != nil {
@@ -26,15 +26,15 @@ func summary(t *testing.T, r *bench.Result) string {
 }
 
 func TestSummaryWhole(t *testing.T) {
-	r := result(bench.Rate)
+	r := sample(result.Rate)
 	// One time only, so that all quantiles are it.
-	r.Latency, r.Service, r.Connect, r.Client.Late = bench.NewLatency(), bench.NewLatency(), nil, nil
+	r.Latency, r.Service, r.Connect, r.Client.Late = result.NewLatency(), result.NewLatency(), nil, nil
 	r.Latency.Record(5300 * time.Microsecond)
 	r.Service.Record(812 * time.Nanosecond)
 	r.Failed = 3
 	r.Server = nil
 	r.Client.Bottleneck = "it used 1.97 of its 2 cores"
-	r.Troubles = []bench.Trouble{{What: "connect: connection refused", Count: 3}, {What: "wrong echo", Count: 12_000}}
+	r.Troubles = []result.Trouble{{What: "connect: connection refused", Count: 3}, {What: "wrong echo", Count: 12_000}}
 	r.Notes = []string{"The server took 2 s to accept."}
 	want := `
 rate           ws://127.0.0.1:8080/echo
@@ -63,35 +63,35 @@ func TestSummaryOfScenarios(t *testing.T) {
 	const known = "server         millrace (pid 4242): 4.31 us of CPU a message, 0.44 cores busy, 187 B of RSS a connection, 13 MiB in all"
 	tests := []struct {
 		scenario string
-		change   func(r *bench.Result)
+		change   func(r *result.Result)
 		want     []string
 		wantNot  string
 	}{
-		{bench.Echo, nil, []string{known, "1,000 connections, 64 B messages, 1 in flight each, for 10 s after 2 s of warm-up", "round trip "}, "trouble"},
-		{bench.Echo, func(r *bench.Result) { r.Plan.MaxSize = 4096; r.Plan.Warmup = -1 },
+		{result.Echo, nil, []string{known, "1,000 connections, 64 B messages, 1 in flight each, for 10 s after 2 s of warm-up", "round trip "}, "trouble"},
+		{result.Echo, func(r *result.Result) { r.Plan.MaxSize = 4096; r.Plan.Warmup = -1 },
 			[]string{"64 B to 4 KiB messages, 1 in flight each, for 10 s\n"}, "warm-up"},
-		{bench.Echo, func(r *bench.Result) { r.Plan.ServerPID = -1; r.Server = nil },
+		{result.Echo, func(r *result.Result) { r.Plan.ServerPID = -1; r.Server = nil },
 			[]string{"server         its CPU and memory were not to be measured"}, "not found"},
-		{bench.Echo, func(r *bench.Result) { r.Count, r.Peak = 0, 0 },
+		{result.Echo, func(r *result.Result) { r.Count, r.Peak = 0, 0 },
 			[]string{"millrace (pid 4242): 0.44 cores busy, 13 MiB in all"}, "of CPU"},
-		{bench.Rate, nil, []string{"20,000 /s in all", "from due time", "service ", "sent late by "}, "round trip"},
-		{bench.Sweep, nil, []string{"from 5,000 /s up, every 10 s at 1.5 times the rate, until the p99 exceeds 50 ms",
+		{result.Rate, nil, []string{"20,000 /s in all", "from due time", "service ", "sent late by "}, "round trip"},
+		{result.Sweep, nil, []string{"from 5,000 /s up, every 10 s at 1.5 times the rate, until the p99 exceeds 50 ms",
 			"step           time     offered       done", "rate 9         10 s  128,145 /s  93,000 /s"}, "before)"},
-		{bench.Idle, nil, []string{"1,000 connections held open, then a 64 B message to each", "1,000 messages in 10 s\n"}, "/s"},
-		{bench.Storm, nil, []string{"1,000 connections opened as fast as allowed", "1,000 connections in 10 s: 8,333 /s\n",
+		{result.Idle, nil, []string{"1,000 connections held open, then a 64 B message to each", "1,000 messages in 10 s\n"}, "/s"},
+		{result.Storm, nil, []string{"1,000 connections opened as fast as allowed", "1,000 connections in 10 s: 8,333 /s\n",
 			"of CPU a connection", "\nconnect "}, "payload"},
-		{bench.Storm, func(r *bench.Result) { r.Plan.ConnectRate = 500 }, []string{"1,000 connections opened at 500 /s"}, "allowed"},
-		{bench.Churn, nil, []string{"1,000 connections at a time, each for 1 message of 64 B, ended by a reset", "whole life"}, "handshake"},
-		{bench.Wave, nil, []string{"1,000 connections drop by a FIN without a close frame and come back, 3 times, 10 s apart",
+		{result.Storm, func(r *result.Result) { r.Plan.ConnectRate = 500 }, []string{"1,000 connections opened at 500 /s"}, "allowed"},
+		{result.Churn, nil, []string{"1,000 connections at a time, each for 1 message of 64 B, ended by a reset", "whole life"}, "handshake"},
+		{result.Wave, nil, []string{"1,000 connections drop by a FIN without a close frame and come back, 3 times, 10 s apart",
 			"wave 3         138 ms  7,250 /s"}, "offered"},
-		{bench.Slow, nil, []string{"1,000 connections, 10% of them reading nothing", "\nwith the slow "}, "offered"},
-		{bench.Slow, func(r *bench.Result) { r.Plan.SlowRate = 2048 }, []string{"reading 2 KiB/s"}, "nothing"},
-		{bench.Broadcast, nil, []string{"1,000 connections, one publishes 64 B messages at 20,000 /s", "arrival"}, "round trip"},
+		{result.Slow, nil, []string{"1,000 connections, 10% of them reading nothing", "\nwith the slow "}, "offered"},
+		{result.Slow, func(r *result.Result) { r.Plan.SlowRate = 2048 }, []string{"reading 2 KiB/s"}, "nothing"},
+		{result.Broadcast, nil, []string{"1,000 connections, one publishes 64 B messages at 20,000 /s", "arrival"}, "round trip"},
 		{"later", nil, []string{"later          ws://", "1,000 connections\n", "\nlatency "}, "trouble"},
 	}
 	for i, test := range tests {
 		t.Run(fmt.Sprint(i, test.scenario), func(t *testing.T) {
-			r := result(test.scenario)
+			r := sample(test.scenario)
 			if test.change != nil {
 				test.change(r)
 			}
@@ -109,11 +109,11 @@ func TestSummaryOfScenarios(t *testing.T) {
 }
 
 func TestSummaryStaysShort(t *testing.T) {
-	r := result(bench.Sweep)
+	r := sample(result.Sweep)
 	r.Client.Bottleneck, r.Client.Late = "it was busy", r.Service
 	for i := range 40 {
-		r.Steps = append(r.Steps, bench.Step{Name: fmt.Sprint("step ", i), Offered: 1e6})
-		r.Troubles = append(r.Troubles, bench.Trouble{What: fmt.Sprint("trouble ", i), Count: 1})
+		r.Steps = append(r.Steps, result.Step{Name: fmt.Sprint("step ", i), Offered: 1e6})
+		r.Troubles = append(r.Troubles, result.Trouble{What: fmt.Sprint("trouble ", i), Count: 1})
 		r.Notes = append(r.Notes, fmt.Sprint("Note ", i, "."))
 	}
 	got := summary(t, r)
@@ -127,7 +127,7 @@ func TestSummaryStaysShort(t *testing.T) {
 // TestSummaryOfNothing shows results of runs that failed at once.
 func TestSummaryOfNothing(t *testing.T) {
 	for _, scenario := range append(scenarios, "") {
-		got := summary(t, &bench.Result{Plan: bench.Plan{Scenario: scenario}})
+		got := summary(t, &result.Result{Plan: result.Plan{Scenario: scenario}})
 		for _, bad := range []string{"NaN", "Inf", "%!", "-1"} {
 			if strings.Contains(got, bad) {
 				t.Errorf("%s: %q in\n%s", scenario, bad, got)
@@ -139,9 +139,9 @@ func TestSummaryOfNothing(t *testing.T) {
 // TestSummaryIsHarmless holds what servers and users say from reaching the terminal.
 func TestSummaryIsHarmless(t *testing.T) {
 	const evil = "a\x1b[2Jb\r\nc\u202ed\u0085\xff"
-	r := result(bench.Sweep)
+	r := sample(result.Sweep)
 	r.Plan.URL, r.Server.Name, r.Client.Bottleneck, r.Steps[0].Name = evil, evil, evil, evil
-	r.Troubles = []bench.Trouble{{What: evil, Count: 1}}
+	r.Troubles = []result.Trouble{{What: evil, Count: 1}}
 	r.Notes = []string{evil}
 	for _, c := range summary(t, r) {
 		if c != '\n' && !unicode.IsPrint(c) {
@@ -157,7 +157,7 @@ var errBroken = errors.New("broken pipe")
 func (brokenPipe) Write([]byte) (int, error) { return 0, errBroken }
 
 func TestWriteErrors(t *testing.T) {
-	r := result(bench.Echo)
+	r := sample(result.Echo)
 	for name, err := range map[string]error{
 		"Summary":        report.Summary(brokenPipe{}, r),
 		"WriteJSON":      report.WriteJSON(brokenPipe{}, r),

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 )
 
 // table is cells in rows; the first row is the header.
@@ -17,7 +17,7 @@ var quantiles = []struct {
 }{{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}, {"p99.99", 0.9999}, {"max", 1}}
 
 // latencyTable has a row for each distribution; nil if there is none.
-func latencyTable(r *bench.Result) table {
+func latencyTable(r *result.Result) table {
 	all := distributions(r)
 	if len(all) == 0 {
 		return nil
@@ -38,7 +38,7 @@ func latencyTable(r *bench.Result) table {
 }
 
 // stepTable has a row for each step; nil if there is none.
-func stepTable(r *bench.Result) table {
+func stepTable(r *result.Result) table {
 	if len(r.Steps) == 0 {
 		return nil
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 )
 
 // Condition is one figure compared with a limit, as in "p99>5ms". The zero value
@@ -23,7 +23,7 @@ type Condition struct {
 // operators, those that begin with another one first.
 var operators = []string{">=", "<=", ">", "<"}
 
-// ParseCondition reads a figure's name (see bench.Figures), one of > >= < <=, and a
+// ParseCondition reads a figure's name (see result.Result.Figures), one of > >= < <=, and a
 // number with its unit: ns, us, ms or s for a time, B, KB, KiB, MB or MiB for a size,
 // none for all others. Spaces between them do not matter.
 func ParseCondition(text string) (Condition, error) {
@@ -37,7 +37,7 @@ func ParseCondition(text string) (Condition, error) {
 			break
 		}
 	}
-	figure, ok := new(bench.Result).Figure(c.name)
+	figure, ok := new(result.Result).Figure(c.name)
 	if !ok {
 		return Condition{}, fmt.Errorf("report: condition %q: no figure %q; there are %s", text, c.name, figureNames())
 	}
@@ -51,7 +51,7 @@ func ParseCondition(text string) (Condition, error) {
 
 func figureNames() string {
 	var names []string
-	for _, f := range new(bench.Result).Figures() {
+	for _, f := range new(result.Result).Figures() {
 		names = append(names, f.Name)
 	}
 	return strings.Join(names, ", ")
@@ -66,7 +66,7 @@ var limitUnits = map[string]struct {
 	"B":  {"B, KB, KiB, MB or MiB", map[string]float64{"B": 1, "KB": 1e3, "KiB": 1 << 10, "MB": 1e6, "MiB": 1 << 20}},
 }
 
-func parseLimit(text string, figure bench.Figure) (float64, error) {
+func parseLimit(text string, figure result.Figure) (float64, error) {
 	text = strings.TrimSpace(text)
 	digits := strings.TrimRightFunc(text, unicode.IsLetter)
 	unit := text[len(digits):]
@@ -91,7 +91,7 @@ func (c Condition) String() string { return c.text }
 
 // Holds tells whether the condition is true of a result, and the figure's actual
 // value. A figure that the run did not measure is an error: nothing can be said.
-func (c Condition) Holds(r *bench.Result) (holds bool, actual string, err error) {
+func (c Condition) Holds(r *result.Result) (holds bool, actual string, err error) {
 	figure, ok := r.Figure(c.name)
 	if !ok || !figure.Known {
 		return false, "", fmt.Errorf("report: condition %q can not be checked: this run did not measure %s", c.text, c.name)

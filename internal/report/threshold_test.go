@@ -5,15 +5,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/report"
 )
 
 func TestConditions(t *testing.T) {
-	r := result(bench.Rate)
-	r.Latency = bench.NewLatency()
+	r := sample(result.Rate)
+	r.Latency = result.NewLatency()
 	r.Latency.Record(7200 * time.Microsecond)
-	r.Service = bench.NewLatency()
+	r.Service = result.NewLatency()
 	r.Service.Record(304 * time.Microsecond)
 	r.Failed = 3
 	value := r.Latency.Quantile(0.99) // near 7,200 us
@@ -99,7 +99,7 @@ func TestWrongConditions(t *testing.T) {
 
 // TestUnknownFigures holds that a condition which can not be checked never passes.
 func TestUnknownFigures(t *testing.T) {
-	empty := &bench.Result{Plan: bench.Plan{Scenario: bench.Echo}}
+	empty := &result.Result{Plan: result.Plan{Scenario: result.Echo}}
 	for _, text := range []string{"p99>5ms", "service-p50<1s", "connect-max>1s", "cpu>4us", "rss>200B", "server-cores>1"} {
 		c, err := report.ParseCondition(text)
 		if err != nil {
@@ -109,7 +109,7 @@ func TestUnknownFigures(t *testing.T) {
 			t.Errorf("%s: %v, %q, %v", text, holds, actual, err)
 		}
 	}
-	if _, _, err := (report.Condition{}).Holds(result(bench.Echo)); err == nil {
+	if _, _, err := (report.Condition{}).Holds(sample(result.Echo)); err == nil {
 		t.Error("the zero condition can be checked")
 	}
 }

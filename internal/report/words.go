@@ -4,42 +4,42 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 )
 
 // load says in a few words what a plan does to the server.
-func load(p *bench.Plan) string {
+func load(p *result.Plan) string {
 	connections := plural(p.Connections, "connection")
 	message := payload(p) + " message"
 	switch p.Scenario {
-	case bench.Echo:
+	case result.Echo:
 		return fmt.Sprintf("%s, %ss, %s in flight each, %s", connections, message, number(float64(p.InFlight)), window(p))
-	case bench.Rate:
+	case result.Rate:
 		return fmt.Sprintf("%s, %ss, %s in all, %s", connections, message, Format(p.Rate, "1/s"), window(p))
-	case bench.Sweep:
+	case result.Sweep:
 		return fmt.Sprintf("%s, %ss, from %s up, every %s at %s times the rate, until the p99 exceeds %s", connections, message,
 			Format(p.Rate, "1/s"), span(p.Duration), number(p.SweepFactor), span(p.SweepLimit))
-	case bench.Idle:
+	case result.Idle:
 		return fmt.Sprintf("%s held open, then a %s to each", connections, message)
-	case bench.Storm:
+	case result.Storm:
 		return fmt.Sprintf("%s opened %s", connections, connectRate(p, "as fast as allowed"))
-	case bench.Churn:
+	case result.Churn:
 		return fmt.Sprintf("%s at a time, each for %s of %s, ended by %s, %s", connections,
 			plural(p.Messages, "message"), payload(p), ending(p), window(p))
-	case bench.Wave:
+	case result.Wave:
 		return fmt.Sprintf("%s drop by %s and come back, %s, %s apart", connections, dropping(p),
 			plural(p.Waves, "time"), span(p.Duration))
-	case bench.Slow:
+	case result.Slow:
 		return fmt.Sprintf("%s, %s of them reading %s, %ss, %s", connections, percent(p.SlowShare), slowness(p),
 			message, window(p))
-	case bench.Broadcast:
+	case result.Broadcast:
 		return fmt.Sprintf("%s, one publishes %ss at %s, %s", connections, message, Format(p.Rate, "1/s"), window(p))
 	}
 	return connections
 }
 
 // payload is the size of a plan's messages.
-func payload(p *bench.Plan) string {
+func payload(p *result.Plan) string {
 	least, most := Format(float64(p.MinSize), "B"), Format(float64(p.MaxSize), "B")
 	if p.MaxSize <= p.MinSize {
 		return least
@@ -48,35 +48,35 @@ func payload(p *bench.Plan) string {
 }
 
 // window is what of a run is measured.
-func window(p *bench.Plan) string {
+func window(p *result.Plan) string {
 	if p.Warmup <= 0 {
 		return "for " + span(p.Duration)
 	}
 	return fmt.Sprintf("for %s after %s of warm-up", span(p.Duration), span(p.Warmup))
 }
 
-func connectRate(p *bench.Plan, unbounded string) string {
+func connectRate(p *result.Plan, unbounded string) string {
 	if p.ConnectRate <= 0 {
 		return unbounded
 	}
 	return "at " + Format(p.ConnectRate, "1/s")
 }
 
-func ending(p *bench.Plan) string {
+func ending(p *result.Plan) string {
 	if p.Reset {
 		return "a reset"
 	}
 	return "a close handshake"
 }
 
-func dropping(p *bench.Plan) string {
+func dropping(p *result.Plan) string {
 	if p.Reset {
 		return "a reset"
 	}
 	return "a FIN without a close frame"
 }
 
-func slowness(p *bench.Plan) string {
+func slowness(p *result.Plan) string {
 	if p.SlowRate <= 0 {
 		return "nothing"
 	}
@@ -87,25 +87,25 @@ func percent(share float64) string { return number(share*100) + "%" }
 
 // latencyNames says what Result.Latency is the time of, by scenario.
 var latencyNames = map[string]string{
-	bench.Echo:      "round trip",
-	bench.Rate:      "from due time",
-	bench.Sweep:     "from due time",
-	bench.Idle:      "round trip",
-	bench.Storm:     "connect",
-	bench.Churn:     "whole life",
-	bench.Wave:      "connect",
-	bench.Slow:      "round trip",
-	bench.Broadcast: "arrival",
+	result.Echo:      "round trip",
+	result.Rate:      "from due time",
+	result.Sweep:     "from due time",
+	result.Idle:      "round trip",
+	result.Storm:     "connect",
+	result.Churn:     "whole life",
+	result.Wave:      "connect",
+	result.Slow:      "round trip",
+	result.Broadcast: "arrival",
 }
 
 // distribution is a Latency and what it is of.
 type distribution struct {
 	Name string
-	*bench.Latency
+	*result.Latency
 }
 
 // distributions gives those of a result that have at least one time.
-func distributions(r *bench.Result) []distribution {
+func distributions(r *result.Result) []distribution {
 	name := latencyNames[r.Plan.Scenario]
 	if name == "" {
 		name = "latency"
@@ -128,7 +128,7 @@ func distributions(r *bench.Result) []distribution {
 type fact struct{ Name, Text string }
 
 // facts are the figures of a result that are no distribution, in words.
-func facts(r *bench.Result) []fact {
+func facts(r *result.Result) []fact {
 	all := []fact{
 		{"connections", fmt.Sprintf("%s opened, %s failed, %s lost, %s open at the peak", number(float64(r.Opened)),
 			number(float64(r.Failed)), number(float64(r.Lost)), number(float64(r.Peak)))},
@@ -142,7 +142,7 @@ func facts(r *bench.Result) []fact {
 	return all
 }
 
-func unit(r *bench.Result) string {
+func unit(r *result.Result) string {
 	if r.Unit == "" {
 		return "unit"
 	}
@@ -150,9 +150,9 @@ func unit(r *bench.Result) string {
 }
 
 // hasRate tells whether units a second mean something: an idle server has none.
-func hasRate(r *bench.Result) bool { return r.Plan.Scenario != bench.Idle }
+func hasRate(r *result.Result) bool { return r.Plan.Scenario != result.Idle }
 
-func measured(r *bench.Result) string {
+func measured(r *result.Result) string {
 	text := fmt.Sprintf("%s in %s", plural(r.Count, unit(r)), Format(r.Seconds*1e6, "us"))
 	if !hasRate(r) {
 		return text
@@ -164,7 +164,7 @@ func measured(r *bench.Result) string {
 	return text
 }
 
-func server(r *bench.Result) string {
+func server(r *result.Result) string {
 	switch {
 	case r.Server == nil && r.Plan.ServerPID < 0:
 		return "its CPU and memory were not to be measured"
@@ -187,13 +187,13 @@ func server(r *bench.Result) string {
 	return fmt.Sprintf("%s (pid %d): %s", name, r.Server.PID, strings.Join(parts, ", "))
 }
 
-func client(r *bench.Result) string {
+func client(r *result.Result) string {
 	return fmt.Sprintf("%s of %s busy, %s of memory", number(r.Client.Cores),
 		plural(r.Client.Available, "core"), Format(float64(r.Client.Memory), "B"))
 }
 
 // troubles are what went wrong, a line each.
-func troubles(r *bench.Result) []string {
+func troubles(r *result.Result) []string {
 	var lines []string
 	for _, t := range r.Troubles {
 		lines = append(lines, number(float64(t.Count))+" x "+clean(t.What))
@@ -201,7 +201,7 @@ func troubles(r *bench.Result) []string {
 	return lines
 }
 
-func notes(r *bench.Result) []string {
+func notes(r *result.Result) []string {
 	var lines []string
 	for _, n := range r.Notes {
 		lines = append(lines, clean(n))

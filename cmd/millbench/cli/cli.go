@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 
 	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 )
 
 // Exit statuses.
@@ -38,8 +39,8 @@ type App struct {
 	Terminal bool
 	// Signals end a run: the first one early, the second at once.
 	Signals <-chan os.Signal
-	// Run is bench.Run.
-	Run func(context.Context, bench.Plan, bench.Watch) (*bench.Result, error)
+	// Run is bench.RunWatched.
+	Run func(context.Context, bench.Target, bench.Scenario, bench.Watch) (*result.Result, error)
 }
 
 // command is a subcommand.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/report"
 )
 
@@ -57,9 +58,9 @@ func TestFiles(t *testing.T) {
 	folder := t.TempDir()
 	in := func(name string) string { return filepath.Join(folder, name) }
 	s := newStage()
-	s.result.Service = bench.NewLatency()
+	s.result.Service = result.NewLatency()
 	s.result.Service.Record(time.Millisecond)
-	s.result.Skew = bench.NewLatency() // empty: there is none
+	s.result.Skew = result.NewLatency() // empty: there is none
 	s.expect(t, 0, []string{"rate", "--json", in("r.json"), "--hgrm", in("r.a.hgrm"), "--report", in("r.html")})
 	expectFiles(t, folder, "r.json", "r.a.hgrm", "r.a-service.hgrm", "r.html")
 	expectContent(t, in("r.json"), `"scenario": "rate"`)
@@ -72,7 +73,7 @@ func TestFiles(t *testing.T) {
 	}
 
 	s = newStage()
-	s.result.Skew = bench.NewLatency()
+	s.result.Skew = result.NewLatency()
 	s.result.Skew.Record(time.Millisecond)
 	s.expect(t, 0, []string{"broadcast", "--hgrm", in("noext"), "--quiet"})
 	expectContent(t, in("noext-skew"), "Percentile")

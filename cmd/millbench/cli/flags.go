@@ -18,7 +18,7 @@ type given struct{ name, text string }
 // one line that names the flag, what was wrong with it and what is allowed. It is
 // flag.ErrHelp when help was asked for.
 func readConfig(scenario string, args []string) (*config, error) {
-	c := &config{plan: bench.Plan{Scenario: scenario}}
+	c := &config{}
 	flags, err := readFlags(scenario, args, c.options())
 	if err != nil {
 		return nil, err
@@ -109,14 +109,14 @@ func readFlags(scenario string, args []string, options []option) ([]given, error
 	}
 }
 
-// explain puts an error of bench.Run in terms of the flags.
-func (c *config) explain(err error) error {
+// explain puts an error of bench.Run in terms of the scenario's flags.
+func (c *config) explain(scenario string, err error) error {
 	plan, ok := errors.AsType[*bench.PlanError](err)
 	if !ok {
 		return err
 	}
 	for _, o := range c.options() {
-		if slices.Contains(strings.Fields(o.fields), plan.Field) {
+		if o.fits(scenario) && slices.Contains(strings.Fields(o.fields), plan.Field) {
 			return fmt.Errorf("--%s: %s", o.name, plan.Problem)
 		}
 	}

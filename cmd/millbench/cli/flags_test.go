@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/poller"
 )
 
 // defaults are what all scenarios have in common without flags.
-func defaults(scenario string) bench.Plan {
-	return bench.Plan{
+func defaults(scenario string) result.Plan {
+	return result.Plan{
 		Scenario: scenario, URL: "ws://127.0.0.1:9001/", Connections: 100, MinSize: 64, MaxSize: 64,
 		Warmup: time.Second, Duration: 5 * time.Second, Handshakes: 256, ConnectTimeout: 10 * time.Second,
 		Seed: 1, Poller: poller.Engines()[0], Deflate: bench.DeflateOff,
@@ -23,22 +24,22 @@ func defaults(scenario string) bench.Plan {
 }
 
 // special are the defaults of single scenarios.
-var special = map[string]func(*bench.Plan){
-	bench.Echo:  func(p *bench.Plan) { p.InFlight = 1 },
-	bench.Rate:  func(p *bench.Plan) { p.Rate = 1000 },
-	bench.Sweep: func(p *bench.Plan) { p.Rate, p.SweepFactor, p.SweepLimit = 1000, 1.5, 50*time.Millisecond },
-	bench.Idle:  func(*bench.Plan) {},
-	bench.Storm: func(*bench.Plan) {},
-	bench.Churn: func(p *bench.Plan) { p.Messages = 1 },
-	bench.Wave:  func(p *bench.Plan) { p.Waves = 3 },
-	bench.Slow:  func(p *bench.Plan) { p.InFlight, p.Rate, p.SlowShare = 1, 1000, 0.1 },
-	bench.Broadcast: func(p *bench.Plan) {
+var special = map[string]func(*result.Plan){
+	result.Echo:  func(p *result.Plan) { p.InFlight = 1 },
+	result.Rate:  func(p *result.Plan) { p.Rate = 1000 },
+	result.Sweep: func(p *result.Plan) { p.Rate, p.SweepFactor, p.SweepLimit = 1000, 1.5, 50*time.Millisecond },
+	result.Idle:  func(*result.Plan) {},
+	result.Storm: func(*result.Plan) {},
+	result.Churn: func(p *result.Plan) { p.Messages = 1 },
+	result.Wave:  func(p *result.Plan) { p.Waves = 3 },
+	result.Slow:  func(p *result.Plan) { p.InFlight, p.Rate, p.SlowShare = 1, 1000, 0.1 },
+	result.Broadcast: func(p *result.Plan) {
 		p.Rate = 1000
 	},
 }
 
 func TestDefaults(t *testing.T) {
-	for _, scenario := range bench.Scenarios() {
+	for _, scenario := range result.Scenarios() {
 		want := defaults(scenario)
 		special[scenario](&want)
 		s := newStage()
@@ -52,54 +53,54 @@ func TestDefaults(t *testing.T) {
 // settings are arguments and what they make of a scenario's default plan.
 var settings = []struct {
 	args string
-	set  func(*bench.Plan)
+	set  func(*result.Plan)
 }{
-	{"echo ws://host:1/path", func(p *bench.Plan) { p.URL = "ws://host:1/path" }},
-	{"echo --url ws://host:1/path", func(p *bench.Plan) { p.URL = "ws://host:1/path" }},
-	{"echo ws://host/ -c 3", func(p *bench.Plan) { p.URL, p.Connections = "ws://host/", 3 }},
-	{"echo -c 3 ws://host/ --loops 2", func(p *bench.Plan) { p.URL, p.Connections, p.Loops = "ws://host/", 3, 2 }},
-	{"echo --connections=7", func(p *bench.Plan) { p.Connections = 7 }},
-	{"echo -connections 7 -c 8", func(p *bench.Plan) { p.Connections = 8 }},
-	{"echo --size 1", func(p *bench.Plan) { p.MinSize, p.MaxSize = 1, 1 }},
-	{"echo --size 16-1024", func(p *bench.Plan) { p.MinSize, p.MaxSize = 16, 1024 }},
-	{"echo --size 1k-1MiB", func(p *bench.Plan) { p.MinSize, p.MaxSize = 1<<10, 1<<20 }},
-	{"echo --size 2KB", func(p *bench.Plan) { p.MinSize, p.MaxSize = 2<<10, 2<<10 }},
-	{"echo --in-flight 16", func(p *bench.Plan) { p.InFlight = 16 }},
-	{"slow --in-flight 2", func(p *bench.Plan) { p.InFlight = 2 }},
-	{"echo --binary", func(p *bench.Plan) { p.Binary = true }},
-	{"echo --binary=false", func(*bench.Plan) {}},
-	{"rate --rate 20000", func(p *bench.Plan) { p.Rate = 20000 }},
-	{"sweep --rate 0.5", func(p *bench.Plan) { p.Rate = 0.5 }},
-	{"slow --rate 10", func(p *bench.Plan) { p.Rate = 10 }},
-	{"broadcast --rate 1e3", func(p *bench.Plan) { p.Rate = 1000 }},
-	{"echo --warmup 0", func(p *bench.Plan) { p.Warmup = -1 }},
-	{"idle --warmup 500ms", func(p *bench.Plan) { p.Warmup = 500 * time.Millisecond }},
-	{"sweep --duration 1m30s", func(p *bench.Plan) { p.Duration = 90 * time.Second }},
-	{"storm --duration 2s", func(p *bench.Plan) { p.Duration = 2 * time.Second }},
-	{"storm --connect-rate 500", func(p *bench.Plan) { p.ConnectRate = 500 }},
-	{"storm --handshakes 9", func(p *bench.Plan) { p.Handshakes = 9 }},
-	{"storm --connect-timeout 3s", func(p *bench.Plan) { p.ConnectTimeout = 3 * time.Second }},
-	{"churn --messages 4 --reset", func(p *bench.Plan) { p.Messages, p.Reset = 4, true }},
-	{"churn --messages 0", func(p *bench.Plan) { p.Messages = -1 }},
-	{"wave --waves 2 --reset", func(p *bench.Plan) { p.Waves, p.Reset = 2, true }},
-	{"slow --slow-share 0.25 --slow-rate 1k", func(p *bench.Plan) { p.SlowShare, p.SlowRate = 0.25, 1024 }},
-	{"sweep --sweep-factor 2 --sweep-limit 10ms", func(p *bench.Plan) { p.SweepFactor, p.SweepLimit = 2, 10*time.Millisecond }},
-	{"echo --sources 127.0.0.2,127.0.0.3 --sources ::1", func(p *bench.Plan) {
+	{"echo ws://host:1/path", func(p *result.Plan) { p.URL = "ws://host:1/path" }},
+	{"echo --url ws://host:1/path", func(p *result.Plan) { p.URL = "ws://host:1/path" }},
+	{"echo ws://host/ -c 3", func(p *result.Plan) { p.URL, p.Connections = "ws://host/", 3 }},
+	{"echo -c 3 ws://host/ --loops 2", func(p *result.Plan) { p.URL, p.Connections, p.Loops = "ws://host/", 3, 2 }},
+	{"echo --connections=7", func(p *result.Plan) { p.Connections = 7 }},
+	{"echo -connections 7 -c 8", func(p *result.Plan) { p.Connections = 8 }},
+	{"echo --size 1", func(p *result.Plan) { p.MinSize, p.MaxSize = 1, 1 }},
+	{"echo --size 16-1024", func(p *result.Plan) { p.MinSize, p.MaxSize = 16, 1024 }},
+	{"echo --size 1k-1MiB", func(p *result.Plan) { p.MinSize, p.MaxSize = 1<<10, 1<<20 }},
+	{"echo --size 2KB", func(p *result.Plan) { p.MinSize, p.MaxSize = 2<<10, 2<<10 }},
+	{"echo --in-flight 16", func(p *result.Plan) { p.InFlight = 16 }},
+	{"slow --in-flight 2", func(p *result.Plan) { p.InFlight = 2 }},
+	{"echo --binary", func(p *result.Plan) { p.Binary = true }},
+	{"echo --binary=false", func(*result.Plan) {}},
+	{"rate --rate 20000", func(p *result.Plan) { p.Rate = 20000 }},
+	{"sweep --rate 0.5", func(p *result.Plan) { p.Rate = 0.5 }},
+	{"slow --rate 10", func(p *result.Plan) { p.Rate = 10 }},
+	{"broadcast --rate 1e3", func(p *result.Plan) { p.Rate = 1000 }},
+	{"echo --warmup 0", func(p *result.Plan) { p.Warmup = -1 }},
+	{"idle --warmup 500ms", func(p *result.Plan) { p.Warmup = 500 * time.Millisecond }},
+	{"sweep --duration 1m30s", func(p *result.Plan) { p.Duration = 90 * time.Second }},
+	{"storm --duration 2s", func(p *result.Plan) { p.Duration = 2 * time.Second }},
+	{"storm --connect-rate 500", func(p *result.Plan) { p.ConnectRate = 500 }},
+	{"storm --handshakes 9", func(p *result.Plan) { p.Handshakes = 9 }},
+	{"storm --connect-timeout 3s", func(p *result.Plan) { p.ConnectTimeout = 3 * time.Second }},
+	{"churn --messages 4 --reset", func(p *result.Plan) { p.Messages, p.Reset = 4, true }},
+	{"churn --messages 0", func(p *result.Plan) { p.Messages = -1 }},
+	{"wave --waves 2 --reset", func(p *result.Plan) { p.Waves, p.Reset = 2, true }},
+	{"slow --slow-share 0.25 --slow-rate 1k", func(p *result.Plan) { p.SlowShare, p.SlowRate = 0.25, 1024 }},
+	{"sweep --sweep-factor 2 --sweep-limit 10ms", func(p *result.Plan) { p.SweepFactor, p.SweepLimit = 2, 10*time.Millisecond }},
+	{"echo --sources 127.0.0.2,127.0.0.3 --sources ::1", func(p *result.Plan) {
 		p.Sources = []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3"), netip.IPv6Loopback()}
 	}},
-	{"echo --header A:1 --header B:2,3", func(p *bench.Plan) { p.Header = []string{"A:1", "B:2,3"} }},
-	{"echo --origin https://a.example --subprotocol chat", func(p *bench.Plan) { p.Origin, p.Subprotocol = "https://a.example", "chat" }},
-	{"echo --seed 18446744073709551615", func(p *bench.Plan) { p.Seed = 1<<64 - 1 }},
-	{"echo --loops 4", func(p *bench.Plan) { p.Loops = 4 }},
-	{"echo --processes 3", func(p *bench.Plan) { p.Processes = 3 }},
-	{"echo --poller " + lastEngine(), func(p *bench.Plan) { p.Poller = lastEngine() }},
-	{"echo --deflate takeover", func(p *bench.Plan) { p.Deflate = bench.DeflateTakeover }},
-	{"echo --insecure", func(p *bench.Plan) { p.Insecure = true }},
-	{"echo --ca ca.pem", func(p *bench.Plan) { p.CAFile = "ca.pem" }},
-	{"echo --server-pid 42", func(p *bench.Plan) { p.ServerPID = 42 }},
-	{"echo --server-pid none", func(p *bench.Plan) { p.ServerPID = -1 }},
-	{"echo --server-pid none --server-pid auto", func(*bench.Plan) {}},
-	{"echo --timeout 2m", func(p *bench.Plan) { p.Timeout = 2 * time.Minute }},
+	{"echo --header A:1 --header B:2,3", func(p *result.Plan) { p.Header = []string{"A:1", "B:2,3"} }},
+	{"echo --origin https://a.example --subprotocol chat", func(p *result.Plan) { p.Origin, p.Subprotocol = "https://a.example", "chat" }},
+	{"echo --seed 18446744073709551615", func(p *result.Plan) { p.Seed = 1<<64 - 1 }},
+	{"echo --loops 4", func(p *result.Plan) { p.Loops = 4 }},
+	{"echo --processes 3", func(p *result.Plan) { p.Processes = 3 }},
+	{"echo --poller " + lastEngine(), func(p *result.Plan) { p.Poller = lastEngine() }},
+	{"echo --deflate takeover", func(p *result.Plan) { p.Deflate = bench.DeflateTakeover }},
+	{"echo --insecure", func(p *result.Plan) { p.Insecure = true }},
+	{"echo --ca ca.pem", func(p *result.Plan) { p.CAFile = "ca.pem" }},
+	{"echo --server-pid 42", func(p *result.Plan) { p.ServerPID = 42 }},
+	{"echo --server-pid none", func(p *result.Plan) { p.ServerPID = -1 }},
+	{"echo --server-pid none --server-pid auto", func(*result.Plan) {}},
+	{"echo --timeout 2m", func(p *result.Plan) { p.Timeout = 2 * time.Minute }},
 }
 
 func lastEngine() string {
@@ -123,7 +124,7 @@ func TestFlags(t *testing.T) {
 
 // TestAllFields: each field of a plan can be set by a flag.
 func TestAllFields(t *testing.T) {
-	var plan bench.Plan
+	var plan result.Plan
 	for _, c := range settings {
 		c.set(&plan)
 	}
@@ -211,7 +212,7 @@ func TestOverview(t *testing.T) {
 	for _, arg := range []string{"help", "--help", "-h"} {
 		s := newStage()
 		s.expect(t, 0, []string{arg})
-		for _, scenario := range bench.Scenarios() {
+		for _, scenario := range result.Scenarios() {
 			if line := regexp.MustCompile(`(?m)^  ` + scenario + `  +\S`); !line.MatchString(s.stdout.String()) {
 				t.Errorf("%s lacks %s:\n%s", arg, scenario, s.stdout.String())
 			}
@@ -237,7 +238,7 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	output := []string{"json", "hgrm", "report", "fail-if", "quiet"}
-	for _, scenario := range bench.Scenarios() {
+	for _, scenario := range result.Scenarios() {
 		s := newStage()
 		s.expect(t, 0, []string{"help", scenario})
 		fromHelp := s.stdout.String()
@@ -251,7 +252,7 @@ func TestHelp(t *testing.T) {
 				t.Errorf("%s --help has --%s %d times", scenario, name, n)
 			}
 		}
-		if strings.Contains(text, "--waves") != (scenario == bench.Wave) {
+		if strings.Contains(text, "--waves") != (scenario == result.Wave) {
 			t.Errorf("%s --help: only wave has --waves", scenario)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/cmd/millbench/cli"
 )
 
@@ -18,9 +19,9 @@ type stage struct {
 	stdout, stderr bytes.Buffer
 	signals        chan os.Signal
 	runs           int
-	plan           bench.Plan // of the last run
+	plan           result.Plan // of the last run
 
-	result  *bench.Result
+	result  *result.Result
 	err     error
 	perform func(context.Context, bench.Watch) // what the run does
 }
@@ -29,13 +30,13 @@ func newStage() *stage {
 	s := &stage{result: newResult(), signals: make(chan os.Signal, 2)}
 	s.app = cli.App{
 		Stdout: &s.stdout, Stderr: &s.stderr, Signals: s.signals,
-		Run: func(ctx context.Context, p bench.Plan, w bench.Watch) (*bench.Result, error) {
+		Run: func(ctx context.Context, target bench.Target, scenario bench.Scenario, w bench.Watch) (*result.Result, error) {
 			s.runs++
-			s.plan = p
+			s.plan = bench.PlanOf(target, scenario)
 			if s.perform != nil {
 				s.perform(ctx, w)
 			}
-			s.result.Plan = p
+			s.result.Plan = s.plan
 			return s.result, s.err
 		},
 	}
@@ -43,11 +44,11 @@ func newStage() *stage {
 }
 
 // newResult is that of a run in which all went well, with a p99 of 2 ms.
-func newResult() *bench.Result {
-	r := &bench.Result{
+func newResult() *result.Result {
+	r := &result.Result{
 		Seconds: 1, Opened: 10, Peak: 10, Count: 100, Unit: "message", PerSecond: 100,
-		Latency: bench.NewLatency(), Connect: bench.NewLatency(),
-		Client: bench.ClientUse{Cores: 0.5, Available: 2},
+		Latency: result.NewLatency(), Connect: result.NewLatency(),
+		Client: result.ClientUse{Cores: 0.5, Available: 2},
 	}
 	for range 100 {
 		r.Latency.Record(2 * time.Millisecond)

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/report"
 )
 
@@ -50,7 +50,7 @@ func (o *outputs) discard() {
 }
 
 // write writes a result into all files. It goes on after an error.
-func (o *outputs) write(r *bench.Result) error {
+func (o *outputs) write(r *result.Result) error {
 	return errors.Join(
 		o.put("json", o.json, func(w io.Writer) error { return report.WriteJSON(w, r) }),
 		o.putHistogram(o.histogram, r.Latency),
@@ -71,13 +71,13 @@ func (o *outputs) put(flag string, to *output, content func(io.Writer) error) er
 	return nil
 }
 
-func (o *outputs) putHistogram(to *output, l *bench.Latency) error {
+func (o *outputs) putHistogram(to *output, l *result.Latency) error {
 	return o.put("hgrm", to, func(w io.Writer) error { return report.WriteHistogram(w, l) })
 }
 
 // putBeside writes another distribution, if there is one, into a file whose name
 // has that before its extension. A pipe has no such file.
-func (o *outputs) putBeside(name string, l *bench.Latency) error {
+func (o *outputs) putBeside(name string, l *result.Latency) error {
 	if o.histogram == nil || o.histogram.inPlace || l.Count() == 0 {
 		return nil
 	}

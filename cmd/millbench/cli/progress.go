@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/report"
 )
 
@@ -56,7 +57,7 @@ func (p *progress) enter(phase string) {
 	}
 }
 
-func (p *progress) sample(s bench.Sample) {
+func (p *progress) sample(s result.Sample) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state = describe(s, s.At-p.at)
@@ -96,7 +97,7 @@ func (p *progress) erase() {
 
 // describe is a sample of so many seconds in words, few enough for a terminal of 80
 // columns. What is not known is left out.
-func describe(s bench.Sample, seconds float64) string {
+func describe(s result.Sample, seconds float64) string {
 	parts := []string{fmt.Sprintf("%.0fs", s.At), brief(float64(s.Connections), "") + " open"}
 	if s.Count > 0 && seconds > 0 {
 		parts = append(parts, brief(float64(s.Count)/seconds, "1/s"), "p50 "+brief(s.P50, "us"), "p99 "+brief(s.P99, "us"))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/report"
 )
 
@@ -31,16 +32,16 @@ func (a *App) scenario(s scenario, args []string) (status int) {
 		return misuse
 	}
 	defer files.discard()
-	result, interrupted, err := a.run(c)
+	r, interrupted, err := a.run(s.name, c)
 	if err != nil {
-		a.complain(s.name, c.explain(err))
+		a.complain(s.name, c.explain(s.name, err))
 		if _, wrong := errors.AsType[*bench.PlanError](err); wrong && !interrupted {
 			return misuse
 		}
 		return failed
 	}
-	err = a.show(c, files, result)
-	status = a.judge(c, result)
+	err = a.show(c, files, r)
+	status = a.judge(s.name, c, r)
 	if err != nil {
 		a.complain(s.name, err)
 		return failed
@@ -58,8 +59,8 @@ func (a *App) complain(command string, err error) {
 	}
 }
 
-// run runs the plan, with its progress, until it is done or ended by a signal.
-func (a *App) run(c *config) (result *bench.Result, interrupted bool, err error) {
+// run runs a scenario, with its progress, until it is done or ended by a signal.
+func (a *App) run(scenario string, c *config) (r *result.Result, interrupted bool, err error) {
 	p := &progress{w: a.Stderr, terminal: a.Terminal && !c.quiet}
 	defer p.end()
 	var watch bench.Watch
@@ -67,17 +68,17 @@ func (a *App) run(c *config) (result *bench.Result, interrupted bool, err error)
 		watch = p.watch()
 	}
 	type outcome struct {
-		result *bench.Result
-		err    error
+		r   *result.Result
+		err error
 	}
 	o, interrupted, err := interruptible(a.Signals, p.say, func(ctx context.Context) outcome {
-		result, err := a.Run(ctx, c.plan, watch)
-		return outcome{result, err}
+		r, err := a.Run(ctx, c.target, c.scenario(scenario), watch)
+		return outcome{r, err}
 	})
 	if err != nil {
 		return nil, true, err
 	}
-	return o.result, interrupted, o.err
+	return o.r, interrupted, o.err
 }
 
 var errStopped = errors.New("stopped at once by a second signal")
@@ -113,7 +114,7 @@ func interruptible[T any](signals <-chan os.Signal, say func(string), do func(co
 }
 
 // show writes the summary and the files. JSON for stdout has it for itself.
-func (a *App) show(c *config, files *outputs, r *bench.Result) error {
+func (a *App) show(c *config, files *outputs, r *result.Result) error {
 	summary := a.Stdout
 	var err error
 	if c.json == "-" {
@@ -132,8 +133,8 @@ func (a *App) show(c *config, files *outputs, r *bench.Result) error {
 
 // judge gives the status of a result, and says on stderr what the summary does
 // not.
-func (a *App) judge(c *config, r *bench.Result) (status int) {
-	say := func(format string, args ...any) { a.complain(c.plan.Scenario, fmt.Errorf(format, args...)) }
+func (a *App) judge(scenario string, c *config, r *result.Result) (status int) {
+	say := func(format string, args ...any) { a.complain(scenario, fmt.Errorf(format, args...)) }
 	wrong := len(r.Troubles) > 0
 	for _, condition := range c.conditions {
 		holds, actual, err := condition.Holds(r)

@@ -11,16 +11,17 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 )
 
 func TestStatuses(t *testing.T) {
-	troubled := func(r *bench.Result) {
-		r.Troubles = []bench.Trouble{{What: "connect: connection \x1b[refused", Count: 7}}
+	troubled := func(r *result.Result) {
+		r.Troubles = []result.Trouble{{What: "connect: connection \x1b[refused", Count: 7}}
 	}
 	for _, c := range []struct {
 		name   string
 		args   string
-		result func(*bench.Result)
+		result func(*result.Result)
 		err    error
 		status int
 		stderr []string // lines
@@ -28,7 +29,7 @@ func TestStatuses(t *testing.T) {
 		{"fine", "echo --quiet", nil, nil, 0, nil},
 		{"troubles", "echo --quiet", troubled, nil, 1,
 			[]string{`millbench echo: "connect: connection \x1b[refused" (7 times)`}},
-		{"nothing measured", "echo --quiet", func(r *bench.Result) { r.Count = 0 }, nil, 1,
+		{"nothing measured", "echo --quiet", func(r *result.Result) { r.Count = 0 }, nil, 1,
 			[]string{"millbench echo: nothing was measured"}},
 		{"no condition holds", "echo --quiet --fail-if p99>5ms --fail-if rate<50", nil, nil, 0, nil},
 		{"conditions hold", "echo --quiet --fail-if p99>1ms --fail-if rate<50 --fail-if rate<200", nil, nil, 3,
@@ -38,7 +39,7 @@ func TestStatuses(t *testing.T) {
 		{"not measured", "echo --quiet --fail-if cpu>5us --fail-if p99>1ms", nil, nil, 1,
 			[]string{`millbench echo: --fail-if: condition "cpu>5us" can not be checked: this run did not measure cpu`,
 				"millbench echo: --fail-if p99>1ms: it is 2 ms"}},
-		{"a wrong plan", "echo", nil, &bench.PlanError{Field: "MaxSize", Problem: "2; allowed are 3"}, 2,
+		{"a wrong plan", "echo", nil, &bench.PlanError{Field: "Messages.MaxSize", Problem: "2; allowed are 3"}, 2,
 			[]string{"millbench echo: --size: 2; allowed are 3"}},
 		{"a wrong plan, no flag", "echo", nil, &bench.PlanError{Field: "Scenario", Problem: "odd"}, 2,
 			[]string{"millbench echo: bench: Scenario: odd"}},
@@ -76,9 +77,9 @@ func TestSummary(t *testing.T) {
 // samples is a run of two phases and two seconds.
 func samples(_ context.Context, w bench.Watch) {
 	w.Phase("connect")
-	w.Sample(bench.Sample{At: 1, Connections: 500})
+	w.Sample(result.Sample{At: 1, Connections: 500})
 	w.Phase("measure")
-	w.Sample(bench.Sample{At: 3, Connections: 1000, Count: 246912, P50: 1230, P99: 4560, RSS: 45 << 20, ServerCores: 0.98})
+	w.Sample(result.Sample{At: 3, Connections: 1000, Count: 246912, P50: 1230, P99: 4560, RSS: 45 << 20, ServerCores: 0.98})
 }
 
 func TestProgress(t *testing.T) {

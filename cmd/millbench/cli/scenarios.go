@@ -1,6 +1,6 @@
 package cli
 
-import "github.com/millrace/millrace/bench"
+import "github.com/millrace/millrace/bench/result"
 
 // scenario is what one run can be.
 type scenario struct {
@@ -9,33 +9,33 @@ type scenario struct {
 }
 
 var scenarios = []scenario{
-	{bench.Echo, "closed loop: each connection keeps messages under way",
+	{result.Echo, "closed loop: each connection keeps messages under way",
 		"Opens connections to a server that sends each message back. Each keeps --in-flight\n" +
 			"messages under way: the most the server can do, not the latency under a given load."},
-	{bench.Rate, "open loop: messages at a fixed rate, honest latency",
+	{result.Rate, "open loop: messages at a fixed rate, honest latency",
 		"Sends messages at a fixed rate to a server that sends each back. Latency counts from\n" +
 			"the time a message was due, so a pause of the server shows in each message it delayed;\n" +
 			"service time counts from when it was sent."},
-	{bench.Sweep, "open loop, the rate raised until the server falls behind",
+	{result.Sweep, "open loop, the rate raised until the server falls behind",
 		"Raises the rate of an open loop by --sweep-factor until the server does not follow, or\n" +
 			"its p99 passes --sweep-limit. The result is the last rate that it held."},
-	{bench.Idle, "memory of an idle connection, then a message to each",
+	{result.Idle, "memory of an idle connection, then a message to each",
 		"Opens connections, leaves them idle, measures what memory each took of the server, and\n" +
 			"then sends a message on each at once."},
-	{bench.Storm, "all connections at once, or at a rate",
+	{result.Storm, "all connections at once, or at a rate",
 		"Opens connections as fast as --handshakes and --connect-rate allow, and measures the\n" +
 			"time of each from connect to upgrade."},
-	{bench.Churn, "connect, some messages, close, over and over",
+	{result.Churn, "connect, some messages, close, over and over",
 		"Keeps --connections connections at connecting, sending --messages messages one after\n" +
 			"another, and closing, and begins again. Latency is a connection's whole life, service\n" +
 			"time that of a message."},
-	{bench.Wave, "all connections drop at once and come back",
+	{result.Wave, "all connections drop at once and come back",
 		"Opens connections, drops all of them at once and opens them again, --waves times. Latency\n" +
 			"is the time from connect to upgrade."},
-	{bench.Slow, "some peers hardly read; latency of the others",
+	{result.Slow, "some peers hardly read; latency of the others",
 		"Loads a server in a closed loop, first with fast connections alone, then beside a share\n" +
 			"that sends but reads slowly or not at all. The result is that of the fast ones then."},
-	{bench.Broadcast, "one publishes, all others receive",
+	{result.Broadcast, "one publishes, all others receive",
 		"One connection sends messages at a fixed rate to a server that gives each to all\n" +
 			"connections. Latency is from sending to each arrival, skew from first to last arrival."},
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/millrace/millrace/bench"
+	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/report"
 )
 
@@ -245,7 +245,7 @@ func condition(to *[]report.Condition) setter {
 func figures() string {
 	var b strings.Builder
 	width := 0
-	for _, f := range new(bench.Result).Figures() {
+	for _, f := range new(result.Result).Figures() {
 		if width += len(f.Name) + 1; width > 80 {
 			b.WriteString("\n")
 			width = len(f.Name) + 1

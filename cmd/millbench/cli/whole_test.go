@@ -39,7 +39,7 @@ func serve(t *testing.T) string {
 // TestWhole runs the real thing against a server.
 func TestWhole(t *testing.T) {
 	s := newStage()
-	s.app.Run = bench.Run
+	s.app.Run = bench.RunWatched
 	s.expect(t, 0, []string{"echo", "-c", "5", "--size", "10-100", "--warmup", "0", "--duration", "300ms",
 		"ws://" + serve(t) + "/", "--json", "-", "--fail-if", "errors>0"}, "5 connections", "round trip")
 	r, err := report.ReadJSON(&s.stdout)
@@ -63,7 +63,7 @@ func TestWholeRefused(t *testing.T) {
 	url := "ws://" + ln.Addr().String() + "/"
 	_ = ln.Close()
 	s := newStage()
-	s.app.Run = bench.Run
+	s.app.Run = bench.RunWatched
 	s.expect(t, 1, []string{"echo", "-c", "5", url}, "nothing was measured")
 	if !strings.Contains(s.stdout.String(), "5 x connect: connection refused") {
 		t.Errorf("summary\n%s", s.stdout.String())

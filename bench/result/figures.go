@@ -1,0 +1,64 @@
+package result
+
+// Figure is one number of a result, by the name under which --fail-if and
+// compare know it.
+type Figure struct {
+	Name  string
+	Value float64
+	Unit  string // "us", "1/s", "B", "cores", "" for a plain count
+	Known bool   // the run measured it
+	// MoreIsBetter tells a rate from a cost.
+	MoreIsBetter bool
+}
+
+// Figures gives all figures of a result, always the same ones in the same order.
+func (r *Result) Figures() []Figure {
+	troubles := 0
+	for _, t := range r.Troubles {
+		troubles += t.Count
+	}
+	figures := []Figure{
+		{Name: "rate", Value: r.PerSecond, Unit: "1/s", Known: true, MoreIsBetter: true},
+	}
+	figures = append(figures, quantiles("", r.Latency)...)
+	figures = append(figures, quantiles("service-", r.Service)...)
+	figures = append(figures, quantiles("skew-", r.Skew)...)
+	figures = append(figures, quantiles("connect-", r.Connect)...)
+	server := r.Server
+	if server == nil {
+		server = &ServerUse{}
+	}
+	measured := r.Server != nil
+	return append(figures,
+		Figure{Name: "cpu", Value: server.CPU, Unit: "us", Known: measured && server.CPU > 0},
+		Figure{Name: "server-cores", Value: server.Cores, Unit: "cores", Known: measured},
+		Figure{Name: "rss", Value: server.PerConnection, Unit: "B", Known: measured && server.After > 0},
+		Figure{Name: "client-cores", Value: r.Client.Cores, Unit: "cores", Known: true},
+		Figure{Name: "failed", Value: float64(r.Failed), Known: true},
+		Figure{Name: "lost", Value: float64(r.Lost), Known: true},
+		Figure{Name: "errors", Value: float64(troubles), Known: true},
+	)
+}
+
+func quantiles(prefix string, l *Latency) []Figure {
+	known := l.Count() > 0
+	return []Figure{
+		{Name: prefix + "mean", Value: l.Mean(), Unit: "us", Known: known},
+		{Name: prefix + "p50", Value: l.Quantile(0.5), Unit: "us", Known: known},
+		{Name: prefix + "p90", Value: l.Quantile(0.9), Unit: "us", Known: known},
+		{Name: prefix + "p99", Value: l.Quantile(0.99), Unit: "us", Known: known},
+		{Name: prefix + "p99.9", Value: l.Quantile(0.999), Unit: "us", Known: known},
+		{Name: prefix + "p99.99", Value: l.Quantile(0.9999), Unit: "us", Known: known},
+		{Name: prefix + "max", Value: l.Quantile(1), Unit: "us", Known: known},
+	}
+}
+
+// Figure gives one figure by its name.
+func (r *Result) Figure(name string) (Figure, bool) {
+	for _, f := range r.Figures() {
+		if f.Name == name {
+			return f, true
+		}
+	}
+	return Figure{}, false
+}

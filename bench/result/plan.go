@@ -1,0 +1,89 @@
+package result
+
+import (
+	"net/netip"
+	"time"
+)
+
+// The scenarios, as Plan.Scenario and as subcommands of millbench. Package bench
+// has a struct for each, which says what it does.
+const (
+	Echo      = "echo"
+	Rate      = "rate"
+	Sweep     = "sweep"
+	Idle      = "idle"
+	Storm     = "storm"
+	Churn     = "churn"
+	Wave      = "wave"
+	Slow      = "slow"
+	Broadcast = "broadcast"
+)
+
+// Scenarios are all of them, in the order of the documentation.
+func Scenarios() []string {
+	return []string{Echo, Rate, Sweep, Idle, Storm, Churn, Wave, Slow, Broadcast}
+}
+
+// Plan is the load that was made: what was asked for in package bench's structs, in
+// one record, with the defaults filled in. Fields of other scenarios have their
+// defaults too. It is "plan" in millbench's --json.
+type Plan struct {
+	Scenario string `json:"scenario"`
+
+	// The target.
+	URL      string `json:"url"`
+	Insecure bool   `json:"insecure,omitempty"`
+	CAFile   string `json:"ca_file,omitempty"`
+
+	// Connections held at once; in churn, how many are at it at once.
+	Connections int `json:"connections"`
+	// MinSize and MaxSize bound a message's payload, in bytes.
+	MinSize int `json:"min_size"`
+	MaxSize int `json:"max_size"`
+	// InFlight is how many messages of a connection are under way at once, in
+	// closed loops.
+	InFlight int  `json:"in_flight"`
+	Binary   bool `json:"binary,omitempty"`
+	// Rate is messages a second over all connections, in open loops; in a sweep the
+	// first rate, in broadcast those published, in slow those of the slow ones.
+	Rate float64 `json:"rate,omitempty"`
+	// Warmup is loaded but not measured; before the defaults are filled in, negative
+	// is none.
+	Warmup time.Duration `json:"warmup_ns"`
+	// Duration is measured; in a sweep for each rate, in wave the time between drops.
+	Duration time.Duration `json:"duration_ns"`
+
+	// How connections are opened. ConnectRate is new ones a second; 0: no bound.
+	ConnectRate    float64       `json:"connect_rate,omitempty"`
+	Handshakes     int           `json:"handshakes"`
+	ConnectTimeout time.Duration `json:"connect_timeout_ns"`
+
+	// What single scenarios have. SlowRate is bytes a second.
+	Messages    int           `json:"messages,omitempty"`
+	Reset       bool          `json:"reset,omitempty"`
+	Waves       int           `json:"waves,omitempty"`
+	SlowShare   float64       `json:"slow_share,omitempty"`
+	SlowRate    int           `json:"slow_rate,omitempty"`
+	SweepFactor float64       `json:"sweep_factor,omitempty"`
+	SweepLimit  time.Duration `json:"sweep_limit_ns,omitempty"`
+
+	// Sources are the addresses connected from; none: the system's choice.
+	Sources []netip.Addr `json:"sources,omitempty"`
+
+	// The request.
+	Origin      string   `json:"origin,omitempty"`
+	Subprotocol string   `json:"subprotocol,omitempty"`
+	Deflate     string   `json:"deflate,omitempty"` // "off", "on" or "takeover"
+	Header      []string `json:"header,omitempty"`  // lines "Name: value"
+
+	// The client. Processes 0 and 1: no child processes.
+	Seed      uint64 `json:"seed"` // makes the payloads
+	Loops     int    `json:"loops"`
+	Processes int    `json:"processes,omitempty"`
+	Poller    string `json:"poller,omitempty"`
+
+	// ServerPID is the server's process; 0: whoever listened on the URL's port, -1:
+	// nobody was looked at.
+	ServerPID int           `json:"server_pid,omitempty"`
+	Timeout   time.Duration `json:"timeout_ns"` // of the whole run
+}

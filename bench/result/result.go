@@ -1,0 +1,114 @@
+package result
+
+import "time"
+
+// Result is what a run measured. It is the content of millbench's --json.
+type Result struct {
+	Plan    Plan      `json:"plan"` // with its defaults filled in
+	Machine Machine   `json:"machine"`
+	Started time.Time `json:"started"`
+	// Seconds is the length of the measured window.
+	Seconds float64 `json:"seconds"`
+
+	Opened int `json:"opened"` // connections upgraded, over the whole run
+	Failed int `json:"failed"` // connections that were not
+	Lost   int `json:"lost"`   // upgraded connections that ended before their time
+	Peak   int `json:"peak"`   // most connections open at once
+
+	// Count is how many of Unit were done in the measured window: messages that
+	// came back (or, in broadcast, arrived), or connections in storm, churn and wave.
+	Count int64  `json:"count"`
+	Unit  string `json:"unit"` // "message" or "connection"
+	// PerSecond is Count a second.
+	PerSecond float64 `json:"per_second"`
+	// Bytes of payload received in the measured window.
+	Bytes int64 `json:"bytes"`
+
+	// Latency is that of one Unit: a message's round trip (in an open loop from
+	// the time it was due), a connection's whole life in churn, the time from
+	// connect to upgrade in storm and wave; in broadcast from a message's sending
+	// to its arrival at each receiver.
+	Latency *Latency `json:"latency"`
+	// Service is a message's round trip from its actual sending, in open loops
+	// and churn.
+	Service *Latency `json:"service,omitempty"`
+	// Skew is the time from a message's first receiver to its last, in broadcast.
+	Skew *Latency `json:"skew,omitempty"`
+	// Connect is the time from connect to upgrade, over the whole run.
+	Connect *Latency `json:"connect"`
+
+	Server *ServerUse `json:"server,omitempty"` // nil: not known
+	Client ClientUse  `json:"client"`
+
+	Samples []Sample `json:"samples"`         // one a second, over the whole run
+	Steps   []Step   `json:"steps,omitempty"` // a sweep's rates, a wave's returns, the phases of slow
+
+	Troubles []Trouble `json:"troubles,omitempty"` // what went wrong: the run failed if there is one
+	Notes    []string  `json:"notes,omitempty"`    // what a reader should know, a sentence each
+}
+
+// Machine says where a run took place.
+type Machine struct {
+	CPU    string `json:"cpu"`
+	Cores  int    `json:"cores"`
+	System string `json:"system"` // kernel and its version
+	Go     string `json:"go"`
+}
+
+// ServerUse is what the server's process used.
+type ServerUse struct {
+	PID int `json:"pid"`
+	// Name is the process's command name.
+	Name string `json:"name"`
+	// CPU is microseconds of CPU time for each Unit of the measured window.
+	CPU float64 `json:"cpu_us"`
+	// Cores is how many cores it kept busy.
+	Cores float64 `json:"cores"`
+	// Before and After are its resident bytes before the first connection and
+	// at the end of the measured window, while the connections were open.
+	Before int64 `json:"rss_before"`
+	After  int64 `json:"rss_after"`
+	// PerConnection is the growth of its resident bytes for each connection.
+	PerConnection float64 `json:"rss_per_connection"`
+}
+
+// ClientUse is what the load generator used, its child processes included.
+type ClientUse struct {
+	Cores     float64 `json:"cores"`     // busy in the measured window
+	Available int     `json:"available"` // it could have used
+	Memory    int64   `json:"memory"`    // resident bytes at the end of the measured window
+	// Late is by how much sendings of an open loop missed their time because of
+	// the client itself.
+	Late *Latency `json:"late,omitempty"`
+	// Bottleneck is why the client, not the server, bounded the figures; "" if
+	// it did not.
+	Bottleneck string `json:"bottleneck,omitempty"`
+}
+
+// Sample is one second of a run.
+type Sample struct {
+	At          float64 `json:"at"`          // seconds since the first connect, at the sample's end
+	Connections int     `json:"connections"` // open at its end
+	Count       int64   `json:"count"`       // units done in it
+	P50         float64 `json:"p50_us"`      // of Latency in it
+	P99         float64 `json:"p99_us"`
+	Max         float64 `json:"max_us"`
+	RSS         int64   `json:"rss"`          // the server's resident bytes; 0: not known
+	ServerCores float64 `json:"server_cores"` // busy in it
+	Measured    bool    `json:"measured"`     // it lies in the measured window
+}
+
+// Step is one part of a run of several.
+type Step struct {
+	Name      string   `json:"name"`
+	Offered   float64  `json:"offered,omitempty"` // units a second asked for
+	PerSecond float64  `json:"per_second"`        // and done
+	Seconds   float64  `json:"seconds"`
+	Latency   *Latency `json:"latency"`
+}
+
+// Trouble is one kind of failure.
+type Trouble struct {
+	What  string `json:"what"`  // "connect: connection refused"
+	Count int    `json:"count"` // how often
+}

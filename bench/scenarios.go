@@ -1,0 +1,148 @@
+package bench
+
+import (
+	"time"
+
+	"github.com/millrace/millrace/bench/result"
+)
+
+// Scenario is what to do with a server: one of the structs of this package.
+type Scenario interface {
+	// record is the whole plan but for the target.
+	record() result.Plan
+}
+
+// Echo is a closed loop: each connection keeps InFlight messages under way to a
+// server that sends each back. It finds the most that the server can do, not the
+// latency under a given load.
+type Echo struct {
+	Load
+	// InFlight is how many messages of a connection are under way at once. Default 1.
+	InFlight int
+}
+
+func (s Echo) record() result.Plan {
+	p := s.Load.record(result.Echo)
+	p.InFlight = s.InFlight
+	return p
+}
+
+// Rate is an open loop: messages are due at a fixed rate, whatever the server
+// does, and latency counts from when a message was due. So a pause of the server
+// shows in each message that it delayed.
+type Rate struct {
+	Load
+	// PerSecond is how many messages are due, over all connections. Default 1,000.
+	PerSecond float64
+}
+
+func (s Rate) record() result.Plan {
+	p := s.Load.record(result.Rate)
+	p.Rate = s.PerSecond
+	return p
+}
+
+// Sweep raises the rate of an open loop until the server does not follow, or its
+// p99 passes Limit. The result is that of the last rate that it held. Duration is
+// for each rate.
+type Sweep struct {
+	Load
+	// From is the first rate, in messages a second over all connections. Default 1,000.
+	From float64
+	// Factor is by how much each rate exceeds the one before. Default 1.5.
+	Factor float64
+	// Limit is the p99 beyond which the server has fallen behind. Default 50 ms.
+	Limit time.Duration
+}
+
+func (s Sweep) record() result.Plan {
+	p := s.Load.record(result.Sweep)
+	p.Rate, p.SweepFactor, p.SweepLimit = s.From, s.Factor, s.Limit
+	return p
+}
+
+// Idle opens connections, leaves them idle for Duration, measures what memory each
+// took of the server, and then sends a message on each at once.
+type Idle struct{ Load }
+
+func (s Idle) record() result.Plan { return s.Load.record(result.Idle) }
+
+// Storm opens connections as fast as Connections allows, and measures the time of
+// each from connect to upgrade. It ends when all are open: Duration is without
+// effect.
+type Storm struct{ Load }
+
+func (s Storm) record() result.Plan { return s.Load.record(result.Storm) }
+
+// Churn keeps Connections.Count connections at connecting, sending, and closing,
+// and begins again. Latency is that of a connection's whole life.
+type Churn struct {
+	Load
+	// Each is how many messages each connection sends, one after another. Default 1,
+	// negative: none.
+	Each int
+	// Reset ends connections with a reset instead of a close handshake.
+	Reset bool
+}
+
+func (s Churn) record() result.Plan {
+	p := s.Load.record(result.Churn)
+	p.Messages, p.Reset = s.Each, s.Reset
+	return p
+}
+
+// Wave opens connections, drops all of them at once and opens them again.
+// Duration is how long they stay between two drops. Latency is the time from
+// connect to upgrade.
+type Wave struct {
+	Load
+	// Times is how often they drop. Default 3.
+	Times int
+	// Reset drops them with a reset instead of a FIN; there is no close handshake.
+	Reset bool
+}
+
+func (s Wave) record() result.Plan {
+	p := s.Load.record(result.Wave)
+	p.Waves, p.Reset = s.Times, s.Reset
+	return p
+}
+
+// Slow is a closed loop, first with fast connections alone, then beside a share
+// that sends but reads slowly or not at all. The result is that of the fast ones
+// then. Duration is for each of the two.
+type Slow struct {
+	Load
+	// InFlight is how many messages of a fast connection are under way at once.
+	// Default 1.
+	InFlight int
+	// Share is the part of the connections that is slow, above 0 and below 1.
+	// Default 0.1.
+	Share float64
+	// PerSecond is how many messages all slow connections send together. Default
+	// 1,000.
+	PerSecond float64
+	// ReadRate is how many bytes a second a slow connection reads; 0: none.
+	ReadRate int
+}
+
+func (s Slow) record() result.Plan {
+	p := s.Load.record(result.Slow)
+	p.InFlight, p.Rate, p.SlowShare, p.SlowRate = s.InFlight, s.PerSecond, s.Share, s.ReadRate
+	return p
+}
+
+// Broadcast has one connection send at a fixed rate to a server that gives each
+// message to all connections, of which there are at least two. Latency is from
+// sending to each arrival.
+type Broadcast struct {
+	Load
+	// PerSecond is how many messages are published. Default 1,000.
+	PerSecond float64
+}
+
+func (s Broadcast) record() result.Plan {
+	p := s.Load.record(result.Broadcast)
+	p.Rate = s.PerSecond
+	return p
+}

@@ -1,0 +1,28 @@
+package load
+
+import (
+	"net/netip"
+
+	"github.com/millrace/millrace/bench/result"
+)
+
+// Content is what makes the payloads.
+type Content = content
+
+// NewContent makes a plan's.
+func NewContent(p result.Plan) *Content { return newContent(&plan{p}) }
+
+// Message is a connection's message of that number.
+func (c *content) Message(connection, number uint32) []byte { return c.message(connection, number) }
+
+// Sources are the addresses connected from.
+type Sources = sources
+
+// NewSources makes a plan's, for a server.
+func NewSources(p result.Plan, server netip.Addr) *Sources { return newSources(&plan{p}, server) }
+
+// Get is the address to connect from now, with its place.
+func (s *sources) Get() (netip.Addr, int32) { return s.get() }
+
+// UsedUp goes on from the address at that place.
+func (s *sources) UsedUp(at int32) bool { return s.usedUp(at) }

@@ -1,0 +1,144 @@
+package load
+
+import (
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/bench/result"
+	"github.com/millrace/millrace/poller"
+)
+
+// plan is the load to make, here with its defaults and checks.
+type plan struct{ result.Plan }
+
+// reservedDescriptors are those that a process needs besides its connections.
+const reservedDescriptors = 64
+
+// complete fills in the defaults and says what is wrong.
+func (p *plan) complete() error {
+	p.fillIn()
+	if !slices.Contains(result.Scenarios(), p.Scenario) {
+		return wrong("Scenario", "%q; allowed are %s", p.Scenario, strings.Join(result.Scenarios(), ", "))
+	}
+	if deflates := []string{DeflateOff, DeflateOn, DeflateTakeover}; !slices.Contains(deflates, p.Deflate) {
+		return wrong("Deflate", "%q; allowed are %s", p.Deflate, strings.Join(deflates, ", "))
+	}
+	for _, n := range []struct {
+		field       string
+		value       float64
+		least, most float64
+	}{
+		{"Connections", float64(p.Connections), leastConnections(p.Scenario), 100e6},
+		{"MinSize", float64(p.MinSize), 0, 1 << 30},
+		{"MaxSize", float64(p.MaxSize), float64(p.MinSize), 1 << 30},
+		{"InFlight", float64(p.InFlight), 1, maxInFlight},
+		{"Rate", p.Rate, 0.001, 1e9},
+		{"Duration", p.Duration.Seconds(), 0.001, 1e6},
+		{"ConnectRate", p.ConnectRate, 0, 1e9},
+		{"Handshakes", float64(p.Handshakes), 1, 1e6},
+		{"ConnectTimeout", p.ConnectTimeout.Seconds(), 0.001, 1e6},
+		{"Messages", float64(p.Messages), 0, 1e9},
+		{"Waves", float64(p.Waves), 1, 1e6},
+		{"SlowShare", p.SlowShare, 0.0001, 0.9999},
+		{"SlowRate", float64(p.SlowRate), 0, 1 << 30},
+		{"SweepFactor", p.SweepFactor, 1.01, 100},
+		{"SweepLimit", p.SweepLimit.Seconds(), 1e-6, 1e3},
+		{"Loops", float64(p.Loops), 1, 1024},
+		{"Processes", float64(p.Processes), 0, 1000},
+		{"Timeout", p.Timeout.Seconds(), 0.001, 1e7},
+	} {
+		if !(n.value >= n.least && n.value <= n.most) { // a NaN too
+			return wrong(n.field, "%.10g; allowed are %.10g to %.10g", n.value, n.least, n.most)
+		}
+	}
+	p.Loops = min(p.Loops, p.Connections) // another one would have nothing to do
+	if p.Connections < max(p.Processes, 1) {
+		return wrong("Processes", "%d for %d connections; at most one each", p.Processes, p.Connections)
+	}
+	return p.checkDescriptors()
+}
+
+// leastConnections is how many a scenario needs.
+func leastConnections(scenario string) float64 {
+	if scenario == result.Broadcast {
+		return 2 // the one that publishes and one that receives
+	}
+	return 1
+}
+
+func (p *plan) fillIn() {
+	fill(&p.Connections, 100)
+	fill(&p.MinSize, 64)
+	fill(&p.MaxSize, p.MinSize)
+	fill(&p.InFlight, 1)
+	fill(&p.Rate, 1000)
+	fill(&p.Warmup, time.Second)
+	p.Warmup = max(p.Warmup, 0)
+	fill(&p.Duration, 5*time.Second)
+	fill(&p.Handshakes, 256)
+	fill(&p.ConnectTimeout, 10*time.Second)
+	fill(&p.Messages, 1)
+	p.Messages = max(p.Messages, 0)
+	fill(&p.Waves, 3)
+	fill(&p.SlowShare, 0.1)
+	fill(&p.SweepFactor, 1.5)
+	fill(&p.SweepLimit, 50*time.Millisecond)
+	fill(&p.Deflate, DeflateOff)
+	fill(&p.Seed, 1)
+	fill(&p.Loops, usualLoops(p.Scenario))
+	fill(&p.Timeout, p.usual()+time.Minute)
+}
+
+// usualLoops is all cores, or half of them for an open loop: to send in time it
+// looks at the clock without sleeping, and a server on this machine needs cores.
+func usualLoops(scenario string) int {
+	if scenario == result.Rate || scenario == result.Sweep {
+		return (runtime.GOMAXPROCS(0) + 1) / 2
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+func fill[T comparable](field *T, otherwise T) {
+	var none T
+	if *field == none {
+		*field = otherwise
+	}
+}
+
+// usual is how long a plan takes if all goes well.
+func (p *plan) usual() time.Duration {
+	parts := time.Duration(1)
+	switch p.Scenario {
+	case result.Sweep:
+		parts = maxSteps
+	case result.Wave:
+		parts = time.Duration(p.Waves) + 1
+	case result.Slow:
+		parts = 2
+	}
+	connect := time.Duration(0)
+	if p.ConnectRate > 0 {
+		connect = time.Duration(float64(p.Connections) / p.ConnectRate * float64(time.Second))
+	}
+	return parts*(p.Warmup+p.Duration+connect) + time.Duration(p.Connections)*time.Millisecond
+}
+
+// checkDescriptors says how many connections are possible, and why, if the plan
+// asks for more.
+func (p *plan) checkDescriptors() error {
+	soft, hard, err := poller.RaiseDescriptorLimit()
+	if err != nil {
+		return err
+	}
+	reserved := reservedDescriptors + 3*p.Loops
+	possible := int(min(soft, 1<<40)) - reserved
+	processes := max(p.Processes, 1)
+	if share := (p.Connections + processes - 1) / processes; share > possible {
+		return wrong("Connections", "%d in each process, but one may hold %d: its descriptor limit is %d (hard limit %d), "+
+			"of which it needs %d itself; raise the limit or use at least %d processes (where a scenario takes several)",
+			share, possible, soft, hard, reserved, (p.Connections+possible-1)/max(possible, 1))
+	}
+	return nil
+}

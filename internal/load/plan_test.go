@@ -1,0 +1,114 @@
+package load_test
+
+import (
+	"errors"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/bench/result"
+	"github.com/millrace/millrace/internal/load"
+	"github.com/millrace/millrace/poller"
+)
+
+// TestPlanErrors: what is wrong with a plan is told before anything is run, with
+// the field and what is allowed.
+func TestPlanErrors(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change      func(*result.Plan)
+		field, says string
+	}{
+		"scenario":    {func(p *result.Plan) { p.Scenario = "dance" }, "Scenario", `"dance"; allowed are echo, rate, `},
+		"none":        {func(p *result.Plan) { p.Connections = -1 }, "Connections", "-1; allowed are 1 to 100000000"},
+		"one":         {func(p *result.Plan) { p.Scenario, p.Connections = result.Broadcast, 1 }, "Connections", "1; allowed are 2 to"},
+		"sizes":       {func(p *result.Plan) { p.MinSize, p.MaxSize = 10, 9 }, "MaxSize", "9; allowed are 10 to"},
+		"in flight":   {func(p *result.Plan) { p.InFlight = 1 << 20 }, "InFlight", "allowed are 1 to 65536"},
+		"rate":        {func(p *result.Plan) { p.Rate = math.NaN() }, "Rate", "NaN; allowed are 0.001 to"},
+		"duration":    {func(p *result.Plan) { p.Duration = -time.Second }, "Duration", "-1; allowed are 0.001 to"},
+		"share":       {func(p *result.Plan) { p.SlowShare = 1 }, "SlowShare", "1; allowed are 0.0001 to 0.9999"},
+		"processes":   {func(p *result.Plan) { p.Processes, p.Connections = 3, 2 }, "Processes", "3 for 2 connections"},
+		"poller":      {func(p *result.Plan) { p.Poller = "magic" }, "Poller", "magic"},
+		"no URL":      {func(p *result.Plan) { p.URL = "" }, "URL", "it looks like ws://"},
+		"http":        {func(p *result.Plan) { p.URL = "http://127.0.0.1/" }, "URL", "it looks like ws://"},
+		"no host":     {func(p *result.Plan) { p.URL = "ws:///chat" }, "URL", "it looks like ws://"},
+		"opaque":      {func(p *result.Plan) { p.URL = "ws:127.0.0.1:80" }, "URL", "it looks like ws://"},
+		"host only":   {func(p *result.Plan) { p.URL = "127.0.0.1:9001" }, "URL", "it looks like ws://"},
+		"deflate":     {func(p *result.Plan) { p.Deflate = "yes" }, "Deflate", "off, on, takeover"},
+		"CA file":     {func(p *result.Plan) { p.URL, p.CAFile = "wss://127.0.0.1/", "/nowhere" }, "CAFile", "no such file"},
+		"CA garbage":  {func(p *result.Plan) { p.URL, p.CAFile = "wss://127.0.0.1/", "plan_test.go" }, "CAFile", "no certificate"},
+		"fragment":    {func(p *result.Plan) { p.URL = "ws://127.0.0.1/#top" }, "URL", "fragment"},
+		"user":        {func(p *result.Plan) { p.URL = "ws://me@127.0.0.1/" }, "URL", "a user"},
+		"port":        {func(p *result.Plan) { p.URL = "ws://127.0.0.1:70000/" }, "URL", `port "70000"; allowed are 1 to 65535`},
+		"port 0":      {func(p *result.Plan) { p.URL = "ws://127.0.0.1:0/" }, "URL", `port "0"`},
+		"escape":      {func(p *result.Plan) { p.URL = "ws://127.0.0.1/%zz" }, "URL", "it looks like ws://"},
+		"header":      {func(p *result.Plan) { p.Header = []string{"no colon"} }, "Header", `malformed header line "no colon"`},
+		"own header":  {func(p *result.Plan) { p.Header = []string{"Upgrade: h2c"} }, "Header", "the handshake has its own"},
+		"origin":      {func(p *result.Plan) { p.Origin = "a\r\nb: c" }, "Header", "malformed origin"},
+		"source":      {func(p *result.Plan) { p.Sources = []netip.Addr{netip.IPv6Loopback()} }, "Sources", "::1 can not reach 127.0.0.1"},
+		"descriptors": {func(p *result.Plan) { p.Connections = 50e6 }, "Connections", "its descriptor limit is "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := hasty("ws://127.0.0.1:9/")
+			tt.change(&p)
+			r, err := load.Run(t.Context(), p, load.Watch{})
+			wrong, ok := errors.AsType[*load.PlanError](err)
+			if !ok || r != nil {
+				t.Fatalf("%v, %v; want a *PlanError", r, err)
+			}
+			if wrong.Field != tt.field || !strings.Contains(wrong.Problem, tt.says) {
+				t.Errorf("%s: %s; want %s: ...%s...", wrong.Field, wrong.Problem, tt.field, tt.says)
+			}
+		})
+	}
+}
+
+// TestDescriptorLimit: the line about too many connections says how many there
+// may be and how many processes would do.
+func TestDescriptorLimit(t *testing.T) {
+	soft, _, err := poller.RaiseDescriptorLimit()
+	if err != nil || soft > 1<<30 {
+		t.Skipf("the limit is %d, %v", soft, err)
+	}
+	p := hasty(refusing(t))
+	p.Connections = int(soft)
+	_, err = load.Run(t.Context(), p, load.Watch{})
+	if err == nil || !strings.Contains(err.Error(), "use at least 2 processes") {
+		t.Errorf("%v, want that 2 processes would do", err)
+	}
+}
+
+// TestWatch: the phases come in order and a sample a second, one call at a time.
+func TestWatch(t *testing.T) {
+	url := scripted(t, func(p *peer) {
+		if p.upgrade() {
+			p.echo(whole)
+		}
+	})
+	p := hasty(url)
+	p.Warmup, p.Duration = 100*time.Millisecond, 2200*time.Millisecond
+	var phases []string // the race detector tells if calls are not one at a time
+	var samples []result.Sample
+	r := run(t, p, load.Watch{
+		Sample: func(s result.Sample) { samples = append(samples, s); phases = slices.Clip(phases) },
+		Phase:  func(name string) { phases = append(phases, name); samples = slices.Clip(samples) },
+	})
+	if want := []string{"connect", "warm up", "measure", "close"}; !slices.Equal(phases, want) {
+		t.Errorf("phases %q, want %q", phases, want)
+	}
+	if len(samples) < 2 || !slices.Equal(samples, r.Samples) {
+		t.Fatalf("%d samples seen, the result has %d, want the same two or more", len(samples), len(r.Samples))
+	}
+	count, last := int64(0), 0.0
+	for _, s := range samples {
+		if s.At <= last || s.Measured && s.Connections != 4 || s.Count > 0 && s.P50 <= 0 || s.P99 < s.P50 || s.Max < s.P99 {
+			t.Errorf("sample %+v after the one at %v s", s, last)
+		}
+		count, last = count+s.Count, s.At
+	}
+	if !samples[1].Measured || count < r.Count/2 { // the samples' ends are not the window's
+		t.Errorf("%d messages in %+v", count, samples)
+	}
+}

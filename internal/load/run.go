@@ -1,0 +1,176 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/bench/result"
+	"github.com/millrace/millrace/poller"
+)
+
+// Watch follows a run while it lasts. Its functions may be nil; they are called
+// one at a time and should return soon.
+type Watch struct {
+	// Sample is called about once a second.
+	Sample func(result.Sample)
+	// Phase is called when the run begins something else: "connect", "warm up",
+	// "measure", "close".
+	Phase func(name string)
+}
+
+// Run does what a plan says. It blocks until that is done, the plan's Timeout is
+// over or ctx is; then the result has what was measured until then. What goes
+// wrong with connections is in Result.Troubles. An error says that nothing was
+// run: *PlanError if the plan is at fault.
+func Run(ctx context.Context, asked result.Plan, watch Watch) (*result.Result, error) {
+	p := &plan{asked}
+	if err := p.complete(); err != nil {
+		return nil, err
+	}
+	if err := p.checkProcesses(); err != nil {
+		return nil, err
+	}
+	t, err := newTarget(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRun(p, t, watch)
+	if err != nil {
+		return nil, err
+	}
+	defer r.stop()
+	limited, cancel := context.WithTimeout(ctx, p.Timeout)
+	defer cancel()
+	if p.Processes > 1 {
+		err = r.startChildren(limited)
+	} else {
+		err = r.startLoops(0, 1)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.watchServer()
+	r.startSampling(limited)
+	err = r.scenario()(limited)
+	r.stopSampling()
+	r.awaitChildren(err == nil)
+	switch {
+	case ctx.Err() != nil:
+		r.note("interrupted: the figures are of what was done by then")
+	case limited.Err() != nil:
+		r.trouble("the run did not end within %v: it was still at %q", p.Timeout, r.phase)
+	case err != nil && err != errNothingOpen:
+		r.trouble("%v", err)
+	}
+	return r.finish(), nil
+}
+
+// run is one run of a plan.
+type run struct {
+	*shared
+	loops   []*loop
+	phase   string
+	started time.Duration // on the engine's clock
+
+	watching sync.Mutex // one function of watch at a time
+	watch    Watch
+
+	result  *result.Result
+	server  serverProcess
+	sampler sampler
+	ended   sync.WaitGroup // the loops
+
+	group    group    // nil: this process is the only one
+	children children // of a parent
+
+	window      float64      // seconds of the last one
+	publication *publication // of broadcast
+	cut         int          // slow connections that the server ended
+}
+
+// errNothingOpen: no connection is open, so there is nothing to load. The
+// troubles say why.
+var errNothingOpen = errors.New("no connection is open")
+
+func newRun(p *plan, t *target, watch Watch) (*run, error) {
+	engine, err := poller.New(p.Poller)
+	if err != nil {
+		return nil, wrong("Poller", "%v", err)
+	}
+	dialer, ok := engine.(poller.Dialer)
+	if !ok {
+		return nil, wrong("Poller", "%s can not connect", engine.Name())
+	}
+	return &run{
+		shared: &shared{plan: p, engine: dialer, target: t},
+		watch:  watch,
+		result: &result.Result{Plan: p.Plan, Started: time.Now(), Unit: "message", Latency: result.NewLatency(), Connect: result.NewLatency(), Machine: ThisMachine()},
+	}, nil
+}
+
+func (r *run) stop() {
+	r.children.kill()
+	for _, l := range r.loops {
+		l.stop()
+	}
+	r.ended.Wait()
+	for _, l := range r.loops {
+		_ = l.poller.Close() // nothing waits in it
+	}
+	r.loops = nil
+}
+
+// scenario is what to do.
+func (r *run) scenario() func(context.Context) error {
+	return map[string]func(context.Context) error{
+		result.Echo: r.echo, result.Rate: r.rate, result.Sweep: r.sweep, result.Idle: r.idle, result.Storm: r.storm,
+		result.Churn: r.churn, result.Wave: r.wave, result.Slow: r.slow, result.Broadcast: r.broadcast,
+	}[r.plan.Scenario]
+}
+
+// each has f run in all loops, at once, and waits for it.
+func (r *run) each(f func(*loop)) {
+	var all sync.WaitGroup
+	for _, l := range r.loops {
+		all.Go(func() { l.do(func() { f(l) }) })
+	}
+	all.Wait()
+}
+
+// sum adds up a number of all loops.
+func (r *run) sum(of func(*loop) int) int {
+	var mu sync.Mutex
+	total := 0
+	r.each(func(l *loop) {
+		n := of(l)
+		mu.Lock()
+		total += n
+		mu.Unlock()
+	})
+	return total
+}
+
+// openNow is how many connections are open. A parent knows it as of the last
+// barrier.
+func (r *run) openNow() int {
+	return r.sum(func(l *loop) int { return l.meter.open }) + r.children.open()
+}
+
+func (r *run) enter(phase string) {
+	r.phase = phase
+	r.await(barrier{At: phase})
+	if r.watch.Phase != nil {
+		r.watching.Lock()
+		defer r.watching.Unlock()
+		r.watch.Phase(phase)
+	}
+}
+
+func (r *run) note(text string) { addNote(r.result, text) }
+
+func (r *run) trouble(format string, args ...any) {
+	r.result.Troubles = addTroubles(r.result.Troubles, result.Trouble{What: fmt.Sprintf(format, args...), Count: 1})
+}

@@ -1,0 +1,135 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/millrace/millrace/bench/result"
+)
+
+// endTimeout is how long messages under way, and then close handshakes, may take
+// when a run ends: a second more for each thousand connections, which end at once.
+func (p *plan) endTimeout() time.Duration {
+	return 5*time.Second + time.Duration(p.Connections/1000)*time.Second
+}
+
+// closeAll lets the messages under way come back, and closes.
+func (r *run) closeAll(ctx context.Context) error {
+	r.enter("close")
+	if err := r.drain(ctx); err != nil {
+		return err
+	}
+	return r.hangUp(ctx)
+}
+
+// hangUp closes the open connections, whatever is under way.
+func (r *run) hangUp(ctx context.Context) error {
+	r.each(func(l *loop) {
+		l.behaviour = quiet{}
+		for i := range l.conns {
+			switch c := &l.conns[i]; {
+			case c.state != open:
+			case c.slow:
+				l.drop(c) // it would not read the answer to a close frame
+			default:
+				l.close(c)
+			}
+		}
+	})
+	return r.until(ctx, func() bool { return r.openNow() == 0 })
+}
+
+// drain waits for the messages under way, and counts those that do not come.
+func (r *run) drain(ctx context.Context) error {
+	left, err := r.awaitNone(ctx, (*loop).underWay)
+	if err == nil && left > 0 {
+		r.lost("messages that did not come back", left)
+	}
+	return err
+}
+
+// underWay is how many messages have not come back, or are still to be sent
+// though they were due, those of slow connections aside.
+func (l *loop) underWay() (n int) {
+	rate, isRate := l.behaviour.(*openLoop)
+	if isRate {
+		n = rate.overdue()
+	}
+	if each, ok := l.behaviour.(*oneEach); ok {
+		n = each.unsent(l)
+	}
+	for i := range l.conns {
+		if c := &l.conns[i]; c.state == open && !c.slow {
+			n += c.underWay()
+			if isRate {
+				n += int(c.wanted - (c.sent - c.base)) // due while the kernel took no more
+			}
+		}
+	}
+	return n
+}
+
+// awaitNone waits until a number of all loops is 0, as long as a run may take to
+// end, and gives what is left of it.
+func (r *run) awaitNone(ctx context.Context, of func(*loop) int) (left int, err error) {
+	limited, cancel := context.WithTimeout(ctx, r.plan.endTimeout())
+	defer cancel()
+	_ = r.until(limited, func() bool { // left and ctx tell
+		left = r.sum(of)
+		return left == 0
+	})
+	return r.await(barrier{At: "end of the wait", Left: left}).Left, ctx.Err()
+}
+
+// lost counts messages that awaitNone waited for in vain.
+func (r *run) lost(what string, count int) {
+	r.result.Troubles = addTroubles(r.result.Troubles,
+		result.Trouble{What: fmt.Sprintf("lost: %s within %v of the end", what, r.plan.endTimeout()), Count: count})
+}
+
+// finish puts the result together.
+func (r *run) finish() *result.Result {
+	out := r.result
+	service, late := result.NewLatency(), result.NewLatency()
+	service.Merge(out.Service)
+	add := func(m *meter) {
+		m.addTo(out)
+		out.Peak += m.peak
+		service.Merge(m.service)
+		late.Merge(m.late)
+		r.cut += m.cut
+	}
+	for _, l := range r.loops {
+		l.do(func() { add(&l.meter) })
+	}
+	for _, o := range r.children.outcomes() {
+		for _, c := range o.Loops {
+			add(c.meter())
+		}
+		out.Client.Memory += o.Memory
+	}
+	if out.Service = nil; service.Count() > 0 {
+		out.Service = service
+	}
+	if late.Count() > 0 {
+		out.Client.Late = late
+	}
+	if r.publication != nil {
+		out.Skew = r.publication.skew
+	}
+	if n := r.cut; n > 0 {
+		r.note(fmt.Sprintf("the server ended %d of the connections that read slowly", n))
+	}
+	out.Samples = r.sampler.samples
+	if out.Seconds > 0 && out.PerSecond == 0 {
+		out.PerSecond = float64(out.Count) / out.Seconds
+	}
+	r.server.report(out)
+	out.Client.Available = runtime.GOMAXPROCS(0)
+	out.Client.Bottleneck = bottleneck(out)
+	slices.SortStableFunc(out.Troubles, func(a, b result.Trouble) int { return b.Count - a.Count })
+	return out
+}

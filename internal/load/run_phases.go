@@ -1,0 +1,97 @@
+package load
+
+import (
+	"context"
+	"time"
+)
+
+// until waits for a condition, looked at every millisecond: what it ends may be
+// measured.
+func (r *run) until(ctx context.Context, condition func() bool) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// last waits for d, or until there is nothing left to load.
+func (r *run) last(ctx context.Context, d time.Duration) error {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-over.C:
+			return nil
+		case <-look.C:
+			if r.noneOpen() || r.publication != nil && r.publication.orphaned.Load() {
+				return errNothingOpen
+			}
+		}
+	}
+}
+
+// connectAll opens the connections and waits for each to be open or failed.
+func (r *run) connectAll(ctx context.Context) error {
+	r.enter("connect")
+	r.each(func(l *loop) {
+		for slot := range l.conns {
+			if l.conns[slot].state == absent {
+				l.connect(slot)
+			}
+		}
+	})
+	if err := r.until(ctx, func() bool {
+		return r.sum(func(l *loop) int { return l.connects.waiting() + l.connects.opening }) == 0
+	}); err != nil {
+		return err
+	}
+	if r.await(barrier{At: "connected", Open: r.openNow()}).Open == 0 {
+		return errNothingOpen
+	}
+	return nil
+}
+
+// measure opens the measured window for d, or until no connection is open.
+func (r *run) measure(ctx context.Context, d time.Duration) error {
+	r.enter("measure")
+	r.beginWindow()
+	err := r.last(ctx, d)
+	r.endWindow()
+	return err
+}
+
+// beginWindow opens the measured window. Each loop's begins and ends when the
+// loop learns of it: before, it could not tell what belongs to it.
+func (r *run) beginWindow() {
+	r.await(barrier{At: "begin of the window"})
+	r.server.begin()
+	r.each(func(l *loop) { l.meter.from, l.meter.until = l.engine.Now(), never })
+	r.sampler.setMeasured(true)
+}
+
+func (r *run) endWindow() {
+	total := r.sum(func(l *loop) int {
+		l.meter.until = l.engine.Now()
+		return int(l.meter.until - l.meter.from)
+	})
+	r.server.end()
+	all := r.await(barrier{
+		At: "end of the window", Loops: len(r.loops), Windows: time.Duration(total), CPU: r.server.window.self,
+	})
+	r.window = (all.Windows / time.Duration(max(all.Loops, 1))).Seconds()
+	r.result.Seconds += r.window
+	r.server.total.self += all.CPU - r.server.window.self
+	r.server.window.self = all.CPU
+	r.server.memory(r.openNow(), r.result)
+	r.sampler.setMeasured(false)
+}

@@ -1,0 +1,52 @@
+package load
+
+import "github.com/millrace/millrace/bench/result"
+
+// step is one part of a run of several, with all that belongs to its window.
+type step struct {
+	result.Step
+	count, bytes int64
+	cpu          cpuTimes
+	service      *result.Latency
+	late         *result.Latency
+}
+
+// takeStep gives what was counted and measured in the last window, alone, and
+// adds it to the result.
+func (r *run) takeStep(name string, offered float64) *step {
+	s := &step{
+		Step: result.Step{Name: name, Offered: offered, Seconds: r.window, Latency: result.NewLatency()},
+		cpu:  r.server.window, service: result.NewLatency(), late: result.NewLatency(),
+	}
+	for _, l := range r.loops {
+		l.do(func() {
+			m := &l.meter
+			s.count, s.bytes = s.count+m.count, s.bytes+m.bytes
+			s.Latency.Merge(m.latency)
+			s.service.Merge(m.service)
+			s.late.Merge(m.late)
+			m.count, m.bytes, m.from = 0, 0, never // what still comes belongs to no step
+			m.late.Histogram.Reset()
+			m.latency.Histogram.Reset()
+			m.service.Histogram.Reset()
+		})
+	}
+	s.addOthers(r)
+	if s.Seconds > 0 {
+		s.PerSecond = float64(s.count) / s.Seconds
+	}
+	out := r.result
+	out.Count, out.Bytes = out.Count+s.count, out.Bytes+s.bytes
+	out.Latency.Merge(s.Latency)
+	out.Steps = append(out.Steps, s.Step)
+	return s
+}
+
+// only makes one step's figures the result's.
+func (r *run) only(s *step) {
+	out := r.result
+	out.Seconds, out.Count, out.Bytes, out.PerSecond = s.Seconds, s.count, s.bytes, s.PerSecond
+	out.Latency, out.Service, out.Client.Late = result.NewLatency(), s.service, s.late
+	out.Latency.Merge(s.Latency)
+	r.server.total = s.cpu
+}

@@ -1,0 +1,88 @@
+package load
+
+import (
+	"context"
+	"time"
+)
+
+// churn opens connections, sends some messages on each and closes it, over and
+// over.
+func (r *run) churn(ctx context.Context) error {
+	r.result.Unit = "connection"
+	r.each(func(l *loop) { l.behaviour = churning{} })
+	r.enter("connect")
+	r.each(func(l *loop) {
+		for slot := range l.conns {
+			l.connect(slot)
+		}
+	})
+	r.enter("warm up")
+	if err := pause(ctx, r.plan.Warmup); err != nil {
+		return err
+	}
+	r.enter("measure")
+	r.beginWindow()
+	err := pause(ctx, r.plan.Duration)
+	r.endWindow()
+	if err != nil {
+		return err
+	}
+	r.each(func(l *loop) { l.behaviour, l.connects.queue, l.connects.begun = lastTurn{}, nil, 0 })
+	left, err := r.awaitNone(ctx, func(l *loop) int { return l.connects.opening + l.meter.open })
+	if left > 0 && err == nil {
+		r.lost("connections that did not end", left)
+	}
+	return err
+}
+
+// pause waits for d.
+func pause(ctx context.Context, d time.Duration) error {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-over.C:
+		return nil
+	}
+}
+
+// churning ends a connection after its messages, and begins the next.
+type churning struct{ quiet }
+
+func (churning) opened(l *loop, c *conn) {
+	c.base = c.received
+	churning{}.next(l, c)
+}
+
+func (churning) next(l *loop, c *conn) {
+	if int(c.received-c.base) >= l.plan.Messages {
+		l.close(c)
+		return
+	}
+	l.send(c, 1)
+}
+
+func (b churning) received(l *loop, c *conn) {
+	if l.meter.measures(l.now) {
+		l.meter.service.Record(l.now - c.sentAt())
+		l.meter.bytes += int64(c.in.size)
+	}
+	c.received++
+	b.next(l, c)
+}
+
+func (churning) ended(l *loop, c *conn, asked bool) {
+	now := l.engine.Now()
+	if asked {
+		l.meter.done(now, now, now-c.began, 0)
+	} else {
+		l.connects.next = max(l.connects.next, now+10*time.Millisecond) // no storm of failures
+	}
+	l.connect(l.slot(c))
+}
+
+// lastTurn is churning's end: connections end and no others begin.
+type lastTurn struct{ churning }
+
+func (lastTurn) ended(*loop, *conn, bool) {}

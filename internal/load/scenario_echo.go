@@ -1,0 +1,60 @@
+package load
+
+import "context"
+
+// echo is a closed loop: each connection keeps messages under way.
+func (r *run) echo(ctx context.Context) error {
+	if err := r.connectAll(ctx); err != nil {
+		return err
+	}
+	r.each(func(l *loop) { l.behave(closedLoop{}) })
+	r.enter("warm up")
+	if err := r.last(ctx, r.plan.Warmup); err != nil {
+		return err
+	}
+	if err := r.measure(ctx, r.plan.Duration); err != nil {
+		return err
+	}
+	r.each(func(l *loop) { l.behave(quiet{}) })
+	return r.closeAll(ctx)
+}
+
+// echo expects a connection's oldest message under way.
+func (l *loop) echo(c *conn) []byte {
+	if c.underWay() == 0 {
+		return nil
+	}
+	return l.content.message(c.number, c.received)
+}
+
+// behave changes the behaviour, which takes up the connections that are open.
+func (l *loop) behave(b behaviour) {
+	l.now = l.engine.Now()
+	l.behaviour = b
+	for i := range l.conns {
+		if c := &l.conns[i]; c.state == open {
+			b.opened(l, c)
+		}
+	}
+}
+
+// closedLoop sends a message for each that comes back.
+type closedLoop struct{ quiet }
+
+func (closedLoop) opened(l *loop, c *conn) {
+	if n := l.plan.InFlight - c.underWay(); n > 0 {
+		l.send(c, n)
+	}
+}
+
+func (closedLoop) received(l *loop, c *conn) {
+	l.came(c)
+	l.owed++
+}
+
+// came counts a message that came back.
+func (l *loop) came(c *conn) {
+	sent := c.sentAt()
+	c.received++
+	l.meter.done(l.now, l.now, l.now-sent, c.in.size)
+}
