@@ -58,6 +58,7 @@ var keptFrom = map[string]func(importer string) bool{
 	"cmd":     everybody,
 	"interop": everybody,
 
+	"internal/flags":   notOf("cmd", "internal/compare"),
 	"internal/load":    func(importer string) bool { return importer != "bench" && importer != "internal/compare" },
 	"internal/report":  notOf("cmd", "internal/compare"),
 	"internal/compare": notOf("cmd"),

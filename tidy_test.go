@@ -175,6 +175,8 @@ func TestTidyRooms(t *testing.T) {
 		{"internal/process", "bench", false},
 		{"internal/report", "internal/compare", false},
 		{"server", "internal/process", false},
+		{"cmd/millrace/serve", "internal/flags", true},
+		{"server", "internal/flags", false},
 		{"internal/wsload", "cmd/millbench/cli", false},
 	} {
 		if may := allowed(tt.importer, ours+tt.imported); may != tt.may {

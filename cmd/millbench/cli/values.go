@@ -5,35 +5,25 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/millrace/millrace/bench/result"
+	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/internal/report"
 )
 
-// A setter keeps a value, or says what it should have been: the error completes
-// the sentence that begins with "want". It only keeps out what a plan can't say:
-// bench.Run knows the limits.
-type setter func(text string) error
+// What follows only keeps out what a scenario can't say: bench.Run knows the limits.
 
-// whole is a whole number from least up.
-func whole(to *int, least int) setter {
-	return func(text string) error {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < least {
-			return fmt.Errorf("a whole number from %d up", least)
-		}
-		*to = n
-		return nil
-	}
-}
+// from is a whole number from least up.
+func from(to *int, least int) flags.Setter { return flags.Whole(to, least, math.MaxInt) }
+
+// above0 is a time above 0.
+func above0(to *time.Duration) flags.Setter { return flags.Duration(to, 1, flags.Unbounded) }
 
 // decimal is a number above 0.
-func decimal(to *float64) setter {
+func decimal(to *float64) flags.Setter {
 	return func(text string) error {
 		if err := decimalOrNone(to)(text); err != nil || *to == 0 {
 			return errors.New("a number above 0 such as 20000 or 0.5")
@@ -42,7 +32,7 @@ func decimal(to *float64) setter {
 	}
 }
 
-func decimalOrNone(to *float64) setter {
+func decimalOrNone(to *float64) flags.Setter {
 	return func(text string) error {
 		n, err := strconv.ParseFloat(text, 64)
 		if err != nil || !(n >= 0) || math.IsInf(n, 0) { // a NaN is not
@@ -54,9 +44,9 @@ func decimalOrNone(to *float64) setter {
 }
 
 // messages is a whole number, for which a plan's 0 is not 0.
-func messages(to *int) setter {
+func messages(to *int) flags.Setter {
 	return func(text string) error {
-		if err := whole(to, 0)(text); err != nil {
+		if err := from(to, 0)(text); err != nil {
 			return err
 		}
 		if *to == 0 {
@@ -66,7 +56,7 @@ func messages(to *int) setter {
 	}
 }
 
-func seed(to *uint64) setter {
+func seed(to *uint64) flags.Setter {
 	return func(text string) error {
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil || n == 0 {
@@ -77,26 +67,10 @@ func seed(to *uint64) setter {
 	}
 }
 
-// duration is a time from least up; a bare 0 needs no unit.
-func duration(to *time.Duration, least time.Duration) setter {
-	return func(text string) error {
-		d, err := time.ParseDuration(text)
-		if err != nil || d < least {
-			above := "above 0"
-			if least == 0 {
-				above = "from 0 up"
-			}
-			return fmt.Errorf("a time %s with its unit such as 500ms, 30s or 5m", above)
-		}
-		*to = d
-		return nil
-	}
-}
-
 // warmup is a time, for which a plan's 0 is not 0.
-func warmup(to *time.Duration) setter {
+func warmup(to *time.Duration) flags.Setter {
 	return func(text string) error {
-		if err := duration(to, 0)(text); err != nil {
+		if err := flags.Duration(to, 0, flags.Unbounded)(text); err != nil {
 			return err
 		}
 		if *to == 0 {
@@ -106,90 +80,34 @@ func warmup(to *time.Duration) setter {
 	}
 }
 
-// sizeUnits are those that a size may have, in any letter case.
-var sizeUnits = map[string]int{
-	"": 1, "b": 1, "k": 1 << 10, "kb": 1 << 10, "kib": 1 << 10, "m": 1 << 20, "mb": 1 << 20, "mib": 1 << 20,
-}
-
-// parseSize reads a number of bytes from least up.
-func parseSize(text string, least int) (n int, ok bool) {
-	digits := strings.TrimRightFunc(text, unicode.IsLetter)
-	unit, known := sizeUnits[strings.ToLower(text[len(digits):])]
-	n, err := strconv.Atoi(digits)
-	if !known || err != nil || n < least || n > math.MaxInt/unit {
-		return 0, false
-	}
-	return n * unit, true
-}
-
 // sizes is one size, or two with a dash between them.
-func sizes(least, most *int) setter {
+func sizes(least, most *int) flags.Setter {
 	return func(text string) error {
-		from, to, isRange := strings.Cut(text, "-")
+		low, high, isRange := strings.Cut(text, "-")
 		if !isRange {
-			to = from
+			high = low
 		}
-		low, ok := parseSize(from, 1)
-		high, okToo := parseSize(to, 1)
-		if !ok || !okToo || low > high {
+		sizes := [2]int{}
+		lowErr := flags.Size(&sizes[0], 1, flags.Unbounded)(low)
+		highErr := flags.Size(&sizes[1], 1, flags.Unbounded)(high)
+		if lowErr != nil || highErr != nil || sizes[0] > sizes[1] {
 			return errors.New("a size from 1 byte up such as 64, 64k or 1MiB, or a range of them such as 16-1024")
 		}
-		*least, *most = low, high
+		*least, *most = sizes[0], sizes[1]
 		return nil
 	}
 }
 
-func bytesOrNone(to *int) setter {
+func bytesOrNone(to *int) flags.Setter {
 	return func(text string) error {
-		n, ok := parseSize(text, 0)
-		if !ok {
+		if flags.Size(to, 0, flags.Unbounded)(text) != nil {
 			return errors.New("0 or a size such as 100, 64k or 1MiB")
 		}
-		*to = n
 		return nil
 	}
 }
 
-// name is one of the names.
-func name(to *string, names []string) setter {
-	return func(text string) error {
-		if !slices.Contains(names, text) {
-			return errors.New("one of " + strings.Join(names, ", "))
-		}
-		*to = text
-		return nil
-	}
-}
-
-// yes is a flag without a value.
-func yes(to *bool) setter {
-	return func(text string) error {
-		on, err := strconv.ParseBool(text)
-		if err != nil {
-			return errors.New("no value, or true or false")
-		}
-		*to = on
-		return nil
-	}
-}
-
-// text is any text.
-func text(to *string) setter {
-	return func(text string) error {
-		*to = text
-		return nil
-	}
-}
-
-// more is one more text.
-func more(to *[]string) setter {
-	return func(text string) error {
-		*to = append(*to, text)
-		return nil
-	}
-}
-
-func file(to *string) setter {
+func file(to *string) flags.Setter {
 	return func(text string) error {
 		if text == "" || text == "-" {
 			return errors.New("the name of a file")
@@ -199,7 +117,7 @@ func file(to *string) setter {
 	}
 }
 
-func addresses(to *[]netip.Addr) setter {
+func addresses(to *[]netip.Addr) flags.Setter {
 	return func(text string) error {
 		for item := range strings.SplitSeq(text, ",") {
 			address, err := netip.ParseAddr(strings.TrimSpace(item))
@@ -212,7 +130,7 @@ func addresses(to *[]netip.Addr) setter {
 	}
 }
 
-func serverPID(to *int) setter {
+func serverPID(to *int) flags.Setter {
 	return func(text string) error {
 		switch text {
 		case "auto":
@@ -220,7 +138,7 @@ func serverPID(to *int) setter {
 		case "none":
 			*to = -1
 		default:
-			if err := whole(to, 1)(text); err != nil {
+			if err := from(to, 1)(text); err != nil {
 				return errors.New("a process id, auto or none")
 			}
 		}
@@ -228,7 +146,7 @@ func serverPID(to *int) setter {
 	}
 }
 
-func condition(to *[]report.Condition) setter {
+func condition(to *[]report.Condition) flags.Setter {
 	return func(text string) error {
 		c, err := report.ParseCondition(text)
 		if err != nil {

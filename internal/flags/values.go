@@ -1,0 +1,164 @@
+package flags
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Unbounded is the upper bound of values that have none.
+const Unbounded = math.MaxInt64
+
+// Whole is a whole number from least to most.
+func Whole(to *int, least, most int) Setter {
+	return func(text string) error {
+		n, err := strconv.Atoi(text)
+		switch {
+		case err == nil && n >= least && n <= most:
+			*to = n
+			return nil
+		case most == math.MaxInt:
+			return fmt.Errorf("a whole number from %d up", least)
+		}
+		return fmt.Errorf("a whole number from %d to %d", least, most)
+	}
+}
+
+// Size is a number of bytes from least to most, see ParseSize.
+func Size[T int | int64](to *T, least, most int64) Setter {
+	return func(text string) error {
+		n, ok := ParseSize(text)
+		switch {
+		case ok && n >= least && n <= most && int64(T(n)) == n:
+			*to = T(n)
+			return nil
+		case most == Unbounded:
+			return fmt.Errorf("a size such as 65536, 64k or 1MiB, from %d byte up", least)
+		}
+		return fmt.Errorf("a size such as 65536, 64k or 1MiB, from %d byte to %s", least, FormatSize(most))
+	}
+}
+
+// sizeUnits are all powers of 1024, in any letter case; an i and a B may follow.
+var sizeUnits = []string{"", "k", "m", "g"}
+
+// ParseSize reads a number of bytes: 65536, 64k, 64K, 64kb or 64KiB, with k, m and
+// g. It may be negative.
+func ParseSize(text string) (n int64, ok bool) {
+	digits := strings.TrimRight(text, "bBiIkKmMgG")
+	unit := strings.TrimSuffix(strings.ToLower(text[len(digits):]), "b")
+	power := slices.Index(sizeUnits, strings.TrimSuffix(unit, "i"))
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || power < 0 || unit == "i" {
+		return 0, false
+	}
+	unitBytes := int64(1) << (10 * power)
+	if n > math.MaxInt64/unitBytes || n < math.MinInt64/unitBytes {
+		return 0, false
+	}
+	return n * unitBytes, true
+}
+
+// FormatSize writes a number of bytes in the largest unit that it is a whole number
+// of.
+func FormatSize(n int64) string {
+	for _, unit := range []string{"", "KiB", "MiB"} {
+		if n%1024 != 0 || n == 0 {
+			return strconv.FormatInt(n, 10) + unit
+		}
+		n /= 1024
+	}
+	return strconv.FormatInt(n, 10) + "GiB"
+}
+
+// Duration is a time from least to most; a bare 0 needs no unit.
+func Duration(to *time.Duration, least, most time.Duration) Setter {
+	return func(text string) error {
+		const such = "with its unit such as 500ms, 30s or 5m"
+		d, err := time.ParseDuration(text)
+		switch {
+		case err == nil && d >= least && d <= most:
+			*to = d
+			return nil
+		case most < Unbounded:
+			return fmt.Errorf("a time %s, from %v to %v", such, least, most)
+		case least == 1:
+			return errors.New("a time above 0 " + such)
+		}
+		from := "0"
+		if least != 0 {
+			from = least.String()
+		}
+		return fmt.Errorf("a time from %s up %s", from, such)
+	}
+}
+
+// DurationOrZero is Duration, or 0, which may mean that there is none.
+func DurationOrZero(to *time.Duration, least, most time.Duration) Setter {
+	set := Duration(to, least, most)
+	return func(text string) error {
+		if text == "0" {
+			*to = 0
+			return nil
+		}
+		if err := set(text); err != nil {
+			return fmt.Errorf("0 or %w", err)
+		}
+		return nil
+	}
+}
+
+// Text is any text.
+func Text(to *string) Setter {
+	return func(text string) error {
+		*to = text
+		return nil
+	}
+}
+
+// Texts is one more text each time.
+func Texts(to *[]string) Setter {
+	return func(text string) error {
+		*to = append(*to, text)
+		return nil
+	}
+}
+
+// Bool is a flag without a value, or true or false.
+func Bool(to *bool) Setter {
+	return func(text string) error {
+		on, err := strconv.ParseBool(text)
+		if err != nil {
+			return errors.New("no value, or true or false")
+		}
+		*to = on
+		return nil
+	}
+}
+
+// Name is one of the names.
+func Name(to *string, names []string) Setter {
+	return func(text string) error {
+		if !slices.Contains(names, text) {
+			return errors.New("one of " + strings.Join(names, ", "))
+		}
+		*to = text
+		return nil
+	}
+}
+
+// Choice is what one of the names, the keys of values, stands for.
+func Choice[T any](to *T, values map[string]T, names ...string) Setter {
+	return func(text string) error {
+		var chosen string
+		if err := Name(&chosen, names)(text); err != nil {
+			return err
+		}
+		*to = values[chosen]
+		return nil
+	}
+}
