@@ -37,7 +37,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return done
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "millbench compare: %v (--help lists what there is)\n", err)
+		fmt.Fprintln(stderr, "millbench compare:", err)
 		return misuse
 	}
 	s := &study{options: o, stderr: stderr}

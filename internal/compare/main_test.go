@@ -362,6 +362,7 @@ func TestMisuse(t *testing.T) {
 		want          string
 	}{
 		{"an unknown flag", own, []string{"--what"}, "-what"},
+		{"a flag that is nearly one", own, []string{"--scenario", "echo-100"}, "-scenario: did you mean --scenarios?"},
 		{"an argument", own, []string{"millrace"}, `unexpected argument "millrace"`},
 		{"an unknown server", "nginx", nil, `no server "nginx": there are millrace, floor, gorilla,`},
 		{"an unknown scenario", own, []string{"--scenarios", "echo-7"}, `no scenario "echo-7": there are echo-100, echo-1k,`},
@@ -369,9 +370,9 @@ func TestMisuse(t *testing.T) {
 		{"a placeholder within a word", "a=./server $REPORTS", nil, `server "a": the command must say LISTEN`},
 		{"a name of blanks", "a b=./server PORT", nil, "with a name of letters"},
 		{"twice the same", own + "," + own, nil, `server "a" is there twice`},
-		{"an unknown generator", own, []string{"--load", "wrk"}, `--load: no generator "wrk": there are millbench, wsload`},
+		{"an unknown generator", own, []string{"--load", "wrk"}, `--load: invalid value "wrk": want one of millbench, wsload`},
 		{"half a second of wsload", own, []string{"--load", "wsload", "--warmup", "500ms"}, "--duration and --warmup: 1s and 500ms, but wsload takes whole seconds"},
-		{"no repetitions", own, []string{"--reps", "0"}, "--reps: want at least 1"},
+		{"no repetitions", own, []string{"--reps", "0"}, `--reps: invalid value "0": want a whole number from 1 up`},
 		{"no time", own, []string{"--duration", "0s"}, "want a time above 0"},
 		{"a folder that is not there", own, []string{"--report", "no/such/page.html"}, "no/such/page.html: its folder is not there"},
 		{"outside of a checkout", "millrace,gws", nil, "is not in a checkout of millrace (no go.mod of github.com/millrace/millrace here or above); go there, or give servers as NAME=COMMAND"},
@@ -391,7 +392,7 @@ func TestHelp(t *testing.T) {
 	if status := compare.Main(t.Context(), []string{"--help"}, &out, &errs); status != 0 || errs.Len() > 0 {
 		t.Errorf("exit status %d, stderr %q", status, errs.String())
 	}
-	expect(t, out.String(), "Usage: millbench compare", "--reps N ", "(default 7)", "gorilla, gws, nbio", "stalled", "--load NAME ", "idle-15k ", "LISTEN")
+	expect(t, out.String(), "Usage: millbench compare", "  --reps N\n", "(default 7)", "gorilla, gws, nbio", "stalled", "  --load NAME\n", "idle-15k ", "LISTEN")
 }
 
 // TestBuild compares from a checkout in which some servers can be built.

@@ -1,15 +1,16 @@
 package compare
 
 import (
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/millrace/millrace/internal/flags"
 )
 
 // options are what can be asked for.
@@ -35,29 +36,16 @@ type options struct {
 // was asked for.
 func readOptions(args []string) (*options, error) {
 	o := &options{}
-	var servers, names string
-	flags := o.flags(&servers, &names)
-	flags.SetOutput(io.Discard) // the caller prints the error
-	if err := flags.Parse(args); err != nil {
+	var servers, scenarios string
+	if _, err := o.flags(&servers, &scenarios).Read(args, nil); err != nil {
 		return nil, err
-	}
-	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %q: only flags are allowed", flags.Arg(0))
 	}
 	var err error
 	if o.servers, err = parseServers(servers); err != nil {
 		return nil, fmt.Errorf("--servers: %w", err)
 	}
-	if o.scenarios, err = parseScenarios(names); err != nil {
+	if o.scenarios, err = parseScenarios(scenarios); err != nil {
 		return nil, fmt.Errorf("--scenarios: %w", err)
-	}
-	switch {
-	case o.repetitions < 1:
-		return nil, errors.New("--reps: want at least 1")
-	case o.duration <= 0 || o.warmup <= 0 || o.startLimit <= 0:
-		return nil, errors.New("--duration, --warmup and --start-limit: want a time above 0, like 2s")
-	case o.runLimit < 0:
-		return nil, errors.New("--timeout: want 0 or a time above it, like 2m")
 	}
 	if err := o.checkGenerator(); err != nil {
 		return nil, err
@@ -68,35 +56,39 @@ func readOptions(args []string) (*options, error) {
 	return o, nil
 }
 
-// checkGenerator sees that what makes the load is known, and can do what is asked.
+// checkGenerator sees that what makes the load can do what is asked.
 func (o *options) checkGenerator() error {
-	if _, known := generators[o.generator]; !known {
-		return fmt.Errorf("--load: no generator %q: there are %s", o.generator, strings.Join(slices.Sorted(maps.Keys(generators)), ", "))
-	}
 	if o.generator == wsloadName && (o.duration%time.Second != 0 || o.warmup%time.Second != 0) {
 		return fmt.Errorf("--duration and --warmup: %v and %v, but wsload takes whole seconds", o.duration, o.warmup)
 	}
 	return nil
 }
 
-func (o *options) flags(servers, names *string) *flag.FlagSet {
-	f := flag.NewFlagSet("compare", flag.ContinueOnError)
-	f.StringVar(servers, "servers", strings.ReplaceAll(namesOf(usual()), " ", ""), "`LIST` of servers, separated by commas; ratios are to the first")
-	f.StringVar(names, "scenarios", "", "`LIST` of scenarios, separated by commas (default all)")
-	f.IntVar(&o.repetitions, "reps", 7, "repetitions `N`; 6 is the least that gives 95 % confidence")
-	f.DurationVar(&o.duration, "duration", 2*time.Second, "`TIME` measured in each run")
-	f.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "`TIME` loaded before that")
-	f.DurationVar(&o.startLimit, "start-limit", 10*time.Second, "`TIME` within which a server must listen")
-	f.DurationVar(&o.runLimit, "timeout", 0, "`TIME` after which a run is given up; 0: what it should take and 90s")
-	f.StringVar(&o.serverCPUs, "server-cpus", "0", "`CPUS` of the servers, as taskset -c; empty: all")
-	f.StringVar(&o.clientCPUs, "client-cpus", "1", "`CPUS` of the client")
-	f.StringVar(&o.generator, "load", millbenchName, "`NAME` of what makes the load: millbench, or wsload, in C by another hand (Linux, needs cc)")
-	f.StringVar(&o.json, "json", "", "write all figures of all runs to `FILE`; -: to stdout, the tables to stderr")
-	f.StringVar(&o.report, "report", "", "write an HTML page with charts to `FILE`")
-	f.StringVar(&o.pictures, "pictures", "", "write each chart to a folder `DIR` as .svg")
-	f.StringVar(&o.markdown, "markdown", "", "write the tables to `FILE`, with the pictures of --pictures")
-	f.BoolVar(&o.bars, "bars", false, "hold millrace against the bars it has to reach, where the servers for that are compared")
-	return f
+func (o *options) flags(servers, scenarios *string) *flags.Set {
+	above0 := func(to *time.Duration) flags.Setter { return flags.Duration(to, 1, flags.Unbounded) }
+	file := func(name, help string, to *string) flags.Option {
+		return flags.Option{Name: name, Value: "FILE", Help: help, Set: flags.Text(to)}
+	}
+	return &flags.Set{Command: "millbench compare", Options: []flags.Option{
+		{Name: "servers", Value: "LIST", Help: "servers, separated by commas; ratios are to the first", Default: strings.ReplaceAll(namesOf(usual()), " ", ""),
+			Set: flags.Text(servers)},
+		{Name: "scenarios", Value: "LIST", Help: "scenarios, separated by commas; by default all", Set: flags.Text(scenarios)},
+		{Name: "load", Value: "NAME", Help: "what makes the load: millbench, or wsload, in C by another hand (Linux, needs cc)", Default: millbenchName,
+			Set: flags.Name(&o.generator, slices.Sorted(maps.Keys(generators)))},
+		{Name: "bars", Help: "hold millrace against the bars it has to reach, where the servers for that are compared", Set: flags.Bool(&o.bars)},
+		{Name: "reps", Value: "N", Help: "repetitions; 6 is the least that gives 95 % confidence", Default: "7", Set: flags.Whole(&o.repetitions, 1, math.MaxInt)},
+		{Name: "duration", Value: "TIME", Help: "measured in each run", Default: "2s", Set: above0(&o.duration)},
+		{Name: "warmup", Value: "TIME", Help: "loaded before that", Default: "500ms", Set: above0(&o.warmup)},
+		{Name: "start-limit", Value: "TIME", Help: "within which a server must listen", Default: "10s", Set: above0(&o.startLimit)},
+		{Name: "timeout", Value: "TIME", Help: "after which a run is given up; 0: what it should take and 90s", Default: "0",
+			Set: flags.Duration(&o.runLimit, 0, flags.Unbounded)},
+		{Name: "server-cpus", Value: "CPUS", Help: "of the servers, as taskset -c; empty: all", Default: "0", Set: flags.Text(&o.serverCPUs)},
+		{Name: "client-cpus", Value: "CPUS", Help: "of the client", Default: "1", Set: flags.Text(&o.clientCPUs)},
+		file("json", "write all figures of all runs; -: to stdout, the tables to stderr", &o.json),
+		file("report", "write an HTML page with charts", &o.report),
+		{Name: "pictures", Value: "DIR", Help: "write each chart to this folder as .svg", Set: flags.Text(&o.pictures)},
+		file("markdown", "write the tables, with the pictures of --pictures", &o.markdown),
+	}}
 }
 
 const helpHead = `Usage: millbench compare [flags]
@@ -120,20 +112,15 @@ Flags:
 
 // printHelp lists the flags, the servers and the scenarios.
 func printHelp(w io.Writer) {
-	var o options
-	flags := o.flags(new(string), new(string))
 	fmt.Fprint(w, helpHead)
+	set := new(options).flags(new(string), new(string))
+	for _, o := range set.Options {
+		set.Print(w, o, "")
+	}
+	fmt.Fprint(w, "\n", flags.TimeHelp)
+	fmt.Fprintf(w, "\nServers (%s is millrace, where one message in 20,000 sleeps 50 ms in its handler):\n  %s\n\nScenarios:\n", napping, knownNames())
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer t.Flush()
-	flags.VisitAll(func(f *flag.Flag) {
-		value, usage := flag.UnquoteUsage(f)
-		if f.DefValue != "" && f.DefValue != "false" && f.Name != "servers" {
-			usage += " (default " + f.DefValue + ")"
-		}
-		fmt.Fprintf(t, "  --%s\t%s\n", strings.TrimSpace(f.Name+" "+value), usage)
-	})
-	fmt.Fprintf(t, "\nServers (default all but %s: millrace, where one message in 20,000 sleeps 50 ms in its handler):\n  %s\n\nScenarios:\n",
-		napping, knownNames())
 	for _, s := range scenarios {
 		fmt.Fprintf(t, "  %s\t%s\n", s.name, s.title)
 	}

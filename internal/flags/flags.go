@@ -202,11 +202,11 @@ func (s *Set) unknown(name string) error {
 	return s.wrong("flag provided but not defined: -%s", name)
 }
 
-// Units explains the values that the help calls SIZE and TIME.
-const Units = `
-SIZE is a number of bytes or one with a unit: 64k, 1m, 1g, 64KiB, 1MiB (all powers of 1024).
-TIME is a number with its unit: 500ms, 30s, 5m, 1h30m.
-`
+// What the help calls SIZE and TIME, a line each.
+const (
+	SizeHelp = "SIZE is a number of bytes or one with a unit: 64k, 1m, 1g, 64KiB, 1MiB (all powers of 1024).\n"
+	TimeHelp = "TIME is a number with its unit: 500ms, 30s, 5m, 1h30m.\n"
+)
 
 // Print writes an option's lines of the help: its name, the environment variable
 // if there is one, what it does and its default, for which none stands if it has

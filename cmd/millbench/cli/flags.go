@@ -88,5 +88,5 @@ func (s scenario) printHelp(w io.Writer) {
 			}
 		}
 	}
-	fmt.Fprint(w, flags.Units, statuses)
+	fmt.Fprint(w, "\n", flags.SizeHelp, flags.TimeHelp, statuses)
 }
