@@ -24,6 +24,8 @@ func TestEstimate(t *testing.T) {
 		{nil, Estimate{}},
 		{[]float64{3}, Estimate{1, 3, 3, 3, false}},
 		{[]float64{9, 1}, Estimate{2, 5, 1, 9, false}},
+		{[]float64{9, 1, 5}, Estimate{3, 5, 1, 9, false}},
+		{[]float64{9, 1, 5, 7}, Estimate{4, 6, 1, 9, false}},
 		{[]float64{5, 5, 5, 5, 5, 5}, Estimate{6, 5, 5, 5, true}},
 		// The order statistics of the usual tables for 95 %.
 		{upTo(5), Estimate{5, 3, 1, 5, false}},
@@ -201,6 +203,30 @@ func TestBarsAlone(t *testing.T) {
 	}
 	if none := (&Comparison{Servers: []Server{{Name: "mine"}}}).verdicts(); len(none) != 1 {
 		t.Errorf("bars of strangers: %v", none)
+	}
+}
+
+// TestJudge holds estimates against bars of both kinds, in both directions.
+func TestJudge(t *testing.T) {
+	sure := func(median float64) Estimate { return Estimate{Count: 6, Median: median, Low: median, High: median, Confident: true} }
+	for _, tt := range []struct {
+		name string
+		bar  bar
+		e    Estimate
+		want string
+	}{
+		{"at most, at it", bar{figure: "cpu", against: "floor", limit: 1.1}, sure(1.1), "PASS"},
+		{"at most, over", bar{figure: "cpu", against: "floor", limit: 1.1}, sure(1.2), "over"},
+		{"at least, at it", bar{figure: "rate", against: "floor", limit: 0.8}, sure(0.8), "PASS"},
+		{"at least, under", bar{figure: "rate", against: "floor", limit: 0.8}, sure(0.7), "under"},
+		{"itself, at it", bar{figure: "rss", against: itself, limit: 200}, sure(200), "PASS"},
+		{"itself, over", bar{figure: "rss", against: itself, limit: 200}, sure(201), "over"},
+		{"too few", bar{figure: "rss", against: itself, limit: 200}, Estimate{Count: 1, Median: 1, Low: 1, High: 1}, "PASS, not certain"},
+		{"the bar within", bar{figure: "cpu", against: "floor", limit: 1.1}, Estimate{6, 1, 0.9, 1.2, true}, "PASS, not certain"},
+	} {
+		if got := tt.bar.judge(tt.e); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
 	}
 }
 
