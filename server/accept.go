@@ -34,6 +34,7 @@ type arrival struct {
 	fd     int // -1: bridge carries it
 	remote netip.AddrPort
 	taken  *takenOver // from net/http; nil: just accepted
+	back   *returned  // given back by net/http; with taken: for its stream
 	bridge *bridge
 	from   *acceptor // nil: from net/http
 	unix   bool      // a Unix socket
@@ -43,6 +44,10 @@ type arrival struct {
 
 // secure says whether the connection is to speak TLS.
 func (a *arrival) secure() bool { return a.from != nil && a.from.tls != nil }
+
+// returns says whether net/http gives the connection back, which brings its address's
+// place along.
+func (a *arrival) returns() bool { return a.back != nil && a.taken == nil }
 
 // addListener begins to accept from a's listener.
 func (l *loop) addListener(a *acceptor) {
@@ -136,9 +141,11 @@ var arrivals = sync.Pool{New: func() any { return new(arrival) }}
 func (l *loop) offer(a arrival) bool {
 	posted := arrivals.Get().(*arrival)
 	*posted = a
+	l.coming.Add(1)
 	if l.post(visit{arrival: posted}) {
 		return true
 	}
+	l.coming.Add(-1)
 	posted.take()
 	return false
 }
@@ -189,6 +196,9 @@ func (l *loop) admit(a arrival) *Conn {
 	if a.secure() {
 		c.value = a.from
 	}
+	if a.back != nil {
+		c.comeBack(a.back)
+	}
 	c.active.Store(uint32(l.now()))
 	token := l.table.insert(c, l.now())
 	if err := l.watch(&a, token); err != nil {
@@ -207,8 +217,12 @@ func (l *loop) admit(a arrival) *Conn {
 		l.turnAway(c, a.refusal)
 		return nil
 	}
-	if a.taken != nil {
+	switch {
+	case a.taken != nil:
 		c.partial().taken = a.taken
+	case a.back != nil:
+		in := c.partial()
+		in.back, in.secure = a.back, a.back.viaTLS
 	}
 	if a.bridge != nil {
 		a.bridge.begin(c)
@@ -219,13 +233,20 @@ func (l *loop) admit(a arrival) *Conn {
 // arrive takes in a connection that another loop accepted or that net/http hands
 // over; false means that w no longer leads.
 func (l *loop) arrive(w *worker, a arrival) bool {
+	l.coming.Add(-1)
 	if l.stopSeen&stopped != 0 {
+		if a.returns() {
+			l.srv.forgetAddr(&a)
+		}
 		l.srv.forget(&a)
 		l.drop(&a)
 		return true
 	}
+	if a.returns() {
+		l.counters.returned.Add(1)
+	}
 	c := l.admit(a)
-	if c == nil || a.taken == nil {
+	if c == nil || a.taken == nil && a.back == nil {
 		return true
 	}
 	return l.turn(w, c, kicked|readable|l.stopSeen)

@@ -22,7 +22,9 @@ import (
 //     MaxConns, then HandshakeRate.
 //
 // Each count goes down in one place, when the connection's slot is freed
-// (loop.leave), or, if it never got one, in Server.forget.
+// (loop.leave), or, if it never got one, in Server.forget. A connection of net/http
+// keeps its address's place, and has one among MaxHTTPConns, until its webEnd is
+// closed or gives it back to a loop.
 type admission struct {
 	conns      atomic.Int64 // WebSockets, those about to be opened included; counted with MaxConns only
 	handshakes atomic.Int64 // accepted and no WebSocket, answered ones included until they are gone
@@ -78,7 +80,7 @@ func (s *Server) judge(a *arrival) (in bool) {
 // judgeAddr is judge for the address, which is counted with the connection from
 // here on.
 func (s *Server) judgeAddr(a *arrival) (in bool) {
-	if s.limits.connsPerAddr == 0 || !a.remote.IsValid() || a.refusal != nil {
+	if s.limits.connsPerAddr == 0 || !a.remote.IsValid() || a.refusal != nil || a.returns() {
 		return true
 	}
 	most := s.mostFrom(a.remote.Addr())
@@ -142,7 +144,7 @@ func (l *loop) leave(c *Conn) {
 	default:
 		s.admission.handshakes.Add(-1)
 	}
-	if s.limits.connsPerAddr > 0 {
+	if s.limits.connsPerAddr > 0 && !c.is(inHTTP) {
 		s.leaveAddr(c.RemoteAddr())
 	}
 }
@@ -162,9 +164,10 @@ func (s *Server) reserve() error {
 	return nil
 }
 
-// roomForHTTP says why net/http is not to have one more connection.
+// roomForHTTP takes a place among the connections of net/http, or says why there is
+// none. webEnd gives it back.
 func (s *Server) roomForHTTP() error {
-	if most := s.limits.httpConns; most > 0 && s.web.open.Load() >= int64(most) {
+	if !countIn(&s.web.open, s.limits.httpConns) {
 		s.hit(LimitHTTPConns)
 		return refusePlain
 	}

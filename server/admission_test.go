@@ -253,32 +253,6 @@ func TestMaxConnsPerAddr(t *testing.T) {
 	hits(t, srv, server.LimitConnsPerAddr, 8)
 }
 
-// TestMaxConnsPerAddrPlain: what net/http has is not counted, and what comes back
-// from it is.
-func TestMaxConnsPerAddrPlain(t *testing.T) {
-	t.Parallel()
-	addr, srv := startServer(t, func(s *server.Server) {
-		s.MaxConnsPerAddr = 2
-		s.HTTP = http.HandlerFunc(answerPlain)
-	})
-	plain := make([]*client, 5)
-	for i := range plain {
-		plain[i] = dial(t, addr)
-		plain[i].send(get("/"))
-		plain[i].expectPlain("GET / ")
-		openConns(t, srv, 0)
-	}
-	plain[0].upgraded()
-	plain[1].upgraded()
-	dial(t, addr).expectBusy()
-	plain[2].send(upgradeRequest())
-	plain[2].expectBusy()
-	plain[0].reset()
-	eventually(t, "its place is free", func() bool { return srv.Stats().Open == 1 })
-	plain[3].upgraded()
-	hits(t, srv, server.LimitConnsPerAddr, 2)
-}
-
 // TestMaxHTTPConns: net/http has so many connections at once, idle ones and all, and
 // each way out of it makes room for one more.
 func TestMaxHTTPConns(t *testing.T) {

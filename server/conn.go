@@ -71,6 +71,7 @@ type inbound struct {
 	decoder *ws.Decoder // in the midst of a frame or a fragmented message
 	taken   *takenOver  // a connection of net/http that is to be opened
 	hook    *hookWait   // it waits for the Upgrade hook
+	back    *returned   // one that net/http has given back
 
 	mark int64 // what the decoder had taken at entry.since
 
@@ -88,7 +89,7 @@ type inbound struct {
 
 // empty says whether the connection needs it no more.
 func (in *inbound) empty() bool {
-	return in.raw == 0 && in.head == nil && !in.secure && in.decoder == nil && in.taken == nil && in.hook == nil && !in.putOff &&
+	return in.raw == 0 && in.head == nil && !in.secure && in.decoder == nil && in.taken == nil && in.hook == nil && in.back == nil && !in.putOff &&
 		!in.answered && !in.drains && in.drainMost == 0 && in.drainAt == 0
 }
 
@@ -160,7 +161,8 @@ func (c *Conn) lifeNow() life { return life(c.state.Load()) }
 const (
 	unixSocket      uint32 = 1 << 18 // its descriptor is a Unix socket
 	anonymousClient uint32 = 1 << 19 // a PROXY header has named no client
-	isBits                 = unixSocket | anonymousClient
+	inHTTP          uint32 = 1 << 20 // net/http has it, and its address's place with it
+	isBits                 = unixSocket | anonymousClient | inHTTP
 )
 
 func (c *Conn) is(what uint32) bool { return c.state.Load()&what != 0 }

@@ -12,7 +12,8 @@
 // (how a connection ends), deadline.go (what happens when nothing happens), and
 // handover.go (leader/followers: what happens when a handler blocks). stream.go
 // is where bytes go when a descriptor alone does not carry them, deflate.go what
-// compression adds. limit.go names all limits; admission.go (who gets in), rates.go
+// compression adds. web.go and web_conn.go are how plain requests get to net/http,
+// web_return.go how their connections come back. limit.go names all limits; admission.go (who gets in), rates.go
 // (what a peer may send) and governor.go (what may wait for all of them) are those
 // that need more than a comparison. drain.go and drain_pace.go are how it all ends.
 // logging.go and details.go are what the log gets, and why nobody waits for it.

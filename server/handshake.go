@@ -246,7 +246,7 @@ func (c *Conn) goSecured(proto string) {
 		c.end(err, endNow)
 		return
 	}
-	c.handToHTTP(nil)
+	c.handToHTTP(nil, webFrame{})
 }
 
 // takeHandshake moves the connection on if its handshake is over, and says which

@@ -73,7 +73,7 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 	case err != nil:
 	case !r.WantsUpgrade() && c.loop.srv.HTTP != nil:
 		if err = c.loop.srv.roomForHTTP(); err == nil {
-			c.handToHTTP(in)
+			c.handToHTTP(in, frameOf(r, end))
 			return
 		}
 	case !r.WantsUpgrade():

@@ -33,6 +33,8 @@ const (
 	LimitLifetime                      // MaxLifetime: 1001
 	LimitInbound                       // MaxInbound: 1008, or cut
 	LimitMessageTimeout                // 1008
+	LimitBodyTimeout                   // BodyTimeout: the request's body ends with an error
+	LimitHTTPStreams                   // MaxHTTPStreams: 503
 	NumLimits                          // how many there are
 )
 
@@ -58,6 +60,8 @@ var limitNames = [NumLimits]string{
 	LimitWindows:          "windows",
 	LimitInbound:          "inbound",
 	LimitMessageTimeout:   "message_timeout",
+	LimitBodyTimeout:      "body_timeout",
+	LimitHTTPStreams:      "http_streams",
 }
 
 // String is the limit's name in logs and metrics, "unknown" for none of them.

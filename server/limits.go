@@ -18,6 +18,7 @@ type limits struct {
 	connsPerAddr int        // 0: no bound
 	handshakes   int        // 0: no bound
 	httpConns    int        // 0: no bound
+	httpStreams  int        // 0: no bound
 	upgrades     rate.Limit // the zero value: no bound
 	head         ws.HeadLimits
 	proxyHeader  int
@@ -34,10 +35,12 @@ type limits struct {
 	tlsAtOnce    int
 	handshake    ticks
 	write        ticks
-	ping         ticks // 0: never
-	idle         ticks // 0: never
-	message      ticks // 0: never
-	lifetime     ticks // 0: no end
+	ping         ticks         // 0: never
+	idle         ticks         // 0: never
+	message      ticks         // 0: never
+	body         time.Duration // 0: never
+	httpIdle     time.Duration // below 0: never
+	lifetime     ticks         // 0: no end
 	closing      ticks
 	linger       ticks
 	grace        ticks // for what a handshake still brings while we drain
@@ -48,8 +51,9 @@ type limits struct {
 }
 
 const (
-	defaultMaxHandshakes = 16 << 10
-	defaultMaxHTTPConns  = 16 << 10
+	defaultMaxHandshakes  = 16 << 10
+	defaultMaxHTTPConns   = 16 << 10
+	defaultMaxHTTPStreams = 16 << 10
 
 	defaultMaxHead      = 16 << 10
 	defaultMaxHeadLines = 100
@@ -64,6 +68,7 @@ const (
 	defaultHandshakeTimeout = 10 * time.Second
 	defaultWriteTimeout     = 30 * time.Second
 	defaultMessageTimeout   = 30 * time.Second
+	defaultBodyTimeout      = 30 * time.Second
 	defaultPingInterval     = 25 * time.Second
 	defaultCloseTimeout     = 5 * time.Second
 
@@ -90,6 +95,7 @@ func (s *Server) effectiveLimits() limits {
 		connsPerAddr: max(s.MaxConnsPerAddr, 0),
 		handshakes:   max(cmp.Or(s.MaxHandshakes, defaultMaxHandshakes), 0),
 		httpConns:    max(cmp.Or(s.MaxHTTPConns, defaultMaxHTTPConns), 0),
+		httpStreams:  max(cmp.Or(s.MaxHTTPStreams, defaultMaxHTTPStreams), 0),
 		upgrades:     rate.New(int64(s.HandshakeRate), int64(s.HandshakeBurst)),
 		head: ws.HeadLimits{
 			Bytes: positive(s.MaxHead, defaultMaxHead),
@@ -108,6 +114,8 @@ func (s *Server) effectiveLimits() limits {
 		linger:       timeoutTicks(lingerTime),
 		grace:        timeoutTicks(drainGrace),
 		acceptRetry:  ticksOf(acceptRetryTime),
+		body:         max(cmp.Or(s.BodyTimeout, defaultBodyTimeout), 0),
+		httpIdle:     s.httpIdleTimeout(),
 		readBuffer:   readBuffer,
 		corkBytes:    corkBytes,
 		eventsABatch: eventsABatch,

@@ -46,6 +46,7 @@ type loop struct {
 	engine poller.Engine
 	poll   poller.Poller
 	clock  atomic.Uint32 // as of the last Wait, in ticks; see now
+	coming atomic.Int64  // arrivals that were posted, and not admitted yet
 
 	// The turn word: who owns the loop. See handover.go.
 	turnWord atomic.Uint64

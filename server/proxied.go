@@ -19,6 +19,7 @@ var errUntrusted = errors.New("server: not from a trusted proxy")
 // firstLife is where an arrival begins.
 func (s *Server) firstLife(a *arrival) life {
 	switch {
+	case a.back != nil:
 	case s.ProxyProtocol && a.taken == nil:
 		return lifeProxy
 	case a.secure():
@@ -131,21 +132,18 @@ type anonymousKey struct{}
 
 // noteProxied notes for net/http what a PROXY header has said of the connection.
 func noteProxied(ctx context.Context, conn net.Conn) context.Context {
-	if secured, ok := conn.(secureConn); ok {
-		conn = secured.readConn
+	viaTLS, anonymous := false, false
+	if c := webConnOf(conn); c != nil {
+		viaTLS, anonymous = c.viaTLS, c.anonymous
+	} else if secured, ok := conn.(*tls.Conn); ok { // of HTTP/2
+		t, ok := secured.NetConn().(*transport)
+		anonymous = ok && t.conn.is(anonymousClient)
 	}
-	switch conn := conn.(type) {
-	case *readConn:
-		if conn.secure {
-			ctx = context.WithValue(ctx, securedKey{}, true)
-		}
-		if conn.anonymous {
-			ctx = context.WithValue(ctx, anonymousKey{}, true)
-		}
-	case *tls.Conn: // of HTTP/2
-		if t, ok := conn.NetConn().(*transport); ok && t.conn.is(anonymousClient) {
-			ctx = context.WithValue(ctx, anonymousKey{}, true)
-		}
+	if viaTLS {
+		ctx = context.WithValue(ctx, securedKey{}, true)
+	}
+	if anonymous {
+		ctx = context.WithValue(ctx, anonymousKey{}, true)
 	}
 	return ctx
 }

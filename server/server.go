@@ -100,9 +100,9 @@ type Server struct {
 	MaxConns int
 	// MaxConnsPerAddr bounds the connections from one client address at once, the
 	// first 64 bits of an IPv6 address standing for all of it; those beyond are
-	// refused with 503 and Retry-After. Those that net/http has do not count, and
-	// those of TrustedProxies count for their clients; behind a balancer that the
-	// server is not told of, all come from one address. 0 is no bound.
+	// refused with 503 and Retry-After. Those that HTTP has count too. WebSockets of
+	// TrustedProxies count for their clients, their plain requests do not; behind a
+	// balancer that the server is not told of, all come from one address. 0 is no bound.
 	MaxConnsPerAddr int
 	// MaxHandshakes bounds the connections that are accepted and are no WebSocket
 	// yet, refused ones included until they are gone. Those beyond are refused with
@@ -110,9 +110,13 @@ type Server struct {
 	// 16,384, below 0 no bound.
 	MaxHandshakes int
 	// MaxHTTPConns bounds the connections that HTTP has at once, idle ones included: a
-	// plain request on one more is refused with 503 and Retry-After. Those that are just
-	// being handed over, 128 at most, may come on top. 0 is 16,384, below 0 no bound.
+	// plain request on one more is refused with 503 and Retry-After. 0 is 16,384, below 0
+	// no bound.
 	MaxHTTPConns int
+	// MaxHTTPStreams bounds the plain requests that HTTP has under way at once over
+	// HTTP/2, where one connection may carry 250, each with a goroutine: one more is
+	// refused with 503 and Retry-After. 0 is 16,384, below 0 no bound.
+	MaxHTTPStreams int
 	// HandshakeRate bounds the upgrades a second, whether the hook accepts them or
 	// not; HandshakeBurst is how many may come at once, 0 is as many as a second
 	// has. Those beyond are refused with 503 and Retry-After. 0 is no bound.
@@ -173,12 +177,24 @@ type Server struct {
 	// QueuePolicy is what happens when a queue is full.
 	QueuePolicy QueuePolicy
 	// WriteTimeout is how long a peer may take nothing (less than 4 KiB, or less
-	// than all that is queued) before it is cut; 0 is 30 s.
+	// than all that is queued) before it is cut; 0 is 30 s. It holds for HTTP's answers as
+	// well; a stream of HTTP/2, where only what the peer allows shows how far it is, must
+	// take 16 KiB.
 	WriteTimeout time.Duration
 	// MessageTimeout is how long an unfinished message may bring less than 4 KiB, or less
 	// than the rest of it; then the connection is closed with 1008, pongs or not. It
 	// stands still while the connection is paused. 0 is 30 s, below 0 never.
 	MessageTimeout time.Duration
+	// BodyTimeout is how long the body of a request to HTTP may bring less than 4 KiB, or
+	// less than the rest of it, while somebody waits for it: the handler, or net/http that
+	// skips what the handler has not read. Then reading it fails, and the connection ends
+	// with the answer. 0 is 30 s, below 0 never.
+	BodyTimeout time.Duration
+	// HTTPIdleTimeout is how long HTTP's connections are kept between two requests. It must
+	// be longer than a balancer in front keeps its connections to the server (Google's 600
+	// s, AWS's 60 s), or what the balancer sends just then gets a 502. 0 is
+	// BalancerIdleTimeout and 20 s, or 620 s without one; below 0 is for ever.
+	HTTPIdleTimeout time.Duration
 	// PingInterval is the time of silence, jittered by 20 %, after which a
 	// connection is pinged; after two silent intervals it is closed. 0 is 25 s,
 	// below 0 never.
@@ -343,6 +359,9 @@ func (s *Server) startLoops() error {
 	if err := s.checkKeepalive(); err != nil {
 		return err
 	}
+	if err := s.checkHTTPIdle(); err != nil {
+		return err
+	}
 	s.limits = s.effectiveLimits()
 	if s.Deflate != nil {
 		s.compression = newCompression(s.Deflate)
@@ -386,12 +405,4 @@ func (s *Server) closePollers() {
 	for _, l := range s.loops {
 		_ = l.poll.Close() // the first error is the one to report
 	}
-}
-
-// pickLoop spreads connections over the loops in turn.
-func (s *Server) pickLoop() *loop {
-	if len(s.loops) == 1 {
-		return s.loops[0]
-	}
-	return s.loops[s.nextLoop.Add(1)%uint32(len(s.loops))]
 }

@@ -18,6 +18,7 @@ type ServerStats struct {
 	AcceptErrors uint64         // out of descriptors, or a registration that failed
 	ProxyRefused uint64         // connections closed for want of a right PROXY header
 	HandedToHTTP uint64         // connections given to net/http
+	Returned     uint64         // connections that net/http has given back: an upgrade, or a request to be refused, came behind a page
 	Upgraded     uint64         // to WebSocket
 	Refused      uint64         // requests answered with an error, those taken over from net/http included
 	Refusals     map[int]uint64 // the same by status
@@ -96,6 +97,7 @@ type loopCounters struct {
 	acceptErrors atomic.Uint64
 	proxyRefused atomic.Uint64
 	handedToHTTP atomic.Uint64
+	returned     atomic.Uint64
 	tlsDone      atomic.Uint64
 	tlsFailed    atomic.Uint64
 	upgraded     atomic.Uint64
@@ -308,6 +310,7 @@ func (n *loopCounters) addTo(sum *ServerStats) {
 	sum.AcceptErrors += n.acceptErrors.Load()
 	sum.ProxyRefused += n.proxyRefused.Load()
 	sum.HandedToHTTP += n.handedToHTTP.Load()
+	sum.Returned += n.returned.Load()
 	sum.TLSHandshakes += n.tlsDone.Load()
 	sum.TLSFailed += n.tlsFailed.Load()
 	sum.Upgraded += n.upgraded.Load()

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +21,7 @@ import (
 // own port (the checks, the origin, the Upgrade hook) and answers a refusal
 // through w. The loops are started if need be. A middleware's ResponseWriter must
 // have Unwrap or be a Hijacker; one that is neither, as http.TimeoutHandler's,
-// gets 501.
+// gets 501. What net/http has let pass in a head before is not to be seen any more.
 //
 // A connection with no descriptor that a loop could watch (a *tls.Conn, or another
 // net.Conn that wraps one) is served by goroutines of its own that stand between
@@ -271,10 +270,11 @@ func (s *Server) takeOver(w http.ResponseWriter, req *ws.Request, accept Accept)
 	}
 	// From here on w is not to be written to.
 	t.unread, _ = buffered.Reader.Peek(buffered.Reader.Buffered()) // what is buffered can be peeked
-	if rc, ok := conn.(*readConn); ok {
-		t.unread, conn = append(slices.Clone(t.unread), rc.unread...), rc.Conn
+	if c := webConnOf(conn); c != nil {
+		s.takeFromWeb(c, t)
+	} else {
+		s.attach(conn, t)
 	}
-	s.attach(conn, t)
 	return nil
 }
 
@@ -292,18 +292,23 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 		go b.run() // ends with the connection
 		s.send(arrival{fd: -1, remote: remoteOf(conn), taken: t, bridge: b})
 	default:
-		refusal := refuseTakeOver
-		if errors.Is(err, poller.ErrExhausted) {
-			refusal = refuseNoRoom // for now
-			s.loops[0].counters.acceptErrors.Add(1)
-		}
-		s.log().Warn("connection not taken over", "remote", addrName(remoteOf(conn)), "err", err)
-		s.refused(refusal, t.request.RemoteAddr, t.request)
-		_, _ = conn.Write(appendRefusal(nil, nil, refusal))
-		_ = conn.Close()
-		s.giveBack()
-		s.freeWindows(t.accept.deflate)
+		s.notTaken(conn, t, err)
 	}
+}
+
+// notTaken turns down an upgrade whose connection can not be watched.
+func (s *Server) notTaken(conn net.Conn, t *takenOver, err error) {
+	refusal := refuseTakeOver
+	if errors.Is(err, poller.ErrExhausted) {
+		refusal = refuseNoRoom // for now
+		s.loops[0].counters.acceptErrors.Add(1)
+	}
+	s.log().Warn("connection not taken over", "remote", addrName(remoteOf(conn)), "err", err)
+	s.refused(refusal, t.request.RemoteAddr, t.request)
+	_, _ = conn.Write(appendRefusal(nil, nil, refusal))
+	_ = conn.Close()
+	s.giveBack()
+	s.freeWindows(t.accept.deflate)
 }
 
 // remoteOf is the address of conn's peer; the zero value unless it has one of
@@ -324,6 +329,16 @@ func (s *Server) send(a arrival) {
 	l := s.pickLoop()
 	l.counters.accepted.Add(1)
 	l.send(a)
+}
+
+// begin goes on, in its first turn, with a connection that net/http had.
+func (c *Conn) begin(w *worker) {
+	switch {
+	case c.in.taken != nil:
+		c.openTaken(w)
+	case c.in.back != nil:
+		c.eatReturned(w)
+	}
 }
 
 // openTaken opens a connection that was taken over, in its first turn.

@@ -95,14 +95,14 @@ func handshakesOf(conn net.Conn) *handshakes {
 }
 
 // detach hands the stream, which is established, to net/http: it goes on with
-// conn, a blocking one. The caller holds Conn.mu, for the last time.
-func (s *secure) detach(conn net.Conn) *tls.Conn {
+// conn, a blocking one, and may come back if it is given whole records. The caller
+// holds Conn.mu.
+func (s *secure) detach(conn net.Conn, whole bool) *tls.Conn {
 	s.state = secureGone
-	s.blocking = &blockingEnd{Conn: conn, raw: slices.Clone(s.rawBytes())}
+	s.blocking = &blockingEnd{Conn: conn, whole: whole, raw: s.raw}
 	if s.held() > 0 {
 		s.blocking.held = slices.Clone(s.sealed.B[s.sent:])
 	}
-	s.raw.Free()
 	s.raw = nil
 	s.dropSealed()
 	return s.tls

@@ -2,9 +2,12 @@ package server
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
+
+	"github.com/millrace/millrace/internal/buffer"
 )
 
 // transport is the net.Conn under a secure's tls.Conn, in three times: the
@@ -124,12 +127,16 @@ func (t *transport) LocalAddr() net.Addr {
 	return t.local
 }
 
-// RemoteAddr implements net.Conn.
+// RemoteAddr implements net.Conn. That of a Unix socket has no name.
 func (t *transport) RemoteAddr() net.Addr {
-	if t.conn.is(unixSocket) && !t.conn.RemoteAddr().IsValid() {
+	if t.blocking != nil {
+		return t.blocking.RemoteAddr()
+	}
+	remote := t.conn.RemoteAddr()
+	if !remote.IsValid() {
 		return &net.UnixAddr{Net: "unix", Name: "@"} // as net/http knows it
 	}
-	return net.TCPAddrFromAddrPort(t.conn.RemoteAddr())
+	return net.TCPAddrFromAddrPort(remote)
 }
 
 // SetDeadline implements net.Conn. On the loop the deadlines are the connection's.
@@ -156,10 +163,16 @@ func (t *transport) SetWriteDeadline(at time.Time) error {
 	return nil
 }
 
-// blockingEnd is what a tls.Conn goes on with when it leaves the loop.
+// blockingEnd is what a tls.Conn goes on with when it leaves the loop. Where it may
+// come back it gives whole records only, one at a time, as the loop does: so there is
+// never anything in the tls.Conn's own buffer when it asks for more.
 type blockingEnd struct {
 	net.Conn
-	raw []byte // received before; only Read uses it, which is not called twice at once
+	whole bool // records only
+
+	// Read's, which is not called twice at once.
+	raw  *buffer.Buffer // received before, or of a record that is not whole
+	left int            // bytes of the record that tls is reading
 
 	mu   sync.Mutex
 	held []byte // to be written before all else
@@ -170,14 +183,60 @@ func (b *blockingEnd) Read(p []byte) (int, error) {
 	if err := b.passOn(); err != nil {
 		return 0, err
 	}
-	if len(b.raw) == 0 {
+	if !b.whole && b.raw == nil {
 		return b.Conn.Read(p)
 	}
-	n := copy(p, b.raw)
-	if b.raw = b.raw[n:]; len(b.raw) == 0 {
+	for b.left == 0 {
+		in := b.rest()
+		if b.left = wholeRecords(in); b.left > 0 {
+			b.left = recordSize(in)
+		} else if !b.whole {
+			b.left = len(in)
+		} else if err := b.fill(p); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, b.raw.B[:b.left])
+	b.left -= n
+	if b.raw.B = b.raw.B[:copy(b.raw.B, b.raw.B[n:])]; len(b.raw.B) == 0 {
+		b.raw.Free()
 		b.raw = nil
 	}
 	return n, nil
+}
+
+// fill reads more of a record. What waits for the first byte of one has no buffer: it
+// reads into scratch.
+func (b *blockingEnd) fill(scratch []byte) error {
+	if b.raw == nil {
+		n, err := b.Conn.Read(scratch)
+		if n > 0 {
+			b.raw = buffer.Get(n)
+			b.raw.B = append(b.raw.B, scratch[:n]...)
+			return nil
+		}
+		return err
+	}
+	b.raw = b.raw.Grow(max(recordSize(b.raw.B)-len(b.raw.B), recordHeader))
+	size := len(b.raw.B)
+	n, err := b.Conn.Read(b.raw.B[size:cap(b.raw.B)])
+	b.raw.B = b.raw.B[:size+n]
+	switch {
+	case n > 0:
+		return nil
+	case err == io.EOF:
+		b.left = size // tls finds that this is no whole record
+		return nil
+	}
+	return err
+}
+
+// rest is what was received and not given.
+func (b *blockingEnd) rest() []byte {
+	if b.raw == nil {
+		return nil
+	}
+	return b.raw.B
 }
 
 // Write implements net.Conn.

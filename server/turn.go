@@ -86,8 +86,8 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 	if why&(expired|draining) != 0 {
 		why |= readable | writable // look before the cut: the loop itself may have been late
 	}
-	if why&kicked != 0 && c.in != nil && c.in.taken != nil {
-		c.openTaken(w)
+	if why&kicked != 0 && c.in != nil {
+		c.begin(w)
 	}
 	if why&kicked != 0 && c.lifeNow() == lifeSecure {
 		c.secured()

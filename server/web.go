@@ -3,50 +3,50 @@ package server
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // web is the net/http server behind the same port. It starts with the first
 // plain request.
 type web struct {
-	once   sync.Once
-	server *http.Server
-	conns  handedOver
-	open   atomic.Int64 // connections that net/http has
+	once    sync.Once
+	server  *http.Server
+	conns   handedOver
+	open    atomic.Int64 // connections that net/http has, or is about to get
+	streams atomic.Int64 // plain requests over HTTP/2 under way
 }
 
-// httpIdleTimeout is how long net/http keeps a connection between requests.
-const httpIdleTimeout = 2 * time.Minute
-
-// handToHTTP gives the connection to net/http, with the bytes read so far. Of an
-// empty line before the request net/http would make a 400.
-func (c *Conn) handToHTTP(in []byte) {
+// handToHTTP gives the connection to net/http, with the bytes read so far, the first
+// request's framing among them, or as one of HTTP/2. It has a place for it: see
+// roomForHTTP. Of an empty line before the request net/http would make a 400.
+func (c *Conn) handToHTTP(in []byte, frame webFrame) {
 	l := c.loop
-	in = bytes.TrimPrefix(in, emptyLine)
+	if bytes.HasPrefix(in, emptyLine) {
+		in = in[len(emptyLine):]
+		frame.head -= len(emptyLine)
+	}
 	c.mu.Lock()
 	c.setLife(lifeClosed)
 	c.dropQueue() // empty: what a stream holds goes along
-	s, _ := c.stream().(*secure)
 	c.mu.Unlock()
 	if err := l.poll.Remove(int(c.fd)); err != nil {
+		l.srv.web.open.Add(-1)
 		l.srv.log().Error("connection not removed", "remote", c.RemoteName(), "err", err)
 		c.finish()
 		return
 	}
 	conn, err := l.engine.Detach(int(c.fd))
 	if err != nil {
+		l.srv.web.open.Add(-1)
 		l.noRoomForHTTP(c, in, err)
 		return
 	}
 	c.fd = -1
 	l.counters.handedToHTTP.Add(1)
-	handed := c.wrapForHTTP(conn, s, in)
+	handed := c.wrapForHTTP(conn, in, frame)
 	if !l.srv.startWeb() {
 		_ = handed.Close() // the server is closing: the peer sees just that
 		return
@@ -54,27 +54,31 @@ func (c *Conn) handToHTTP(in []byte) {
 	l.srv.web.conns.offer(handed)
 }
 
-// wrapForHTTP is the connection as net/http is to see it: the bytes read so far
-// come first. A *tls.Conn that speaks HTTP/2 it must get as it is.
-func (c *Conn) wrapForHTTP(conn net.Conn, s *secure, in []byte) net.Conn {
-	var secured *tls.Conn
-	if s != nil {
-		c.mu.Lock()
-		secured = s.detach(conn)
+// wrapForHTTP is the connection as net/http is to see it. A *tls.Conn that speaks
+// HTTP/2 it must get as it is.
+func (c *Conn) wrapForHTTP(conn net.Conn, in []byte, frame webFrame) net.Conn {
+	viaTLS := c.in != nil && c.in.secure
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state.Or(inHTTP)
+	end := newWebEnd(c.loop.srv, conn, c.remote())
+	s, secured := c.stream().(*secure)
+	if secured {
 		c.facts.stream = nil
-		c.mu.Unlock()
-		if conn = secured; in == nil {
-			return secured
+		conn = s.detach(end, in != nil)
+		if in == nil {
+			return conn
 		}
+	} else {
+		conn = end
 	}
-	rc := &readConn{Conn: conn, unread: slices.Clone(in), secure: c.in != nil && c.in.secure, anonymous: c.is(anonymousClient)}
-	if remote := c.RemoteAddr(); c.loop.srv.ProxyProtocol && remote.IsValid() {
-		rc.remote = net.TCPAddrFromAddrPort(remote)
+	handed := newWebConn(conn, end, frame, bytes.Clone(in))
+	handed.viaTLS, handed.anonymous = viaTLS, c.is(anonymousClient)
+	if secured {
+		handed.stream = s
+		return secureWebConn{handed, s.tls}
 	}
-	if secured != nil {
-		return secureConn{rc, secured}
-	}
-	return rc
+	return handed
 }
 
 // noRoomForHTTP answers a plain request that can not be handed over, most likely
@@ -101,82 +105,43 @@ func (s *Server) startWeb() bool {
 		s.web.server = &http.Server{
 			Handler:           http.HandlerFunc(s.serveWeb),
 			ReadHeaderTimeout: s.limits.handshake.time(),
-			IdleTimeout:       httpIdleTimeout,
+			IdleTimeout:       s.limits.httpIdle,
 			MaxHeaderBytes:    s.limits.head.Bytes,
 			ConnContext:       noteProxied,
 			ErrorLog:          s.errorLog(),
-			ConnState:         s.web.count,
+			ConnState:         s.web.follow,
 		}
 		go func() { _ = s.web.server.Serve(&s.web.conns) }() // ends with ErrServerClosed
 	})
 	return s.web.server != nil
 }
 
-// count counts the connections that net/http has.
-func (web *web) count(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		web.open.Add(1)
-	case http.StateHijacked, http.StateClosed:
-		web.open.Add(-1)
-	}
-}
-
-// serveWeb serves a request of a connection that net/http has: an upgrade may
-// come after plain requests. Once the server is not ready each answer is its
-// connection's last.
+// serveWeb serves a request of a connection that net/http has: over HTTP/2 it may be
+// for a WebSocket, over HTTP/1 a loop has those. Once the server is not ready each
+// answer is its connection's last.
 func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
 	if s.phaseNow() != PhaseServing {
 		w.Header().Set("Connection", "close")
 	}
-	if req, err := headOf(r); req.WantsUpgrade() || err != nil && asksForUpgrade(r) {
+	if r.ProtoMajor == 1 {
+		s.HTTP.ServeHTTP(w, r)
+		return
+	}
+	req, err := headOf(r)
+	if req.WantsUpgrade() || err != nil && asksForUpgrade(r) {
 		s.ServeHTTP(w, r)
 		return
 	}
-	s.HTTP.ServeHTTP(w, r)
-}
-
-// readConn is a net.Conn of which some bytes are read already.
-type readConn struct {
-	net.Conn
-	unread    []byte
-	remote    net.Addr // what a PROXY header says; nil: Conn's
-	secure    bool     // and that the client came over TLS
-	anonymous bool     // or that nobody knows it
+	if err = s.trustWeb(r, req); err != nil {
+		s.answerWeb(w, r, err)
+		return
+	}
+	s.serveStream(w, r)
 }
 
 // securedKey is the context key of connections whose client came over TLS to the
 // proxy.
 type securedKey struct{}
-
-// RemoteAddr implements net.Conn.
-func (c *readConn) RemoteAddr() net.Addr {
-	if c.remote != nil {
-		return c.remote
-	}
-	return c.Conn.RemoteAddr()
-}
-
-// Read implements net.Conn.
-func (c *readConn) Read(p []byte) (int, error) {
-	if len(c.unread) == 0 {
-		return c.Conn.Read(p)
-	}
-	n := copy(p, c.unread)
-	if c.unread = c.unread[n:]; len(c.unread) == 0 {
-		c.unread = nil
-	}
-	return n, nil
-}
-
-// secureConn is a readConn over TLS, whose state net/http asks for.
-type secureConn struct {
-	*readConn
-	secured *tls.Conn
-}
-
-// ConnectionState is the TLS state of each request on the connection.
-func (c secureConn) ConnectionState() tls.ConnectionState { return c.secured.ConnectionState() }
 
 // handedOver is the net.Listener on which net/http finds the connections handed
 // to it.

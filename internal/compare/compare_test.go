@@ -208,7 +208,9 @@ func TestBarsAlone(t *testing.T) {
 
 // TestJudge holds estimates against bars of both kinds, in both directions.
 func TestJudge(t *testing.T) {
-	sure := func(median float64) Estimate { return Estimate{Count: 6, Median: median, Low: median, High: median, Confident: true} }
+	sure := func(median float64) Estimate {
+		return Estimate{Count: 6, Median: median, Low: median, High: median, Confident: true}
+	}
 	for _, tt := range []struct {
 		name string
 		bar  bar

@@ -76,6 +76,7 @@ var metrics = []metric{
 	gauge("connections_bridged", "Connections of net/http that goroutines of their own carry, now.", func(s *server.ServerStats) int { return int(s.Bridged) }),
 	counter("connections_accepted_total", "Connections accepted.", func(s *server.ServerStats) uint64 { return s.Accepted }),
 	counter("connections_handed_over_total", "Connections given to net/http for plain requests.", func(s *server.ServerStats) uint64 { return s.HandedToHTTP }),
+	counter("connections_returned_total", "Connections given back by net/http: an upgrade, or a request that is refused, came behind a page.", func(s *server.ServerStats) uint64 { return s.Returned }),
 	counter("accept_errors_total", "Connections that found no room: out of descriptors, memory or epoll watches.", func(s *server.ServerStats) uint64 { return s.AcceptErrors }),
 	counter("proxy_refused_total", "Connections closed for want of a right PROXY header.", func(s *server.ServerStats) uint64 { return s.ProxyRefused }),
 	{describe("tls_handshakes_total", "TLS handshakes, by outcome.", "outcome"), prometheus.CounterValue, tlsHandshakes},

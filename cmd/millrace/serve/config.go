@@ -21,6 +21,7 @@ type config struct {
 	admin    adminOptions
 	limits   limitOptions
 	timeouts timeoutOptions
+	http     httpOptions
 	deflate  deflateOptions
 	drain    drainOptions
 	loops    loopOptions
@@ -37,7 +38,7 @@ type group interface {
 
 // groups are all settings of c, in the order of the help.
 func (c *config) groups() []group {
-	return []group{&c.main, &c.log, &c.tls, &c.balancer, &c.admin, &c.limits, &c.timeouts, &c.deflate, &c.drain, &c.loops}
+	return []group{&c.main, &c.log, &c.tls, &c.balancer, &c.admin, &c.limits, &c.timeouts, &c.http, &c.deflate, &c.drain, &c.loops}
 }
 
 // option is one setting: a flag and the environment variable of its name.
@@ -75,6 +76,7 @@ func (c *config) options() (all []option) {
 // help was asked for.
 func readConfig(args []string, lookupEnv func(string) (string, bool)) (*config, error) {
 	c := &config{byDefault: map[string]bool{}}
+	c.http.balancerIdle = &c.timeouts.balancerIdle
 	given, err := readFlags(args, c.options())
 	if err != nil {
 		return nil, err

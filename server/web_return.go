@@ -1,0 +1,234 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/ws"
+)
+
+// returned is what a connection brings along that net/http gives back to a loop.
+type returned struct {
+	unread    []byte  // decrypted, if it is TLS
+	stream    *secure // nil: plain
+	viaTLS    bool
+	anonymous bool
+}
+
+var webRequests = sync.Pool{New: func() any { return new(ws.Request) }}
+
+// readNext reads the next request, for net/http if it is one for it. Otherwise a loop
+// gets the connection, and net/http an end of the stream.
+func (c *webConn) readNext(p []byte) (n int, err error) {
+	in := c.unread
+	if len(in) == 0 {
+		if n, err = c.Conn.Read(p); n == 0 {
+			return 0, err
+		}
+		in = p[:n]
+	}
+	var scanner ws.HeadScanner
+	end, bad := scanner.Scan(in, c.end.srv.limits.head)
+	if bad == nil && end == 0 && (n == len(p) || n == 0) {
+		end, bad = c.readRest(in, &scanner)
+		in = c.unread
+	}
+	if bad != nil || end == 0 || !c.vet(in[:end], &scanner) {
+		return 0, c.returnToLoop(in)
+	}
+	if len(c.unread) > 0 {
+		return c.readRequest(p)
+	}
+	n, c.flaw = c.frame.take(in)
+	c.unread = append(c.unread, in[n:]...)
+	return n, nil
+}
+
+// restTime is how long the rest of a head may take that has filled a buffer: most
+// likely it is there.
+const restTime = 10 * time.Millisecond
+
+// readRest reads the rest of a head, of which in is the beginning, into unread.
+func (c *webConn) readRest(in []byte, scanner *ws.HeadScanner) (end int, bad error) {
+	limits := c.end.srv.limits.head
+	c.unread = append(make([]byte, 0, limits.Bytes), in...)
+	by := time.Now().Add(restTime)
+	defer func() { _ = c.setReadDeadline(func() { c.by = time.Time{} }) }() // a failure shows when it is read
+	if c.setReadDeadline(func() { c.by = by }) != nil {
+		return 0, nil
+	}
+	for end == 0 && bad == nil && len(c.unread) < cap(c.unread) {
+		size := len(c.unread)
+		n, err := c.Conn.Read(c.unread[size:cap(c.unread)])
+		c.unread = c.unread[:size+n]
+		if end, bad = scanner.Scan(c.unread, limits); err != nil {
+			break
+		}
+	}
+	return end, bad
+}
+
+// vet says whether head, which is whole, is that of a request for net/http, by the
+// rules of a connection's first one, and begins that request.
+func (c *webConn) vet(head []byte, scanner *ws.HeadScanner) bool {
+	s := c.end.srv
+	if head[0] == '\r' {
+		return false // what an empty line does, a loop knows
+	}
+	r := webRequests.Get().(*ws.Request)
+	defer webRequests.Put(r)
+	defer r.Reset()
+	if r.ParseScanned(head, scanner) != nil || r.WantsUpgrade() {
+		return false
+	}
+	r.RemoteAddr = c.end.remote
+	if !c.anonymous && s.trustForwarded(r, isUnix(c.end.LocalAddr())) != nil {
+		return false
+	}
+	c.begin(frameOf(r, len(head)))
+	return true
+}
+
+// returnToLoop gives the connection, with what was read of it, to a loop.
+func (c *webConn) returnToLoop(in []byte) error {
+	s, e := c.end.srv, c.end
+	if s.stopping.Load() && !slices.ContainsFunc(s.loops, func(l *loop) bool { return !l.isOver() }) {
+		return c.turnDown(in, refuseStopping)
+	}
+	a := arrival{remote: e.remote, unix: isUnix(e.LocalAddr())}
+	switch err := c.attach(&a, in); {
+	case errors.Is(err, net.ErrClosed):
+		return err
+	case err != nil:
+		s.loops[0].counters.acceptErrors.Add(1)
+		s.log().Warn("connection not taken back", "remote", addrName(e.remote), "err", err)
+		return c.turnDown(in, refuseNoRoom)
+	}
+	if !s.judge(&a) {
+		e.leaveAddr()
+		s.loops[0].closeFD(a.fd)
+		return io.EOF
+	}
+	if a.refusal != nil {
+		e.leaveAddr() // those who are turned away do not count
+	}
+	s.sendBack(a)
+	return io.EOF
+}
+
+// attach takes the connection out of net/http's hands. What the application reads
+// first is in.
+func (c *webConn) attach(a *arrival, in []byte) (err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return net.ErrClosed
+	}
+	if a.fd, _, err = c.end.srv.engine.Attach(c.end.Conn); err != nil {
+		return err
+	}
+	c.away = true
+	c.end.leaveHTTP()
+	a.back = &returned{unread: slices.Clone(in), stream: c.stream, viaTLS: c.viaTLS, anonymous: c.anonymous}
+	if c.stream != nil {
+		a.back.unread = append(a.back.unread, c.stream.reattach()...)
+	}
+	return nil
+}
+
+// turnDown answers a request for which no loop is there.
+func (c *webConn) turnDown(in []byte, refusal *ws.Refusal) error {
+	s := c.end.srv
+	s.refused(refusal, c.end.remote, nil)
+	_, _ = c.Conn.Write(appendRefusal(nil, in, refusal)) // best effort
+	return io.EOF
+}
+
+// sendBack gives a connection that net/http had to one of the loops.
+func (s *Server) sendBack(a arrival) {
+	if s.pickLoop().offer(a) {
+		return
+	}
+	for _, l := range s.loops { // that one has drained already
+		if l.offer(a) {
+			return
+		}
+	}
+	if a.refusal == nil {
+		s.leaveAddr(a.remote)
+	}
+	s.forget(&a)
+	s.loops[0].closeFD(a.fd) // they all have, since returnToLoop looked
+}
+
+// comeBack makes c what it was before net/http had it. Nobody else knows c yet.
+func (c *Conn) comeBack(back *returned) {
+	if back.anonymous {
+		c.state.Or(anonymousClient)
+	}
+	if s := back.stream; s != nil {
+		s.conn = c
+		c.remember().stream = s
+	}
+}
+
+// eatReturned goes on, in its first turn, with what net/http has not read.
+func (c *Conn) eatReturned(w *worker) {
+	back := c.in.back
+	c.in.back = nil
+	w.received.bytes += len(back.unread)
+	c.eat(w, back.unread)
+}
+
+// reattach takes the stream back from net/http, and gives what was decrypted and not
+// read: nobody else uses it now.
+func (s *secure) reattach() (unread []byte) {
+	rest := s.blocking.rest()
+	s.blocking, s.state = nil, secureEstablished
+	var err error
+	for p := make([]byte, maxPlaintext); err == nil; {
+		var n int
+		n, err = s.tls.Read(p)
+		unread = append(unread, p[:n]...)
+	}
+	if err != errNothingYet {
+		_ = s.readFailed(err) // the next read tells of it
+	}
+	if len(rest) > 0 {
+		s.raw = buffer.Get(len(rest))
+		s.raw.B = append(s.raw.B, rest...)
+	}
+	return unread
+}
+
+// takeFromWeb is attach of Server for a connection that net/http had from us.
+func (s *Server) takeFromWeb(c *webConn, t *takenOver) {
+	a := arrival{remote: c.end.remote, unix: isUnix(c.end.LocalAddr()), taken: t}
+	if err := c.attach(&a, nil); err != nil {
+		s.notTaken(c, t, err)
+		return
+	}
+	t.unread = slices.Concat(t.unread, c.unread, a.back.unread)
+	c.end.leaveAddr() // the loop counts it for its client
+	s.send(a)
+}
+
+// follow keeps webConns in step with net/http.
+func (web *web) follow(conn net.Conn, state http.ConnState) {
+	c := webConnOf(conn)
+	switch {
+	case c == nil:
+	case state == http.StateIdle:
+		c.between = true
+	case state == http.StateHijacked:
+		c.end.setFree()
+		c.free.Store(true)
+		c.end.leaveHTTP()
+	}
+}
