@@ -72,11 +72,8 @@ func (s *Server) logRefusal(refusal *ws.Refusal, remote netip.AddrPort, r *ws.Re
 	if r != nil && r.Method() != "" {
 		attrs = append(attrs, "method", shorten(r.Method()), "path", shorten(r.Path()))
 	}
-	if r != nil && refusal == refuseOrigin {
-		attrs = append(attrs, "origin", shorten(r.Header("Origin")))
-		if s.CheckOrigin == nil {
-			attrs = append(attrs, "remedy", "--origin (Server.Origins)")
-		}
+	if r != nil {
+		attrs = append(attrs, s.detailsOf(refusal, r)...)
 	}
 	ok := true
 	if !s.LogRefusals {
@@ -85,6 +82,20 @@ func (s *Server) logRefusal(refusal *ws.Refusal, remote netip.AddrPort, r *ws.Re
 	if ok {
 		log.Log(ctx, level, "request refused", attrs...)
 	}
+}
+
+// detailsOf is what r was refused for, and what would let it through.
+func (s *Server) detailsOf(refusal *ws.Refusal, r *ws.Request) (attrs []any) {
+	switch refusal {
+	case refuseHost:
+		attrs = []any{"host", shorten(r.PublicHost())}
+	case refuseOrigin:
+		attrs = []any{"origin", shorten(r.Header("Origin")), "host", shorten(r.PublicHost())}
+	}
+	if remedy := s.remedyFor(refusal, r); remedy != "" {
+		attrs = append(attrs, "remedy", remedy)
+	}
+	return attrs
 }
 
 // logFailure tells of an open connection that was ended for what its peer did, or

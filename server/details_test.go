@@ -58,7 +58,15 @@ var askedRefusals = []struct {
 	},
 	{
 		"origin that is none", upgradeRequest("Origin: a=\"b\" level=ERROR\t\x80"), nil,
-		[]string{`origin="a=\"b\" level=ERROR\t\x80"`}, "\x80",
+		[]string{`origin="a=\"b\" level=ERROR\t\x80"`, `remedy="--origin * (Server.Origins)"`}, "\x80",
+	},
+	{
+		"origin of an app", upgradeRequest("Origin: capacitor://localhost"), nil,
+		[]string{"origin=capacitor://localhost", "host=example.com", `remedy="--origin (Server.Origins)"`}, "",
+	},
+	{
+		"host", upgradeRequest(), func(s *server.Server) { s.Hosts = []string{"other.example"} },
+		[]string{"status=421", `reason="not a host of this server"`, "host=example.com", `remedy="--host (Server.Hosts)"`}, "origin=",
 	},
 	{
 		"CheckOrigin", upgradeRequest("Origin: https://other.example"), func(s *server.Server) { s.CheckOrigin = func(*ws.Request) bool { return false } },

@@ -160,10 +160,10 @@ func (s *Server) responseTo(r *ws.Request, accept *Accept) ws.Response {
 // asks says whether something of the application's is asked, which may be slow.
 func (s *Server) asks() bool { return s.Upgrade != nil || s.CheckOrigin != nil }
 
-// decide asks the origin check and the hook.
+// decide asks whether the request is let through, and then the hook.
 func (s *Server) decide(r *ws.Request) (accept Accept, err error) {
-	if !s.originAllowed(r) {
-		return accept, refuseOrigin
+	if err := s.admit(r); err != nil {
+		return accept, err
 	}
 	if s.Upgrade != nil {
 		if accept, err = s.Upgrade(r); err != nil {
@@ -190,15 +190,6 @@ func (s *Server) withDefaults(r *ws.Request, accept Accept) Accept {
 		accept.Subprotocol = r.SelectSubprotocol(s.Subprotocols...)
 	}
 	return accept
-}
-
-var refuseOrigin = &ws.Refusal{Status: http.StatusForbidden, Reason: "origin not allowed"}
-
-func (s *Server) originAllowed(r *ws.Request) bool {
-	if s.CheckOrigin != nil {
-		return s.CheckOrigin(r)
-	}
-	return r.SameOrigin() || len(s.Origins) > 0 && r.OriginIn(s.Origins)
 }
 
 // open makes the connection a WebSocket: response is the 101 to send.

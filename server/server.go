@@ -57,10 +57,19 @@ type Server struct {
 	// accepts requests without one, from the same origin (scheme, host and port)
 	// or from one of Origins.
 	CheckOrigin func(r *ws.Request) bool
-	// Origins are allowed besides the same origin: "https://example.com", "*" for
-	// all. Behind a balancer that ends TLS, and does not tell (TrustedProxies),
-	// the page's own origin belongs here.
+	// Origins are allowed besides the same origin: "https://example.com",
+	// "https://*.example.com", "http://localhost:*", "capacitor://localhost", "null",
+	// "*" for all; ws.ParseOriginPattern has the rules. Behind a balancer that ends TLS,
+	// and does not tell (TrustedProxies), the page's own origin belongs here, and so
+	// does that of a client that is no browser and sends http:// over TLS.
 	Origins []string
+	// Hosts are those that upgrades may be for: "example.com", "*.example.com",
+	// "[::1]:8080"; ws.ParseHostPattern has the rules. Others get 421, before the hook.
+	// What counts is ws.Request.PublicHost: where a trusted proxy tells which host the
+	// client asked for, that one. Empty is all, and then a page whose name its owner lets
+	// point to this server (DNS rebinding) is of the same origin. Plain requests are
+	// HTTP's own business.
+	Hosts []string
 	// Subprotocols the server speaks; the client's first offer among them is
 	// selected unless the hook selects one.
 	Subprotocols []string
@@ -80,8 +89,8 @@ type Server struct {
 	ProxyProtocol bool
 	// TrustedProxies are those whose word counts. With ProxyProtocol only they may
 	// connect; empty then stands for everybody (and so does a Unix socket, which
-	// has no address). Forwarded, X-Forwarded-For and -Proto count from them alone,
-	// empty is from nobody: see ws.Request.Forwarded. They do not count behind a PROXY
+	// has no address). Forwarded, X-Forwarded-For, -Proto, -Host and -Port count from
+	// them alone, empty is from nobody: see ws.Request.TrustForwarded. They do not count behind a PROXY
 	// header that names no client (LOCAL, UNKNOWN, a Unix socket's), where the
 	// connection is the proxy's: it has not written them.
 	TrustedProxies []netip.Prefix
@@ -253,6 +262,7 @@ type Server struct {
 	limits    limits
 	limitHits limitHits
 	admission admission
+	admits    admittance
 	governor  governor
 	fallback  Handler // of connections whose Accept names none
 	engine    poller.Engine
@@ -362,6 +372,10 @@ func (s *Server) startLoops() error {
 	if err := s.checkHTTPIdle(); err != nil {
 		return err
 	}
+	var err error
+	if s.admits, err = s.parseAdmittance(); err != nil {
+		return err
+	}
 	s.limits = s.effectiveLimits()
 	if s.Deflate != nil {
 		s.compression = newCompression(s.Deflate)
@@ -374,7 +388,6 @@ func (s *Server) startLoops() error {
 	s.listeners = make(map[poller.Listener]chan error)
 	s.halt = make(chan struct{})
 	if s.engine = s.Engine; s.engine == nil {
-		var err error
 		if s.engine, err = poller.New(""); err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ import (
 
 // ServeHTTP takes a connection over from net/http, so that a Server can be
 // mounted in any router: it does all that happens to an upgrade on the server's
-// own port (the checks, the origin, the Upgrade hook) and answers a refusal
+// own port (the checks, host and origin, the Upgrade hook) and answers a refusal
 // through w. The loops are started if need be. A middleware's ResponseWriter must
 // have Unwrap or be a Hijacker; one that is neither, as http.TimeoutHandler's,
 // gets 501. What net/http has let pass in a head before is not to be seen any more.
@@ -41,11 +41,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // HandleHTTP is ServeHTTP for a router that has decided already: accept takes the
-// place of the Upgrade hook. The origin is checked.
+// place of the Upgrade hook. Host and origin are checked.
 func (s *Server) HandleHTTP(w http.ResponseWriter, r *http.Request, accept Accept) {
 	s.answerWeb(w, r, s.upgradeWeb(w, r, func(req *ws.Request) (Accept, error) {
-		if !s.originAllowed(req) {
-			return accept, refuseOrigin
+		if err := s.admit(req); err != nil {
+			return accept, err
 		}
 		return s.withDefaults(req, accept), nil
 	}))

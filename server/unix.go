@@ -53,17 +53,17 @@ func onUnix(r *http.Request) bool {
 	return isUnix(addr)
 }
 
-// trustForwarded sets who the client of r is if trusted proxies say so. unix: the peer
-// is on a Unix socket.
-func (s *Server) trustForwarded(r *ws.Request, unix bool) (err error) {
+// trustForwarded sets who the client of r is, and what it asked for, if trusted
+// proxies say so. unix: the peer is on a Unix socket.
+func (s *Server) trustForwarded(r *ws.Request, unix bool) error {
 	trusted := s.TrustedProxies
 	if s.TrustUnix && unix && !r.RemoteAddr.IsValid() {
-		trusted = append(slices.Clip(trusted), netip.Prefix{}) // see ws.Request.Forwarded
+		trusted = append(slices.Clip(trusted), netip.Prefix{}) // see ws.Request.TrustForwarded
 	}
-	if len(trusted) > 0 {
-		r.RemoteAddr, r.TLS, err = r.Forwarded(trusted)
+	if len(trusted) == 0 {
+		return nil
 	}
-	return err
+	return r.TrustForwarded(trusted)
 }
 
 // trustsSomebody says whether the client may be another than the peer.

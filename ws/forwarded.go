@@ -10,14 +10,14 @@ import (
 // it has reached.
 const maxHops = 32
 
-var refuseForwarded = badRequest("Forwarded and X-Forwarded-For or -Proto contradict each other: " +
+var refuseForwarded = badRequest("Forwarded and X-Forwarded-For, -Proto or -Host contradict each other: " +
 	"a proxy must remove what it does not write itself")
 
-// Forwarded says who the client is and whether its connection is encrypted, as
-// the proxies within trusted tell, beginning with RemoteAddr and TLS, which it
-// does not change. Unless RemoteAddr is trusted, it is the client and no field
+// TrustForwarded sets RemoteAddr, TLS and PublicHost to what the proxies within
+// trusted tell: who the client is, whether its connection is encrypted, and which
+// host it asked for. Unless RemoteAddr is trusted, it is the client and no field
 // counts. The zero Prefix in trusted stands for a peer without an address, the zero
-// RemoteAddr, as on a Unix socket.
+// RemoteAddr, as on a Unix socket. After an error nothing is changed.
 //
 // The addresses in X-Forwarded-For and in the "for" of Forwarded (RFC 7239) are
 // read from the right, all lines of a field as one list: each was written by the
@@ -25,17 +25,20 @@ var refuseForwarded = badRequest("Forwarded and X-Forwarded-For or -Proto contra
 // with what is no address ("unknown", "_hidden") and after 32 hops, and the
 // client is then the last address it came to. A port, if there is one, is kept.
 //
-// The scheme is that of the same element of Forwarded, or of X-Forwarded-Proto
-// in the same place from the right, else the leftmost: many proxies set it anew
-// where they append the address. Without either TLS stays as it is.
+// Scheme and host are those of the same element of Forwarded, or of X-Forwarded-Proto,
+// -Host and -Port in the same place from the right, else the leftmost: many proxies set
+// them anew where they append the address. Without them TLS stays as it is, and the host
+// is Host; so it is where they name none. X-Forwarded-Port counts where the host has no
+// port, whichever of these it is: a browser names the port it uses, unless it is the
+// scheme's own, and the proxy's may be mapped to another.
 //
 // A field that no trusted proxy writes comes from the client, and nobody but the
 // operator knows which of them that is. So neither has precedence: if both are
-// there they must name one client and, as far as they do, one scheme. Otherwise the
-// error is a [*Refusal], 400.
-func (r *Request) Forwarded(trusted []netip.Prefix) (client netip.AddrPort, tls bool, err error) {
+// there they must name one client and, as far as they do, one scheme and one host.
+// Otherwise the error is a [*Refusal], 400.
+func (r *Request) TrustForwarded(trusted []netip.Prefix) error {
 	if !addrWithin(trusted, r.RemoteAddr.Addr()) {
-		return r.RemoteAddr, r.TLS, nil
+		return nil
 	}
 	byFor, byForwarded := chain{trusted: trusted, client: r.RemoteAddr}, chain{trusted: trusted, client: r.RemoteAddr}
 	byFor.followFor(r)
@@ -46,20 +49,20 @@ func (r *Request) Forwarded(trusted []netip.Prefix) (client netip.AddrPort, tls 
 	case !byFor.found:
 		byFor.client = byForwarded.client
 	}
-	if byFor.client.Addr() != byForwarded.client.Addr() || byFor.scheme.contradicts(byForwarded.scheme) {
-		return r.RemoteAddr, r.TLS, refuseForwarded
+	if byFor.contradicts(&byForwarded) {
+		return refuseForwarded
 	}
-	client = byFor.client
-	if client.Port() == 0 {
-		client = byForwarded.client
+	if r.RemoteAddr = byFor.client; r.RemoteAddr.Port() == 0 {
+		r.RemoteAddr = byForwarded.client
 	}
-	switch max(byFor.scheme, byForwarded.scheme) {
-	case schemeSecure:
-		return client, true, nil
-	case schemePlain:
-		return client, false, nil
+	if known := max(byFor.scheme, byForwarded.scheme); known != schemeUnknown {
+		r.TLS = known == schemeSecure
 	}
-	return client, r.TLS, nil
+	if r.public = byFor.host; r.public == nil {
+		r.public = byForwarded.host
+	}
+	r.publicPort = byFor.port
+	return nil
 }
 
 // addrWithin tells whether addr, an IPv4 address in disguise or not, is in one
@@ -100,8 +103,22 @@ type chain struct {
 	trusted []netip.Prefix
 	client  netip.AddrPort // as far as we have come
 	scheme  scheme
+	host    []byte // with or without a port; nil: not known
+	port    uint16 // by X-Forwarded-Port; 0: not known
 	hops    int
 	found   bool // the field says something of it
+}
+
+func (c *chain) contradicts(other *chain) bool {
+	return c.client.Addr() != other.client.Addr() || c.scheme.contradicts(other.scheme) ||
+		c.host != nil && other.host != nil && !sameAuthority(c.host, other.host)
+}
+
+// sameAuthority compares hosts whose port may be left out.
+func sameAuthority(a, b []byte) bool {
+	x, portX, _ := splitAuthority(a)
+	y, portY, _ := splitAuthority(b)
+	return sameHost(x, y) && (portX == portY || portX == 0 || portY == 0)
 }
 
 // step goes one hop on, to the address in node; false ends the way.
@@ -116,22 +133,41 @@ func (c *chain) step(node []byte) bool {
 	return c.hops < maxHops && addrWithin(c.trusted, addr.Addr())
 }
 
-// followFor goes by X-Forwarded-For and X-Forwarded-Proto.
+// followFor goes by X-Forwarded-For, -Proto, -Host and -Port.
 func (c *chain) followFor(r *Request) {
 	c.followAddresses(r)
+	c.scheme = schemeOf(c.told(r, "X-Forwarded-Proto"))
+	c.host = hostOf(c.told(r, "X-Forwarded-Host"))
+	if port, ok := parseDecimal(c.told(r, "X-Forwarded-Port"), 1<<16-1); ok {
+		c.port = uint16(port)
+	}
+}
+
+// told is what the hop next to the client has written into a field: in its place from
+// the right, else the leftmost.
+func (c *chain) told(r *Request, field string) (last []byte) {
 	place := 0
-	for list := range r.eachBackward("X-Forwarded-Proto") {
+	for list := range r.eachBackward(field) {
 		for len(list) > 0 {
-			var name []byte
-			if name, list = cutLast(list); len(name) == 0 {
+			var element []byte
+			if element, list = cutLast(list); len(element) == 0 {
 				continue
 			}
-			if c.scheme = schemeOf(name); place >= c.hops-1 {
-				return
+			if last = element; place >= c.hops-1 {
+				return last
 			}
 			place++
 		}
 	}
+	return last
+}
+
+// hostOf is a host with or without a port, nil if it is none.
+func hostOf(value []byte) []byte {
+	if _, _, ok := splitAuthority(value); !ok {
+		return nil
+	}
+	return value
 }
 
 func (c *chain) followAddresses(r *Request) {
@@ -162,14 +198,17 @@ func (c *chain) followForwarded(r *Request) {
 }
 
 func (c *chain) stepElement(element []byte) bool {
-	node, proto, ok := parseForwarded(element)
+	hop, ok := parseForwarded(element)
 	if !ok {
 		return false
 	}
-	if s := schemeOf(proto); s != schemeUnknown {
+	if s := schemeOf(hop.proto); s != schemeUnknown {
 		c.scheme = s
 	}
-	return node != nil && c.step(node)
+	if host := hostOf(hop.host); host != nil {
+		c.host = host
+	}
+	return hop.node != nil && c.step(hop.node)
 }
 
 // cutLast takes the last element off a comma-separated list without quoted
@@ -212,28 +251,38 @@ func openingQuote(p []byte) int {
 	}
 }
 
+// forwardedElement is what a hop says of the one before; nil: nothing.
+type forwardedElement struct{ node, proto, host []byte }
+
 // parseForwarded reads an element of Forwarded, pairs separated by semicolons;
 // space around these is let pass. A parameter that is there twice makes the
 // element worthless (RFC 7239 section 4).
-func parseForwarded(element []byte) (node, proto []byte, ok bool) {
+func parseForwarded(element []byte) (e forwardedElement, ok bool) {
 	for {
 		element = bytes.TrimLeft(element, "; \t")
 		if len(element) == 0 {
-			return node, proto, true
+			return e, true
 		}
 		name, value, rest, ok := cutPair(element)
 		if !ok {
-			return nil, nil, false
+			return forwardedElement{}, false
 		}
 		element = rest
+		var part *[]byte
 		switch {
-		case equalFold(name, "for") && node == nil:
-			node = value
-		case equalFold(name, "proto") && proto == nil:
-			proto = value
-		case equalFold(name, "for"), equalFold(name, "proto"):
-			return nil, nil, false
+		case equalFold(name, "for"):
+			part = &e.node
+		case equalFold(name, "proto"):
+			part = &e.proto
+		case equalFold(name, "host"):
+			part = &e.host
+		default:
+			continue
 		}
+		if *part != nil {
+			return forwardedElement{}, false
+		}
+		*part = value
 	}
 }
 

@@ -1,6 +1,12 @@
 package ws_test
 
 import (
+	"errors"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -78,40 +84,112 @@ func TestSameOriginTakesTheTargetsHost(t *testing.T) {
 	}
 }
 
-func TestOriginIn(t *testing.T) {
-	cases := []struct {
-		origin  string
-		allowed []string
-		want    bool
-	}{
-		{"https://a.example", []string{"https://b.example", "https://a.example"}, true},
-		{"https://A.example", []string{"HTTPS://a.Example:443"}, true},
-		{"http://a.example:8080", []string{"http://a.example:8080"}, true},
-		{"https://[::1]:81", []string{"https://[0::1]:81"}, true},
-		{"null", []string{"null"}, true},
-		{"null", []string{"*"}, true},
-		{"https://a.example", nil, false},
-		{"https://a.example", []string{"", "a.example", "http://a.example", "https://a.example:444", "https://*.example"}, false},
-		{"null", []string{"https://a.example"}, false},
-		{"nonsense", []string{"nonsense"}, false},
+// originPatterns parses patterns that are right.
+func originPatterns(t testing.TB, texts ...string) (patterns []ws.OriginPattern) {
+	t.Helper()
+	for _, text := range texts {
+		p, err := ws.ParseOriginPattern(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		patterns = append(patterns, p)
 	}
-	for _, c := range cases {
-		r := parsed(t, upgrade("Origin: "+c.origin))
-		if got := r.OriginIn(c.allowed); got != c.want {
-			t.Errorf("Origin %q in %q: %v, want %v", c.origin, c.allowed, got, c.want)
+	return patterns
+}
+
+// originCases are patterns with the origins that they match and some that they don't.
+var originCases = []struct {
+	pattern            string
+	matches, matchNone []string
+}{
+	{
+		"https://a.example",
+		[]string{"https://a.example", "https://A.Example", "HTTPS://a.example:443", "https://a.example:"},
+		[]string{"http://a.example", "https://a.example:444", "https://b.example", "https://x.a.example", "https://a.example.", "https://a.example/", "wss://a.example", "null"},
+	},
+	{"HTTPS://a.Example:443", []string{"https://A.example"}, []string{"https://a.example:80"}},
+	{"http://a.example:8080", []string{"http://a.example:8080"}, []string{"http://a.example", "https://a.example:8080"}},
+	{"http://a.example", []string{"http://a.example:80"}, []string{"https://a.example"}}, // also on wss, from clients that are no browsers
+	{"https://[::1]:81", []string{"https://[0::1]:81", "https://[::1]:81"}, []string{"https://[::1]", "https://[::2]:81"}},
+	{"https://xn--bcher-kva.example", []string{"https://xn--bcher-kva.example"}, []string{"https://b\xc3\xbccher.example"}},
+	{
+		"https://*.example.com",
+		[]string{"https://a.example.com", "https://B.A.EXAMPLE.com:443", "https://-.example.com"},
+		[]string{
+			"https://example.com", "https://.example.com", "https://a..example.com", "https://..example.com", "https://aexample.com", "https://a.example.com.",
+			"https://a.example.com.evil.example", "http://a.example.com", "https://a.example.com:8443", "https://evil.example/.example.com", "https://u@a.example.com",
+		},
+	},
+	{"https://*.example.com:*", []string{"https://a.example.com", "https://a.example.com:1"}, []string{"https://example.com:1", "http://a.example.com"}},
+	{"http://localhost:*", []string{"http://localhost", "http://localhost:3000", "http://LOCALHOST:65535"}, []string{"https://localhost", "http://localhost.example", "http://a.localhost"}},
+	{"https://*", []string{"https://a", "https://a.b.example", "https://[::1]", "https://192.0.2.1:443"}, []string{"http://a", "https://a:444", "https://", "null"}},
+	{"https://*:*", []string{"https://a:444"}, []string{"http://a"}},
+	{"capacitor://localhost", []string{"capacitor://localhost", "Capacitor://LOCALHOST"}, []string{"ionic://localhost", "capacitor://localhost:80", "capacitor://", "capacitor:localhost"}},
+	{"tauri://localhost", []string{"tauri://localhost"}, []string{"http://tauri.localhost"}},
+	{"chrome-extension://abcdefghijklmnopabcdefghijklmnop", []string{"chrome-extension://abcdefghijklmnopabcdefghijklmnop"}, []string{"chrome-extension://ponmlkjihgfedcbaponmlkjihgfedcba"}},
+	{"moz-extension://*", []string{"moz-extension://3c6bf0cc-3ae2-42fb-9993-0d33104fdcaf"}, []string{"moz-extension://", "chrome-extension://a", "moz-extension://a:1"}},
+	{"app://.", []string{"app://."}, []string{"app://", "app://a", "app://.."}},
+	{"app://obsidian.md:7", []string{"app://obsidian.md:7"}, []string{"app://obsidian.md"}},
+	{"file://", []string{"file://", "FILE://"}, []string{"file:///", "file://a", "null", "file:"}},
+	{"null", []string{"null"}, []string{"NULL", "https://null", "file://"}},
+	{"*", []string{"https://a", "null", "nonsense", "", "file:///x"}, nil},
+}
+
+func TestOriginIn(t *testing.T) {
+	for _, c := range originCases {
+		patterns := append([]ws.OriginPattern{{}}, originPatterns(t, "https://other.example", c.pattern)...)
+		for _, origin := range c.matches {
+			if r := parsed(t, upgrade("Origin: "+origin)); !r.OriginIn(patterns) {
+				t.Errorf("%s does not match Origin %q", c.pattern, origin)
+			}
+		}
+		for _, origin := range append(c.matchNone, "") {
+			if r := parsed(t, upgrade("Origin: "+origin)); c.pattern != "*" && r.OriginIn(patterns) {
+				t.Errorf("%s matches Origin %q", c.pattern, origin)
+			}
 		}
 	}
 	if r := parsed(t, upgrade()); !r.OriginIn(nil) {
 		t.Error("false without an Origin")
 	}
-	if r := parsed(t, upgrade("Origin: https://a", "Origin: https://a")); r.OriginIn([]string{"https://a"}) {
-		t.Error("true with two Origins")
+	if r := parsed(t, upgrade("Origin: https://a")); r.OriginIn(nil) || r.OriginIn([]ws.OriginPattern{{}}) {
+		t.Error("true without a pattern")
+	}
+	twice := parsed(t, upgrade("Origin: https://a", "Origin: https://a"))
+	if twice.OriginIn(originPatterns(t, "https://a", "null")) || !twice.OriginIn(originPatterns(t, "https://a", "*")) {
+		t.Error("two Origins are not in * only")
+	}
+}
+
+// TestOriginPatternsThatNeverMatch: what can match no Origin is no pattern, and the
+// error says what should be there.
+func TestOriginPatternsThatNeverMatch(t *testing.T) {
+	for want, texts := range map[string][]string{
+		"https://example.com, ": {
+			"", "example.com", "*.example.com", "localhost:3000", "nonsense", "NULL", "//a.example", "https:/a.example", "mailto:a", "data:", "*://a.example", "1http://a", "-a://b",
+			" https://a.example", "http s://a",
+		},
+		"without a path": {"https://a.example/", "https://a.example/path", "https://a.example?q", "https://a.example#f", "file:///", "file:///home", "https:///a", "https://a,https://b"},
+		"a host": {
+			"https://", "http://:80", "wss://", "https://u@a.example", "https://a b", "https://b\xc3\xbccher.example", "https://a.*.example", "https://app*.example", "https://**.a.example",
+			"https://*.", "https://*..a", "https://*.*", "https://*.[::1]", "https://[::1", "https://[fe80::1%25eth0]", "https://[1.2.3.4]", "https://::1", "https://%61.example", "https://a:1:2",
+			"https://*a", "https://a.example ",
+		},
+		"a port": {"https://a.example:", "https://a.example:0", "https://a.example:65536", "https://a.example:99999", "https://a.example:8*", "https://a.example:-1", "https://a.example:http"},
+	} {
+		for _, text := range texts {
+			_, err := ws.ParseOriginPattern(text)
+			var wrong *ws.PatternError
+			if !errors.As(err, &wrong) || wrong.Text != text || !strings.Contains(wrong.Want, want) || !strings.HasPrefix(err.Error(), "ws: ") {
+				t.Errorf("%q: %v, want an error with %q", text, err, want)
+			}
+		}
 	}
 }
 
 func TestOriginAllocatesNothing(t *testing.T) {
 	r := parsed(t, upgrade("Origin: http://example.com"))
-	allowed := []string{"https://www.example.com", "http://example.com"}
+	allowed := originPatterns(t, "https://www.example.com", "http://*.example.com", "file://", "capacitor://localhost", "http://example.com:*")
 	allocs := testing.AllocsPerRun(100, func() {
 		if !r.SameOrigin() || !r.OriginIn(allowed) {
 			t.Fatal("refused")
@@ -138,3 +216,89 @@ func FuzzOrigin(f *testing.F) {
 		}
 	})
 }
+
+// FuzzOriginPattern: whatever is taken for a pattern matches what a simpler matcher
+// does, and each named pattern matches some origin.
+func FuzzOriginPattern(f *testing.F) {
+	for _, c := range originCases {
+		for _, origin := range append(c.matches, c.matchNone...) {
+			f.Add(c.pattern, origin)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text, origin string) {
+		p, err := ws.ParseOriginPattern(text)
+		if err != nil {
+			return
+		}
+		match := func(origin string) (matches, ok bool) {
+			var r ws.Request
+			if r.Parse([]byte(head("GET / HTTP/1.1", "Host: a", "Origin: "+origin))) != nil {
+				return false, false
+			}
+			return r.OriginIn([]ws.OriginPattern{p}), r.Header("Origin") == origin
+		}
+		if got, ok := match(origin); ok && !strings.Contains(origin, "%") && got != matchesByURL(text, origin) {
+			t.Errorf("%q matches %q: %v", text, origin, got)
+		}
+		example := strings.NewReplacer(":*", ":8", "*", "x").Replace(text) // * alone and null are origins to it
+		if got, ok := match(example); ok && !got {
+			t.Errorf("%q does not match %q", text, example)
+		}
+	})
+}
+
+// matchesByURL is what ws.OriginPattern does, by way of net/url.
+func matchesByURL(pattern, origin string) bool {
+	if pattern == "*" {
+		return true
+	}
+	if pattern == "null" || origin == "null" {
+		return pattern == origin
+	}
+	scheme, authority, _ := strings.Cut(pattern, "://")
+	ports := map[string]string{"http": "80", "ws": "80", "https": "443", "wss": "443"}
+	u, err := url.Parse(origin)
+	if err != nil || u.Opaque != "" || strings.TrimSuffix(strings.ToLower(origin), strings.ToLower(u.Host)) != u.Scheme+"://" || u.User != nil ||
+		!strings.EqualFold(u.Scheme, scheme) || u.Host == "" != (authority == "") || u.Host != "" && u.Hostname() == "" {
+		return false
+	}
+	own := ports[u.Scheme]
+	orOwn := func(port string) string {
+		if port = strings.TrimLeft(port, "0"); port == "" {
+			return own
+		}
+		return port
+	}
+	if _, known := ports[u.Scheme]; u.Host == "" {
+		return !known
+	}
+	host, port := authority, ""
+	if i := strings.LastIndexByte(authority, ':'); i > strings.LastIndexByte(authority, ']') {
+		host, port = authority[:i], authority[i+1:]
+	}
+	if n, err := strconv.Atoi(orOwn(u.Port()) + "0"); err == nil && n > 655350 || port != "*" && orOwn(port) != orOwn(u.Port()) {
+		return false
+	}
+	return matchesHost(host, u)
+}
+
+func matchesHost(pattern string, u *url.URL) bool {
+	name := strings.ToLower(u.Hostname())
+	addr, err := netip.ParseAddr(name)
+	bracketed := strings.HasPrefix(u.Host, "[")
+	if bracketed && (err != nil || !addr.Is6() || addr.Zone() != "") || !bracketed && !hostName.MatchString(name) {
+		return false
+	}
+	pattern = strings.ToLower(pattern)
+	if below, ok := strings.CutPrefix(pattern, "*."); ok {
+		labels := strings.Split(name, ".")
+		return !bracketed && strings.HasSuffix(name, "."+below) && !slices.Contains(labels[:len(labels)-strings.Count(below, ".")-1], "")
+	}
+	if bracketed && strings.HasPrefix(pattern, "[") {
+		other, err := netip.ParseAddr(strings.Trim(pattern, "[]"))
+		return err == nil && addr == other
+	}
+	return pattern == "*" || !bracketed && pattern == name
+}
+
+var hostName = regexp.MustCompile(`^[-a-z0-9._~!$&'()*+,;=]+$`)

@@ -45,6 +45,9 @@ type Request struct {
 	hasBody bool
 	fields  []field
 
+	public     []byte // the host that trusted proxies tell; nil: they do not
+	publicPort uint16 // by X-Forwarded-Port; 0: not known
+
 	pathValues []pathValue
 }
 
@@ -201,6 +204,7 @@ func (r *Request) Clone() *Request {
 	if r.head != nil {
 		_ = c.Parse(bytes.Clone(r.head)) // was accepted once
 	}
+	c.public, c.publicPort = bytes.Clone(r.public), r.publicPort
 	c.pathValues = append(c.pathValues, r.pathValues...)
 	return c
 }
@@ -235,7 +239,7 @@ func (r *Request) Query() url.Values {
 
 // Host is the host with its port, if any, that the request is for: that of an
 // absolute target, else the Host field (RFC 9112 section 3.2.2). A request that
-// CheckUpgrade has passed has one; a plain one may have none.
+// CheckUpgrade has passed has one; a plain one may have none. See also PublicHost.
 func (r *Request) Host() string { return string(r.host) }
 
 // Header returns the first value of the field of this name, in any letter case,

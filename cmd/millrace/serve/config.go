@@ -143,7 +143,7 @@ func readFlags(args []string, options []option) (given map[string]string, err er
 
 // isList tells whether the values of a repeated flag are added up.
 func (o option) isList() bool {
-	return o.name == "origin" || o.name == "trusted-proxies" || o.name == "admin-host"
+	return o.name == "origin" || o.name == "host" || o.name == "trusted-proxies" || o.name == "admin-host"
 }
 
 // alone is the value of a flag that is given without one; "" where it needs one.

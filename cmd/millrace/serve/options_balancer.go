@@ -22,7 +22,7 @@ func (b *balancerOptions) options() []option {
 		{"proxy-protocol", "MODE", "required: each connection begins with a PROXY header, version 1 or 2, or is closed;\n" +
 			"off: a header is a malformed request", "off", choice(&b.proxyProtocol, modes, "off", "required")},
 		{"trusted-proxies", "CIDRS", "networks of balancers, separated by commas (repeatable), as 10.0.0.0/8: whose Forwarded,\n" +
-			"X-Forwarded-For and -Proto count, and who may send PROXY headers (anybody, if none is given);\n" +
+			"X-Forwarded-For, -Proto, -Host and -Port count, and who may send PROXY headers (anybody, if none is given);\n" +
 			"unix: the peers on the socket of --listen unix:PATH", "", proxies(&b.trustedProxies, &b.trustUnix)},
 	}
 }

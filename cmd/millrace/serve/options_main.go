@@ -13,6 +13,7 @@ type mainOptions struct {
 	listen  string
 	mode    fs.FileMode
 	origins []string
+	hosts   []string
 }
 
 func (m *mainOptions) options() []option {
@@ -21,7 +22,10 @@ func (m *mainOptions) options() []option {
 			"127.0.0.1:8080", endpoint(&m.listen)},
 		{"listen-mode", "MODE", "permissions of the socket's file of --listen unix:PATH, in octal: who may write may connect", "0660", permissions(&m.mode)},
 		{"origin", "ORIGINS", "origins of pages that may connect besides the server's own, separated by commas\n" +
-			"(repeatable), as https://example.com; * is every page", "", list(&m.origins, origin)},
+			"(repeatable): https://example.com, https://*.example.com, http://localhost:*,\n" +
+			"capacitor://localhost, chrome-extension://ID, file://, null; * is every page", "", list(&m.origins, origin)},
+		{"host", "HOSTS", "hosts that WebSockets may be for, separated by commas (repeatable): example.com,\n" +
+			"*.example.com, 192.0.2.1:8080; others get 421; none is all", "", list(&m.hosts, host)},
 	}
 }
 
@@ -33,6 +37,6 @@ func (m *mainOptions) check() error {
 }
 
 func (m *mainOptions) apply(s *server.Server) error {
-	s.Origins, s.SocketMode = m.origins, m.mode
+	s.Origins, s.Hosts, s.SocketMode = m.origins, m.hosts, m.mode
 	return nil
 }

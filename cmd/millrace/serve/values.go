@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/millrace/millrace/ws"
 )
 
 // number is a whole number from least to most.
@@ -188,17 +189,23 @@ func prefixes(to *[]netip.Prefix) setter {
 	}
 }
 
-var errOrigin = errors.New("origins such as https://example.com or http://localhost:3000, without a path, or *, or null")
-
-// origin checks a value that the Origin field of a request may have (RFC 6454
-// section 7), or "*".
+// origin checks a pattern of origins.
 func origin(text string) error {
-	if text == "*" || text == "null" {
-		return nil
+	_, err := ws.ParseOriginPattern(text)
+	return wanted(err)
+}
+
+// host checks a pattern of hosts.
+func host(text string) error {
+	_, err := ws.ParseHostPattern(text)
+	return wanted(err)
+}
+
+// wanted is what err says should have been there.
+func wanted(err error) error {
+	var wrong *ws.PatternError
+	if errors.As(err, &wrong) {
+		return errors.New(wrong.Want)
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || text != u.Scheme+"://"+u.Host {
-		return errOrigin
-	}
-	return nil
+	return err
 }
