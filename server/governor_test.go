@@ -82,7 +82,7 @@ func climb(t *testing.T, steps int, budget int64) *stairs {
 	conns := make(chan *server.Conn, 1)
 	var addr string
 	s.n, addr, s.srv = startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) {
-		srv.MaxBacklog, srv.MaxQueue = budget, 1<<30
+		srv.MaxBacklog, srv.MaxQueue = budget, 16<<20
 		srv.Upgrade = func(*ws.Request) (server.Accept, error) {
 			return server.Accept{Handler: opener{s.hub, conns}}, nil
 		}

@@ -63,7 +63,11 @@ func start(t *testing.T, engine poller.Engine, configure func(*server.Server)) (
 	served := make(chan error, 1)
 	watchedLn := &watchedListener{Listener: ln, taken: make(chan struct{})}
 	go func() { served <- serve(srv, watchedLn) }()
-	<-watchedLn.taken // from here on a network at rest is one that listens
+	select {
+	case <-watchedLn.taken: // from here on a network at rest is one that listens
+	case err := <-served:
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		closeServer(t, srv)
 		select {

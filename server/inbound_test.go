@@ -232,7 +232,7 @@ func TestShedsNoMoreThanNeeded(t *testing.T) {
 	e := &stuckEngine{Network: simnet.New(simnet.Config{RecvBuffer: 2 << 20}), release: make(chan struct{})}
 	conns := make(chan *server.Conn, 10)
 	addr, srv := start(t, e, func(s *server.Server) {
-		s.Loops, s.MaxInbound = 1, 1<<20
+		s.Loops, s.MaxInbound, s.MaxMessage = 1, 1<<20, 512<<10
 		s.Handler = opened(conns)
 	})
 	hold := func(size int) *client {

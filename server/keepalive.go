@@ -2,7 +2,6 @@ package server
 
 import (
 	"cmp"
-	"fmt"
 	"time"
 )
 
@@ -16,22 +15,6 @@ const minBalancerIdle = time.Second
 // balancer.
 func MaxPingInterval(balancerIdle time.Duration) time.Duration {
 	return max((balancerIdle/tickTime-2)*5/6, 0) * tickTime
-}
-
-// checkKeepalive refuses settings that let a balancer cut idle connections.
-func (s *Server) checkKeepalive() error {
-	idle := s.BalancerIdleTimeout
-	switch {
-	case idle <= 0:
-		return nil
-	case idle < minBalancerIdle:
-		return fmt.Errorf("server: BalancerIdleTimeout %v is below %v", idle, minBalancerIdle)
-	case s.PingInterval < 0:
-		return fmt.Errorf("server: without pings a balancer cuts idle connections: BalancerIdleTimeout %v, PingInterval %v", idle, s.PingInterval)
-	case s.PingInterval > MaxPingInterval(idle):
-		return fmt.Errorf("server: PingInterval %v is too long for BalancerIdleTimeout %v: at most %v", s.PingInterval, idle, MaxPingInterval(idle))
-	}
-	return nil
 }
 
 // pingInterval is the effective one; below 0 is never.

@@ -102,7 +102,7 @@ func (s *Server) effectiveLimits() limits {
 			Lines: positive(s.MaxHeadLines, defaultMaxHeadLines),
 		},
 		proxyHeader:  positive(s.MaxProxyHeader, proxyproto.MaxSize),
-		maxMessage:   positive(s.MaxMessage, defaultMaxMessage),
+		maxMessage:   s.maxMessage(),
 		maxEmpty:     positive(s.MaxEmptyFragments, defaultMaxEmpty),
 		backlog:      budget(s.MaxBacklog, 2, defaultMaxBacklog),
 		inbound:      budget(s.MaxInbound, 4, defaultMaxInbound),
@@ -124,7 +124,7 @@ func (s *Server) effectiveLimits() limits {
 	l.messages = rate.New(int64(s.MessageRate), int64(s.MessageBurst))
 	burst := s.ByteBurst
 	if burst <= 0 {
-		burst = max(s.ByteRate, l.maxMessage+ws.MaxHeader+4) // with its mask, a message that is allowed is never too fast by itself
+		burst = max(s.ByteRate, bytesOfMessage(l.maxMessage)) // a message that is allowed is never too fast by itself
 	}
 	l.bytes = rate.New(s.ByteRate, burst)
 	if interval := s.pingInterval(); interval > 0 {

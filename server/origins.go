@@ -13,23 +13,17 @@ type admittance struct {
 	origins []ws.OriginPattern
 }
 
-func (s *Server) parseAdmittance() (a admittance, err error) {
-	if a.hosts, err = parseAll(s.Hosts, ws.ParseHostPattern); err != nil {
-		return admittance{}, err
+// parseAdmittance is for fields that Validate has passed.
+func (s *Server) parseAdmittance() (a admittance) {
+	for _, text := range s.Hosts {
+		p, _ := ws.ParseHostPattern(text)
+		a.hosts = append(a.hosts, p)
 	}
-	a.origins, err = parseAll(s.Origins, ws.ParseOriginPattern)
-	return a, err
-}
-
-func parseAll[T any](texts []string, parse func(string) (T, error)) (all []T, err error) {
-	for _, text := range texts {
-		one, err := parse(text)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, one)
+	for _, text := range s.Origins {
+		p, _ := ws.ParseOriginPattern(text)
+		a.origins = append(a.origins, p)
 	}
-	return all, nil
+	return a
 }
 
 var (

@@ -106,7 +106,7 @@ func TestPauseAndByteRate(t *testing.T) {
 	t.Parallel()
 	conns := make(chan *server.Conn, 1)
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.ByteRate, s.ByteBurst = 20, 20
+		s.ByteRate, s.ByteBurst, s.MaxMessage = 20, 20, 14
 		s.Handler = opened(conns)
 	})
 	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end) && srv.Stats().Panics == 0; {
@@ -282,7 +282,7 @@ func TestPausedPeerThatIsFed(t *testing.T) {
 func TestCloseBehindTooManyBytes(t *testing.T) {
 	t.Parallel()
 	n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.ByteRate, s.ByteBurst = 20, 20
+		s.ByteRate, s.ByteBurst, s.MaxMessage = 20, 20, 14
 		s.PingInterval = -1
 	})
 	c := dialSim(t, n, addr).upgraded()

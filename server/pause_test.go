@@ -281,7 +281,7 @@ func TestPauseRates(t *testing.T) {
 	t.Parallel()
 	conns := make(chan *server.Conn, 1)
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.MessageRate, s.ByteRate, s.ByteBurst = 10, 1000, 1000
+		s.MessageRate, s.ByteRate, s.ByteBurst, s.MaxMessage = 10, 1000, 1000, 100
 		s.Handler = opened(conns)
 	})
 	c := dialSim(t, n, addr).upgraded()

@@ -57,7 +57,9 @@ func TestByteRate(t *testing.T) {
 	const size = 1000
 	message := frame(opBinary, strings.Repeat("x", size-8))
 	for _, step := range []int{1, 7, size, 3 * size, 5 * size} {
-		n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.ByteRate, s.ByteBurst = 7*size, 5*size })
+		n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
+			s.ByteRate, s.ByteBurst, s.MaxMessage = 7*size, 5*size, size-8
+		})
 		c := dialSim(t, n, addr).upgraded()
 		for range 3 { // in pieces of step bytes
 			stream := strings.Repeat(message, 5)

@@ -33,8 +33,10 @@ const (
 )
 
 // Server is a WebSocket server. Its zero value serves an empty Handler on
-// ":8080"; set the fields before the first use and do not change them after.
-// All methods may be called from any goroutine.
+// ":8080"; set the fields before the first use and do not change them after. A value
+// that can not work is an error when the server starts: see Validate. Times are from 1
+// ms to 366 days; none is over early, or more than two tenths of a second late. All
+// methods may be called from any goroutine.
 type Server struct {
 	// Addr is where to listen: a TCP address, "host:port", or a Unix socket,
 	// "unix:/path"; "" is ":8080".
@@ -99,8 +101,8 @@ type Server struct {
 	// be able to connect then. With ProxyProtocol nobody with an address may, unless
 	// TrustedProxies has it.
 	TrustUnix bool
-	// MaxProxyHeader bounds a PROXY header of version 2 in bytes; 0 is 65,551,
-	// the longest there can be.
+	// MaxProxyHeader bounds a PROXY header of version 2 in bytes, at least 52 (with IPv6
+	// addresses); 0 is 65,551, the longest there can be.
 	MaxProxyHeader int
 
 	// MaxConns bounds the WebSockets that are open at once; an upgrade beyond it
@@ -130,10 +132,10 @@ type Server struct {
 	// not; HandshakeBurst is how many may come at once, 0 is as many as a second
 	// has. Those beyond are refused with 503 and Retry-After. 0 is no bound.
 	HandshakeRate, HandshakeBurst int
-	// MaxHead bounds a request head in bytes; 0 is 16 KiB. A longer one gets 431, or
-	// 414 if it is the target's fault.
+	// MaxHead bounds a request head in bytes, at least 135, the shortest handshake; 0 is
+	// 16 KiB. A longer one gets 431, or 414 if it is the target's fault.
 	MaxHead int
-	// MaxHeadLines bounds its lines; 0 is 100.
+	// MaxHeadLines bounds its lines, at least 6; 0 is 100.
 	MaxHeadLines int
 	// HandshakeTimeout is the time from accept to upgrade, whatever comes before
 	// it; 0 is 10 s.
@@ -148,8 +150,8 @@ type Server struct {
 	// has. The first beyond it closes the connection with 1008. 0 is no bound.
 	MessageRate, MessageBurst int
 	// ByteRate bounds the bytes a second that a connection sends, headers included;
-	// ByteBurst is how many may come at once, 0 is as many as a second has or
-	// MaxMessage needs. What is within is handled; the first byte beyond it closes
+	// ByteBurst is how many may come at once, at least what MaxMessage and its header
+	// need; 0 is as many as a second has or MaxMessage needs. What is within is handled; the first byte beyond it closes
 	// the connection with 1008. 0 is no bound.
 	ByteRate, ByteBurst int64
 	// Stream gives messages to Handler.Message in pieces, as their bytes arrive:
@@ -180,8 +182,9 @@ type Server struct {
 	// bytes: unfinished request heads, TLS records and messages, and what connections
 	// had read that are not read now. Beyond it connections are closed with 1008, those
 	// first that hold the most for the longest without progress; before the upgrade they
-	// are cut. It follows memory limits as MaxBacklog does, and gives way first. 0 is a
-	// quarter of the memory limit, 512 MiB without one; below 0 is no bound.
+	// are cut. It follows memory limits as MaxBacklog does, and gives way first. At least
+	// what MaxMessage and MaxHead need, and 192 KiB; 0 is a quarter of the memory limit,
+	// 512 MiB without one; below 0 is no bound.
 	MaxInbound int64
 	// QueuePolicy is what happens when a queue is full.
 	QueuePolicy QueuePolicy
@@ -235,10 +238,11 @@ type Server struct {
 	// at most half of the processors.
 	MaxTLSHandshakes int
 
-	// Loops is the number of event loops; 0 is GOMAXPROCS.
+	// Loops is the number of event loops, at most 1,024; 0 is GOMAXPROCS.
 	Loops int
 	// MaxWorkers bounds the goroutines that lead loops or are held by blocked
-	// handlers; at the bound the loops wait. 0 is 1,024; it is at least Loops+1.
+	// handlers, at most 1,048,576; at the bound the loops wait. 0 is 1,024; it is raised
+	// to Loops+1.
 	MaxWorkers int
 	// Engine is the network; nil is poller.New(""), the system's default.
 	Engine poller.Engine
@@ -366,16 +370,11 @@ func (s *Server) start() error {
 }
 
 func (s *Server) startLoops() error {
-	if err := s.checkKeepalive(); err != nil {
+	err := s.Validate()
+	if err != nil {
 		return err
 	}
-	if err := s.checkHTTPIdle(); err != nil {
-		return err
-	}
-	var err error
-	if s.admits, err = s.parseAdmittance(); err != nil {
-		return err
-	}
+	s.admits = s.parseAdmittance()
 	s.limits = s.effectiveLimits()
 	if s.Deflate != nil {
 		s.compression = newCompression(s.Deflate)

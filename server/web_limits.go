@@ -2,7 +2,6 @@ package server
 
 import (
 	"cmp"
-	"errors"
 	"time"
 )
 
@@ -25,14 +24,3 @@ func (s *Server) httpIdleTimeout() time.Duration {
 
 // writeTimeout is the effective WriteTimeout.
 func (s *Server) writeTimeout() time.Duration { return positive(s.WriteTimeout, defaultWriteTimeout) }
-
-// checkHTTPIdle refuses a time that has the server close connections that a balancer
-// still uses.
-func (s *Server) checkHTTPIdle() error {
-	if s.BalancerIdleTimeout > 0 && s.HTTPIdleTimeout > 0 && s.HTTPIdleTimeout <= s.BalancerIdleTimeout {
-		return errIdleTooShort
-	}
-	return nil
-}
-
-var errIdleTooShort = errors.New("server: HTTPIdleTimeout must be longer than BalancerIdleTimeout, or the balancer's requests meet closed connections")

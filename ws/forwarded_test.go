@@ -177,12 +177,13 @@ func TestForwardedUnix(t *testing.T) {
 	} {
 		r := through(t, "10.0.0.1:1", line, "X-Forwarded-Proto: https")
 		r.RemoteAddr = netip.AddrPort{}
-		if client, tls, err := r.Forwarded(trusted); client.String() != want || !tls || err != nil {
-			t.Errorf("%s: %v, TLS %v, %v, want %s", line, client, tls, err, want)
+		if err := r.TrustForwarded(trusted); r.RemoteAddr.String() != want || !r.TLS || err != nil {
+			t.Errorf("%s: %v, TLS %v, %v, want %s", line, r.RemoteAddr, r.TLS, err, want)
 		}
-		r.RemoteAddr = netip.MustParseAddrPort("203.0.113.7:1")
-		if client, tls, err := r.Forwarded([]netip.Prefix{{}}); client != r.RemoteAddr || tls || err != nil {
-			t.Errorf("%s from an address: %v, TLS %v, %v", line, client, tls, err)
+		stranger := netip.MustParseAddrPort("203.0.113.7:1")
+		r.RemoteAddr, r.TLS = stranger, false
+		if err := r.TrustForwarded([]netip.Prefix{{}}); r.RemoteAddr != stranger || r.TLS || err != nil {
+			t.Errorf("%s from an address: %v, TLS %v, %v", line, r.RemoteAddr, r.TLS, err)
 		}
 	}
 }

@@ -41,6 +41,10 @@ func (r *Request) SelectSubprotocol(supported ...string) string {
 	return ""
 }
 
+// ValidSubprotocol reports whether name can be a subprotocol's: a token (RFC 6455
+// section 4.1).
+func ValidSubprotocol(name string) bool { return isToken([]byte(name)) }
+
 func (r *Request) subprotocolsValid() bool {
 	for offer := range r.offers() {
 		if !isToken(offer) {

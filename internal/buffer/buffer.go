@@ -24,14 +24,20 @@ type Buffer struct {
 // Get returns an empty buffer with room for at least n bytes, which is the
 // caller's until Free.
 func Get(n int) *Buffer {
-	class := classOf(n)
-	if class <= maxBits {
+	if class := classOf(n); class <= maxBits {
 		if b, _ := pools[class].Get().(*Buffer); b != nil {
 			return b
 		}
-		n = 1 << class
 	}
-	return &Buffer{B: make([]byte, 0, n)}
+	return &Buffer{B: make([]byte, 0, CapOf(n))}
+}
+
+// CapOf is the capacity of what Get(n) returns.
+func CapOf(n int) int {
+	if class := classOf(n); class <= maxBits {
+		return 1 << class
+	}
+	return n
 }
 
 // Free gives b back; neither b nor a slice of b.B may be used after it. Free of

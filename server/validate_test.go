@@ -1,0 +1,334 @@
+package server_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/poller/simnet"
+	"github.com/millrace/millrace/server"
+)
+
+// fieldCases are values of one field, which may need others beside it.
+type fieldCases struct {
+	wrong []any // each is refused, with the field's name; a func(*server.Server) sets others too
+	right []any // each works
+}
+
+type setting = func(*server.Server)
+
+const (
+	day         = 24 * time.Hour
+	longestTime = 366 * day
+	slack       = 192 << 10 // beside the largest message, in MaxInbound
+)
+
+// shortest is a handshake in as few bytes as possible.
+const shortest = "GET / HTTP/1.1\r\nHost:a\r\nUpgrade:websocket\r\nConnection:Upgrade\r\n" +
+	"Sec-WebSocket-Key:" + clientKey + "\r\nSec-WebSocket-Version:13\r\n\r\n"
+
+// anyValue are fields of which every value works, and why.
+var anyValue = map[string]string{
+	"Handler": "code", "Upgrade": "code", "CheckOrigin": "code", "HTTP": "code", "Engine": "code", "Logger": "code",
+	"LoopsOnly": "a switch", "Debug": "a switch", "TrustUnix": "a switch", "MaxHTTPStreams": "below 0 is no bound", "ProxyProtocol": "a switch", "Stream": "a switch", "LogRefusals": "a switch",
+	"MaxHandshakes": "below 0 is no bound", "MaxHTTPConns": "below 0 is no bound",
+	"Deflate": "its fields are below", "Deflate.Threshold": "below 0 compresses all", "Deflate.ServerTakeover": "a switch", "Deflate.ClientTakeover": "a switch",
+}
+
+var numbers = fieldCases{wrong: []any{-1, math.MinInt}, right: []any{1, math.MaxInt}}
+
+var times = fieldCases{
+	wrong: []any{-time.Second, time.Duration(1), time.Millisecond - 1, longestTime + 1, time.Duration(math.MaxInt64), time.Duration(math.MinInt64)},
+	right: []any{time.Millisecond, longestTime},
+}
+
+// ruled are the fields that Validate has rules for.
+var ruled = map[string]fieldCases{
+	"Addr": {
+		wrong: []any{"8080", "localhost", ":99999", ":-1", "a:b:c", ":no-such-service", "127.0.0.1:8080/", "unix:"},
+		right: []any{":0", "127.0.0.1:8080", "[::1]:65535", "localhost:http", "unix:/tmp/s"},
+	},
+	"Hosts": {
+		wrong: []any{[]string{"https://a"}, []string{"a", "b:99999"}, []string{""}, []string{"a.*.b"}},
+		right: []any{[]string{"a"}, []string{"other.example", "a:80"}, []string{"*"}},
+	},
+	"Origins": {
+		wrong: []any{
+			[]string{"example.com"}, []string{"https://a", "https://a.example/path"}, []string{"https://a:99999"}, []string{""}, []string{"https://app*.example"}, []string{"https://u@a"},
+		},
+		right: []any{[]string{"https://*.app.test", "capacitor://localhost", "file://", "null"}, []string{"*"}},
+	},
+	"Subprotocols":   {wrong: []any{[]string{""}, []string{"a b"}, []string{"a,b"}, []string{"a", "b", "a"}}, right: []any{[]string{"chat.v2", "CHAT.V2"}}},
+	"TrustedProxies": {wrong: []any{[]netip.Prefix{{}}, prefixes("10.1.2.3/8"), prefixes("::ffff:10.0.0.0/104"), prefixes("192.0.2.1/32 2001:db8::1/64")}, right: []any{prefixes("0.0.0.0/0 ::/0"), prefixes("192.0.2.1/32 10.0.0.0/8 10.1.0.0/16")}},
+	"SocketMode":     {wrong: []any{fs.ModeDir | 0o660, fs.FileMode(0o1000), fs.FileMode(math.MaxUint32)}, right: []any{fs.FileMode(0o600), fs.FileMode(0o777)}},
+	"MaxProxyHeader": {wrong: []any{-1, 1, 51, math.MinInt}, right: []any{52, math.MaxInt}},
+
+	"MaxConns": numbers, "MaxConnsPerAddr": numbers, "MaxEmptyFragments": numbers, "MaxTLSHandshakes": numbers, "HandshakeRate": numbers, "MessageRate": numbers,
+	"HandshakeBurst": {wrong: []any{-1, 5}, right: []any{setting(func(s *server.Server) { s.HandshakeRate, s.HandshakeBurst = 1, 1 })}},
+	"MessageBurst":   {wrong: []any{-1, 5}, right: []any{setting(func(s *server.Server) { s.MessageRate, s.MessageBurst = 1, 1 })}},
+	"MaxHead":        {wrong: []any{-1, 1, len(shortest) - 1, 1<<30 + 1, math.MinInt}, right: []any{len(shortest), 1 << 30}},
+	"MaxHeadLines":   {wrong: []any{-1, 1, 5, math.MaxInt, math.MinInt}, right: []any{6, math.MaxInt32}},
+	"MaxMessage":     {wrong: []any{int64(-1), int64(math.MinInt64)}, right: []any{int64(1), int64(math.MaxInt64)}},
+	"ByteRate":       {wrong: []any{int64(-1), int64(math.MinInt64)}, right: []any{int64(1), int64(math.MaxInt64)}},
+	"ByteBurst": {
+		wrong: []any{
+			int64(-1), int64(1 << 30),
+			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst = 1, 1<<20+13 }),
+			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst, s.MaxMessage = 1, 6, 1 }),
+			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst, s.MaxMessage = 1, 126+7, 126 }),
+			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst, s.MaxMessage = 1<<40, 1<<40, math.MaxInt64 }),
+		},
+		right: []any{
+			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst = 1, 1<<20+14 }),
+			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst, s.MaxMessage = 1, 15, 1 }),
+			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst, s.MaxMessage = 1, 126+8, 126 }),
+			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst = 1, math.MaxInt64 }),
+		},
+	},
+	"MaxQueue":    {wrong: []any{-1, math.MinInt}, right: []any{1, math.MaxInt}},
+	"QueuePolicy": {wrong: []any{server.QueuePolicy(2), server.QueuePolicy(255)}, right: []any{server.DropNewest}},
+	"QueueHighWater": {
+		wrong: []any{setting(func(s *server.Server) { s.MaxQueue, s.QueueHighWater = 1000, 1001 })},
+		right: []any{-1, 1, math.MaxInt, math.MinInt, setting(func(s *server.Server) { s.MaxQueue, s.QueueHighWater = 1000, 1000 })},
+	},
+	"QueueLowWater": {
+		wrong: []any{
+			-1, 64<<10 + 1,
+			setting(func(s *server.Server) { s.QueueHighWater, s.QueueLowWater = 1000, 1001 }),
+			setting(func(s *server.Server) { s.MaxQueue, s.QueueLowWater = 1000, 251 }),
+			setting(func(s *server.Server) { s.QueueHighWater, s.QueueLowWater = -1, 1 }),
+		},
+		right: []any{1, 64 << 10, setting(func(s *server.Server) { s.QueueHighWater, s.QueueLowWater = math.MaxInt, math.MaxInt })},
+	},
+	"MaxBacklog": {
+		wrong: []any{setting(func(s *server.Server) { s.MaxQueue, s.MaxBacklog = 1000, 999 })},
+		right: []any{int64(-1), int64(1), int64(math.MaxInt64), int64(math.MinInt64), setting(func(s *server.Server) { s.MaxQueue, s.MaxBacklog = 1000, 1000 })},
+	},
+	"MaxInbound": {
+		wrong: []any{
+			int64(1), int64(1<<20 + slack - 1),
+			setting(func(s *server.Server) { s.MaxMessage, s.MaxInbound = 1, 16<<10+slack-1 }),
+			setting(func(s *server.Server) { s.MaxMessage, s.MaxInbound = 20_000, 32<<10+slack-1 }),
+		},
+		right: []any{int64(-1), int64(1<<20 + slack), int64(math.MaxInt64), int64(math.MinInt64), setting(func(s *server.Server) { s.MaxMessage, s.MaxInbound, s.MaxHead = 1, 1024+slack, 1000 })},
+	},
+
+	"HandshakeTimeout": times, "WriteTimeout": times, "CloseTimeout": times,
+	"MaxLifetime":    times,
+	"MessageTimeout": {wrong: times.wrong[1:5], right: append(times.right, -time.Second, time.Duration(math.MinInt64))},
+	"BodyTimeout":    {wrong: times.wrong[1:5], right: append(times.right, -time.Second, time.Duration(math.MinInt64))},
+	"HTTPIdleTimeout": {
+		wrong: append(times.wrong[1:5:5], setting(func(s *server.Server) { s.BalancerIdleTimeout, s.HTTPIdleTimeout = time.Minute, time.Minute })),
+		right: append(times.right, -time.Second, setting(func(s *server.Server) { s.BalancerIdleTimeout, s.HTTPIdleTimeout = time.Minute, time.Minute+1 })),
+	},
+	"PingInterval": {
+		wrong: []any{
+			time.Duration(1), time.Millisecond - 1, longestTime + 1,
+			setting(func(s *server.Server) { s.BalancerIdleTimeout, s.PingInterval = time.Minute, -1 }),
+			setting(func(s *server.Server) { s.BalancerIdleTimeout, s.PingInterval = time.Minute, time.Minute }),
+		},
+		right: []any{time.Millisecond, longestTime, -time.Second, time.Duration(math.MinInt64)},
+	},
+	"BalancerIdleTimeout": {wrong: []any{-time.Second, time.Second - 1, longestTime + 1}, right: []any{time.Second, longestTime}},
+	"IdleTimeout": {
+		wrong: append(times.wrong, setting(func(s *server.Server) { s.IdleTimeout, s.MaxLifetime = 2*time.Hour, time.Hour })),
+		right: append(times.right, setting(func(s *server.Server) { s.IdleTimeout, s.MaxLifetime = time.Hour, time.Hour })),
+	},
+
+	"TLSConfig": {
+		wrong: []any{
+			&tls.Config{MinVersion: tls.VersionTLS13, MaxVersion: tls.VersionTLS12}, &tls.Config{MaxVersion: tls.VersionTLS11}, &tls.Config{MinVersion: 0x0305},
+		},
+		right: []any{&tls.Config{}, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, &tls.Config{MinVersion: tls.VersionTLS13}},
+	},
+	"Loops":      {wrong: []any{-1, 1025, math.MaxInt}, right: []any{1, 1024}},
+	"MaxWorkers": {wrong: []any{-1, 1<<20 + 1, math.MaxInt}, right: []any{1, 1 << 20}},
+
+	"Deflate.Level":               {wrong: []any{-1, -2, 10}, right: []any{1, 9}},
+	"Deflate.ServerMaxWindowBits": {wrong: []any{-1, 7, 16}, right: []any{8, 15}},
+	"Deflate.ClientMaxWindowBits": {wrong: []any{-1, 8, 16}, right: []any{9, 15}},
+	"Deflate.MaxWindows":          {wrong: []any{int64(-1)}, right: []any{int64(1), int64(math.MaxInt64)}},
+}
+
+// set gives the field the value.
+func set(s *server.Server, field string, value any) {
+	if with, ok := value.(setting); ok {
+		with(s)
+		return
+	}
+	v := reflect.ValueOf(s).Elem()
+	if of, name, ok := strings.Cut(field, "."); ok {
+		s.Deflate, field = &server.Deflate{}, name
+		v = reflect.ValueOf(s).Elem().FieldByName(of).Elem()
+	}
+	v.FieldByName(field).Set(reflect.ValueOf(value))
+}
+
+// TestFieldsAreRuled: there is no field whose values nobody has thought of.
+func TestFieldsAreRuled(t *testing.T) {
+	t.Parallel()
+	fields := map[string]bool{}
+	for prefix, of := range map[string]reflect.Type{"": reflect.TypeFor[server.Server](), "Deflate.": reflect.TypeFor[server.Deflate]()} {
+		for i := range of.NumField() {
+			if f := of.Field(i); f.IsExported() {
+				fields[prefix+f.Name] = true
+			}
+		}
+	}
+	for field := range fields {
+		_, hasRule := ruled[field]
+		if _, isFree := anyValue[field]; hasRule == isFree {
+			t.Errorf("Server.%s has no rule: if there are values with which the server can not work as documented, refuse them in Server.Validate "+
+				"(server/validate.go) and list some, and the extremes that work, in ruled of this file; if every value works, say why in anyValue", field)
+		}
+	}
+	for _, names := range []any{ruled, anyValue} {
+		for _, name := range reflect.ValueOf(names).MapKeys() {
+			if !fields[name.String()] {
+				t.Errorf("there is no field %s", name)
+			}
+		}
+	}
+}
+
+// TestWrongFields: each value that can not work is refused before the server does
+// anything, by Validate and whichever way the server is started, with the field's name.
+func TestWrongFields(t *testing.T) {
+	t.Parallel()
+	for field, cases := range ruled {
+		for _, value := range cases.wrong {
+			s := &server.Server{Engine: simnet.New(simnet.Config{})}
+			set(s, field, value)
+			expectFieldError(t, s.Validate(), field, value)
+			_, err := s.Listen("tcp", "127.0.0.1:0")
+			expectFieldError(t, err, field, value)
+		}
+	}
+}
+
+func expectFieldError(t *testing.T, err error, field string, value any) {
+	t.Helper()
+	var wrong *server.FieldError
+	if !errors.As(err, &wrong) || wrong.Field != field && !strings.HasPrefix(wrong.Field, field+".") {
+		t.Errorf("%s %#v: %v", field, value, err)
+		return
+	}
+	if text := err.Error(); !strings.HasPrefix(text, "server: "+field) || !strings.Contains(text, "want "+wrong.Want) || strings.Contains(text, "%!") {
+		t.Errorf("%s %#v: the error is %q", field, value, text)
+	}
+}
+
+// TestRightFields: the server works with the extremes that are allowed.
+func TestRightFields(t *testing.T) {
+	t.Parallel()
+	for field, cases := range ruled {
+		t.Run(field, func(t *testing.T) {
+			t.Parallel()
+			for _, value := range cases.right {
+				if _, ok := value.(*tls.Config); ok {
+					if err := (&server.Server{TLSConfig: value.(*tls.Config)}).Validate(); err != nil {
+						t.Error(err)
+					}
+					continue // the tests of TLS serve with some
+				}
+				t.Run(fmt.Sprintf("%T %v", value, value), func(t *testing.T) { works(t, func(s *server.Server) { set(s, field, value) }) })
+			}
+		})
+	}
+}
+
+// works: a connection is opened, echoes what it gets, and is closed.
+func works(t *testing.T, configure func(*server.Server)) {
+	n, addr, _ := startSim(t, simnet.Config{}, configure)
+	c := dialSim(t, n, addr)
+	c.send(shortest)
+	c.expectSwitch()
+	c.send(frame(opText, "x"))
+	c.expect(opText, "x")
+	c.send(frame(opClose, closePayload(1000, "")))
+	c.expectClose(1000)
+	c.done()
+}
+
+// TestLeastMaxInbound: the smallest MaxInbound that is allowed is enough for the largest
+// message and the largest head, in many pieces, and for the largest queue's echo.
+func TestLeastMaxInbound(t *testing.T) {
+	t.Parallel()
+	for size, inbound := range map[int]int64{20_000: 32<<10 + slack, 1 << 20: 1<<20 + slack, 5_000_000: 5_000_000 + slack} {
+		n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
+			s.MaxMessage, s.MaxInbound, s.MaxQueue, s.MaxBacklog = int64(size), inbound, 2*size, int64(4*size)
+		})
+		c := dialSim(t, n, addr)
+		head := upgradeRequest("X: " + strings.Repeat("x", 16<<10-len(upgradeRequest("X: "))))
+		for _, piece := range []string{head[:100], head[100:10_000], head[10_000:]} {
+			c.send(piece)
+			idle(t, n)
+		}
+		c.expectSwitch()
+		payload := strings.Repeat("x", size)
+		for text := frame(opText, payload); text != ""; {
+			piece := min(len(text), size/7)
+			c.send(text[:piece])
+			idle(t, n)
+			text = text[piece:]
+		}
+		c.expect(opText, payload)
+		hits(t, srv, server.LimitInbound, 0)
+		hits(t, srv, server.LimitBacklog, 0)
+	}
+}
+
+// TestStartReturnsWrongFields: whichever way a server is started, it says what is
+// wrong, all at once, and nothing has begun.
+func TestStartReturnsWrongFields(t *testing.T) {
+	t.Parallel()
+	wrong := func() *server.Server {
+		return &server.Server{Engine: simnet.New(simnet.Config{}), Addr: "127.0.0.1:0", MaxMessage: -1, Origins: []string{"https://a", "example.com"}}
+	}
+	network := simnet.New(simnet.Config{})
+	listener := func() poller.Listener {
+		ln, err := network.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ln
+	}
+	certificate := &tls.Config{Certificates: []tls.Certificate{testAuthority().issue("example.com")}}
+	for name, start := range map[string]func(s *server.Server) error{
+		"Validate":          (*server.Server).Validate,
+		"ListenAndServe":    (*server.Server).ListenAndServe,
+		"ListenAndServeTLS": func(s *server.Server) error { return s.ListenAndServeTLS("", "") },
+		"Listen":            func(s *server.Server) error { _, err := s.Listen("tcp", "127.0.0.1:0"); return err },
+		"Serve":             func(s *server.Server) error { return s.Serve(listener()) },
+		"ServeTLS":          func(s *server.Server) error { s.TLSConfig = certificate; return s.ServeTLS(listener(), "", "") },
+	} {
+		s := wrong()
+		err := start(s)
+		for _, want := range []string{"server: MaxMessage -1: want 0 or above", `server: Origins "example.com": want an origin`} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want an error with %q", name, err, want)
+			}
+		}
+		if s.Ready() {
+			t.Errorf("%s: the server has started", name)
+		}
+	}
+	book := &logBook{}
+	s := wrong()
+	s.Logger = book.logger()
+	addr := mountAs(t, s, s.ServeHTTP)
+	c := dial(t, addr)
+	c.send(upgradeRequest())
+	c.expectRefusal(500)
+	if !strings.Contains(book.String(), "server: MaxMessage -1") {
+		t.Errorf("ServeHTTP logs %q", book.String())
+	}
+}
