@@ -179,7 +179,7 @@ func (v *validation) sizes(s *Server) {
 	atLeast0(v, "MaxMessage", s.MaxMessage)
 	needs := s.inboundOfOne()
 	v.want(s.MaxInbound <= 0 || s.MaxInbound >= needs, "MaxInbound", s.MaxInbound,
-		"0, below 0 for no bound, or at least %d, which one connection may need by MaxMessage and MaxHead", needs)
+		"0, or at least %d, which one connection may need by MaxMessage and MaxHead", needs)
 }
 
 // inboundOfOne is the most memory that one connection may need for what it receives:
@@ -197,7 +197,7 @@ func (v *validation) queues(s *Server) {
 	atLeast0(v, "MaxQueue", s.MaxQueue)
 	atLeast0(v, "QueueLowWater", s.QueueLowWater)
 	v.want(s.MaxQueue <= 0 || s.QueueHighWater <= s.MaxQueue, "QueueHighWater", s.QueueHighWater,
-		"0, below 0 for never, or at most MaxQueue, which is %d", s.MaxQueue)
+		"0, or at most MaxQueue, which is %d", s.MaxQueue)
 	high := limits{maxMessage: s.maxMessage()}
 	high.setQueue(s)
 	switch {
@@ -207,7 +207,7 @@ func (v *validation) queues(s *Server) {
 		v.want(s.QueueLowWater <= high.highWater, "QueueLowWater", s.QueueLowWater, "0, or at most QueueHighWater, which is %d", high.highWater)
 	}
 	v.want(s.MaxBacklog <= 0 || s.MaxBacklog >= int64(s.MaxQueue), "MaxBacklog", s.MaxBacklog,
-		"0, below 0 for no bound, or at least the MaxQueue of one connection, which is %d", s.MaxQueue)
+		"0, or at least the MaxQueue of one connection, which is %d", s.MaxQueue)
 }
 
 // maxMessage is the effective MaxMessage.

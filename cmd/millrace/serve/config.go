@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ type config struct {
 	drain    drainOptions
 	loops    loopOptions
 
-	byDefault map[string]bool // the settings that nobody has given
+	given map[string]given // by the flag's name; what nobody has given is by default
 }
 
 // group is some of the settings. apply sets up what they mean for the server, and
@@ -55,11 +56,10 @@ type option struct {
 type setter func(text string) error
 
 const (
-	maxLoops   = 1 << 10
-	maxWorkers = 1 << 20
-	maxBytes   = 1 << 30
-	maxTime    = 24 * time.Hour
-	minTime    = time.Millisecond
+	maxBytes = 1 << 30
+	maxTime  = 366 * 24 * time.Hour // as in server
+	minTime  = time.Millisecond
+	noMost   = math.MaxInt // for what only the server bounds
 )
 
 // options are those of all groups.
@@ -74,32 +74,33 @@ func (c *config) options() (all []option) {
 // the first that has a value wins. An error is one line that names the flag or
 // variable, what was wrong with it and what is allowed. It is flag.ErrHelp when
 // help was asked for.
-func readConfig(args []string, lookupEnv func(string) (string, bool)) (*config, error) {
-	c := &config{byDefault: map[string]bool{}}
-	c.http.balancerIdle = &c.timeouts.balancerIdle
-	given, err := readFlags(args, c.options())
+func readConfig(args, environ []string) (*config, error) {
+	c := &config{given: map[string]given{}}
+	inArgs, err := readFlags(args, c.options())
+	if err != nil {
+		return nil, err
+	}
+	inEnv, err := variables(environ, c.options())
 	if err != nil {
 		return nil, err
 	}
 	for _, o := range c.options() {
-		text, source := o.byDefault, "the default of --"+o.name
-		value, inEnv := lookupEnv(o.variable())
-		if inEnv {
-			text, source = value, o.variable()
+		from := given{"the default of --" + o.name, o.byDefault}
+		if value, ok := inEnv[o.variable()]; ok {
+			from = given{o.variable(), value}
 		}
-		value, inArgs := given[o.name]
-		if inArgs {
-			text, source = value, "--"+o.name
+		if value, ok := inArgs[o.name]; ok {
+			from = given{"--" + o.name, value}
 		}
-		c.byDefault[o.name] = !inEnv && !inArgs
-		if text == o.byDefault && text == "" {
+		c.given[o.name] = from
+		if from.text == o.byDefault && from.text == "" {
 			continue // nothing is what it begins with
 		}
-		if err := o.set(text); err != nil {
-			return nil, fmt.Errorf("%s: invalid value %q: want %w", source, text, err)
+		if err := o.set(from.text); err != nil {
+			return nil, fmt.Errorf("%s: invalid value %q: want %w", from.source, from.text, err)
 		}
 	}
-	c.timeouts.pingByDefault = c.byDefault["ping-interval"]
+	c.timeouts.pingByDefault = strings.HasPrefix(c.given["ping-interval"].source, "the default")
 	return c, c.check()
 }
 
@@ -134,11 +135,20 @@ func readFlags(args []string, options []option) (given map[string]string, err er
 	case errors.Is(err, flag.ErrHelp):
 		return nil, err
 	case err != nil:
-		return nil, fmt.Errorf("%w (millrace serve --help lists the flags that are allowed)", err)
+		return nil, unknownFlag(err, options)
 	case flags.NArg() > 0:
 		return nil, fmt.Errorf("unexpected argument %q (only flags are allowed, millrace serve --help lists them)", flags.Arg(0))
 	}
 	return given, nil
+}
+
+// unknownFlag adds to an error of package flag what may have been meant.
+func unknownFlag(err error, options []option) error {
+	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if near := closest(strings.ToLower(name), options); unknown && near != nil {
+		return fmt.Errorf("unknown flag --%s: did you mean --%s?", name, near.name)
+	}
+	return fmt.Errorf("%w (millrace serve --help lists the flags that are allowed)", err)
 }
 
 // isList tells whether the values of a repeated flag are added up.
@@ -174,7 +184,7 @@ func withValues(args []string, options []option) (all []string) {
 }
 
 func (o option) variable() string {
-	return "MILLRACE_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
 }
 
 const helpHead = `Usage: millrace serve [flags]
@@ -189,6 +199,7 @@ Flags (each can also be set by the environment variable behind it; the flag wins
 const helpTail = `
 SIZE is a number of bytes or one with a unit: 64k, 1m, 64KiB, 1MiB (all powers of 1024).
 TIME is a number with its unit: 500ms, 30s, 5m, 1h30m.
+A SIZE or a number N of 0 is the default, unless it says otherwise.
 `
 
 // printHelp writes all flags with their defaults and units.
@@ -205,7 +216,7 @@ func printHelp(w io.Writer) {
 	fmt.Fprint(w, helpTail)
 }
 
-// server is a server.Server set up as c says.
+// server is a server.Server set up as c says, and found to work.
 func (c *config) server() (*server.Server, error) {
 	s := &server.Server{}
 	for _, g := range c.groups() {
@@ -213,5 +224,5 @@ func (c *config) server() (*server.Server, error) {
 			return nil, err
 		}
 	}
-	return s, nil
+	return s, c.inFlags(s.Validate())
 }

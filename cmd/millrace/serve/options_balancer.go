@@ -27,11 +27,16 @@ func (b *balancerOptions) options() []option {
 	}
 }
 
-// warn tells of a setting that is right only where nobody but the balancer can
+// warn tells of settings that are right only where nobody but the balancer can
 // reach the port.
 func (b *balancerOptions) warn(log *slog.Logger) {
 	if b.proxyProtocol && len(b.trustedProxies) == 0 && !b.trustUnix {
 		log.Warn("PROXY headers count from anybody", "remedy", "--trusted-proxies")
+	}
+	for _, p := range b.trustedProxies {
+		if p.Bits() == 0 {
+			log.Warn("forwarded headers count from anybody", "trusted_proxies", p, "remedy", "the balancers' networks in --trusted-proxies")
+		}
 	}
 }
 

@@ -13,8 +13,6 @@ type deflateOptions struct {
 	windows                  int64
 }
 
-const maxWindows = 1 << 40
-
 type deflateMode uint8
 
 const (
@@ -28,11 +26,11 @@ func (d *deflateOptions) options() []option {
 	return []option{
 		{"deflate", "MODE", "permessage-deflate for clients that offer it: off, on (each message by itself) or takeover\n" +
 			"(messages refer to those before; 8 KiB a connection to send, up to 32 KiB to receive)", "off", choice(&d.mode, modes, "off", "on", "takeover")},
-		{"deflate-level", "N", "effort, from 1, the fastest, to 9", "1", number(&d.level, 1, 9)},
-		{"deflate-threshold", "SIZE", "messages below it are sent uncompressed", "128", size(&d.threshold, 1, maxBytes)},
+		{"deflate-level", "N", "effort, from 1, the fastest, to 9", "1", number(&d.level, 0, noMost)},
+		{"deflate-threshold", "SIZE", "messages below it are sent uncompressed", "128", size(&d.threshold, 0, noMost)},
 		{"deflate-window", "BITS", "largest window in either direction, 2^BITS bytes, 9 to 15; with takeover so much is kept\n" +
 			"for a connection in each direction", "", number(&d.window, 9, 15)},
-		{"deflate-windows", "SIZE", "most memory that takeover may come to; who comes beyond it has none", "256MiB", size(&d.windows, 1, maxWindows)},
+		{"deflate-windows", "SIZE", "most memory that takeover may come to; who comes beyond it has none", "256MiB", size(&d.windows, 0, noMost)},
 	}
 }
 

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/millrace/millrace/server"
@@ -11,8 +10,6 @@ import (
 type httpOptions struct {
 	idle, body time.Duration
 	maxStreams int
-
-	balancerIdle *time.Duration // of timeoutOptions
 }
 
 func (h *httpOptions) options() []option {
@@ -20,17 +17,8 @@ func (h *httpOptions) options() []option {
 		{"http-idle-timeout", "TIME", "how long a plain HTTP connection is kept between two requests, which must be longer than\n" +
 			"a balancer in front keeps it; 0 is lb-idle-timeout and 20s, or 620s without one", "0", duration(&h.idle, 0, maxTime)},
 		{"body-timeout", "TIME", "how long a plain request's body may bring less than 4KiB; then reading it fails; 0 is never", "30s", duration(&h.body, 0, maxTime)},
-		{"max-http-streams", "N", "plain requests at once over HTTP/2; one more gets 503", "16384", number(&h.maxStreams, 1, maxConns)},
+		{"max-http-streams", "N", "plain requests at once over HTTP/2; one more gets 503", "16384", number(&h.maxStreams, 0, noMost)},
 	}
-}
-
-// check refuses an idle timeout that meets the balancer's requests.
-func (h *httpOptions) check() error {
-	if balancer := *h.balancerIdle; balancer > 0 && h.idle > 0 && h.idle <= balancer {
-		return fmt.Errorf("--http-idle-timeout %v must be longer than --lb-idle-timeout %v: leave it out, or requests meet closed connections",
-			h.idle, balancer)
-	}
-	return nil
 }
 
 func (h *httpOptions) apply(s *server.Server) error {

@@ -18,8 +18,8 @@ func (l *loopOptions) options() []option {
 	engines := poller.Engines()
 	return []option{
 		{"poller", "ENGINE", "how the kernel is asked for events: " + strings.Join(engines, " or "), append(engines, "")[0], name(&l.engine, engines)},
-		{"loops", "N", "event loops; 0 is one for each processor", "0", number(&l.loops, 0, maxLoops)},
-		{"max-workers", "N", "goroutines that blocked handlers may hold, the loops' own included", "1024", number(&l.maxWorkers, 1, maxWorkers)},
+		{"loops", "N", "event loops; 0 is one for each processor", "0", number(&l.loops, 0, noMost)},
+		{"max-workers", "N", "goroutines that blocked handlers may hold, the loops' own included", "1024", number(&l.maxWorkers, 0, noMost)},
 	}
 }
 

@@ -28,22 +28,17 @@ func (t *timeoutOptions) options() []option {
 		{"lb-idle-timeout", "TIME", "after how long of silence a balancer cuts connections: pings come before it, at half\n" +
 			"of it unless ping-interval says otherwise; at least 1s; 0 is no such balancer", "0", orZero(&t.balancerIdle, minBalancerIdle, maxTime)},
 		{"idle-timeout", "TIME", "close a connection that sent no message for so long, pongs or not; 0 is never", "0", duration(&t.idle, 0, maxTime)},
-		{"max-lifetime", "TIME", "close a connection so long after it came, at a time of its own in the last fifth; 0 is never", "0", duration(&t.lifetime, 0, maxLifetime)},
+		{"max-lifetime", "TIME", "close a connection so long after it came, at a time of its own in the last fifth; 0 is never", "0", duration(&t.lifetime, 0, maxTime)},
 	}
 }
 
 // minBalancerIdle is as in server.
 const minBalancerIdle = time.Second
 
-const maxLifetime = 366 * 24 * time.Hour
-
-// check refuses pings that come too late for the balancer, and an idle timeout
-// that none can reach.
+// check refuses pings that come too late for the balancer.
 func (t *timeoutOptions) check() error {
 	longest := server.MaxPingInterval(t.balancerIdle)
 	switch {
-	case t.lifetime > 0 && t.idle > t.lifetime:
-		return fmt.Errorf("--idle-timeout %v is longer than --max-lifetime %v: nobody is there so long", t.idle, t.lifetime)
 	case t.balancerIdle == 0 || t.pingByDefault:
 		return nil
 	case t.pingInterval == 0:

@@ -38,7 +38,7 @@ const (
 // and all else goes on. SIGTERM, SIGINT and SIGHUP are the process's own
 // while it runs, and SIGPIPE is ignored.
 func Main(args []string, stdout, stderr io.Writer) (status int) {
-	c, err := readConfig(args, os.LookupEnv)
+	c, err := readConfig(args, os.Environ())
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		printHelp(stdout)
@@ -60,11 +60,14 @@ func Main(args []string, stdout, stderr io.Writer) (status int) {
 	ctx, cancel := context.WithTimeout(context.Background(), sayTime)
 	defer cancel()
 	_ = queue.Flush(ctx) // what is lost, is lost
-	if err != nil {
-		say(stderr, "millrace serve: %v\n", err)
-		return failed
+	if err == nil {
+		return done
 	}
-	return done
+	say(stderr, "millrace serve: %v\n", err)
+	if errors.As(err, new(misuseError)) {
+		return misuse
+	}
+	return failed
 }
 
 // sayTime is how long is waited for somebody to read stdout or stderr.
@@ -105,6 +108,7 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 	}
 	raiseDescriptorLimit(log)
 	c.balancer.warn(log)
+	c.limits.warn(log)
 	served := make(chan error, 1)
 	go func() { served <- c.tls.serve(srv, ln) }()
 	if err := awaitReady(srv, served); err != nil {

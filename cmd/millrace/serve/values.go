@@ -13,11 +13,14 @@ import (
 	"github.com/millrace/millrace/ws"
 )
 
-// number is a whole number from least to most.
+// number is a whole number from least to most, or to noMost.
 func number(to *int, least, most int) setter {
 	return func(text string) error {
 		n, err := strconv.Atoi(text)
-		if err != nil || n < least || n > most {
+		switch bad := err != nil || n < least || n > most; {
+		case bad && most == noMost:
+			return fmt.Errorf("a whole number from %d", least)
+		case bad:
 			return fmt.Errorf("a whole number from %d to %d", least, most)
 		}
 		*to = n
@@ -26,11 +29,14 @@ func number(to *int, least, most int) setter {
 }
 
 // size is a number of bytes from least to most, which is a power of 1024 times
-// a number.
+// a number, or to noMost.
 func size[T int | int64](to *T, least, most int64) setter {
 	return func(text string) error {
 		n, ok := parseSize(text)
-		if !ok || n < least || n > most {
+		switch bad := !ok || n < least || n > most; {
+		case bad && most == noMost:
+			return fmt.Errorf("a size such as 65536, 64k or 1MiB, from %d", least)
+		case bad:
 			return fmt.Errorf("a size such as 65536, 64k or 1MiB, from %d byte to %s", least, formatSize(most))
 		}
 		*to = T(n)
