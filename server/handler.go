@@ -89,3 +89,13 @@ var (
 	// ErrTooBig: a control frame's payload is longer than 125 bytes.
 	ErrTooBig = errors.New("server: control payload longer than 125 bytes")
 )
+
+// warnUnhandled tells, once, that WebSockets are accepted whose messages nobody gets:
+// most likely a Handler was forgotten, or the Mux that has them is not connected. A
+// server can not know of a Mux that is not its Upgrade hook.
+func (s *Server) warnUnhandled() {
+	s.unhandled.Do(func() {
+		s.log().Warn("messages are ignored", "why", "neither Server.Handler nor the Upgrade hook names a handler",
+			"remedy", "set Server.Handler, or Server.Upgrade = mux.Upgrade if there is a Mux")
+	})
+}

@@ -181,7 +181,9 @@ func (s *Server) withDefaults(r *ws.Request, accept Accept) Accept {
 	switch {
 	case accept.shared != nil:
 	case accept.Handler == nil:
-		accept.shared = &s.fallback
+		if accept.shared = &s.fallback; s.Handler == nil {
+			s.warnUnhandled()
+		}
 	default:
 		own := accept.Handler // not accept itself, which stays off the heap so
 		accept.shared = &own

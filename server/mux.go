@@ -9,13 +9,16 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/millrace/millrace/ws"
 )
 
-// Mux routes upgrade requests by their path: srv.Upgrade = mux.Upgrade. The zero
-// value is ready. Register all patterns before the first request; after that any
-// goroutine may use it. Patterns are tried one after another.
+// Mux routes upgrade requests by their path: srv.Upgrade = mux.Upgrade connects it
+// with a Server; one that is not connected is asked for nothing. The zero value is ready.
+// Register all patterns before the first request, later ones panic; after that any
+// goroutine may use it. It must not be copied: what is registered with a copy is not
+// connected. Patterns are tried one after another.
 //
 // Patterns are those of net/http.ServeMux without method and host. A segment is
 // literal or a wildcard, whose value is ws.Request.PathValue, percent-decoded:
@@ -33,7 +36,8 @@ import (
 // A WebSocket client follows no redirect, so there is none: /files is not a path
 // of /files/, and one that ServeMux would clean (//a, /b/../a) gets 404.
 type Mux struct {
-	routes []*route // each before those that match all its paths and more
+	routes []*route    // each before those that match all its paths and more
+	asked  atomic.Bool // there was a request
 }
 
 // Handle routes requests that match the pattern to h.
@@ -50,6 +54,9 @@ func (m *Mux) Handle(pattern string, h Handler) {
 func (m *Mux) HandleUpgrade(pattern string, hook func(*ws.Request) (Accept, error)) {
 	if hook == nil {
 		panic("server: nil upgrade hook")
+	}
+	if m.asked.Load() {
+		panic(fmt.Sprintf("server: pattern %q is registered after the first request", pattern))
 	}
 	parts, err := parsePattern(pattern)
 	if err != nil {
@@ -72,6 +79,9 @@ func (m *Mux) HandleUpgrade(pattern string, hook func(*ws.Request) (Accept, erro
 // Upgrade is the hook for Server.Upgrade: it calls the one whose pattern matches,
 // and refuses with 404 if there is none.
 func (m *Mux) Upgrade(r *ws.Request) (Accept, error) {
+	if !m.asked.Load() {
+		m.asked.Store(true)
+	}
 	path := r.PathBytes()
 	for _, rt := range m.routes {
 		if rt.match(path) && clean(path) {
@@ -79,10 +89,16 @@ func (m *Mux) Upgrade(r *ws.Request) (Accept, error) {
 			return rt.hook(r)
 		}
 	}
+	if len(m.routes) == 0 {
+		return Accept{}, refuseNoRoutes
+	}
 	return Accept{}, refuseNoRoute
 }
 
-var refuseNoRoute = &ws.Refusal{Status: http.StatusNotFound, Reason: "no WebSocket at this path"}
+var (
+	refuseNoRoute  = &ws.Refusal{Status: http.StatusNotFound, Reason: "no WebSocket at this path"}
+	refuseNoRoutes = &ws.Refusal{Status: http.StatusNotFound, Reason: "no WebSocket at any path: the server's Mux has no patterns"}
+)
 
 // route is a registered pattern.
 type route struct {

@@ -45,7 +45,7 @@ type Server struct {
 	// connect. They are in place before anybody can. 0 is 0660.
 	SocketMode fs.FileMode
 	// Handler is called for connections whose Accept names none; nil reads and
-	// ignores messages.
+	// ignores messages, which is logged once as a warning.
 	Handler Handler
 	// Upgrade decides on each upgrade request, after the checks of RFC 6455
 	// section 4.2.1 and of the origin. An error refuses: a *ws.Refusal with its
@@ -263,6 +263,7 @@ type Server struct {
 	startOnce sync.Once
 	startErr  error
 	started   atomic.Bool
+	unhandled sync.Once // that messages are ignored was told
 	limits    limits
 	limitHits limitHits
 	admission admission
@@ -328,6 +329,9 @@ func (s *Server) serve(a *acceptor) error {
 	ln := a.ln
 	if err := s.start(); err != nil {
 		return closeUnserved(ln, err)
+	}
+	if s.Handler == nil && s.Upgrade == nil {
+		s.warnUnhandled()
 	}
 	done := make(chan error, 1)
 	s.mu.Lock()
