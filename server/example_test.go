@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -106,4 +107,18 @@ func ExampleMux() {
 	// /rooms/hall hall <nil>
 	// /rooms/attic <nil> ws: refused with 403: nobody enters the attic
 	// /cellar <nil> ws: refused with 404: no WebSocket at this path
+}
+
+func ExampleServer_Validate() {
+	srv := &server.Server{PingInterval: 1, Origins: []string{"example.com"}} // a nanosecond, and no scheme
+	fmt.Println(srv.Validate())
+
+	var wrong *server.FieldError
+	if errors.As(srv.ListenAndServe(), &wrong) {
+		fmt.Println("not started:", wrong.Field)
+	}
+	// Output:
+	// server: Origins "example.com": want an origin as browsers send it, such as https://example.com, https://*.example.com, http://localhost:*, capacitor://localhost, chrome-extension://ID or file://; or null; or * for all
+	// server: PingInterval 1ns: want 0, or from 1ms to 8784h0m0s
+	// not started: Origins
 }

@@ -63,7 +63,8 @@ type Server struct {
 	// "https://*.example.com", "http://localhost:*", "capacitor://localhost", "null",
 	// "*" for all; ws.ParseOriginPattern has the rules. Behind a balancer that ends TLS,
 	// and does not tell (TrustedProxies), the page's own origin belongs here, and so
-	// does that of a client that is no browser and sends http:// over TLS.
+	// does that of a client that is no browser and sends http:// over TLS. CheckOrigin
+	// takes their place.
 	Origins []string
 	// Hosts are those that upgrades may be for: "example.com", "*.example.com",
 	// "[::1]:8080"; ws.ParseHostPattern has the rules. Others get 421, before the hook.

@@ -29,3 +29,27 @@ func ExampleDeflater() {
 	// text true true true <nil>
 	// text true true true <nil>
 }
+
+func ExampleRequest_OriginIn() {
+	var allowed []ws.OriginPattern
+	for _, text := range []string{"https://*.example.com", "capacitor://localhost", "https://example.com/chat"} {
+		p, err := ws.ParseOriginPattern(text)
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		allowed = append(allowed, p)
+	}
+	for _, origin := range []string{"https://app.example.com", "https://example.com", "capacitor://localhost"} {
+		var r ws.Request
+		if err := r.Parse([]byte("GET / HTTP/1.1\r\nHost: ws.example.net\r\nOrigin: " + origin + "\r\n\r\n")); err != nil {
+			fmt.Println(err)
+		}
+		fmt.Println(origin, r.OriginIn(allowed))
+	}
+	// Output:
+	// ws: "https://example.com/chat": want an origin without a path or anything else behind the host, such as https://example.com
+	// https://app.example.com true
+	// https://example.com false
+	// capacitor://localhost true
+}

@@ -13,7 +13,7 @@ import (
 )
 
 // parsed is the Request of h, which must be right.
-func parsed(t *testing.T, h string) *ws.Request {
+func parsed(t testing.TB, h string) *ws.Request {
 	t.Helper()
 	r := new(ws.Request)
 	if err := r.Parse([]byte(h)); err != nil {

@@ -66,3 +66,20 @@ func BenchmarkHandshakeSteps(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAdmit is what an upgrade from an allowed origin takes beside its parsing.
+func BenchmarkAdmit(b *testing.B) {
+	r := parsed(b, upgrade("Host: ws.example.com", "Origin: https://app.example.com"))
+	origins := originPatterns(b, "capacitor://localhost", "http://localhost:*", "https://*.example.com")
+	host, err := ws.ParseHostPattern("*.example.com")
+	if err != nil {
+		b.Fatal(err)
+	}
+	hosts := []ws.HostPattern{host}
+	b.ReportAllocs()
+	for b.Loop() {
+		if !r.HostIn(hosts) || r.SameOrigin() || !r.OriginIn(origins) {
+			b.Fatal("refused")
+		}
+	}
+}
