@@ -65,9 +65,10 @@ type Conn struct {
 type inbound struct {
 	entry
 	raw     int            // the capacity of what a TLS connection has received and not decrypted
-	head    *buffer.Buffer // of the request, or a PROXY header
+	head    *buffer.Buffer // of the request, a PROXY header, or a ClientHello out of its records
 	scanner ws.HeadScanner
-	secure  bool        // the PROXY header says that the client came over TLS
+	secure  bool // the PROXY header says that the client came over TLS
+	hello   helloScanner
 	decoder *ws.Decoder // in the midst of a frame or a fragmented message
 	taken   *takenOver  // a connection of net/http that is to be opened
 	hook    *hookWait   // it waits for the Upgrade hook

@@ -8,22 +8,28 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/millrace/millrace/internal/buffer"
 	"github.com/millrace/millrace/ws"
 )
 
 // handshake is what a secure has only during its handshake. Conn.mu guards it, but
-// for place.
+// for the line's.
 type handshake struct {
-	cond    sync.Cond     // on Conn.mu: there is a whole record, or there will be none
-	place   *list.Element // in the line or among those that wait for their peer, guarded by handshakes.mu
-	since   tick          // when it began to wait for its peer, guarded by handshakes.mu
-	yields  atomic.Bool   // it is to end: others wait, and its peer takes too long
-	stalled bool          // raw is at its bound: kick when there is room
-	ended   bool          // the peer has ended its direction
-	cut     bool          // a callback has closed the connection
+	conn    *Conn
+	cond    sync.Cond   // on Conn.mu: there is a whole record, or there will be none
+	yields  atomic.Bool // it is to end: others wait, and its peer takes too long
+	stalled bool        // raw is at its bound: kick when there is room
+	ended   bool        // the peer has ended its direction
+	cut     bool        // a callback has closed the connection
+
+	// The line's, guarded by line.mu.
+	source  *source       // whose it is; does not change
+	waits   *list.Element // in source.waiting: it has no place yet
+	silent  int           // in line.silent; -1: the peer is not awaited
+	since   tick          // since when it is
+	awaited ticks         // how long it was before, in all
+	due     tick          // when that is too long
 }
 
 // ready says whether the goroutine can go on.
@@ -34,110 +40,78 @@ func (h *handshake) ready(s *secure) bool {
 // handshakes lets a bounded number of handshakes go on at once, and fewer of them
 // compute: the loops are not to wait for them.
 type handshakes struct {
-	max int
-	cpu chan struct{} // an element for each that computes
-
-	mu      sync.Mutex // no other lock is taken under it; Conn.mu may be held
-	running int
-	line    list.List // of *secure: those that wait for their turn, first come first served
-	silent  list.List // of *secure: those whose peer is awaited, the longest first
-	over    sync.WaitGroup
+	line
+	cpu  chan struct{} // an element for each that computes
+	over sync.WaitGroup
 }
-
-// yieldTime is how long a peer may keep its handshake waiting while there is a
-// line. Peers that all say nothing more would otherwise keep everybody out until
-// the handshake timeout.
-const yieldTime = 2 * time.Second
 
 func (h *handshakes) init(s *Server) {
 	h.max = s.limits.tlsAtOnce
+	h.sources = make(map[addressKey]*source)
 	h.cpu = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 }
 
 // begin starts the handshake of s, or puts it in the line. Conn.mu is held.
 func (h *handshakes) begin(s *secure) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.running >= h.max {
-		s.shake.place = h.line.PushBack(s)
-		h.yield(s.conn.loop.rightNow())
-		return
-	}
-	h.running++
-	h.over.Add(1)
-	go h.run(s)
-}
-
-// yield ends the handshake that waits for its peer the longest, if that is too
-// long. h.mu is held.
-func (h *handshakes) yield(now tick) {
-	front := h.silent.Front()
-	if front == nil {
-		return
-	}
-	if s := front.Value.(*secure); now >= s.shake.since+timeoutTicks(yieldTime) {
-		h.silent.Remove(front)
-		s.shake.place = nil
-		s.shake.yields.Store(true)
-		s.conn.kick() // its turn does it: that connection's lock may not be taken here
+	key, known := s.conn.sourceKey()
+	next, waits := h.enter(s, key, known)
+	h.start(next)
+	if waits {
+		s.conn.loop.post(visit{task: lookSoon})
 	}
 }
 
-// await notes that the peer of s is awaited; heard, that it is not any more. Conn.mu
-// is held.
-func (h *handshakes) await(s *secure) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s.shake.since = s.conn.loop.rightNow()
-	s.shake.place = h.silent.PushBack(s)
+// sourceKey is the address that the connection's handshake counts for, if there is
+// one. The caller holds mu.
+func (c *Conn) sourceKey() (key addressKey, known bool) {
+	addr := c.remote().Addr()
+	if !addr.IsValid() || c.is(anonymousClient) || c.loop.srv.trusts(addr) {
+		return addressKey{}, false
+	}
+	return keyOf(addr), true
 }
 
-func (h *handshakes) heard(s *secure) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if s.shake.place != nil {
-		h.silent.Remove(s.shake.place)
-		s.shake.place = nil
+// start begins the handshake of one that has just got a place; nil is nobody.
+func (h *handshakes) start(s *secure) {
+	if s != nil {
+		h.over.Add(1)
+		go h.run(s)
 	}
 }
 
-// forget takes s out of the line, if it is there. Conn.mu is held.
-func (h *handshakes) forget(s *secure) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if s.state == secureQueued && s.shake.place != nil {
-		h.line.Remove(s.shake.place)
-		s.shake.place = nil
-	}
-}
-
-// run does handshakes, first that of s, until nobody waits for one.
+// run does handshakes, first that of s, until nobody has a place for one.
 func (h *handshakes) run(s *secure) {
+	k := s.shake
 	defer func() {
 		if s != nil { // a callback has ended the goroutine
-			h.over.Add(1)
-			go h.run(h.next())
+			h.start(h.finish(k))
 		}
 		h.over.Done()
 	}()
 	for s != nil {
 		s.doHandshake(h)
-		s = h.next()
+		if s = h.finish(k); s != nil {
+			k = s.shake
+		}
 	}
 }
 
-// next takes the first in the line, nil if there is none.
-func (h *handshakes) next() *secure {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	first := h.line.Front()
-	if first == nil {
-		h.running--
-		return nil
+// lookSoon is a task for a loop that has somebody in the line.
+func lookSoon(l *loop) (again bool) {
+	l.roomLook = min(l.roomLook, l.now()+roomLook)
+	l.nextDue = min(l.nextDue, l.roomLook)
+	return false
+}
+
+// lookForRoom has the line looked at, if it is time.
+func (l *loop) lookForRoom(now tick) {
+	if l.roomLook <= now {
+		h := &l.srv.handshakes
+		next, again := h.look(l.rightNow())
+		h.start(next)
+		l.roomLook = again
 	}
-	s := h.line.Remove(first).(*secure)
-	s.shake.place = nil
-	return s
+	l.nextDue = min(l.nextDue, l.roomLook)
 }
 
 // compute waits for a share of the processors; pause gives it up while its holder
@@ -145,16 +119,18 @@ func (h *handshakes) next() *secure {
 func (h *handshakes) compute() { h.cpu <- struct{}{} }
 func (h *handshakes) pause()   { <-h.cpu }
 
-// beginHandshake makes the connection's stream, with what was received so far.
-func (c *Conn) beginHandshake(w *worker, in []byte) {
+// beginHandshake makes the connection's stream, of a ClientHello and what came behind
+// it.
+func (c *Conn) beginHandshake(w *worker, hello, behind []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	from := c.value.(*acceptor)
 	c.value = nil
-	s := &secure{conn: c, local: from.ln.Addr(), shake: &handshake{cond: sync.Cond{L: &c.mu}}}
+	s := &secure{conn: c, local: from.ln.Addr()}
+	s.shake = &handshake{conn: c, cond: sync.Cond{L: &c.mu}, silent: -1}
 	s.tls = tls.Server((*transport)(s), from.tls)
-	s.raw = buffer.Get(len(in) + splitRoom)
-	s.raw.B = splitFirst(s.raw.B, in)
+	s.raw = buffer.Get(len(hello) + splitRoom + len(behind))
+	s.raw.B = append(splitHello(s.raw.B, hello), behind...)
 	c.remember().stream = s
 	w.stream = s
 	w.srv.handshakes.begin(s)
@@ -225,6 +201,7 @@ func (c *Conn) secured() {
 	switch done, proto, broken := c.takeHandshake(); {
 	case !done: // it has only made room
 	case broken == errSilent:
+		c.loop.srv.hit(LimitTLSHandshakes)
 		c.end(broken, endNow)
 	case broken != nil:
 		c.loop.counters.tlsFailed.Add(1)
@@ -259,6 +236,7 @@ func (c *Conn) takeHandshake() (done bool, proto string, broken error) {
 	case !ok:
 		return false, "", nil
 	case s.state <= secureShaking && s.shake.yields.Load():
+		c.loop.srv.handshakes.remember(s)
 		return true, "", errSilent
 	case s.state <= secureShaking:
 		return false, "", nil

@@ -35,6 +35,7 @@ const (
 	LimitMessageTimeout                // 1008
 	LimitBodyTimeout                   // BodyTimeout: the request's body ends with an error
 	LimitHTTPStreams                   // MaxHTTPStreams: 503
+	LimitTLSHandshakes                 // MaxTLSHandshakes: waits; a silent peer that others wait for is cut, and counted
 	NumLimits                          // how many there are
 )
 
@@ -62,6 +63,7 @@ var limitNames = [NumLimits]string{
 	LimitMessageTimeout:   "message_timeout",
 	LimitBodyTimeout:      "body_timeout",
 	LimitHTTPStreams:      "http_streams",
+	LimitTLSHandshakes:    "tls_handshakes",
 }
 
 // String is the limit's name in logs and metrics, "unknown" for none of them.

@@ -64,6 +64,7 @@ type loop struct {
 	posted    []visit // the inbox's other array
 	table     table
 	nextDue   tick // no deadline is earlier
+	roomLook  tick // when to look for silent TLS handshakes; noDue: nobody waits for one
 	listeners []*acceptor
 	stopSeen  reason
 	pace      *drainPace // while the server drains, nil: none is left to be closed
@@ -81,7 +82,7 @@ type loop struct {
 }
 
 func newLoop(s *Server, p poller.Poller) *loop {
-	l := &loop{srv: s, index: uint32(len(s.loops)), engine: s.engine, poll: p, nextDue: noDue}
+	l := &loop{srv: s, index: uint32(len(s.loops)), engine: s.engine, poll: p, nextDue: noDue, roomLook: noDue}
 	l.events = make([]poller.Event, s.limits.eventsABatch)
 	l.updateClock()
 	return l
@@ -201,6 +202,7 @@ func (l *loop) collectExpired() {
 		}
 		l.nextDue = min(l.nextDue, a.retry)
 	}
+	l.lookForRoom(now)
 }
 
 // wait fills the next batch of events. It does not block while there are visits.

@@ -8,7 +8,8 @@ import "slices"
 const (
 	recordHeader    = 5
 	recordHandshake = 22 // its type
-	clientHello     = 1  // a message's type, in such a record
+	clientHello     = 1  // a message's type, in such records
+	messageHeader   = 4  // of a handshake message: type and length
 	// maxPlaintext is the most that a record carries.
 	maxPlaintext = 16 << 10
 	// maxCiphertext is the most that may follow its header, in TLS 1.2.
@@ -47,26 +48,23 @@ const (
 	// smallRecord is the most that a record may carry, or crypto/tls would grow its
 	// own buffer, which it keeps, beyond 1,152 bytes.
 	smallRecord = 635
-	// splitRoom is what splitFirst adds at most.
-	splitRoom = 32 * recordHeader
+	// splitRoom is what the headers of splitHello take at most.
+	splitRoom = 64 * recordHeader
 )
 
-// splitFirst appends b to dst with its first record, which is whole and not
-// encrypted, split into small ones. A handshake message may be spread over
-// records as its sender likes (RFC 8446 section 5.1), so nobody sees a difference,
-// but a ClientHello of today has 1.5 KB, and crypto/tls keeps buffers of its
-// record's size for good. The number of equal parts is a power of two: the other
-// buffer, where the parts come together, doubles.
-func splitFirst(dst, b []byte) []byte {
-	size := recordSize(b)
-	message := b[recordHeader:size]
+// splitHello appends a ClientHello to dst in small records. A handshake message may
+// be spread over records as its sender likes, and their version says nothing (RFC
+// 8446 section 5.1), so nobody sees a difference, but a ClientHello of today has 1.5
+// KB, and crypto/tls keeps buffers of its record's size for good. The number of equal
+// parts is a power of two: the other buffer, where the parts come together, doubles.
+func splitHello(dst, message []byte) []byte {
 	parts := 1
 	for len(message) > parts*smallRecord {
 		parts *= 2
 	}
 	for part := range slices.Chunk(message, (len(message)+parts-1)/parts) {
-		dst = append(dst, b[0], b[1], b[2], byte(len(part)>>8), byte(len(part)))
+		dst = append(dst, recordHandshake, 3, 1, byte(len(part)>>8), byte(len(part)))
 		dst = append(dst, part...)
 	}
-	return append(dst, b[size:]...)
+	return dst
 }

@@ -234,9 +234,13 @@ type Server struct {
 	// while others than GetConfigForClient and GetCertificate do, handshakes may.
 	TLSConfig *tls.Config
 	// MaxTLSHandshakes bounds the TLS handshakes that are under way at once, each
-	// with a goroutine; others wait for their turn, and then a peer that keeps its
-	// own waiting for 2 s is cut. 0 is 1,024. Whatever their number, they compute on
-	// at most half of the processors.
+	// with a goroutine from when its ClientHello is whole. Others wait for their turn,
+	// and while they do, a peer that keeps its own waiting for 2 s in all is cut. Of
+	// the places an address gets three quarters, another three quarters of what is
+	// left, and so on; of those that wait, the address with the fewest comes first. An
+	// IPv6 /64 is one address, a PROXY header's counts, and TrustedProxies and Unix
+	// sockets have none. 0 is 1,024. Whatever their number, they compute on at most half
+	// of the processors.
 	MaxTLSHandshakes int
 
 	// Loops is the number of event loops, at most 1,024; 0 is GOMAXPROCS.

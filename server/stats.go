@@ -26,6 +26,8 @@ type ServerStats struct {
 
 	TLSHandshakes uint64 // that succeeded
 	TLSFailed     uint64 // handshakes that failed, and first bytes that were no TLS
+	TLSUnderWay   int    // handshakes that go on now
+	TLSWaiting    int    // handshakes that wait for a place now: see Server.MaxTLSHandshakes
 
 	MessagesIn, MessagesOut uint64 // text and binary; out: accepted for sending
 	BytesIn, BytesOut       uint64 // of all connections, handshakes included
@@ -291,6 +293,7 @@ func (s *Server) Stats() (sum ServerStats) {
 	if s.compression != nil {
 		sum.Windows = s.compression.windows.Load()
 	}
+	sum.TLSUnderWay, sum.TLSWaiting = s.handshakes.sizes()
 	sum.Workers = s.crew.stats()
 	sum.LogDropped = s.logDropped()
 	for limit := range sum.Limits {

@@ -17,12 +17,14 @@ import (
 )
 
 // helloBytes are the records of a ClientHello.
-func helloBytes(t testing.TB) string {
+func helloBytes(t testing.TB) string { return helloOf(t, clientTLS()) }
+
+func helloOf(t testing.TB, config *tls.Config) string {
 	t.Helper()
 	near, far := net.Pipe()
 	defer near.Close()
 	defer far.Close()
-	go func() { _ = tls.Client(near, clientTLS()).Handshake() }() // fails when near is closed
+	go func() { _ = tls.Client(near, config).Handshake() }() // fails when near is closed
 	b := make([]byte, 16<<10)
 	n, err := far.Read(b)
 	if err != nil {
@@ -52,6 +54,16 @@ func TestTLSHello(t *testing.T) {
 		{"\x16\x03\x01\x00\x00", false},             // an empty record
 		{"\x16\x03\x01\xff\xff", false},             // one that is too long
 		{"\x16\x03\x01\x02\x00\x02", false},         // a ServerHello
+		{"\x16\x03\x01\x00\x02\x01\x01", false},     // a ClientHello of 64 KiB
+		{"\x16\x03\x01\x00\x03\x01\x00\x81", false}, // of 33 KiB
+		{"\x16\x03\x01\x00\x04\x01\x00\x80\x01", false},
+		{"\x16\x03\x01\x00\x04\x01\x00\x00\x28", false}, // of 40 bytes
+		{"\x16\x03\x01\x01\x00\x01\x00\x00\xfb", false}, // with another message in its record
+		{oneByteHello + "\x16\x03\x01\x00\x01\x01", false},
+		{oneByteHello + "\x16\x03\x01\x00\x00", false}, // other records within
+		{oneByteHello + "\x15", false},
+		{oneByteHello + "\x17", false},
+		{oneByteHello + "G", false},
 		{"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51", false}, // a PROXY header
 		{"\x00", false},
 	} {
@@ -72,9 +84,8 @@ func TestTLSHello(t *testing.T) {
 	}
 }
 
-// TestTLSHelloInPieces: as long as the first record is not whole there is no
-// goroutine, and the deadline cuts; a first record in each two pieces is as good
-// as in one.
+// TestTLSHelloInPieces: as long as the ClientHello is not whole there is no
+// goroutine, and the deadline cuts; one in each two pieces is as good as in one.
 func TestTLSHelloInPieces(t *testing.T) {
 	t.Parallel()
 	hello := helloBytes(t)
@@ -126,8 +137,11 @@ func TestMaxTLSHandshakes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		waiting := []*client{halfShaken(t, n, addr, hello), halfShaken(t, n, addr, hello), halfShaken(t, n, addr, hello)}
-		idle(t, n)
+		var waiting []*client
+		for i := range 3 {
+			waiting = append(waiting, halfShaken(t, n, addr, hello))
+			eventually(t, "one after the other", func() bool { return srv.Stats().TLSWaiting == i+1 })
+		}
 		for _, c := range waiting {
 			silentStill(t, c)
 		}

@@ -80,6 +80,7 @@ var metrics = []metric{
 	counter("accept_errors_total", "Connections that found no room: out of descriptors, memory or epoll watches.", func(s *server.ServerStats) uint64 { return s.AcceptErrors }),
 	counter("proxy_refused_total", "Connections closed for want of a right PROXY header.", func(s *server.ServerStats) uint64 { return s.ProxyRefused }),
 	{describe("tls_handshakes_total", "TLS handshakes, by outcome.", "outcome"), prometheus.CounterValue, tlsHandshakes},
+	{describe("tls_handshakes", "TLS handshakes now, by state.", "state"), prometheus.GaugeValue, tlsHandshakesNow},
 	{describe("upgrades_total", "Upgrade requests answered, by HTTP status; 101 is an open connection.", "code"), prometheus.CounterValue, upgrades},
 	{describe("closes_total", "Ends of open connections, by close code and by who closed; 1006 is without a close frame.", "code", "by"), prometheus.CounterValue, closes},
 	counter("messages_received_total", "Messages received, text and binary.", func(s *server.ServerStats) uint64 { return s.MessagesIn }),
@@ -134,6 +135,11 @@ func forms(c server.Compressed, set func(float64, ...string)) {
 func tlsHandshakes(s *server.ServerStats, set func(float64, ...string)) {
 	set(float64(s.TLSHandshakes), "done")
 	set(float64(s.TLSFailed), "failed")
+}
+
+func tlsHandshakesNow(s *server.ServerStats, set func(float64, ...string)) {
+	set(float64(s.TLSUnderWay), "under_way")
+	set(float64(s.TLSWaiting), "waiting")
 }
 
 func workers(s *server.ServerStats, set func(float64, ...string)) {

@@ -32,7 +32,7 @@ func (t *tlsOptions) options() []option {
 		{"tls-key", "FILE", "the certificate's key, a PEM file", "", text(&t.keyFile)},
 		{"tls-client-ca", "FILE", "want a certificate of each client, signed by one of those in this PEM file", "", text(&t.clientCA)},
 		{"tls-min-version", "VERSION", "least version of TLS: 1.2 or 1.3", "1.2", choice(&t.minVersion, versions, "1.2", "1.3")},
-		{"max-tls-handshakes", "N", "TLS handshakes that run at once; the others wait for their turn", "1024", number(&t.maxHandshakes, 0, noMost)},
+		{"max-tls-handshakes", "N", "TLS handshakes that run at once; the others wait for their turn, the address with the\nfewest first", "1024", number(&t.maxHandshakes, 0, noMost)},
 	}
 }
 
