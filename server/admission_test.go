@@ -302,6 +302,10 @@ func TestMaxHTTPConnsOverHTTP2(t *testing.T) {
 	secured(t, connect(t, addr), config)
 	eventually(t, "net/http has it", func() bool { return srv.DrainProgress().HTTP == 1 })
 	over, _ := secured(t, connect(t, addr), config)
+	goAway := make([]byte, 9+9+8+len("too many plain connections"))
+	if over.full(goAway); string(goAway[:13]) != "\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x22\x07" {
+		t.Errorf("%q, want SETTINGS and a GOAWAY", goAway)
+	}
 	over.expectEOF()
 	dialTLS(t, addr).upgraded()
 	hits(t, srv, server.LimitHTTPConns, 1)

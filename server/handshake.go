@@ -214,16 +214,32 @@ func (c *Conn) secured() {
 }
 
 // goSecured goes on with a connection whose handshake has agreed on a protocol.
-// HTTP/2 is net/http's; where that has no room, there is no telling why.
+// HTTP/2 is net/http's.
 func (c *Conn) goSecured(proto string) {
-	if proto != "h2" {
+	if proto != protoHTTP2 {
 		return
 	}
 	if err := c.loop.srv.roomForHTTP(); err != nil {
-		c.end(err, endNow)
+		c.refuseHTTP2(err)
 		return
 	}
 	c.handToHTTP(nil, webFrame{})
+}
+
+// refuseHTTP2 is refuse in HTTP/2: the peer reads why in a GOAWAY, and that none of
+// its requests was looked at (RFC 9113 sections 3.4 and 6.8).
+func (c *Conn) refuseHTTP2(err error) {
+	s, remote := c.loop.srv, c.RemoteAddr()
+	refusal := s.refusalOf(err, remote)
+	s.refused(refusal, remote, nil)
+	const enhanceYourCalm = "\x00\x00\x00\x0b"
+	settings := "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+	goAway := "\x00\x00" + string([]byte{byte(8 + len(refusal.Reason))}) + "\x07\x00\x00\x00\x00\x00" +
+		"\x00\x00\x00\x00" + enhanceYourCalm + refusal.Reason
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endLocked(refusal, endLinger)
+	c.putPlain([]byte(settings + goAway))
 }
 
 // takeHandshake moves the connection on if its handshake is over, and says which

@@ -122,8 +122,8 @@ type Server struct {
 	// 16,384, below 0 no bound.
 	MaxHandshakes int
 	// MaxHTTPConns bounds the connections that HTTP has at once, idle ones included: a
-	// plain request on one more is refused with 503 and Retry-After. 0 is 16,384, below 0
-	// no bound.
+	// plain request on one more is refused with 503 and Retry-After, or GOAWAY. 0 is
+	// 16,384, below 0 no bound.
 	MaxHTTPConns int
 	// MaxHTTPStreams bounds the plain requests that HTTP has under way at once over
 	// HTTP/2, where one connection may carry 250, each with a goroutine: one more is
@@ -229,10 +229,16 @@ type Server struct {
 	CloseTimeout time.Duration
 
 	// TLSConfig is for ListenAndServeTLS and ServeTLS, which take a copy; nil is
-	// the zero configuration. Without NextProtos "http/1.1" is offered, and "h2"
-	// before it if HTTP is set. Its callbacks may block, and the loops don't wait;
-	// while others than GetConfigForClient and GetCertificate do, handshakes may.
+	// the zero configuration. Without NextProtos "h2" and "http/1.1" are offered.
+	// "h2" is left out, also of what GetConfigForClient returns, where nobody serves it:
+	// without HTTP, with DisableHTTP2, and with GODEBUG=http2server=0. Its callbacks, and
+	// keys that ask somebody else for signatures, may block: neither loops nor other
+	// handshakes wait. What GetConfigForClient returns may have callbacks too; it is then
+	// copied in each handshake, 0.5 KB for as long as the connection lives. Sessions are
+	// resumed across all that it returns, but for those with SetSessionTicketKeys.
 	TLSConfig *tls.Config
+	// DisableHTTP2 has TLS listeners offer no HTTP/2: HTTP is then served over HTTP/1.1.
+	DisableHTTP2 bool
 	// MaxTLSHandshakes bounds the TLS handshakes that are under way at once, each
 	// with a goroutine from when its ClientHello is whole. Others wait for their turn,
 	// and while they do, a peer that keeps its own waiting for 2 s in all is cut. Of

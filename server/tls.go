@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 
 	"github.com/millrace/millrace/poller"
@@ -54,45 +55,43 @@ func (s *Server) tlsConfig(certFile, keyFile string) (*tls.Config, error) {
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
-	if len(config.NextProtos) == 0 {
-		config.NextProtos = []string{"http/1.1"}
-		if s.HTTP != nil {
-			config.NextProtos = []string{"h2", "http/1.1"}
-		}
-	}
-	if s.HTTP == nil && slices.Contains(config.NextProtos, "h2") {
+	if s.HTTP == nil && slices.Contains(config.NextProtos, protoHTTP2) {
 		return nil, errNoHTTP2
 	}
-	pauseInCallbacks(config)
+	h2 := s.servesHTTP2()
+	if len(config.NextProtos) == 0 {
+		config.NextProtos = []string{protoHTTP2, protoHTTP1}
+	}
+	s.adaptTLS(config, h2)
 	return config, nil
 }
 
+// What ALPN calls them (RFC 7301 section 6, RFC 9113 section 3.2).
+const (
+	protoHTTP1 = "http/1.1"
+	protoHTTP2 = "h2"
+)
+
 var errNoHTTP2 = errors.New(`server: TLSConfig.NextProtos has "h2", which only Server.HTTP serves, and that is nil`)
 
-// pauseInCallbacks lets other handshakes compute while a callback runs, which may
-// ask somebody else.
-func pauseInCallbacks(config *tls.Config) {
-	if get := config.GetCertificate; get != nil {
-		config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			h := handshakesOf(hello.Conn)
-			h.pause()
-			defer h.compute()
-			return get(hello)
-		}
-	}
-	if get := config.GetConfigForClient; get != nil {
-		config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			h := handshakesOf(hello.Conn)
-			h.pause()
-			defer h.compute()
-			return get(hello)
-		}
-	}
+// servesHTTP2 says whether a connection that agrees on HTTP/2 finds somebody who
+// speaks it.
+func (s *Server) servesHTTP2() bool { return s.HTTP != nil && !s.DisableHTTP2 && netHTTPServesHTTP2() }
+
+// netHTTPServesHTTP2 asks net/http itself: GODEBUG=http2server=0 or a build tag
+// keep it from serving HTTP/2.
+func netHTTPServesHTTP2() bool {
+	probe := &http.Server{}
+	_ = probe.Serve(noListener{}) // what it speaks is settled before it fails
+	return probe.TLSNextProto[protoHTTP2] != nil
 }
 
-func handshakesOf(conn net.Conn) *handshakes {
-	return &(*secure)(conn.(*transport)).server().handshakes
-}
+// noListener is a net.Listener that is closed.
+type noListener struct{}
+
+func (noListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (noListener) Close() error              { return nil }
+func (noListener) Addr() net.Addr            { return &net.TCPAddr{} }
 
 // detach hands the stream, which is established, to net/http: it goes on with
 // conn, a blocking one, and may come back if it is given whole records. The caller

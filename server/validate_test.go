@@ -38,7 +38,7 @@ const shortest = "GET / HTTP/1.1\r\nHost:a\r\nUpgrade:websocket\r\nConnection:Up
 // anyValue are fields of which every value works, and why.
 var anyValue = map[string]string{
 	"Handler": "code", "Upgrade": "code", "CheckOrigin": "code", "HTTP": "code", "Engine": "code", "Logger": "code",
-	"LoopsOnly": "a switch", "Debug": "a switch", "TrustUnix": "a switch", "MaxHTTPStreams": "below 0 is no bound", "ProxyProtocol": "a switch", "Stream": "a switch", "LogRefusals": "a switch",
+	"LoopsOnly": "a switch", "Debug": "a switch", "TrustUnix": "a switch", "MaxHTTPStreams": "below 0 is no bound", "ProxyProtocol": "a switch", "Stream": "a switch", "DisableHTTP2": "a switch", "LogRefusals": "a switch",
 	"MaxHandshakes": "below 0 is no bound", "MaxHTTPConns": "below 0 is no bound",
 	"Deflate": "its fields are below", "Deflate.Threshold": "below 0 compresses all", "Deflate.ServerTakeover": "a switch", "Deflate.ClientTakeover": "a switch",
 }

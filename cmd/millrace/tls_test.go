@@ -241,3 +241,26 @@ func TestBrowserTLS(t *testing.T) {
 	b.waitForText("#log .closed", "code 1001 server shutting down after ")
 	p.expectStatus(0, `msg="drain over"`)
 }
+
+// TestTLSHTTP2Flag: HTTP/2 is not offered where it is switched off, by flag or for all
+// of the process, and pages come over HTTP/1.1.
+func TestTLSHTTP2Flag(t *testing.T) {
+	t.Parallel()
+	k := newKeyPair(t, "millrace", inAnHour())
+	for name, test := range map[string]struct{ env, flags []string }{
+		"flag":    {flags: []string{"--http2", "off"}},
+		"GODEBUG": {env: []string{"GODEBUG=http2server=0"}},
+	} {
+		p := serve(t, test.env, append(test.flags, "--tls-cert", k.cert, "--tls-key", k.key)...)
+		client := http.Client{Timeout: patience, Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: k.pool}, ForceAttemptHTTP2: true, DisableKeepAlives: true,
+		}}
+		resp, err := client.Get("https://" + p.addr + "/readyz")
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if resp.Body.Close(); resp.StatusCode != 200 || resp.ProtoMajor != 1 {
+			t.Errorf("%s: %s over %s", name, resp.Status, resp.Proto)
+		}
+	}
+}

@@ -20,6 +20,7 @@ type tlsOptions struct {
 	certFile, keyFile, clientCA string
 	minVersion                  uint16
 	maxHandshakes               int
+	http2                       bool
 
 	pair *cert.Pair // nil: plain
 }
@@ -32,12 +33,13 @@ func (t *tlsOptions) options() []option {
 		{"tls-key", "FILE", "the certificate's key, a PEM file", "", text(&t.keyFile)},
 		{"tls-client-ca", "FILE", "want a certificate of each client, signed by one of those in this PEM file", "", text(&t.clientCA)},
 		{"tls-min-version", "VERSION", "least version of TLS: 1.2 or 1.3", "1.2", choice(&t.minVersion, versions, "1.2", "1.3")},
+		{"http2", "WHEN", "offer HTTP/2 for pages: on or off", "on", choice(&t.http2, map[string]bool{"on": true, "off": false}, "on", "off")},
 		{"max-tls-handshakes", "N", "TLS handshakes that run at once; the others wait for their turn, the address with the\nfewest first", "1024", number(&t.maxHandshakes, 0, noMost)},
 	}
 }
 
 func (t *tlsOptions) apply(s *server.Server) (err error) {
-	s.MaxTLSHandshakes = t.maxHandshakes
+	s.MaxTLSHandshakes, s.DisableHTTP2 = t.maxHandshakes, !t.http2
 	switch {
 	case t.certFile == "" && t.keyFile == "" && t.clientCA == "":
 		return nil
