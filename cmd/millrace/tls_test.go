@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -261,6 +263,132 @@ func TestTLSHTTP2Flag(t *testing.T) {
 		}
 		if resp.Body.Close(); resp.StatusCode != 200 || resp.ProtoMajor != 1 {
 			t.Errorf("%s: %s over %s", name, resp.Status, resp.Proto)
+		}
+	}
+}
+
+// TestUnreadableKey: a pair that can not be read on SIGHUP, and then can, is taken
+// without a further signal, and what happened is logged once each.
+func TestUnreadableKey(t *testing.T) {
+	t.Parallel()
+	k := newKeyPair(t, "first", inAnHour())
+	log := &written{}
+	p := serveTo(t, log, nil, "--tls-cert", k.cert, "--tls-key", k.key)
+	second := newKeyPair(t, "second", inAnHour())
+	hidden := k.key + ".hidden"
+	if err := errors.Join(os.Rename(second.cert, k.cert), os.Rename(second.key, hidden), os.Remove(k.key), os.Mkdir(k.key, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGHUP)
+	const failed = "certificate not reloaded, the old one stays"
+	log.await(t, failed)
+	p.expectCertificate("first")
+	time.Sleep(6 * time.Second) // it is tried every 5 s
+	if err := errors.Join(os.Remove(k.key), os.Rename(hidden, k.key)); err != nil {
+		t.Fatal(err)
+	}
+	p.expectCertificate("second")
+	log.await(t, "certificate reloaded")
+	p.signal(syscall.SIGTERM)
+	p.expectStatus(0, "")
+	if got := strings.Count(log.text(), failed); got != 1 {
+		t.Errorf("the failure is logged %d times, want once", got)
+	}
+}
+
+// TestRenewedClientCAs: the authorities of clients are read again on SIGHUP and when
+// the file changes; one that is wrong changes nothing; who is out does not get in with
+// an old session, and who is in stays.
+func TestRenewedClientCAs(t *testing.T) {
+	t.Parallel()
+	k := newKeyPair(t, "server", inAnHour())
+	old, other := newKeyPair(t, "old", inAnHour()), newKeyPair(t, "other", inAnHour())
+	authorities := filepath.Join(t.TempDir(), "clients.pem")
+	content := func(pairs ...*keyPair) (all []byte) {
+		for _, pair := range pairs {
+			one, err := os.ReadFile(pair.cert)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, one...)
+		}
+		return all
+	}
+	writeFile(t, authorities, content(old))
+	log := &written{}
+	p := serveTo(t, log, nil, "--tls-cert", k.cert, "--tls-key", k.key, "--tls-client-ca", authorities)
+	config := func(pair *keyPair) *tls.Config {
+		return &tls.Config{
+			RootCAs: k.pool, Certificates: []tls.Certificate{pair.pair}, ServerName: "127.0.0.1",
+			ClientSessionCache: tls.NewLRUClientSessionCache(1),
+		}
+	}
+	before, after := config(old), config(other)
+	open := openTLS(t, p.addr, before)
+	resumed := openTLS(t, p.addr, before)
+	if !resumed.Conn.(*tls.Conn).ConnectionState().DidResume {
+		t.Error("a session was not resumed")
+	}
+	getsIn := func(config *tls.Config) bool {
+		conn, err := tls.Dial("tcp", p.addr, config)
+		if err == nil {
+			_, err = conn.Write([]byte("GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+			if err == nil {
+				_, err = io.ReadAll(conn)
+			}
+			_ = conn.Close() // by the server already
+		}
+		return err == nil
+	}
+	if getsIn(after) {
+		t.Error("a stranger gets in")
+	}
+	writeFile(t, authorities, []byte("no PEM"))
+	p.signal(syscall.SIGHUP)
+	const failed = "client CAs not reloaded, the old ones stay"
+	log.await(t, failed)
+	if !getsIn(before) {
+		t.Error("a wrong file keeps a client out")
+	}
+	writeFile(t, authorities, content(other))
+	log.await(t, "client CAs reloaded")
+	if !getsIn(after) {
+		t.Error("the new authority does not count")
+	}
+	if getsIn(before) {
+		t.Error("a session of one whose authority is out is resumed")
+	}
+	open.echoes("still here")
+	p.signal(syscall.SIGTERM)
+	p.expectStatus(0, "")
+}
+
+// written is what a process has written, to be read while it goes on.
+type written struct {
+	mu  sync.Mutex
+	all []byte
+}
+
+// Write implements io.Writer.
+func (w *written) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all = append(w.all, p...)
+	return len(p), nil
+}
+
+func (w *written) text() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return string(w.all)
+}
+
+// await waits until the text was written.
+func (w *written) await(t *testing.T, text string) {
+	t.Helper()
+	for end := time.Now().Add(patience); !strings.Contains(w.text(), text); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%q is not written, but %s", text, w.text())
 		}
 	}
 }

@@ -3,7 +3,6 @@ package serve
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,7 +21,8 @@ type tlsOptions struct {
 	maxHandshakes               int
 	http2                       bool
 
-	pair *cert.Pair // nil: plain
+	pair      *cert.Pair // nil: plain
+	clientCAs *cert.Pool // nil: clients need no certificate
 }
 
 func (t *tlsOptions) options() []option {
@@ -31,7 +31,7 @@ func (t *tlsOptions) options() []option {
 		{"tls-cert", "FILE", "speak TLS with this certificate, a PEM file with its chain behind it; read again on\n" +
 			"SIGHUP and when it changes", "", text(&t.certFile)},
 		{"tls-key", "FILE", "the certificate's key, a PEM file", "", text(&t.keyFile)},
-		{"tls-client-ca", "FILE", "want a certificate of each client, signed by one of those in this PEM file", "", text(&t.clientCA)},
+		{"tls-client-ca", "FILE", "want a certificate of each client, signed by one of those in this PEM file; read\nagain as --tls-cert", "", text(&t.clientCA)},
 		{"tls-min-version", "VERSION", "least version of TLS: 1.2 or 1.3", "1.2", choice(&t.minVersion, versions, "1.2", "1.3")},
 		{"http2", "WHEN", "offer HTTP/2 for pages: on or off", "on", choice(&t.http2, map[string]bool{"on": true, "off": false}, "on", "off")},
 		{"max-tls-handshakes", "N", "TLS handshakes that run at once; the others wait for their turn, the address with the\nfewest first", "1024", number(&t.maxHandshakes, 0, noMost)},
@@ -53,21 +53,15 @@ func (t *tlsOptions) apply(s *server.Server) (err error) {
 	if t.clientCA == "" {
 		return nil
 	}
-	s.TLSConfig.ClientAuth = tls.RequireAndVerifyClientCert
-	s.TLSConfig.ClientCAs, err = readPool(t.clientCA)
-	return err
-}
-
-func readPool(file string) (*x509.CertPool, error) {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-client-ca: %w", err)
+	if t.clientCAs, err = cert.LoadPool(t.clientCA); err != nil {
+		return fmt.Errorf("--tls-client-ca: %w", err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(content) {
-		return nil, fmt.Errorf("--tls-client-ca: %s has no PEM certificate", file)
+	base := &tls.Config{MinVersion: t.minVersion, NextProtos: []string{"http/1.1"}}
+	if t.http2 {
+		base.NextProtos = []string{"h2", "http/1.1"}
 	}
-	return pool, nil
+	s.TLSConfig.GetConfigForClient = cert.NewMutual(base, t.pair, t.clientCAs).GetConfigForClient
+	return nil
 }
 
 // serve serves ln as configured.
@@ -86,21 +80,28 @@ func (t *tlsOptions) scheme() string {
 	return "https"
 }
 
-// certPeriod is how often the certificate's files are looked at.
+// certPeriod is how often the files are looked at.
 const certPeriod = 5 * time.Second
 
-// renew reads the certificate again on SIGHUP and when its files change, until ctx
-// is done. Without a certificate SIGHUP changes nothing.
+// reloaded is what is read again.
+type reloaded interface {
+	Reload() error
+	Watch(ctx context.Context, period time.Duration, tell func(error))
+}
+
+// renew reads the certificate, and the authorities of clients, again on SIGHUP and when
+// their files change, and what can not be read until it can, until ctx is done. Without
+// a certificate SIGHUP changes nothing.
 func (t *tlsOptions) renew(ctx context.Context, hangups <-chan os.Signal, log *slog.Logger) {
-	tell := func(err error) {
-		if err != nil {
-			log.Error("certificate not reloaded, the old one stays", "err", err)
-			return
-		}
-		log.Info("certificate reloaded", "file", t.certFile, "valid_until", t.pair.Certificate().Leaf.NotAfter)
-	}
+	tells := map[reloaded]func(error){}
 	if t.pair != nil {
-		go t.pair.Watch(ctx, certPeriod, tell)
+		tells[t.pair] = func(err error) { t.tellPair(log, err) }
+	}
+	if t.clientCAs != nil {
+		tells[t.clientCAs] = func(err error) { t.tellClientCAs(log, err) }
+	}
+	for files, tell := range tells {
+		go files.Watch(ctx, certPeriod, tell)
 	}
 	go func() {
 		for {
@@ -108,12 +109,29 @@ func (t *tlsOptions) renew(ctx context.Context, hangups <-chan os.Signal, log *s
 			case <-ctx.Done():
 				return
 			case <-hangups:
-				if t.pair == nil {
-					log.Info("nothing to reload", "why", "no --tls-cert")
-				} else {
-					tell(t.pair.Reload())
-				}
+			}
+			if len(tells) == 0 {
+				log.Info("nothing to reload", "why", "no --tls-cert")
+			}
+			for files, tell := range tells {
+				tell(files.Reload())
 			}
 		}
 	}()
+}
+
+func (t *tlsOptions) tellPair(log *slog.Logger, err error) {
+	if err != nil {
+		log.Error("certificate not reloaded, the old one stays", "err", err, "again", "until it can be read")
+		return
+	}
+	log.Info("certificate reloaded", "file", t.certFile, "valid_until", t.pair.Certificate().Leaf.NotAfter)
+}
+
+func (t *tlsOptions) tellClientCAs(log *slog.Logger, err error) {
+	if err != nil {
+		log.Error("client CAs not reloaded, the old ones stay", "err", err, "again", "until they can be read")
+		return
+	}
+	log.Info("client CAs reloaded", "file", t.clientCA)
 }
