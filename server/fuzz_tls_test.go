@@ -9,9 +9,9 @@ import (
 	"github.com/millrace/millrace/server"
 )
 
-// FuzzTLS gives a server of TLS any bytes: as a first record, behind a
-// ClientHello, and behind a handshake as records with right keys and any type, or
-// as they are. What FuzzServer checks holds, and no connection is left.
+// FuzzTLS gives a server of TLS any bytes: as a ClientHello, whole or begun, behind one,
+// and behind a handshake as records with right keys and any type, or as they are. What
+// FuzzServer checks holds, and no connection is left.
 func FuzzTLS(f *testing.F) {
 	hello := helloBytes(f)
 	f.Add([]byte("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"), uint64(0))
@@ -19,6 +19,8 @@ func FuzzTLS(f *testing.F) {
 	f.Add([]byte("\x17\x05hello\x16\x05\x18\x00\x00\x01\x01\x17\x00\x15\x02\x01\x00"), uint64(2))
 	f.Add([]byte("\x16\x02\x18\x00\x16\x03\x00\x01\x00\xff\x09\x17\x03\x03\x00\x20garb"), uint64(3))
 	f.Add([]byte("\x17\xff"+strings.Repeat(frame(opPing, "p"), 40)+"\x15\x02\x02\x28"), uint64(4))
+	f.Add([]byte(strings.Repeat("\x16\x03\x01\x00\x01\x01", 3)), uint64(5))
+	f.Add([]byte("\x16\x03\x01\x00\x02"+hello[5:7]+"\x16\x03\x03\x01\x00"+hello[7:263]+"\x16\x03\x00\x40\x00"+hello[263:]), uint64(6))
 	f.Fuzz(func(t *testing.T, data []byte, seed uint64) {
 		if len(data) > 16<<10 {
 			return
