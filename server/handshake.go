@@ -41,14 +41,14 @@ func (h *handshake) ready(s *secure) bool {
 // compute: the loops are not to wait for them.
 type handshakes struct {
 	line
-	cpu  chan struct{} // an element for each that computes
-	over sync.WaitGroup
+	shares shares
+	over   sync.WaitGroup
 }
 
 func (h *handshakes) init(s *Server) {
 	h.max = s.limits.tlsAtOnce
 	h.sources = make(map[addressKey]*source)
-	h.cpu = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+	h.shares.free = max(1, runtime.GOMAXPROCS(0)/2)
 }
 
 // begin starts the handshake of s, or puts it in the line. Conn.mu is held.
@@ -114,11 +114,6 @@ func (l *loop) lookForRoom(now tick) {
 	l.nextDue = min(l.nextDue, l.roomLook)
 }
 
-// compute waits for a share of the processors; pause gives it up while its holder
-// waits for something else.
-func (h *handshakes) compute() { h.cpu <- struct{}{} }
-func (h *handshakes) pause()   { <-h.cpu }
-
 // beginHandshake makes the connection's stream, of a ClientHello and what came behind
 // it.
 func (c *Conn) beginHandshake(w *worker, hello, behind []byte) {
@@ -157,8 +152,8 @@ func (s *secure) doHandshake(h *handshakes) {
 
 // shakeHands runs crypto/tls and the callbacks of the configuration.
 func (s *secure) shakeHands(h *handshakes) (err error) {
-	h.compute()
-	defer h.pause()
+	h.shares.compute(s.shake.source)
+	defer h.shares.pause()
 	defer func() {
 		if p := recover(); p != nil {
 			err = s.panicked(p)

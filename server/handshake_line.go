@@ -46,6 +46,8 @@ type source struct {
 	served  bool      // it has had a place
 	turn    uint64    // when it last got a place, or came
 	place   int       // in the line; -1: nobody waits
+
+	computed uint64 // guarded by shares.mu: the last turn that it has claimed
 }
 
 // sources is the line, a heap.

@@ -31,8 +31,8 @@ func (s *Server) adaptTLS(config *tls.Config, h2 bool) {
 	config.VerifyConnection = pausingCheck(h, config.VerifyConnection)
 	if verify := config.VerifyPeerCertificate; verify != nil {
 		config.VerifyPeerCertificate = func(raw [][]byte, chains [][]*x509.Certificate) error {
-			h.pause()
-			defer h.compute()
+			h.shares.pause()
+			defer h.shares.compute(nil)
 			return verify(raw, chains)
 		}
 	}
@@ -87,8 +87,8 @@ func pausing[A, R any](h *handshakes, f func(A) (R, error)) func(A) (R, error) {
 		return nil
 	}
 	return func(a A) (R, error) {
-		h.pause()
-		defer h.compute()
+		h.shares.pause()
+		defer h.shares.compute(nil)
 		return f(a)
 	}
 }
@@ -98,8 +98,8 @@ func pausing2[A, B, R any](h *handshakes, f func(A, B) (R, error)) func(A, B) (R
 		return nil
 	}
 	return func(a A, b B) (R, error) {
-		h.pause()
-		defer h.compute()
+		h.shares.pause()
+		defer h.shares.compute(nil)
 		return f(a, b)
 	}
 }
@@ -109,8 +109,8 @@ func pausingCheck[A any](h *handshakes, f func(A) error) func(A) error {
 		return nil
 	}
 	return func(a A) error {
-		h.pause()
-		defer h.compute()
+		h.shares.pause()
+		defer h.shares.compute(nil)
 		return f(a)
 	}
 }
@@ -160,15 +160,15 @@ type pausingSigner struct {
 
 // Sign implements crypto.Signer.
 func (s pausingSigner) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	s.h.pause()
-	defer s.h.compute()
+	s.h.shares.pause()
+	defer s.h.shares.compute(nil)
 	return s.Signer.Sign(rand, digest, opts)
 }
 
 // SignMessage implements crypto.MessageSigner, which the key may be.
 func (s pausingSigner) SignMessage(rand io.Reader, message []byte, opts crypto.SignerOpts) ([]byte, error) {
-	s.h.pause()
-	defer s.h.compute()
+	s.h.shares.pause()
+	defer s.h.shares.compute(nil)
 	return crypto.SignMessage(s.Signer, rand, message, opts)
 }
 
@@ -180,7 +180,7 @@ type pausingDecrypter struct {
 
 // Decrypt implements crypto.Decrypter.
 func (d pausingDecrypter) Decrypt(rand io.Reader, message []byte, opts crypto.DecrypterOpts) ([]byte, error) {
-	d.h.pause()
-	defer d.h.compute()
+	d.h.shares.pause()
+	defer d.h.shares.compute(nil)
 	return d.decrypter.Decrypt(rand, message, opts)
 }

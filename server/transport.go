@@ -72,14 +72,14 @@ var errEarlyEnd = errors.New("the peer ended its direction")
 func (s *secure) awaitRecord() {
 	c, h := s.conn, s.shake
 	all := &s.server().handshakes
-	all.pause()
+	all.shares.pause()
 	all.await(s)
 	for !h.ready(s) {
 		h.cond.Wait()
 	}
 	all.heard(s)
 	c.mu.Unlock()
-	all.compute()
+	all.shares.compute(h.source)
 	c.mu.Lock()
 }
 
