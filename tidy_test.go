@@ -166,7 +166,7 @@ func TestTidyRooms(t *testing.T) {
 	}{
 		{"internal/report", "bench", true},
 		{"internal/compare", "internal/report", true},
-		{"cmd/millbench/cli", "internal/compare", true},
+		{"cmd/millbench/internal/cli", "internal/compare", true},
 		{"bench", "internal/load", true},
 		{"bench/echo", "internal/load", false},
 		{"internal/load", "bench/result", true},
@@ -177,7 +177,7 @@ func TestTidyRooms(t *testing.T) {
 		{"server", "internal/process", false},
 		{"cmd/millrace/serve", "internal/flags", true},
 		{"server", "internal/flags", false},
-		{"internal/wsload", "cmd/millbench/cli", false},
+		{"internal/wsload", "cmd/millbench/internal/cli", false},
 	} {
 		if may := allowed(tt.importer, ours+tt.imported); may != tt.may {
 			t.Errorf("%s may import %s: %v, want %v", tt.importer, tt.imported, may, tt.may)

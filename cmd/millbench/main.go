@@ -9,7 +9,7 @@ import (
 	"syscall"
 
 	"github.com/millrace/millrace/bench"
-	"github.com/millrace/millrace/cmd/millbench/cli"
+	"github.com/millrace/millrace/cmd/millbench/internal/cli"
 )
 
 func main() {

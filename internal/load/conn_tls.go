@@ -75,7 +75,7 @@ func (l *loop) secure(c *conn) {
 
 func (w *wire) shakeHands() {
 	err := w.tls.Handshake()
-	w.loop.tell(func() { w.loop.secured(w, err) })
+	w.loop.post(func() { w.loop.secured(w, err) })
 }
 
 // secured is called when a handshake is over, one way or the other.
@@ -161,7 +161,7 @@ func (w *wire) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	flight := append([]byte(nil), p...)
-	w.loop.tell(func() {
+	w.loop.post(func() {
 		if w.c.wire == w {
 			w.loop.writeRaw(w.c, flight)
 		}

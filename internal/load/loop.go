@@ -162,8 +162,8 @@ func (l *loop) do(f func()) {
 	<-done
 }
 
-// tell is do without waiting. What is told after the loop's end is forgotten.
-func (l *loop) tell(f func()) {
+// post is do without waiting. What comes after the loop's end is forgotten.
+func (l *loop) post(f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.ended {

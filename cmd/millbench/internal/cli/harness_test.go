@@ -10,7 +10,7 @@ import (
 
 	"github.com/millrace/millrace/bench"
 	"github.com/millrace/millrace/bench/result"
-	"github.com/millrace/millrace/cmd/millbench/cli"
+	"github.com/millrace/millrace/cmd/millbench/internal/cli"
 )
 
 // stage is an App with a run that only plays its part.
