@@ -270,8 +270,8 @@ func TestDrainQueues(t *testing.T) {
 	})
 }
 
-// TestDrainTakenOver: what a router of net/http hands over while the server drains
-// gets 503, what was handed over before is closed politely.
+// TestDrainTakenOver: what net/http gives back while the server drains gets 503,
+// what was handed over before is closed politely.
 func TestDrainTakenOver(t *testing.T) {
 	t.Parallel()
 	connect, srv := onSimnet(t, func(srv *server.Server) { srv.HTTP = http.HandlerFunc(answerPlain) })
@@ -288,6 +288,7 @@ func TestDrainTakenOver(t *testing.T) {
 	c.expect(opClose, closePayload(1001, "server shutting down"))
 	late.send(upgradeRequest())
 	late.expectRefusal(http.StatusServiceUnavailable)
+	_ = late.Close() // or its loop gives it the time to read why
 	c.send(frame(opClose, ""))
 	c.expectEOF()
 	expectDrained(t, done, nil)
