@@ -1,0 +1,137 @@
+package server
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
+	"net"
+
+	"github.com/millrace/millrace/poller"
+)
+
+// ListenAndServe listens on Addr and serves until Drain, Shutdown or Close, and
+// then returns ErrServerClosed.
+func (s *Server) ListenAndServe() error {
+	if err := s.start(); err != nil {
+		return err
+	}
+	ln, err := s.listenAt(cmp.Or(s.Addr, ":8080"))
+	if err != nil {
+		return err
+	}
+	return s.Serve(ln)
+}
+
+// Listen opens a listener of the server's engine, for Serve: on "tcp", "tcp4" or "tcp6",
+// or on "unix", whose addr is a path, see SocketMode.
+func (s *Server) Listen(network, addr string) (poller.Listener, error) {
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	return s.listen(network, addr)
+}
+
+// Serve accepts from ln, which must be of the server's engine, until Drain,
+// Shutdown or Close, and then returns ErrServerClosed, or until ln can not be
+// watched. It closes ln in any case.
+func (s *Server) Serve(ln poller.Listener) error { return s.serve(&acceptor{ln: ln}) }
+
+func (s *Server) serve(a *acceptor) error {
+	ln := a.ln
+	if err := s.start(); err != nil {
+		return closeUnserved(ln, err)
+	}
+	if s.Handler == nil && s.Upgrade == nil {
+		s.warnUnhandled()
+	}
+	done := make(chan error, 1)
+	s.mu.Lock()
+	if s.stopping.Load() {
+		s.mu.Unlock()
+		return closeUnserved(ln, ErrServerClosed)
+	}
+	s.listeners[ln] = done
+	s.mu.Unlock()
+	if !s.loops[0].post(visit{listener: a}) {
+		s.listenerClosed(ln, ErrServerClosed)
+	}
+	return <-done
+}
+
+// closeUnserved closes a listener that is not served because of err.
+func closeUnserved(ln poller.Listener, err error) error {
+	if closeErr := ln.Close(); closeErr != nil {
+		return errors.Join(err, closeErr)
+	}
+	return err
+}
+
+// ListenAddrs are the addresses being served now.
+func (s *Server) ListenAddrs() []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var addrs []net.Addr
+	for ln := range s.listeners {
+		addrs = append(addrs, ln.Addr())
+	}
+	return addrs
+}
+
+// start brings the loops up once, for Serve or for the first connection that
+// net/http hands over.
+func (s *Server) start() error {
+	s.startOnce.Do(func() { s.startErr = s.startLoops() })
+	return s.startErr
+}
+
+func (s *Server) startLoops() error {
+	err := s.Validate()
+	if err != nil {
+		return err
+	}
+	s.admits = s.parseAdmittance()
+	s.limits = s.effectiveLimits()
+	if s.Deflate != nil {
+		s.compression = newCompression(s.Deflate)
+	}
+	s.admission.addresses.seed = maphash.MakeSeed()
+	s.instance = rand.Uint64()
+	if s.fallback = s.Handler; s.fallback == nil {
+		s.fallback = ignore{}
+	}
+	s.listeners = make(map[poller.Listener]chan error)
+	s.halt = make(chan struct{})
+	if s.engine = s.Engine; s.engine == nil {
+		if s.engine, err = poller.New(""); err != nil {
+			return err
+		}
+	}
+	s.crew.init(s)
+	s.handshakes.init(s)
+	s.hooks.init(s.limits.workers)
+	n := s.limits.loops
+	for i := range n {
+		p, err := s.engine.NewPoller()
+		if err != nil {
+			s.closePollers()
+			return fmt.Errorf("server: loop %d: %w", i, err)
+		}
+		s.loops = append(s.loops, newLoop(s, p))
+	}
+	s.loopsDone.Add(n)
+	for _, l := range s.loops {
+		s.crew.lead(l)
+	}
+	s.watchdog.start(s)
+	s.governor.start(s)
+	s.started.Store(true)
+	return nil
+}
+
+func (s *Server) closePollers() {
+	for _, l := range s.loops {
+		_ = l.poll.Close() // the first error is the one to report
+	}
+}
