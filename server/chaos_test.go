@@ -109,7 +109,7 @@ func (c *chaos) configure(srv *server.Server) {
 	srv.MaxConns, srv.MaxConnsPerAddr, srv.MaxHandshakes = chaosConns, chaosPerAddr, 15
 	srv.HandshakeRate, srv.HandshakeBurst = 40, chaosConns+5
 	srv.MaxMessage, srv.MaxQueue, srv.MaxBacklog = 64<<10, 64<<10, 200<<10
-	srv.QueueHighWater, srv.MaxInbound, srv.MessageTimeout = 8<<10, 150<<10, 2*time.Second
+	srv.QueueHighWater, srv.MaxInbound, srv.MessageTimeout = 8<<10, 200<<10, 2*time.Second
 	srv.MessageRate, srv.MessageBurst = 50, 300
 	srv.ByteRate, srv.ByteBurst = 20<<10, 120<<10
 	srv.HandshakeTimeout, srv.WriteTimeout, srv.CloseTimeout = 5*time.Second, 4*time.Second, 2*time.Second

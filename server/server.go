@@ -178,7 +178,7 @@ type Server struct {
 	// had read that are not read now. Beyond it connections are closed with 1008, those
 	// first that hold the most for the longest without progress; before the upgrade they
 	// are cut. It follows memory limits as MaxBacklog does, and gives way first. At least
-	// what MaxMessage and MaxHead need, and 192 KiB; 0 is a quarter of the memory limit,
+	// what MaxMessage and MaxHead need, and 64 KiB; 0 is a quarter of the memory limit,
 	// 512 MiB without one; below 0 is no bound.
 	MaxInbound int64
 	// QueuePolicy is what happens when a queue is full.

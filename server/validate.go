@@ -44,8 +44,8 @@ const (
 	minHeadLines   = 6   // of any handshake: the request line, Host, Upgrade, Connection, key, version
 	maxHead        = 1 << 30
 	maxHeadLines   = math.MaxInt32
-	minProxyHeader = 52                       // with IPv6 addresses
-	inboundSlack   = readBuffer + 2*earlyRead // what was read, and TLS records
+	minProxyHeader = 52            // with IPv6 addresses
+	inboundSlack   = 2 * earlyRead // TLS records, and what belongs to a message
 	maxLoops       = 1 << 10
 	maxWorkers     = 1 << 20
 )
@@ -183,7 +183,7 @@ func (v *validation) sizes(s *Server) {
 }
 
 // inboundOfOne is the most memory that one connection may need for what it receives:
-// the buffer of its message or head, and what it has read.
+// the buffer of its message or head, and TLS records.
 func (s *Server) inboundOfOne() int64 {
 	size := min(max(s.maxMessage(), int64(cmp.Or(s.MaxHead, defaultMaxHead))), math.MaxInt/2)
 	if s.Deflate != nil {

@@ -28,7 +28,7 @@ type setting = func(*server.Server)
 const (
 	day         = 24 * time.Hour
 	longestTime = 366 * day
-	slack       = 192 << 10 // beside the largest message, in MaxInbound
+	slack       = 64 << 10 // beside the largest message, in MaxInbound
 )
 
 // shortest is a handshake in as few bytes as possible.
