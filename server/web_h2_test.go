@@ -130,7 +130,7 @@ func TestStalledStreams(t *testing.T) {
 // TestSlowStream: a stream that is allowed little at a time gets all of its answer.
 func TestSlowStream(t *testing.T) {
 	t.Parallel()
-	addr, srv := startH2(t, func(s *server.Server) { s.WriteTimeout = time.Second })
+	addr, srv := startH2(t, func(s *server.Server) { s.WriteTimeout = 3 * time.Second })
 	h := dialH2(t, addr, 0)
 	h.ask(1, "GET", "/large", h2EndStream)
 	const step = 8 << 10
@@ -146,7 +146,7 @@ func TestSlowStream(t *testing.T) {
 			break
 		}
 		if got%step == 0 {
-			time.Sleep(200 * time.Millisecond)
+			time.Sleep(500 * time.Millisecond)
 			h.allow(1, step)
 		}
 	}
@@ -169,7 +169,7 @@ func TestStreamsOwnDeadline(t *testing.T) {
 // slowly does not.
 func TestStreamsWithoutBody(t *testing.T) {
 	t.Parallel()
-	addr, srv := startH2(t, func(s *server.Server) { s.BodyTimeout = 500 * time.Millisecond })
+	addr, srv := startH2(t, func(s *server.Server) { s.BodyTimeout = 2 * time.Second })
 	h := dialH2(t, addr, 1<<16)
 	answer := func(stream uint32) string {
 		for {
@@ -185,7 +185,7 @@ func TestStreamsWithoutBody(t *testing.T) {
 	hits(t, srv, server.LimitBodyTimeout, 1)
 	h.ask(3, "POST", "/slow", 0)
 	for range 5 {
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond)
 		h.write(h2Data, 0, 3, strings.Repeat("b", 4<<10))
 	}
 	h.write(h2Data, h2EndStream, 3, "")
