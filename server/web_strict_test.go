@@ -325,10 +325,10 @@ func TestSpread(t *testing.T) {
 			perLoop := map[string]int{}
 			for _, info := range infos {
 				if info.State == "open" {
-					perLoop[info.ID.String()[:2]]++
+					perLoop[strings.Split(info.ID.String(), ".")[1]]++
 				}
 			}
-			if perLoop["0."] < rounds/2-5 || perLoop["1."] < rounds/2-5 {
+			if perLoop["0"] < rounds/2-5 || perLoop["1"] < rounds/2-5 {
 				t.Errorf("WebSockets by loop: %v", perLoop)
 			}
 		})
