@@ -102,6 +102,7 @@ func exchangeDeflated(t *testing.T, n *simnet.Network, d *deflater, srv *server.
 		}
 	}
 	idle(t, n)
+	eventually(t, "no slow turn", func() bool { return srv.Stats().Workers.Held == 0 })
 	s := srv.Stats()
 	if s.Inflated.Messages != in.Messages || s.Inflated.Bytes != in.Bytes || (s.Inflated.Packed < s.Inflated.Bytes) != (in.Messages > 0) {
 		t.Errorf("inflated %+v, want %+v", s.Inflated, in)
