@@ -46,8 +46,8 @@ var importers = map[string][]string{
 // standard library; all others may. A folder may always import itself.
 var keptFrom = map[string]func(importer string) bool{
 	"poller": oneOf("ws", "internal/buffer", "internal/rate", "internal/heapwatch", "proxyproto", "asynclog"),
-	"ws":     oneOf("poller", "internal/buffer", "internal/rate", "internal/heapwatch", "proxyproto", "asynclog"),
-	"server": oneOf("poller", "ws", "internal/buffer", "internal/rate", "internal/heapwatch", "proxyproto", "asynclog"),
+	"ws":     oneOf("poller", "internal/loop", "internal/buffer", "internal/rate", "internal/heapwatch", "proxyproto", "asynclog"),
+	"server": oneOf("poller", "ws", "internal/loop", "internal/buffer", "internal/rate", "internal/heapwatch", "proxyproto", "asynclog"),
 	"proxyproto": func(importer string) bool {
 		return !within(importer, "server") && !within(importer, "cmd")
 	},
@@ -68,6 +68,11 @@ var keptFrom = map[string]func(importer string) bool{
 	"internal/buffer":    oneOf("proxyproto", "asynclog"),
 	"internal/rate":      notOf("server"), // leaves: nothing of a connection or a loop
 	"internal/heapwatch": notOf("server"),
+
+	// Who runs when knows a poller, and nothing of what runs.
+	"internal/loop": notOf("server"),
+	"net/http":      oneOf("internal/loop"),
+	"crypto/tls":    oneOf("internal/loop"),
 
 	"unsafe": func(importer string) bool { return !within(importer, "poller") },
 	"C":      everybody,

@@ -135,6 +135,29 @@ func TestTidyRules(t *testing.T) {
 	}
 }
 
+// TestTidyLoop: who runs when knows nothing of what runs, and nobody but the server
+// knows it.
+func TestTidyLoop(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		files source
+		want  string // as above
+	}{
+		{"the loop imports poller", on("internal/loop/a.go", ours+"poller"), ""},
+		{"the loop imports ws", on("internal/loop/a.go", ours+"ws"), "must not import"},
+		{"the loop imports server", on("internal/loop/a_test.go", ours+"server"), "must not import"},
+		{"the loop imports net/http", on("internal/loop/a.go", "net/http/httptest"), "must not import"},
+		{"the loop imports crypto/tls", on("internal/loop/a.go", "crypto/tls"), "must not import"},
+		{"server imports the loop", on("server/a.go", ours+"internal/loop"), ""},
+		{"bench imports the loop", on("bench/a.go", ours+"internal/loop"), "must not import"},
+	} {
+		got := check(tt.files)
+		if (len(got) > 0) != (tt.want != "") || len(got) > 0 && !strings.Contains(got[0], tt.want) {
+			t.Errorf("%s: reported %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
 // TestTidyModules shows that a module of its own may import what it likes, and
 // that the other rules hold there too.
 func TestTidyModules(t *testing.T) {
