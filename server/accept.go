@@ -19,11 +19,10 @@ const acceptsATurn = 64
 // acceptor is a listener in the first loop; the connections it accepts are
 // spread over all loops.
 type acceptor struct {
-	ln    poller.Listener
-	tls   *tls.Config // nil: its connections are not secure
-	token poller.Token
-	unix  bool // a Unix socket's
-	retry tick // when to try again; noDue unless the machine is out of descriptors
+	ln   poller.Listener
+	tls  *tls.Config // nil: its connections are not secure
+	loop *shard      // the one that accepts
+	unix bool        // a Unix socket's
 
 	closes  bool // as soon as the queue is empty
 	closeBy tick // or at this time
@@ -31,7 +30,8 @@ type acceptor struct {
 
 // arrival is a connection on its way into a loop.
 type arrival struct {
-	fd     int // -1: bridge carries it
+	to     *shard // while it is on its way there
+	fd     int    // -1: bridge carries it
 	remote netip.AddrPort
 	taken  *takenOver // from net/http; nil: just accepted
 	back   *returned  // given back by net/http; with taken: for its stream
@@ -50,36 +50,38 @@ func (a *arrival) secure() bool { return a.from != nil && a.from.tls != nil }
 func (a *arrival) returns() bool { return a.back != nil && a.taken == nil }
 
 // addListener begins to accept from a's listener.
-func (l *loop) addListener(a *acceptor) {
+func (l *shard) addListener(a *acceptor) {
 	ln := a.ln
-	a.token, a.retry = listenerToken|poller.Token(ln.FD()), noDue
-	a.unix = isUnix(ln.Addr())
-	if l.stopSeen&stopped != 0 {
+	a.loop, a.unix = l, isUnix(ln.Addr())
+	if l.StopSeen()&stopped != 0 {
 		l.srv.listenerClosed(ln, ErrServerClosed)
 		return
 	}
-	if err := l.poll.Add(ln.FD(), a.token); err != nil {
+	if err := l.Watch(ln.FD(), a); err != nil {
 		l.srv.listenerClosed(ln, fmt.Errorf("server: watching %v: %w", ln.Addr(), err))
 		return
 	}
 	l.listeners = append(l.listeners, a)
 	l.srv.accepting.Store(true)
-	if l.stopSeen != 0 {
+	if l.StopSeen() != 0 {
 		l.closeSoon(a)
 	}
 }
 
-func (l *loop) acceptFrom(token poller.Token) {
-	for _, a := range l.listeners {
-		if a.token == token {
-			l.accept(a)
-		}
-	}
+// Ready implements loop.Source.
+func (a *acceptor) Ready() { a.loop.accept(a) }
+
+// acceptMore goes on accepting, as a loop.Task.
+type acceptMore struct{ *acceptor }
+
+// Do implements loop.Task.
+func (a acceptMore) Do() (again bool) {
+	a.Ready()
+	return false
 }
 
 // accept takes connections off the listener's queue.
-func (l *loop) accept(a *acceptor) {
-	a.retry = noDue
+func (l *shard) accept(a *acceptor) {
 	for range acceptsATurn {
 		fd, remote, err := a.ln.Accept()
 		switch {
@@ -96,13 +98,13 @@ func (l *loop) accept(a *acceptor) {
 		}
 	}
 	if !l.restAccepted(a, nil) {
-		l.again = append(l.again, visit{acceptor: a}) // the rest of the queue has no edge of its own
+		l.NextRoundTask(acceptMore{a}) // the rest of the queue has no edge of its own
 	}
 }
 
 // acceptFailed pauses: no event tells when the machine has room again, and
 // asking at full speed would take the processor from those who are in.
-func (l *loop) acceptFailed(a *acceptor, err error) {
+func (l *shard) acceptFailed(a *acceptor, err error) {
 	if l.counters.acceptErrors.Add(1)%100 == 1 {
 		l.srv.log().Warn("accepting failed", "addr", a.ln.Addr(), "err", err,
 			"failures", l.counters.acceptErrors.Load())
@@ -110,12 +112,11 @@ func (l *loop) acceptFailed(a *acceptor, err error) {
 	if l.restAccepted(a, err) {
 		return
 	}
-	a.retry = l.now() + l.srv.limits.acceptRetry
-	l.nextDue = min(l.nextDue, a.retry)
+	l.Retry(a, l.Now()+l.srv.limits.acceptRetry)
 }
 
 // spread gives an accepted connection to one of the loops.
-func (l *loop) spread(from *acceptor, fd int, remote netip.AddrPort) {
+func (l *shard) spread(from *acceptor, fd int, remote netip.AddrPort) {
 	l.counters.accepted.Add(1)
 	if l.srv.ProxyProtocol && !l.srv.mayProxy(remote.Addr()) {
 		l.proxyRefused(remote, errUntrusted)
@@ -138,11 +139,12 @@ func (l *loop) spread(from *acceptor, fd int, remote netip.AddrPort) {
 var arrivals = sync.Pool{New: func() any { return new(arrival) }}
 
 // offer posts an arrival to the loop; false means that the loop has ended.
-func (l *loop) offer(a arrival) bool {
+func (l *shard) offer(a arrival) bool {
 	posted := arrivals.Get().(*arrival)
 	*posted = a
+	posted.to = l
 	l.coming.Add(1)
-	if l.post(visit{arrival: posted}) {
+	if l.PostTask(posted) {
 		return true
 	}
 	l.coming.Add(-1)
@@ -159,7 +161,7 @@ func (a *arrival) take() arrival {
 }
 
 // send is offer of one that else gets nowhere.
-func (l *loop) send(a arrival) {
+func (l *shard) send(a arrival) {
 	if !l.offer(a) {
 		l.srv.forget(&a)
 		l.drop(&a)
@@ -167,7 +169,7 @@ func (l *loop) send(a arrival) {
 }
 
 // drop closes what does not get in.
-func (l *loop) drop(a *arrival) {
+func (l *shard) drop(a *arrival) {
 	if a.bridge != nil {
 		a.bridge.abandon(a.refusal)
 		return
@@ -177,7 +179,7 @@ func (l *loop) drop(a *arrival) {
 
 // admit makes a connection of an arrival; nil means that it is refused, and
 // nothing more is to be done about it.
-func (l *loop) admit(a arrival) *Conn {
+func (l *shard) admit(a arrival) *Conn {
 	if !l.srv.judgeAddr(&a) {
 		l.drop(&a)
 		return nil
@@ -199,10 +201,10 @@ func (l *loop) admit(a arrival) *Conn {
 	if a.back != nil {
 		c.comeBack(a.back)
 	}
-	c.active.Store(uint32(l.now()))
-	token := l.table.insert(c, l.now())
+	c.active.Store(uint32(l.Now()))
+	token := l.Enter(c.member())
 	if err := l.watch(&a, token); err != nil {
-		l.table.remove(c)
+		l.Withdraw(c.member())
 		l.closeFD(a.fd)
 		l.srv.forgetAddr(&a)
 		l.srv.forget(&a)
@@ -212,7 +214,7 @@ func (l *loop) admit(a arrival) *Conn {
 	}
 	l.counters.open.Add(1)
 	l.counters.states[c.lifeNow()].Add(1)
-	l.setDue(c, l.rightNow()+l.handshakeTime()) // the batch may have been long
+	l.SetDue(c.member(), l.RightNow()+l.handshakeTime()) // the batch may have been long
 	if a.refusal != nil {
 		l.turnAway(c, a.refusal)
 		return nil
@@ -230,49 +232,54 @@ func (l *loop) admit(a arrival) *Conn {
 	return c
 }
 
+// Do implements loop.Task: it takes the arrival in.
+func (a *arrival) Do() (again bool) {
+	to := a.to
+	to.arrive(a.take())
+	return false
+}
+
 // arrive takes in a connection that another loop accepted or that net/http hands
-// over; false means that w no longer leads.
-func (l *loop) arrive(w *worker, a arrival) bool {
+// over.
+func (l *shard) arrive(a arrival) {
 	l.coming.Add(-1)
-	if l.stopSeen&stopped != 0 {
+	if l.StopSeen()&stopped != 0 {
 		if a.returns() {
 			l.srv.forgetAddr(&a)
 		}
 		l.srv.forget(&a)
 		l.drop(&a)
-		return true
+		return
 	}
 	if a.returns() {
 		l.counters.returned.Add(1)
 	}
-	c := l.admit(a)
-	if c == nil || a.taken == nil && a.back == nil {
-		return true
+	if c := l.admit(a); c != nil && (a.taken != nil || a.back != nil) {
+		l.ThisRound(c.member(), kicked|readable|l.StopSeen())
 	}
-	return l.turn(w, c, kicked|readable|l.stopSeen)
 }
 
 // watch lets the poller watch a descriptor. A bridge tells by itself.
-func (l *loop) watch(a *arrival, token poller.Token) error {
+func (l *shard) watch(a *arrival, token poller.Token) error {
 	if a.bridge != nil {
 		return nil
 	}
 	return l.poll.Add(a.fd, token)
 }
 
-func (l *loop) closeFD(fd int) {
+func (l *shard) closeFD(fd int) {
 	l.logUnclosed(l.engine.Close(fd))
 }
 
 // logUnclosed logs that closing a descriptor has failed, if it has.
-func (l *loop) logUnclosed(err error) {
+func (l *shard) logUnclosed(err error) {
 	if err != nil {
 		l.srv.log().Error("descriptor not closed", "err", err)
 	}
 }
 
-func (l *loop) closeListener(a *acceptor) {
-	if err := l.poll.Remove(a.ln.FD()); err != nil {
+func (l *shard) closeListener(a *acceptor) {
+	if err := l.Unwatch(a.ln.FD(), a); err != nil {
 		l.srv.log().Error("listener not removed", "addr", a.ln.Addr(), "err", err)
 	}
 	l.listeners = slices.DeleteFunc(slices.Clone(l.listeners), func(b *acceptor) bool { return b == a })

@@ -139,7 +139,7 @@ func (o *outbound) memory() int {
 // openQueue gives the connection an empty queue. The caller holds mu and charges
 // it.
 func (c *Conn) openQueue() {
-	c.out = &outbound{started: c.loop.rightNow()}
+	c.out = &outbound{started: c.loop.RightNow()}
 	c.out.conn = c
 	c.loop.queues.add(&c.out.entry)
 }
@@ -174,7 +174,7 @@ func (c *Conn) partial() *inbound {
 	if c.in == nil {
 		c.in = &inbound{}
 		c.in.conn = c
-		c.in.since.Store(uint32(c.loop.rightNow()))
+		c.in.since.Store(uint32(c.loop.RightNow()))
 		c.loop.unfinished.add(&c.in.entry)
 	}
 	return c.in

@@ -133,7 +133,7 @@ func (s *Server) leaveAddr(remote netip.AddrPort) {
 }
 
 // leave takes a connection that is gone off the counts.
-func (l *loop) leave(c *Conn) {
+func (l *shard) leave(c *Conn) {
 	s := l.srv
 	switch {
 	case c.handler != nil:
@@ -182,8 +182,8 @@ func (s *Server) giveBack() {
 
 // turnAway answers a connection that was accepted in vain. The leader calls it,
 // before the first turn.
-func (l *loop) turnAway(c *Conn, refusal *ws.Refusal) {
+func (l *shard) turnAway(c *Conn, refusal *ws.Refusal) {
 	c.remember().turnedAway = true
 	c.turnDown(refusal)
-	l.again = append(l.again, visit{conn: c, why: kicked})
+	l.NextRound(c.member(), kicked)
 }

@@ -20,7 +20,7 @@ import (
 // A connection of net/http that has no descriptor for a loop to watch (TLS, a
 // net.Conn that wraps another, a stream of HTTP/2: see exchange) stands on the far side of a
 // bridge. To its loop the bridge is a stream like any other: it never blocks,
-// and posts a visit where a poller would report an edge. What blocks are its
+// and asks for a turn where a poller would report an edge. What blocks are its
 // goroutines:
 //
 //   - the reader reads into a buffer and waits until turns have taken it;
@@ -172,7 +172,7 @@ func (b *bridge) readOnce(p []byte) (n int, goOn bool) {
 	b.reading, b.waited = false, b.waited+b.now()
 	b.in, b.inErr = p[:n], err
 	b.mu.Unlock()
-	b.conn.loop.post(visit{conn: b.conn, why: readable})
+	b.conn.loop.Post(b.conn.member(), readable)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for len(b.in) > 0 && !b.over {
@@ -340,7 +340,7 @@ func (b *bridge) pass(p []byte) {
 		b.told = true
 		b.mu.Unlock()
 		if tell {
-			b.conn.loop.post(visit{conn: b.conn, why: writable})
+			b.conn.loop.Post(b.conn.member(), writable)
 		}
 	}
 }

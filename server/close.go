@@ -236,7 +236,7 @@ func (c *Conn) writeFailed(err error) {
 	}
 	f := c.remember()
 	f.broken = causeOf(err)
-	f.closeAt = c.loop.rightNow() + c.loop.srv.limits.closing
+	f.closeAt = c.loop.RightNow() + c.loop.srv.limits.closing
 	c.kick()
 }
 

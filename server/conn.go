@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/internal/loop"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
 )
@@ -33,7 +34,7 @@ const (
 // It is small, since most connections are idle: what only a busy one needs
 // hangs on it while it is needed (in, out, facts).
 type Conn struct {
-	loop    *loop
+	loop    *shard
 	handler *Handler // set at the upgrade, before Open
 
 	// The turn's: only the worker whose turn it is touches these.
@@ -41,22 +42,15 @@ type Conn struct {
 	fd       int32    // Send uses it under mu before lifeClosed; -1: handed to net/http, or a bridge's
 	pingedAt tick     // when a keepalive ping went out since the last sign of life; 0: none did
 
-	slot   uint32        // the leader's: its place in the loop's table
+	seat   loop.Seat     // its place in the loop, and what its turn leaves to the leader
 	active atomic.Uint32 // tick of the last sign of life from the peer
 	state  atomic.Uint32 // a life, a manner from bit 8, why it is paused, and what it is; written under mu, read anywhere
 
-	// Bytes together make the Conn small: the turn's, then the leader's.
-	more     reason // there may be more to read: another turn after the others
-	wantsDue bool   // the deadline must be set anew
-	away     bool   // in a slow turn, not under the leader
-	missed   reason // why it should have had a turn meanwhile
-
-	mu     sync.Mutex // guards what follows, but for kicked
+	mu     sync.Mutex // guards what follows
 	out    *outbound  // the cork or the queue; nil: Send writes right away
 	facts  *facts
 	value  any // the application's; before the handshake of a secure connection its *acceptor
 	counts [numCounts]count
-	kicked bool   // guarded by loop.mu instead: is in the inbox
 	port   uint16 // the peer's, or that of the client behind it
 	ipv4   [4]byte
 }
@@ -318,4 +312,4 @@ func (c *Conn) remember() *facts {
 }
 
 // kick asks for a turn, from any goroutine.
-func (c *Conn) kick() { c.loop.post(visit{conn: c, why: kicked}) }
+func (c *Conn) kick() { c.loop.Post(c.member(), kicked) }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/internal/loop"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
 )
@@ -37,7 +38,7 @@ const (
 	// MaxConns is the most that Server.Conns gives.
 	MaxConns = 1000
 
-	slotsAVisit    = 1000 // a visit takes less than 0.1 ms
+	slotsAVisit    = 1000 // a look takes less than 0.1 ms
 	slotsAVisitRTT = 250  // each needs a system call of 0.4 us
 )
 
@@ -86,19 +87,18 @@ func (c *Conn) ID() ConnID {
 	if c.facts != nil && c.facts.left != 0 {
 		id.token = ^c.facts.left
 	} else {
-		id.token = c.loop.table.token(c.slot)
+		id.token = c.loop.Token(&c.seat)
 	}
 	return id
 }
 
-// leaveTable frees the connection's slot. Its id stays.
-func (l *loop) leaveTable(c *Conn) {
+// keepID notes the id of a connection that leaves its place, which may then be another's.
+func (c *Conn) keepID() {
 	if c.handler != nil {
 		c.mu.Lock()
-		c.remember().left = ^l.table.token(c.slot)
+		c.remember().left = ^c.loop.Token(&c.seat)
 		c.mu.Unlock()
 	}
-	l.table.remove(c)
 }
 
 // ConnInfo is how a connection stands.
@@ -131,8 +131,8 @@ func (s *Server) Conns(ctx context.Context, by ConnOrder, most int) ([]ConnInfo,
 	most = max(min(most, MaxConns), 0)
 	var walks []*walk
 	for _, l := range s.loops {
-		w := &walk{ctx: ctx, by: by, most: most, done: make(chan struct{})}
-		if most > 0 && l.post(visit{task: w.visit}) {
+		w := &walk{ctx: ctx, loop: l, by: by, most: most, done: make(chan struct{})}
+		if most > 0 && l.PostTask(w) {
 			walks = append(walks, w)
 		}
 	}
@@ -152,15 +152,16 @@ func (s *Server) Conns(ctx context.Context, by ConnOrder, most int) ([]ConnInfo,
 // closed.
 type walk struct {
 	ctx  context.Context
+	loop *shard
 	by   ConnOrder
 	most int
-	next int // slot
+	next int // place in the table
 	best ranking
 	done chan struct{}
 }
 
-// visit looks at the next slice of the table.
-func (w *walk) visit(l *loop) (again bool) {
+// Do implements loop.Task: it looks at the next slice of the table.
+func (w *walk) Do() (again bool) {
 	if w.ctx.Err() != nil {
 		return false // nobody waits any more
 	}
@@ -168,25 +169,18 @@ func (w *walk) visit(l *loop) (again bool) {
 	if w.by == ByRTT {
 		slots = slotsAVisitRTT
 	}
-	end := min(w.next+slots, len(l.table.chunks)*chunkSlots)
-	for ; w.next < end; w.next++ {
-		ch, i := l.table.at(uint32(w.next))
-		if c := ch.conns[i]; c != nil {
-			w.consider(c, ch.since[i], ch.token(uint32(w.next)))
-		}
+	if w.next, again = w.loop.Each(w.next, slots, w.consider); !again {
+		close(w.done)
 	}
-	if w.next < len(l.table.chunks)*chunkSlots {
-		return true
-	}
-	close(w.done)
-	return false
+	return again
 }
 
 // consider keeps c if it is among the best so far.
-func (w *walk) consider(c *Conn, since tick, token poller.Token) {
+func (w *walk) consider(m *member, since tick, token poller.Token) {
+	c := (*Conn)(m)
 	r := ranked{conn: c}
-	now := c.loop.now()
-	if !c.away && c.in != nil {
+	now := c.loop.Now()
+	if !c.seat.Away() && c.in != nil {
 		r.Inbound = c.in.charged.Load()
 	}
 	switch w.by {
@@ -208,9 +202,9 @@ func (w *walk) consider(c *Conn, since tick, token poller.Token) {
 		return
 	}
 	r.ID = ConnID{c.loop.srv.instance, c.loop.index, token}
-	r.Age = (now - since).time()
-	r.Silent = now.time() - min(now, tick(c.active.Load())).time()
-	r.Blocked = c.away
+	r.Age = (now - since).Time()
+	r.Silent = now.Time() - min(now, tick(c.active.Load())).Time()
+	r.Blocked = c.seat.Away()
 	r.Paused = c.paused()
 	heap.Push(&w.best, r)
 	if len(w.best) > w.most {
@@ -310,7 +304,7 @@ func (s *Server) CloseConn(ctx context.Context, id ConnID, code ws.Code, reason 
 	if err := c.Close(code, reason); !errors.Is(err, ErrClosed) {
 		return err
 	}
-	if !c.loop.post(visit{conn: c, why: stopped}) {
+	if !c.loop.Post(c.member(), stopped) {
 		return ErrNoConn
 	}
 	return nil
@@ -322,11 +316,12 @@ func (s *Server) find(ctx context.Context, id ConnID) (*Conn, error) {
 		return nil, ErrNoConn
 	}
 	found := make(chan *Conn, 1)
-	look := func(l *loop) (again bool) {
-		found <- l.table.find(id.token)
+	l := s.loops[id.loop]
+	look := func() (again bool) {
+		found <- (*Conn)(l.Find(id.token))
 		return false
 	}
-	if !s.loops[id.loop].post(visit{task: look}) {
+	if !l.PostTask(loop.TaskFunc(look)) {
 		return nil, ErrNoConn
 	}
 	select {

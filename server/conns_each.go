@@ -1,6 +1,10 @@
 package server
 
-import "context"
+import (
+	"context"
+
+	"github.com/millrace/millrace/poller"
+)
 
 // Each calls do for every open connection, one after another and on the caller's
 // goroutine, until do returns false. Connections come and go meanwhile: one that is
@@ -14,8 +18,8 @@ func (s *Server) Each(ctx context.Context, do func(c *Conn) bool) error {
 	}
 	for _, l := range s.loops {
 		for next := 0; next >= 0; {
-			slice := connSlice{from: next, done: make(chan struct{})}
-			if !l.post(visit{task: slice.fill}) {
+			slice := &connSlice{loop: l, from: next, done: make(chan struct{})}
+			if !l.PostTask(slice) {
 				break // the loop has ended
 			}
 			select {
@@ -36,21 +40,20 @@ func (s *Server) Each(ctx context.Context, do func(c *Conn) bool) error {
 
 // connSlice is some of a loop's connections. It is the leader's until done is closed.
 type connSlice struct {
-	from  int // a slot
+	loop  *shard
+	from  int // a place in the table
 	next  int // where the next one begins; below 0: there is none
 	conns []*Conn
 	done  chan struct{}
 }
 
-func (s *connSlice) fill(l *loop) (again bool) {
-	end := min(s.from+slotsAVisit, len(l.table.chunks)*chunkSlots)
-	for slot := s.from; slot < end; slot++ {
-		ch, i := l.table.at(uint32(slot))
-		if c := ch.conns[i]; c != nil {
-			s.conns = append(s.conns, c)
-		}
-	}
-	if s.next = end; end == len(l.table.chunks)*chunkSlots {
+// Do implements loop.Task.
+func (s *connSlice) Do() (again bool) {
+	var more bool
+	s.next, more = s.loop.Each(s.from, slotsAVisit, func(m *member, _ tick, _ poller.Token) {
+		s.conns = append(s.conns, (*Conn)(m))
+	})
+	if !more {
 		s.next = -1
 	}
 	close(s.done)

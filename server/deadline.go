@@ -20,7 +20,7 @@ func (c *Conn) nextDue() tick {
 	lim := &c.loop.srv.limits
 	switch c.lifeNow() {
 	case lifeProxy, lifeSecure, lifeHead:
-		return c.loop.table.due(c.slot) // counts from accept, whatever the peer does
+		return c.loop.Due(&c.seat) // counts from accept, whatever the peer does
 	case lifeOpen:
 		return c.nextOpenDue(lim)
 	default:
@@ -53,7 +53,7 @@ func (c *Conn) nextOpenDue(lim *limits) tick {
 		due = min(due, c.facts.messageAt+lim.idle)
 	}
 	if lim.lifetime > 0 {
-		due = min(due, c.lifeOver(c.loop.table.since(c.slot)))
+		due = min(due, c.lifeOver(c.loop.Since(&c.seat)))
 	}
 	return due
 }
@@ -93,19 +93,19 @@ func (c *Conn) lifeOver(since tick) tick {
 
 // scattered is a time from 0 to most, made of the connection's slot and a tick.
 func (c *Conn) scattered(salt tick, most ticks) ticks {
-	hash := (uint64(c.slot)<<32 | uint64(salt)) * 0x9e3779b97f4a7c15
+	hash := (uint64(c.seat.Slot())<<32 | uint64(salt)) * 0x9e3779b97f4a7c15
 	return ticks((hash >> 32) % (uint64(most) + 1))
 }
 
 // noteAlive notes a sign of life from the peer.
 func (c *Conn) noteAlive() {
-	now := uint32(c.loop.now())
+	now := uint32(c.loop.Now())
 	if c.active.Load() != now {
 		c.active.Store(now)
 	}
 	if c.pingedAt != 0 {
 		c.pingedAt = 0
-		c.wantsDue = true // of the next ping, or those answered together stay together
+		c.seat.SetDue() // of the next ping, or those answered together stay together
 	}
 }
 
@@ -123,9 +123,9 @@ var (
 
 // expire looks what is overdue.
 func (c *Conn) expire(w *worker) {
-	c.wantsDue = true
+	c.seat.SetDue()
 	lim := &c.loop.srv.limits
-	now := c.loop.rightNow() // timeouts are armed anew from it
+	now := c.loop.RightNow() // timeouts are armed anew from it
 	switch c.lifeNow() {
 	case lifeProxy, lifeSecure, lifeHead:
 		c.headTimedOut()
@@ -154,7 +154,7 @@ func (c *Conn) expireOpen(w *worker, lim *limits, now tick) {
 	case lim.idle > 0 && !c.standsStill() && now >= c.facts.messageAt+lim.idle:
 		c.loop.srv.hit(LimitIdleTimeout)
 		c.end(errIdle, endLinger)
-	case lim.lifetime > 0 && now >= c.lifeOver(w.since):
+	case lim.lifetime > 0 && now >= c.lifeOver(w.Since):
 		if c.Close(ws.CodeGoingAway, "connection lifetime over") == nil {
 			c.loop.srv.hit(LimitLifetime)
 		}
@@ -181,7 +181,7 @@ func (c *Conn) giveUp(limit Limit, cause error) {
 func (c *Conn) muted() (mute, over bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.mute(), c.mute() && c.loop.now() >= c.facts.closeAt
+	return c.mute(), c.mute() && c.loop.Now() >= c.facts.closeAt
 }
 
 // writeOverdue says whether the peer takes too little of the queue. It holds

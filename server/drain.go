@@ -201,7 +201,7 @@ func (d *drain) close() {
 		}
 	}
 	d.plan()
-	d.srv.stop(draining)
+	d.srv.stop(draining, d.window)
 	d.enter(PhaseDraining) // once all loops are told
 }
 
@@ -217,7 +217,7 @@ func (d *drain) plan() {
 		return
 	}
 	left := max(time.Until(d.until), 0)
-	if most := left - min(d.srv.limits.closing.time(), left/4); d.window > most {
+	if most := left - min(d.srv.limits.closing.Time(), left/4); d.window > most {
 		d.window = most
 		d.srv.log().Warn("drain sped up to be done in time", "connections", open, "rate", d.options.Rate,
 			"needed", int(float64(open)/max(most.Seconds(), 1e-3)), "left", left.Round(time.Millisecond))
@@ -234,7 +234,7 @@ func (d *drain) see() {
 	defer cancel()
 	ended := make(chan struct{})
 	go func() { // ends with the last handler
-		<-d.srv.watchdog.done
+		<-d.srv.group.Done()
 		_ = d.srv.shutdownWeb(ctx) // the error is ctx's, which ends only after this drain
 		close(ended)
 	}()

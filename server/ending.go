@@ -110,7 +110,7 @@ func (c *Conn) said() {
 	if f.saidAt != 0 || c.out != nil {
 		return
 	}
-	now, unacked := c.loop.rightNow(), c.unacked()
+	now, unacked := c.loop.RightNow(), c.unacked()
 	f.saidAt, f.ackedAt, f.acked = max(now, 1), now, c.written()-unacked
 	if f.behind = unacked > 0; f.behind {
 		f.closeAt = now + firstLook
@@ -200,6 +200,7 @@ func (c *Conn) finish() {
 	c.closeStream()
 	c.loop.srv.freeWindows(c.deflation())
 	c.mu.Unlock()
+	c.seat.Leave()
 	c.dropInbound()
 }
 
@@ -212,10 +213,10 @@ func (c *Conn) closeStream() {
 	}
 }
 
-// discard frees what the loop keeps of a finished connection.
-func (l *loop) discard(c *Conn) {
-	l.leaveTable(c)
-	if l.stopSeen != 0 {
+// discard frees what the server keeps of a finished connection.
+func (l *shard) discard(c *Conn) {
+	c.keepID()
+	if l.StopSeen() != 0 {
 		l.countEnd(c)
 	}
 	l.leave(c) // before the peer can know: it may come again at once

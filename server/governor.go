@@ -90,14 +90,14 @@ func (g *governor) run() {
 	for {
 		select {
 		case <-g.wake:
-		case <-g.srv.watchdog.done:
+		case <-g.srv.group.Done():
 			return
 		}
 		for g.govern() {
 			select {
 			case <-g.wake:
 			case <-time.After(heapwatch.Period):
-			case <-g.srv.watchdog.done:
+			case <-g.srv.group.Done():
 				return
 			}
 		}
@@ -168,7 +168,7 @@ func (g *governor) giveBack() (again bool) {
 }
 
 // list lists the entries of all loops, the highest rank first.
-func (g *governor) list(of func(*loop) *holders, rank func(listed) int64) {
+func (g *governor) list(of func(*shard) *holders, rank func(listed) int64) {
 	for _, l := range g.srv.loops {
 		g.listed = of(l).list(g.listed)
 	}
@@ -181,7 +181,7 @@ func (g *governor) list(of func(*loop) *holders, rank func(listed) int64) {
 // shedOutbound closes connections, those that are over and then those with the
 // largest queues first, until no more is left than allowed.
 func (g *governor) shedOutbound() {
-	g.list(func(l *loop) *holders { return &l.queues }, func(e listed) int64 {
+	g.list(func(l *shard) *holders { return &l.queues }, func(e listed) int64 {
 		if e.over {
 			return math.MaxInt64/2 + e.size
 		}
@@ -200,8 +200,8 @@ func (g *governor) shedOutbound() {
 // shedInbound closes connections, those first that hold the most for the longest.
 // What they hold is freed in a turn of theirs, so it is counted here.
 func (g *governor) shedInbound(excess int64) {
-	now := g.srv.loops[0].rightNow()
-	g.list(func(l *loop) *holders { return &l.unfinished }, func(e listed) int64 {
+	now := g.srv.loops[0].RightNow()
+	g.list(func(l *shard) *holders { return &l.unfinished }, func(e listed) int64 {
 		return e.size * int64(now-min(now, tick(e.since.Load()))+1)
 	})
 	for _, e := range g.listed {

@@ -57,7 +57,7 @@ func (h *handshakes) begin(s *secure) {
 	next, waits := h.enter(s, key, known)
 	h.start(next)
 	if waits {
-		s.conn.loop.post(visit{task: lookSoon})
+		s.conn.loop.PostTask(lookSoon{s.conn.loop})
 	}
 }
 
@@ -96,22 +96,25 @@ func (h *handshakes) run(s *secure) {
 	}
 }
 
-// lookSoon is a task for a loop that has somebody in the line.
-func lookSoon(l *loop) (again bool) {
-	l.roomLook = min(l.roomLook, l.now()+roomLook)
-	l.nextDue = min(l.nextDue, l.roomLook)
+// lookSoon is a loop.Task for a loop that has somebody in the line.
+type lookSoon struct{ *shard }
+
+// Do implements loop.Task.
+func (l lookSoon) Do() (again bool) {
+	l.roomLook = min(l.roomLook, l.Now()+roomLook)
+	l.RoundBy(l.roomLook)
 	return false
 }
 
 // lookForRoom has the line looked at, if it is time.
-func (l *loop) lookForRoom(now tick) {
+func (l *shard) lookForRoom(now tick) {
 	if l.roomLook <= now {
 		h := &l.srv.handshakes
-		next, again := h.look(l.rightNow())
+		next, again := h.look(l.RightNow())
 		h.start(next)
 		l.roomLook = again
 	}
-	l.nextDue = min(l.nextDue, l.roomLook)
+	l.RoundBy(l.roomLook)
 }
 
 // beginHandshake makes the connection's stream, of a ClientHello and what came behind

@@ -5,6 +5,8 @@ import (
 	"container/list"
 	"sync"
 	"time"
+
+	"github.com/millrace/millrace/internal/loop"
 )
 
 // # Whose handshake is next
@@ -130,7 +132,7 @@ type line struct {
 // enter puts s into the line, and takes who has a place then, most likely s itself:
 // nil if nobody has. It says whether s waits. Conn.mu is held.
 func (l *line) enter(s *secure, key addressKey, known bool) (next *secure, waits bool) {
-	now := s.conn.loop.rightNow()
+	now := s.conn.loop.RightNow()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.forgive(now)
@@ -229,7 +231,7 @@ func (l *line) reorder(src *source) {
 
 // remember counts a handshake that is cut. Conn.mu is held.
 func (l *line) remember(s *secure) {
-	src, now := s.shake.source, s.conn.loop.rightNow()
+	src, now := s.shake.source, s.conn.loop.RightNow()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !src.known {
@@ -239,7 +241,7 @@ func (l *line) remember(s *secure) {
 		l.forgiveFirst()
 	}
 	src.cuts++
-	l.cuts.PushBack(silenced{src, now + timeoutTicks(cutTime)})
+	l.cuts.PushBack(silenced{src, now + loop.TimeoutTicks(cutTime)})
 	l.reorder(src)
 }
 
@@ -260,20 +262,20 @@ func (l *line) forgiveFirst() {
 // await notes that the peer of s is awaited; heard, that it is not any more. Conn.mu
 // is held.
 func (l *line) await(s *secure) {
-	k, now := s.shake, s.conn.loop.rightNow()
+	k, now := s.shake, s.conn.loop.RightNow()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k.since = now
 	if k.yields.Load() {
 		return
 	}
-	most := timeoutTicks(yieldTime)
+	most := loop.TimeoutTicks(yieldTime)
 	k.due = now + most - min(k.awaited, most)
 	heap.Push(&l.silent, k)
 }
 
 func (l *line) heard(s *secure) {
-	k, now := s.shake, s.conn.loop.rightNow()
+	k, now := s.shake, s.conn.loop.RightNow()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k.awaited += now - k.since

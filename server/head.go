@@ -123,7 +123,7 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 	if err != nil {
 		return err
 	}
-	w.plain, err = s.appendUpgrade(w.plain[:0], r, &accept, w.date(c.loop.now()))
+	w.plain, err = s.appendUpgrade(w.plain[:0], r, &accept, w.date(c.loop.Now()))
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (s *Server) withDefaults(r *ws.Request, accept Accept) Accept {
 // open makes the connection a WebSocket: response is the 101 to send.
 func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	c.handler = accept.shared
-	c.wantsDue = true
+	c.seat.SetDue()
 	c.loop.counters.upgraded.Add(1)
 
 	c.mu.Lock()
@@ -212,7 +212,7 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	c.facts.deflate = accept.deflate
 	w.deflate = accept.deflate
 	if c.loop.srv.limits.idle > 0 {
-		c.facts.messageAt = c.loop.rightNow()
+		c.facts.messageAt = c.loop.RightNow()
 	}
 	w.pacing.rates = c.loop.newRates()
 	c.facts.rates = w.pacing.rates

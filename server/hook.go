@@ -157,7 +157,7 @@ func (c *Conn) lookForEnd(w *worker) {
 		w.received.bytes += n
 		c.in.head = c.in.head.Grow(n)
 		c.in.head.B = append(c.in.head.B, w.in[:n]...)
-		c.more |= readable | hangup // to the end
+		c.seat.Again(readable | hangup) // to the end
 	case err != poller.ErrAgain:
 		c.end(errGone, endNow)
 	}
@@ -172,7 +172,7 @@ func (c *Conn) resumeHook(w *worker) {
 		c.eatOpen(w, rest)
 	}
 	c.dropHead()
-	c.more |= readable | hangup // it was not read
+	c.seat.Again(readable | hangup) // it was not read
 }
 
 // decideIn is decide in a turn, which has a place for it, and gives the hook a context.

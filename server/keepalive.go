@@ -3,6 +3,8 @@ package server
 import (
 	"cmp"
 	"time"
+
+	"github.com/millrace/millrace/internal/loop"
 )
 
 // minBalancerIdle is the shortest idle timeout of a balancer that pings can keep
@@ -14,7 +16,7 @@ const minBalancerIdle = time.Second
 // and two tenths of a second are for the grain of deadlines and the way to the
 // balancer.
 func MaxPingInterval(balancerIdle time.Duration) time.Duration {
-	return max((balancerIdle/tickTime-2)*5/6, 0) * tickTime
+	return max((balancerIdle/loop.TickTime-2)*5/6, 0) * loop.TickTime
 }
 
 // pingInterval is the effective one; below 0 is never.

@@ -5,6 +5,9 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/loop"
 )
 
 // Limit names a bound of the server that a peer can meet: an index of
@@ -105,6 +108,9 @@ func (s *Server) hit(limit Limit) {
 	}
 }
 
+// reportPeriod is the least time between two reports of the same trouble.
+const reportPeriod = 10 * time.Second
+
 // logLimits logs which limits were met since it last did, each at most once a
 // period. A leader calls it between turns.
 func (s *Server) logLimits(now tick) {
@@ -122,7 +128,7 @@ func (s *Server) logLimits(now tick) {
 			h.unlogged.Store(true)
 		default:
 			s.log().Log(context.Background(), limit.level(), "limit met", "limit", limit.String(), "times", count-last.count, "since_start", count)
-			last.count, last.next = count, now+ticksOf(reportPeriod)
+			last.count, last.next = count, now+loop.TicksOf(reportPeriod)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/millrace/millrace/internal/loop"
 	"github.com/millrace/millrace/internal/rate"
 	"github.com/millrace/millrace/proxyproto"
 	"github.com/millrace/millrace/ws"
@@ -108,12 +109,12 @@ func (s *Server) effectiveLimits() limits {
 		inbound:      budget(s.MaxInbound, 4, defaultMaxInbound),
 		tlsAtOnce:    positive(s.MaxTLSHandshakes, defaultMaxTLSHandshakes),
 		workers:      max(positive(s.MaxWorkers, defaultMaxWorkers), loops+1),
-		handshake:    timeoutTicks(positive(s.HandshakeTimeout, defaultHandshakeTimeout)),
-		write:        timeoutTicks(positive(s.WriteTimeout, defaultWriteTimeout)),
-		closing:      timeoutTicks(positive(s.CloseTimeout, defaultCloseTimeout)),
-		linger:       timeoutTicks(lingerTime),
-		grace:        timeoutTicks(drainGrace),
-		acceptRetry:  ticksOf(acceptRetryTime),
+		handshake:    loop.TimeoutTicks(positive(s.HandshakeTimeout, defaultHandshakeTimeout)),
+		write:        loop.TimeoutTicks(positive(s.WriteTimeout, defaultWriteTimeout)),
+		closing:      loop.TimeoutTicks(positive(s.CloseTimeout, defaultCloseTimeout)),
+		linger:       loop.TimeoutTicks(lingerTime),
+		grace:        loop.TimeoutTicks(drainGrace),
+		acceptRetry:  loop.TicksOf(acceptRetryTime),
 		body:         max(cmp.Or(s.BodyTimeout, defaultBodyTimeout), 0),
 		httpIdle:     s.httpIdleTimeout(),
 		readBuffer:   readBuffer,
@@ -128,16 +129,16 @@ func (s *Server) effectiveLimits() limits {
 	}
 	l.bytes = rate.New(s.ByteRate, burst)
 	if interval := s.pingInterval(); interval > 0 {
-		l.ping = ticksOf(interval)
+		l.ping = loop.TicksOf(interval)
 	}
 	if s.IdleTimeout > 0 {
-		l.idle = timeoutTicks(s.IdleTimeout)
+		l.idle = loop.TimeoutTicks(s.IdleTimeout)
 	}
 	if timeout := cmp.Or(s.MessageTimeout, defaultMessageTimeout); timeout > 0 {
-		l.message = timeoutTicks(timeout)
+		l.message = loop.TimeoutTicks(timeout)
 	}
 	if s.MaxLifetime > 0 {
-		l.lifetime = ticksOf(s.MaxLifetime)
+		l.lifetime = loop.TicksOf(s.MaxLifetime)
 	}
 	return l
 }

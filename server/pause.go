@@ -110,8 +110,8 @@ func (c *Conn) endPausedTurn() {
 		c.putOff() // IdleTimeout counts anew from the end of the pause
 	}
 	if in := c.in; in != nil && in.drains && in.drainAt == 0 && c.state.Load()&pausedByQueue == 0 {
-		in.drainAt = c.loop.rightNow() + c.loop.srv.limits.grace // nothing but the handler is waited for
-		c.wantsDue = true
+		in.drainAt = c.loop.RightNow() + c.loop.srv.limits.grace // nothing but the handler is waited for
+		c.seat.SetDue()
 	}
 }
 
@@ -135,10 +135,10 @@ func (c *Conn) resume(w *worker) (read bool) {
 		return false
 	}
 	in.putOff = false
-	in.since.Store(uint32(c.loop.rightNow()))
-	c.wantsDue = true
+	in.since.Store(uint32(c.loop.RightNow()))
+	c.seat.SetDue()
 	if c.loop.srv.limits.idle > 0 && c.lifeNow() == lifeOpen {
-		c.facts.messageAt = c.loop.rightNow()
+		c.facts.messageAt = c.loop.RightNow()
 	}
 	if w.pacing.rates != nil {
 		w.pacing.more = true // we were not ready: what came meanwhile is not too fast
@@ -150,7 +150,7 @@ func (c *Conn) resume(w *worker) (read bool) {
 	}
 	if in.drains && !in.putOff {
 		in.drains, in.drainAt = false, 0
-		c.more |= draining
+		c.seat.Again(draining)
 	}
 	c.dropHead()
 	return !in.putOff
@@ -168,7 +168,7 @@ func (c *Conn) eatRest(w *worker, in *inbound) {
 		return
 	}
 	if w.pacing.rates != nil {
-		w.pacing.read(c.loop, w.round)
+		w.pacing.read(c.loop, w.Round)
 	}
 	c.eatFrames(w, rest)
 	if in.tooFast && !in.putOff && c.lifeNow() <= lifeClosing {

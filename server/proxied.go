@@ -113,7 +113,7 @@ func (c *Conn) standFor(client netip.AddrPort) error {
 // proxyRefused counts a connection that is closed for want of a right PROXY
 // header. The peer is told nothing, so the log tells the operator, who may have
 // forgotten the balancer's half of it.
-func (l *loop) proxyRefused(remote netip.AddrPort, err error) {
+func (l *shard) proxyRefused(remote netip.AddrPort, err error) {
 	if n := l.counters.proxyRefused.Add(1); n%100 == 1 {
 		l.srv.log().Warn("PROXY header refused", "remote", addrName(remote), "err", err, "refused", n)
 	}

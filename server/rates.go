@@ -3,6 +3,7 @@ package server
 import (
 	"time"
 
+	"github.com/millrace/millrace/internal/loop"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -33,18 +34,13 @@ type pacing struct {
 	since  time.Duration // from when on what was read may have been sent; now if we were not late
 }
 
-// round is what a loop does between two waits, and how long it did so before that
-// without having asked for all that was ready. It is the leader's, and kept only
-// where there are rates; a turn has its worker's copy, since another may lead by now.
-type round struct{ began, took time.Duration }
-
 var (
 	errManyMessages = &ws.CloseError{Code: ws.CodePolicy, Reason: "too many messages a second"}
 	errManyBytes    = &ws.CloseError{Code: ws.CodePolicy, Reason: "too many bytes a second"}
 )
 
 // newRates are those of a connection that opens now; nil without such limits.
-func (l *loop) newRates() *rates {
+func (l *shard) newRates() *rates {
 	if !l.srv.limits.paced() {
 		return nil
 	}
@@ -59,7 +55,7 @@ func (c *Conn) eatOpen(w *worker, in []byte) {
 		return
 	}
 	p := &w.pacing
-	p.read(c.loop, w.round)
+	p.read(c.loop, w.Round)
 	within := len(in)
 	if limit := c.loop.srv.limits.bytes; limit.Limited() {
 		p.bytes, within = limit.TakeUpTo(p.bytes, p.since, p.now, len(in))
@@ -74,29 +70,29 @@ func (c *Conn) eatOpen(w *worker, in []byte) {
 		c.tooFast(LimitByteRate, errManyBytes)
 		c.leaveDecoder(w, c.decoder(w), in[within:])
 	}
-	p.handled(c.loop, c.more == 0 && !paused)
+	p.handled(c.loop, c.seat.AsksAgain() == 0 && !paused)
 }
 
 // read notes that bytes were read just now, in this round.
-func (p *pacing) read(l *loop, r round) {
+func (p *pacing) read(l *shard, r loop.Round) {
 	p.now = l.engine.Now()
 	ready := p.ready
 	if p.more {
 		ready = p.now
 	}
-	late := max(ready-p.drained, r.took+p.now-r.began)
+	late := max(ready-p.drained, r.Took+p.now-r.Began)
 	p.since = p.now - late
 }
 
 // handled notes that they are handled; all: there were no more.
-func (p *pacing) handled(l *loop, all bool) {
+func (p *pacing) handled(l *shard, all bool) {
 	if p.more = !all; all {
 		p.drained, p.ready = p.now, l.engine.Now()
 	}
 }
 
 // caughtUp notes, after a pause, that there is nothing more to read.
-func (p *pacing) caughtUp(l *loop) {
+func (p *pacing) caughtUp(l *shard) {
 	if p.rates != nil && p.more {
 		p.now = l.engine.Now()
 		p.handled(l, true)
@@ -122,24 +118,4 @@ func (c *Conn) withinRate(p *pacing) bool {
 func (c *Conn) tooFast(limit Limit, cause *ws.CloseError) {
 	c.loop.srv.hit(limit)
 	c.end(cause, endLinger)
-}
-
-// endRound and beginRound stand around a leader's wait. A batch that was full may
-// have left events behind: then the time before it counts on.
-func (l *loop) endRound() {
-	if !l.srv.limits.paced() {
-		return
-	}
-	took := l.engine.Now() - l.round.began
-	if l.numEvents == len(l.events) {
-		took += l.round.took
-	}
-	l.round.took = took
-}
-
-func (l *loop) beginRound(w *worker) {
-	if l.srv.limits.paced() {
-		l.round.began = l.engine.Now()
-		w.round = l.round
-	}
 }

@@ -221,7 +221,7 @@ func (c *Conn) writeOut(head, tail []byte, plain int, own **buffer.Buffer) (queu
 			c.out.add(head, tail, plain, n)
 		}
 		if err == nil && n >= writeAtOnce {
-			c.loop.post(visit{conn: c, why: writable}) // no edge will tell
+			c.loop.Post(c.member(), writable) // no edge will tell
 		}
 	case c.held() > 0:
 		c.openQueue() // the stream has it, and must be flushed
@@ -285,7 +285,7 @@ func (c *Conn) hasQueue() bool {
 }
 
 func (c *Conn) corkLocked(w *worker) {
-	if c.out == nil && c.loop.turnWord.Load() == w.turn {
+	if c.out == nil && w.HasLoop() {
 		c.out = &w.out
 	}
 }
@@ -343,14 +343,14 @@ func (c *Conn) flush() (drained bool) {
 	if c.lifeNow() == lifeClosed {
 		return false
 	}
-	now := c.loop.rightNow()
+	now := c.loop.RightNow()
 	more, err := c.out.flush(c, now)
 	if err != nil {
 		c.writeFailed(err)
 		return false
 	}
 	if more {
-		c.loop.post(visit{conn: c, why: writable}) // after the others
+		c.loop.Post(c.member(), writable) // after the others
 	}
 	if !c.out.empty() || c.held() > 0 {
 		if c.out.started == now {

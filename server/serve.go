@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 
+	"github.com/millrace/millrace/internal/loop"
 	"github.com/millrace/millrace/poller"
 )
 
@@ -54,7 +55,12 @@ func (s *Server) serve(a *acceptor) error {
 	}
 	s.listeners[ln] = done
 	s.mu.Unlock()
-	if !s.loops[0].post(visit{listener: a}) {
+	l := s.loops[0]
+	begin := func() (again bool) {
+		l.addListener(a)
+		return false
+	}
+	if !l.PostTask(loop.TaskFunc(begin)) {
 		s.listenerClosed(ln, ErrServerClosed)
 	}
 	return <-done
@@ -108,7 +114,7 @@ func (s *Server) startLoops() error {
 			return err
 		}
 	}
-	s.crew.init(s)
+	s.group = s.newGroup()
 	s.handshakes.init(s)
 	s.hooks.init(s.limits.workers)
 	n := s.limits.loops
@@ -118,13 +124,11 @@ func (s *Server) startLoops() error {
 			s.closePollers()
 			return fmt.Errorf("server: loop %d: %w", i, err)
 		}
-		s.loops = append(s.loops, newLoop(s, p))
+		s.loops = append(s.loops, newShard(s, p))
 	}
 	s.loopsDone.Add(n)
-	for _, l := range s.loops {
-		s.crew.lead(l)
-	}
-	s.watchdog.start(s)
+	s.group.Start()
+	go s.endGroup() // ends with the last connection
 	s.governor.start(s)
 	s.started.Store(true)
 	return nil

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace/millrace/internal/loop"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
 )
@@ -277,10 +278,9 @@ type Server struct {
 	fallback  Handler // of connections whose Accept names none
 	engine    poller.Engine
 	instance  uint64 // a random number, for ids
-	loops     []*loop
+	loops     []*shard
 	nextLoop  atomic.Uint32
-	watchdog  watchdog
-	crew      crew
+	group     *loop.Group
 	web       web
 	decoders  sync.Pool   // of *ws.Decoder with the server's limits
 	accepting atomic.Bool // a listener is, or was, accepted from

@@ -34,7 +34,7 @@ func (s *Server) closeAll() {
 		return
 	}
 	s.enter(PhaseDraining)
-	s.stop(stopped)
+	s.stop(stopped, 0)
 	s.closeWeb()
 	s.awaitLoops()
 	s.enter(PhaseStopped)
@@ -44,7 +44,7 @@ func (s *Server) closeAll() {
 // only handlers keep them.
 func (s *Server) awaitLoops() {
 	select {
-	case <-s.watchdog.done:
+	case <-s.group.Done():
 	case <-time.After(closeWait):
 	}
 }
@@ -60,8 +60,9 @@ func (s *Server) neverStarts() (running bool) {
 	return true
 }
 
-// stop asks the loops to end: politely (draining) or at once (stopped).
-func (s *Server) stop(why reason) {
+// stop asks the loops to end: politely, within the window (draining), or at once
+// (stopped).
+func (s *Server) stop(why reason, window time.Duration) {
 	s.mu.Lock()
 	s.stopping.Store(true)
 	if why == stopped && !s.halted {
@@ -70,6 +71,6 @@ func (s *Server) stop(why reason) {
 	}
 	s.mu.Unlock()
 	for _, l := range s.loops {
-		l.requestStop(why)
+		l.RequestStop(why, window)
 	}
 }

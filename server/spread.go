@@ -4,7 +4,7 @@ package server
 // with fewer connections takes the next. Those that have left, for net/http or for
 // good, do not count: whatever the order in which pages and WebSockets come, each
 // loop gets its share of those that stay.
-func (s *Server) pickLoop() *loop {
+func (s *Server) pickLoop() *shard {
 	n := uint32(len(s.loops))
 	if n == 1 {
 		return s.loops[0]
@@ -18,4 +18,4 @@ func (s *Server) pickLoop() *loop {
 }
 
 // load is how many connections the loop has, or is about to get.
-func (l *loop) load() int64 { return l.counters.open.Load() + l.coming.Load() }
+func (l *shard) load() int64 { return l.counters.open.Load() + l.coming.Load() }

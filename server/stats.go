@@ -4,7 +4,9 @@ import (
 	"errors"
 	"net/http"
 	"sync/atomic"
+	"time"
 
+	"github.com/millrace/millrace/internal/loop"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -115,11 +117,8 @@ type loopCounters struct {
 	pings        atomic.Uint64
 	dead         atomic.Uint64
 	panics       atomic.Uint64
-	handovers    atomic.Uint64
-	waits        atomic.Uint64
 	closes       [2][closeSlots]atomic.Uint64 // by us, by the peer
-	lag          lagCounts
-	drained      atomic.Uint64 // connections ended since draining began, see DrainProgress
+	drained      atomic.Uint64                // connections ended since draining began, see DrainProgress
 	cut          atomic.Uint64
 }
 
@@ -269,10 +268,11 @@ func (s *Server) Stats() (sum ServerStats) {
 		return sum
 	}
 	var closes [2][closeSlots]uint64
+	var loops loop.Stats
 	for _, l := range s.loops {
 		l.counters.addTo(&sum)
 		sum.Queues += l.queues.size()
-		l.counters.lag.addTo(&sum.LoopLag)
+		l.AddTo(&loops)
 		for by := range closes {
 			for slot := range closes[by] {
 				closes[by][slot] += l.counters.closes[by][slot].Load()
@@ -288,13 +288,15 @@ func (s *Server) Stats() (sum ServerStats) {
 	}
 	sum.Refused, sum.Refusals = s.refusals.sum()
 	sum.Backlog, sum.Inbound = s.governor.outbound.total.Load(), s.governor.inbound.total.Load()
-	sum.Loops = len(s.loops)
+	sum.Loops, sum.Handovers, sum.Waits = len(s.loops), loops.Handovers, loops.Waits
+	sum.LoopLag = Histogram(loops.Lag)
 	sum.Ready, sum.Drain = s.Ready(), s.DrainProgress()
 	if s.compression != nil {
 		sum.Windows = s.compression.windows.Load()
 	}
 	sum.TLSUnderWay, sum.TLSWaiting = s.handshakes.sizes()
-	sum.Workers = s.crew.stats()
+	workers := s.group.Workers()
+	sum.Workers = Workers{Leading: workers.Leading, Standby: workers.Standby, Held: workers.Held, Max: s.limits.workers}
 	sum.LogDropped = s.logDropped()
 	for limit := range sum.Limits {
 		sum.Limits[limit] = s.limitHits.counts[limit].Load()
@@ -329,26 +331,22 @@ func (n *loopCounters) addTo(sum *ServerStats) {
 	sum.Pings += n.pings.Load()
 	sum.Dead += n.dead.Load()
 	sum.Panics += n.panics.Load()
-	sum.Handovers += n.handovers.Load()
-	sum.Waits += n.waits.Load()
 }
 
-// stats are the workers as they stand. Those that neither lead nor stand by are
-// held.
-func (cr *crew) stats() Workers {
-	running := 0
-	for _, l := range cr.srv.loops {
-		if !l.isOver() {
-			running++
-		}
+// LagBounds are the upper bounds of a Histogram's buckets but the last, which
+// has none.
+var LagBounds = loop.LagBounds
+
+// Histogram are durations in buckets.
+type Histogram struct {
+	Counts [len(LagBounds) + 1]uint64 // up to each of LagBounds, and beyond
+	Sum    time.Duration
+}
+
+// Count is the number of durations.
+func (h *Histogram) Count() (n uint64) {
+	for _, c := range h.Counts {
+		n += c
 	}
-	cr.mu.Lock()
-	defer cr.mu.Unlock()
-	leading := min(running, cr.workers)
-	return Workers{
-		Leading: leading,
-		Standby: len(cr.standby),
-		Held:    max(cr.workers-leading-len(cr.standby), 0),
-		Max:     cr.srv.limits.workers,
-	}
+	return n
 }

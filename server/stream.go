@@ -165,6 +165,6 @@ func (c *Conn) broke(cause error) {
 	}
 	c.endLocked(cause, endLinger)
 	c.passOn()
-	now := c.loop.rightNow()
+	now := c.loop.RightNow()
 	c.facts.saidAt, c.facts.closeAt = max(now, 1), now+c.loop.srv.limits.linger
 }

@@ -3,82 +3,18 @@ package server
 import (
 	"io"
 
+	"github.com/millrace/millrace/internal/loop"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
 )
 
-// turn gives c its turn on w: read, decode, handle, write. It returns false when
-// w has lost the loop meanwhile: the turn was slow and another worker leads.
-func (l *loop) turn(w *worker, c *Conn, why reason) (leads bool) {
-	if c.away {
-		if c.missed |= why; why&writable != 0 && c.flushAway() {
-			c.missed |= emptied
-		}
-		if c.lifeNow() == lifeHead {
-			c.tellHook(why)
-		}
-		return true
+// Turn implements loop.Member: it is one turn of a connection. (Its callers are many
+// as it is: a processor foresees only so many returns, 16 perhaps.)
+func (m *member) Turn(base *loop.Worker, why reason) {
+	c, w := (*Conn)(m), base.Desk.(*worker)
+	if why == writable && c.lifeNow() <= lifeHead && !c.hasQueue() {
+		return // the edge of its registration: it has nothing to write yet
 	}
-	if c.over() {
-		return true // a visit that was noted before the connection ended
-	}
-	if why&expired != 0 {
-		w.since = l.table.since(c.slot) // while the table is ours
-	}
-	l.current = c
-	w.turn = l.begin()
-	c.takeTurn(w, why)
-	return l.finishTurn(c, w.turn)
-}
-
-// takeBack gives c, whose slow turn is over, the turn that it missed, with what the slow
-// one has left: if one turn after the other is slow, none comes to be settled.
-func (l *loop) takeBack(w *worker, c *Conn, why reason) (leads bool) {
-	c.away = false
-	why |= c.missed | c.more
-	c.missed, c.more = 0, 0
-	if c.over() {
-		l.discard(c) // it ended in its slow turn, which could not settle it
-		return true
-	}
-	return l.turn(w, c, why)
-}
-
-// finishTurn lets go of c, and of the loop if it was taken meanwhile.
-func (l *loop) finishTurn(c *Conn, turn uint64) (leads bool) {
-	if !l.end(turn) {
-		l.post(visit{conn: c, returned: true})
-		return false
-	}
-	l.settle(c)
-	return true
-}
-
-// settle does for c, after its turn, what only the leader may.
-func (l *loop) settle(c *Conn) {
-	switch {
-	case c.over():
-		l.discard(c)
-		return
-	case c.wantsDue:
-		c.wantsDue = false
-		l.setDue(c, c.nextDue())
-	}
-	if c.more != 0 {
-		l.again = append(l.again, visit{conn: c, why: c.more})
-		c.more = 0
-	}
-}
-
-// takeTurn is one turn of a connection. It is also the name by which slowStack
-// finds the handlers that hold workers.
-func (c *Conn) takeTurn(w *worker, why reason) {
-	done := false
-	defer func() {
-		if !done {
-			w.rescue(c, recover())
-		}
-	}()
 	c.cork(w)
 	if why&stopped != 0 {
 		c.cutOff()
@@ -102,7 +38,9 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 		c.resumeHook(w)
 	}
 	drained := why&(writable|emptied) != 0 && c.flushQueue(w, why)
-	c.wantsDue = c.wantsDue || drained // that of the queue was another
+	if drained {
+		c.seat.SetDue() // that of the queue was another
+	}
 	if c.resume(w) {
 		why |= readable | hangup // to the end: edges may have been put off
 	}
@@ -119,7 +57,6 @@ func (c *Conn) takeTurn(w *worker, why reason) {
 		c.letGo()
 	}
 	c.endTurn(w)
-	done = true
 }
 
 // read takes what is there, once: one peer at line rate does not keep the others
@@ -144,7 +81,7 @@ func (c *Conn) read(w *worker, why reason) {
 		w.received.bytes += n
 		c.noteAlive()
 		if more || why&hangup != 0 {
-			c.more |= readable | why&hangup // a short read means drained, unless the end is behind it
+			c.seat.Again(readable | why&hangup) // a short read means drained, unless the end is behind it
 		}
 		if n > 0 { // a stream may have had bytes that make none
 			c.eat(w, w.in[:n])
@@ -244,7 +181,7 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 		}
 		if c.lifeNow() == lifeOpen {
 			if c.loop.srv.limits.idle > 0 {
-				c.facts.messageAt = c.loop.rightNow()
+				c.facts.messageAt = c.loop.RightNow()
 			}
 			(*c.handler).Message(c, m)
 			w.noteSlow(c, "Message")
@@ -290,9 +227,11 @@ func (c *Conn) noteProgress(d *ws.Decoder, begun bool) {
 	in := c.in
 	if begun || d.Taken()-in.mark >= progressBytes {
 		in.mark = d.Taken()
-		in.since.Store(uint32(c.loop.rightNow()))
+		in.since.Store(uint32(c.loop.RightNow()))
 	}
-	c.wantsDue = c.wantsDue || begun
+	if begun {
+		c.seat.SetDue()
+	}
 }
 
 // ownDecoder keeps d with the connection.
@@ -375,7 +314,9 @@ func (c *Conn) endTurn(w *worker) {
 	if c.lifeNow() == lifeClosing {
 		c.said()
 	}
-	c.wantsDue = c.wantsDue || c.out != nil || c.mute() || c.lifeNow() > lifeOpen
+	if c.out != nil || c.mute() || c.lifeNow() > lifeOpen {
+		c.seat.SetDue()
+	}
 	sent := w.out.sent // complete: the cork is no longer the connection's
 	c.mu.Unlock()
 	c.loop.counters.add(w.received, sent)

@@ -32,6 +32,7 @@ func (c *Conn) handToHTTP(in []byte, frame webFrame) {
 	c.setLife(lifeClosed)
 	c.dropQueue() // empty: what a stream holds goes along
 	c.mu.Unlock()
+	c.seat.Leave()
 	if err := l.poll.Remove(int(c.fd)); err != nil {
 		l.srv.web.open.Add(-1)
 		l.srv.log().Error("connection not removed", "remote", c.RemoteName(), "err", err)
@@ -83,7 +84,7 @@ func (c *Conn) wrapForHTTP(conn net.Conn, in []byte, frame webFrame) net.Conn {
 
 // noRoomForHTTP answers a plain request that can not be handed over, most likely
 // for want of descriptors: net/http needs one more for a moment.
-func (l *loop) noRoomForHTTP(c *Conn, in []byte, err error) {
+func (l *shard) noRoomForHTTP(c *Conn, in []byte, err error) {
 	if failures := l.counters.acceptErrors.Add(1); failures%100 == 1 {
 		l.srv.log().Warn("connection not handed over", "remote", c.RemoteName(), "err", err, "failures", failures)
 	}
@@ -104,7 +105,7 @@ func (s *Server) startWeb() bool {
 		s.web.conns.init()
 		s.web.server = &http.Server{
 			Handler:           http.HandlerFunc(s.serveWeb),
-			ReadHeaderTimeout: s.limits.handshake.time(),
+			ReadHeaderTimeout: s.limits.handshake.Time(),
 			IdleTimeout:       s.limits.httpIdle,
 			MaxHeaderBytes:    s.limits.head.Bytes,
 			ConnContext:       noteProxied,

@@ -98,7 +98,7 @@ func (c *webConn) vet(head []byte, scanner *ws.HeadScanner) bool {
 // returnToLoop gives the connection, with what was read of it, to a loop.
 func (c *webConn) returnToLoop(in []byte) error {
 	s, e := c.end.srv, c.end
-	if s.stopping.Load() && !slices.ContainsFunc(s.loops, func(l *loop) bool { return !l.isOver() }) {
+	if s.stopping.Load() && !slices.ContainsFunc(s.loops, func(l *shard) bool { return !l.IsOver() }) {
 		return c.turnDown(in, refuseStopping)
 	}
 	a := arrival{remote: e.remote, unix: isUnix(e.LocalAddr())}

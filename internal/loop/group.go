@@ -210,7 +210,7 @@ func slowStack() string {
 func (g *Group) Workers() Workers {
 	running := 0
 	for _, l := range g.loops {
-		if !l.base().isOver() {
+		if !l.base().IsOver() {
 			running++
 		}
 	}

@@ -123,8 +123,8 @@ func (l *Loop[M]) settle(m M, s *Seat) {
 
 // discard frees the place of a member that has left.
 func (l *Loop[M]) discard(m M, s *Seat) {
-	l.table.remove(s.slot)
 	m.Left()
+	l.table.remove(s.slot)
 }
 
 // rescue goes on with a turn that has panicked, or called runtime.Goexit (panicked is

@@ -66,6 +66,9 @@ func (t *toy) NextDue() loop.Tick {
 }
 
 func (t *toy) Left() {
+	if h := t.home; h.Find(h.Token(&t.seat)) != t {
+		h.home.t.Error("a member that leaves has lost its token already")
+	}
 	t.left.Store(true)
 	t.home.leaving = append(t.home.leaving, t)
 }

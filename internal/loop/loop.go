@@ -162,8 +162,8 @@ func (l *Loop[M]) collectJobs() {
 		l.drainSome()
 	}
 	l.answerLag()
-	l.host.Round()
 	l.collectExpired()
+	l.host.Round()
 }
 
 // expiredARound bounds the members that get a turn for their deadline in one round,
@@ -255,8 +255,9 @@ func (l *Loop[M]) finished() bool {
 	return ended
 }
 
-// isOver says whether the loop is over, which in a drain comes to each at its time.
-func (c *core) isOver() bool {
+// IsOver says whether the loop is over, which in a drain comes to each at its time. It
+// may be called from any goroutine.
+func (c *core) IsOver() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ended
@@ -304,6 +305,10 @@ func (l *Loop[M]) post(j job[M]) bool {
 	return true
 }
 
+// Token is what Enter has given the member with this seat. It may be called from any
+// goroutine, as long as the member has not left: see Member.Left.
+func (l *Loop[M]) Token(s *Seat) poller.Token { return l.table.tokenOf(s.slot) }
+
 // What follows is the leader's.
 
 // Enter gives m a place in the loop, and the token that its descriptor is to be
@@ -331,6 +336,10 @@ func (l *Loop[M]) SetDue(m M, due Tick) {
 	l.table.setDue(m.Seat().slot, due)
 	l.nextDue = min(l.nextDue, due)
 }
+
+// RoundBy has a round begin at the given tick, at the latest. It is for Host.Round,
+// which is called in each, and lasts until then.
+func (l *Loop[M]) RoundBy(at Tick) { l.nextDue = min(l.nextDue, at) }
 
 // Due is the deadline of the member with this seat.
 func (l *Loop[M]) Due(s *Seat) Tick { return l.table.due(s.slot) }

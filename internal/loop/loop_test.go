@@ -202,6 +202,9 @@ func TestTokens(t *testing.T) {
 		if l.Find(first) != a {
 			t.Error("a is not found")
 		}
+		if l.Token(a.Seat()) != first {
+			t.Error("a has another token than it was given")
+		}
 		l.Withdraw(a)
 		second := l.Enter(b)
 		if b.seat.Slot() != slot || second == first {

@@ -45,7 +45,7 @@ type Member interface {
 	// Seat.SetDue was called.
 	NextDue() Tick
 	// Left is called by the leader when the member, which has called Seat.Leave in
-	// its turn, has no place in the loop any more.
+	// its turn, is about to lose its place in the loop. It has had its last turn.
 	Left()
 }
 

@@ -1,6 +1,10 @@
 package loop
 
-import "github.com/millrace/millrace/poller"
+import (
+	"sync"
+
+	"github.com/millrace/millrace/poller"
+)
 
 // chunkSlots is the number of slots a table grows by: no slot ever moves.
 const chunkSlots = 2048
@@ -19,6 +23,7 @@ type chunk[M Member] struct {
 // deadlines. It belongs to the loop's leader. A free slot's deadline field holds the
 // number of the next free one.
 type table[M Member] struct {
+	grows  sync.Mutex // for chunks to grow, and for others than the leader to look
 	chunks []*chunk[M]
 	first  []Tick // of each chunk: none of its deadlines is earlier
 	free   uint32 // the first free slot, if used is below the number of slots
@@ -46,6 +51,14 @@ func (ch *chunk[M]) token(slot uint32) poller.Token {
 	return poller.Token(ch.gen[slot%chunkSlots])<<32 | poller.Token(slot)
 }
 
+// tokenOf is what a slot that stays taken meanwhile is known by, for any goroutine.
+func (t *table[M]) tokenOf(slot uint32) poller.Token {
+	t.grows.Lock()
+	ch := t.chunks[slot/chunkSlots]
+	t.grows.Unlock()
+	return ch.token(slot)
+}
+
 // grow adds a chunk; all slots were in use.
 func (t *table[M]) grow() {
 	t.free = uint32(len(t.chunks) * chunkSlots)
@@ -53,7 +66,9 @@ func (t *table[M]) grow() {
 	for i := range ch.due {
 		ch.due[i] = Tick(t.free) + Tick(i) + 1
 	}
+	t.grows.Lock()
 	t.chunks = append(t.chunks, ch)
+	t.grows.Unlock()
 	t.first = append(t.first, NoDue)
 }
 
