@@ -73,7 +73,7 @@ func serveBackend(t *testing.T, configure func(*server.Server), serve func(*serv
 	b := &backend{}
 	b.ready.Store(true)
 	b.Server = &server.Server{
-		Engine: engine, Handler: whose{}, Logger: slog.New(slog.DiscardHandler), PingInterval: -1,
+		Runtime: server.Runtime{Engine: engine}, Handler: whose{}, Logger: slog.New(slog.DiscardHandler), Keepalive: server.Keepalive{Interval: -1},
 		Upgrade: func(r *ws.Request) (server.Accept, error) {
 			return server.Accept{Header: http.Header{"X-Client": {r.RemoteAddr.String()}, "X-TLS": {fmt.Sprint(r.TLS)}}}, nil
 		},
@@ -121,13 +121,13 @@ func (whose) Close(*server.Conn, error) {}
 
 // trusting is a server for which 127.0.0.1 may speak for others.
 func trusting(s *server.Server) {
-	s.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	s.Proxy.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 }
 
 // proxied is one that requires PROXY headers, from there.
 func proxied(s *server.Server) {
 	trusting(s)
-	s.ProxyProtocol = true
+	s.Proxy.Protocol = true
 }
 
 // balancer is a balancer's process.

@@ -256,7 +256,7 @@ func TestHAProxyIdle(t *testing.T) {
 }
 
 // pinging is a server that knows of a balancer's idle timeout of two seconds.
-func pinging(s *server.Server) { s.PingInterval, s.BalancerIdleTimeout = 0, 2*time.Second }
+func pinging(s *server.Server) { s.Keepalive.Interval, s.Keepalive.BalancerIdle = 0, 2*time.Second }
 
 // TestHAProxyDrain: the binary, checked on its admin address, is taken out by
 // HAProxy as it is told to stop, before any connection is closed.

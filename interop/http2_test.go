@@ -292,7 +292,7 @@ func TestHTTP2NotReading(t *testing.T) {
 	ended := make(chan ws.CloseError, 10)
 	conns := make(chan *server.Conn, 10)
 	web, srv := startHTTP2(t, func(srv *server.Server) {
-		srv.Handler, srv.WriteTimeout, srv.MaxQueue = opener{tester{ended}, conns}, time.Second, 16<<20
+		srv.Handler, srv.Timeouts.Write, srv.Queue.Max = opener{tester{ended}, conns}, time.Second, 16<<20
 	})
 	transport := http2Client(t)
 	handler := web.Config.Handler

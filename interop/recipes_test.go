@@ -134,11 +134,11 @@ func TestRecipes(t *testing.T) {
 				secure := strings.HasPrefix(way, "TLS")
 				back := startBackend(t, func(s *server.Server) {
 					if strings.HasSuffix(way, "Unix socket") {
-						s.Addr, s.TrustUnix, s.ProxyProtocol = "unix:"+filepath.Join(shortDir(t), "s"), true, r.proxy
+						s.Addr, s.Proxy.TrustUnix, s.Proxy.Protocol = "unix:"+filepath.Join(shortDir(t), "s"), true, r.proxy
 						return
 					}
 					trusting(s)
-					s.ProxyProtocol = r.proxy
+					s.Proxy.Protocol = r.proxy
 				})
 				b := r.start(t, back.addr, secure)
 				for _, header := range lies(secure) {

@@ -46,8 +46,8 @@ func newPeer(t *testing.T) *peer {
 	mux.Handle("/echo", tester{p.ended})
 	mux.Handle("/tornado", tornado{p.said})
 	p.srv = &server.Server{
-		Engine: engine, Upgrade: mux.Upgrade, Subprotocols: []string{"chat.v2", "chat.v1"},
-		PingInterval: -1, Logger: slog.New(slog.DiscardHandler),
+		Runtime: server.Runtime{Engine: engine}, Upgrade: mux.Upgrade, Subprotocols: []string{"chat.v2", "chat.v1"},
+		Keepalive: server.Keepalive{Interval: -1}, Logger: slog.New(slog.DiscardHandler),
 	}
 	return p
 }

@@ -118,7 +118,7 @@ func (l *shard) acceptFailed(a *acceptor, err error) {
 // spread gives an accepted connection to one of the loops.
 func (l *shard) spread(from *acceptor, fd int, remote netip.AddrPort) {
 	l.counters.accepted.Add(1)
-	if l.srv.ProxyProtocol && !l.srv.mayProxy(remote.Addr()) {
+	if l.srv.Proxy.Protocol && !l.srv.mayProxy(remote.Addr()) {
 		l.proxyRefused(remote, errUntrusted)
 		l.closeFD(fd)
 		return

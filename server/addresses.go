@@ -8,7 +8,7 @@ import (
 )
 
 // addresses counts the connections of each client address. It is used with
-// MaxConnsPerAddr only and keeps nothing of an address that has no connection.
+// Limits.ConnsPerAddr only and keeps nothing of an address that has no connection.
 type addresses struct {
 	seed   maphash.Seed
 	shards [64]addressShard

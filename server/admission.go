@@ -15,18 +15,18 @@ import (
 // A connection passes the bounds where it costs least to say no and yet a plain
 // request, a balancer's health check perhaps, is still answered:
 //
-//   - accepted: MaxHandshakes, of those that hold a descriptor and are no WebSocket;
-//   - its address known: MaxConnsPerAddr, again when a proxy tells another one;
-//   - asking for a plain page: MaxHTTPConns;
+//   - accepted: Limits.Handshakes, of those that hold a descriptor and are no WebSocket;
+//   - its address known: Limits.ConnsPerAddr, again when a proxy tells another one;
+//   - asking for a plain page: Limits.HTTPConns;
 //   - asking for the upgrade, before anything is asked of the application:
-//     MaxConns, then HandshakeRate.
+//     Limits.Conns, then Limits.HandshakeRate.
 //
 // Each count goes down in one place, when the connection's slot is freed
 // (loop.leave), or, if it never got one, in Server.forget. A connection of net/http
-// keeps its address's place, and has one among MaxHTTPConns, until its webEnd is
+// keeps its address's place, and has one among Limits.HTTPConns, until its webEnd is
 // closed or gives it back to a loop.
 type admission struct {
-	conns      atomic.Int64 // WebSockets, those about to be opened included; counted with MaxConns only
+	conns      atomic.Int64 // WebSockets, those about to be opened included; counted with Limits.Conns only
 	handshakes atomic.Int64 // accepted and no WebSocket, answered ones included until they are gone
 	turnedAway atomic.Int64 // refused when they came, and not gone yet; not among handshakes
 	upgrades   rate.Bucket

@@ -53,7 +53,7 @@ func TestMaxConns(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
-			s.MaxConns = 3
+			s.Limits.Conns = 3
 			s.Upgrade = refuseOne
 			s.HTTP = http.HandlerFunc(answerPlain)
 		})
@@ -102,7 +102,7 @@ func simulated(c *client) bool {
 func TestMaxHandshakes(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, start starter) {
-		connect, srv := start(t, func(s *server.Server) { s.MaxHandshakes = 3 })
+		connect, srv := start(t, func(s *server.Server) { s.Limits.Handshakes = 3 })
 		for round := range 3 {
 			silent := []*client{connect(), connect(), connect()}
 			over := connect()
@@ -129,7 +129,7 @@ func TestMaxHandshakes(t *testing.T) {
 func TestTurnedAwayBound(t *testing.T) {
 	t.Parallel()
 	const turnedAway = 1024
-	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.MaxHandshakes = 1 })
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Limits.Handshakes = 1 })
 	silent := dialSim(t, n, addr)
 	for range turnedAway {
 		dialSim(t, n, addr).expectBusy() // and it does not close
@@ -150,7 +150,7 @@ func TestTurnedAwayBound(t *testing.T) {
 func TestHandshakeRate(t *testing.T) {
 	t.Parallel()
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.HandshakeRate, s.HandshakeBurst = 10, 3
+		s.Limits.HandshakeRate, s.Limits.HandshakeBurst = 10, 3
 		s.Upgrade = refuseOne
 	})
 	refused := func() {
@@ -203,7 +203,7 @@ func TestMaxConnsPerAddr(t *testing.T) {
 		}
 		return simnet.Verdict{}
 	}}
-	n, addr, srv := startSim(t, config, func(s *server.Server) { s.MaxConnsPerAddr = most })
+	n, addr, srv := startSim(t, config, func(s *server.Server) { s.Limits.ConnsPerAddr = most })
 	dial := func(from string) *client { return dialAs(t, n, addr, from) }
 	ends := map[string]func(*client){
 		"closed": func(c *client) {
@@ -260,7 +260,7 @@ func TestMaxHTTPConns(t *testing.T) {
 	const most = 3
 	addr, srv := startServer(t, func(s *server.Server) {
 		plainHTTP(s)
-		s.MaxHTTPConns = most
+		s.Limits.HTTPConns = most
 	})
 	served := func() *client {
 		c := dial(t, addr)
@@ -295,7 +295,7 @@ func TestMaxHTTPConnsOverHTTP2(t *testing.T) {
 	t.Parallel()
 	addr, srv := startTLS(t, func(s *server.Server) {
 		plainHTTP(s)
-		s.MaxHTTPConns = 1
+		s.Limits.HTTPConns = 1
 	})
 	config := clientTLS()
 	config.NextProtos = []string{"h2"}
@@ -314,7 +314,7 @@ func TestMaxHTTPConnsOverHTTP2(t *testing.T) {
 // TestMountedBounds: the bounds hold for connections that come from net/http alone.
 func TestMountedBounds(t *testing.T) {
 	t.Parallel()
-	srv := &server.Server{MaxConns: 2, HandshakeRate: 1000, HandshakeBurst: 100, Upgrade: refuseOne}
+	srv := &server.Server{Limits: server.Limits{Conns: 2, HandshakeRate: 1000, HandshakeBurst: 100}, Upgrade: refuseOne}
 	addr := mount(t, srv, srv.ServeHTTP)
 	for range 5 {
 		c := dial(t, addr)
@@ -340,8 +340,8 @@ func TestAdmissionBaseline(t *testing.T) {
 	t.Parallel()
 	const most = 40
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.MaxConns, s.MaxHandshakes, s.MaxConnsPerAddr = most, most, most
-		s.Loops = 3
+		s.Limits.Conns, s.Limits.Handshakes, s.Limits.ConnsPerAddr = most, most, most
+		s.Runtime.Loops = 3
 	})
 	for i := range scaled(20_000) {
 		c := dialAs(t, n, addr, "192.0.2.1")
@@ -363,12 +363,12 @@ func TestAdmissionBaseline(t *testing.T) {
 	over.expectBusy()
 }
 
-// TestSlowLoris: silent connections keep others out up to MaxHandshakes and the
+// TestSlowLoris: silent connections keep others out up to Limits.Handshakes and the
 // handshake timeout, and those that are in not at all.
 func TestSlowLoris(t *testing.T) {
 	t.Parallel()
 	most := scaled(5000)
-	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.MaxHandshakes = most })
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Limits.Handshakes = most })
 	inside := dialSim(t, n, addr).upgraded()
 	for i := range 2 * most {
 		conn, err := n.Dial(addr)

@@ -46,7 +46,7 @@ func testMessageAllocations(t *testing.T, rate int) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := simnet.New(simnet.Config{RecvBuffer: 256 << 10, SendBuffer: 256 << 10})
-			addr, _ := serveOn(t, n, &server.Server{Handler: echo{}, MessageRate: rate, ByteRate: int64(rate)})
+			addr, _ := serveOn(t, n, &server.Server{Handler: echo{}, Limits: server.Limits{MessageRate: rate, ByteRate: int64(rate)}})
 			c := dialSim(t, n, addr.String()).upgraded()
 			c.send(message)
 			idle(t, n)

@@ -32,7 +32,7 @@ func TestAnonymousForwarded(t *testing.T) {
 	t.Parallel()
 	configure := func(s *server.Server) {
 		whose(s)
-		s.ProxyProtocol, s.TrustedProxies = true, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		s.Proxy.Protocol, s.Proxy.Trusted = true, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 		s.HTTP = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, r.RemoteAddr) })
 	}
 	claims := []string{"X-Forwarded-For: 192.0.2.66\r\nX-Forwarded-Proto: https", `Forwarded: for=192.0.2.66;proto=https`,
@@ -86,7 +86,7 @@ func TestAnonymousOverHTTP2(t *testing.T) {
 	} {
 		book := &logBook{}
 		addr, _ := startTLS(t, func(s *server.Server) {
-			s.ProxyProtocol, s.TrustedProxies = true, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			s.Proxy.Protocol, s.Proxy.Trusted = true, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 			s.HTTP, s.Logger = s, book.loggerAt(slog.LevelDebug)
 		})
 		web := &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -214,7 +214,7 @@ func TestHeadHasNoBody(t *testing.T) {
 		}
 	})
 	for name, start := range map[string]starter{"own port": onSockets, "TLS": onTLSSockets} {
-		connect, _ := start(t, func(s *server.Server) { s.HandshakeTimeout = 300 * time.Millisecond })
+		connect, _ := start(t, func(s *server.Server) { s.Timeouts.Handshake = 300 * time.Millisecond })
 		t.Run(name, func(t *testing.T) {
 			for request, status := range map[string]int{
 				"HEAD / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n": 400, "\r\nHEAD / HTTP/1.1\r\nno header\r\n": 400, "HEAD / HTTP/3.0\r\n\r\n": 505,

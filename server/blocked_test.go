@@ -29,7 +29,7 @@ func TestBlockedHandler(t *testing.T) {
 	onAll(t, func(t *testing.T, start starter) {
 		s := newStaller()
 		connect, srv := start(t, func(srv *server.Server) {
-			srv.Loops = 1
+			srv.Runtime.Loops = 1
 			srv.Handler = holdOrEcho(s)
 		})
 		const held = 10
@@ -72,7 +72,7 @@ func TestEndsInASlowTurn(t *testing.T) {
 	for _, end := range []string{"the peer closes", "the peer resets", "the handler closes", "in Close"} {
 		s := newStaller()
 		n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
-			srv.Loops = 1
+			srv.Runtime.Loops = 1
 			srv.Handler = handler{message: func(c *server.Conn, m ws.Message) {
 				if s.hold(m); end == "the handler closes" {
 					_ = c.Close(ws.CodeNormal, "") // its peer is reset below
@@ -162,13 +162,13 @@ func expectHealthy(t *testing.T, web *http.Client, addr string) {
 	}
 }
 
-// TestFewWorkers: whatever MaxWorkers says, there is one for each loop, also when
+// TestFewWorkers: whatever Runtime.Workers says, there is one for each loop, also when
 // there is a loop for each processor.
 func TestFewWorkers(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
 	onAll(t, func(t *testing.T, start starter) {
 		connect, _ := start(t, func(srv *server.Server) {
-			srv.MaxWorkers = 1
+			srv.Runtime.Workers = 1
 		})
 		for range 16 {
 			c := connect().upgraded()
@@ -182,7 +182,7 @@ func TestFewWorkers(t *testing.T) {
 // meanwhile.
 func TestSlowSender(t *testing.T) {
 	n, addr, _ := startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) {
-		srv.Loops = 1
+		srv.Runtime.Loops = 1
 		srv.Handler = onlyMessage(func(c *server.Conn, _ ws.Message) {
 			for range 50 {
 				_ = c.SendText(strings.Repeat("x", 5000)) // the peer misses it
@@ -205,7 +205,7 @@ func TestPongWaitsInASlowTurn(t *testing.T) {
 	conns := make(chan *server.Conn, 1)
 	s := newStaller()
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) {
-		srv.Loops = 1
+		srv.Runtime.Loops = 1
 		srv.Handler = slowDrained{handler{open: func(c *server.Conn) { conns <- c }}, s}
 	})
 	c := dialSim(t, n, addr).upgraded()

@@ -139,8 +139,8 @@ func (s *staller) stall(a, b *client) {
 
 // twoWorkers is the smallest server, and one that can be stalled.
 func twoWorkers(srv *server.Server) {
-	srv.Loops = 1
-	srv.MaxWorkers = 2
+	srv.Runtime.Loops = 1
+	srv.Runtime.Workers = 2
 }
 
 // onlyMessage is a handler of messages.

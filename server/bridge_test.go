@@ -69,7 +69,7 @@ func TestBridgeWriteDeadline(t *testing.T) {
 	causes, conns := make(chan *ws.CloseError, 2), make(chan *server.Conn, 2)
 	n, connect, srv := startOnPipes(t, func(srv *server.Server) {
 		srv.Handler = handler{open: func(c *server.Conn) { conns <- c }, message: echo{}.Message, close: closeCause(causes)}
-		srv.PingInterval = -1
+		srv.Keepalive.Interval = -1
 	})
 	text := pattern(1, 200_000)
 	t.Run("slow", func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestBridgeQueue(t *testing.T) {
 			causes := make(chan *ws.CloseError, 1)
 			var drained atomic.Int32
 			_, connect, _ := startOnPipes(t, func(srv *server.Server) {
-				srv.QueuePolicy, srv.MaxQueue = policy, maxQueue
+				srv.Queue.Policy, srv.Queue.Max = policy, maxQueue
 				srv.Handler = drainer{handler{open: func(c *server.Conn) { conns <- c }, close: closeCause(causes)}, &drained}
 			})
 			c := connect()
@@ -178,7 +178,7 @@ func TestBridgeKeepalive(t *testing.T) {
 	causes := make(chan *ws.CloseError, 1)
 	conns := make(chan *server.Conn, 1)
 	n, connect, srv := startOnPipes(t, func(srv *server.Server) {
-		srv.PingInterval = 10 * time.Second
+		srv.Keepalive.Interval = 10 * time.Second
 		srv.Handler = handler{open: func(c *server.Conn) { conns <- c }, close: closeCause(causes)}
 	})
 	c := connect()
@@ -197,7 +197,7 @@ func TestBridgeKeepalive(t *testing.T) {
 }
 
 // TestBridgeShutdown closes politely, and those that do not answer at the end of
-// CloseTimeout.
+// Timeouts.Close.
 func TestBridgeShutdown(t *testing.T) {
 	causes := make(chan *ws.CloseError, 2)
 	n, connect, srv := startOnPipes(t, func(srv *server.Server) { srv.Handler = handler{close: closeCause(causes)} })
@@ -273,8 +273,8 @@ func TestBridgeStopped(t *testing.T) {
 // TestBridgeLimits: the bounds of connections hold, and free what they gave.
 func TestBridgeLimits(t *testing.T) {
 	for name, limit := range map[string]func(*server.Server){
-		"in all":     func(srv *server.Server) { srv.MaxConns = 2 },
-		"an address": func(srv *server.Server) { srv.MaxConnsPerAddr = 2 },
+		"in all":     func(srv *server.Server) { srv.Limits.Conns = 2 },
+		"an address": func(srv *server.Server) { srv.Limits.ConnsPerAddr = 2 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr, srv := startBridge(t, limit)
@@ -390,7 +390,7 @@ func TestBridgeOddConns(t *testing.T) {
 // on to read, ends without waiting for the next thing to send.
 func TestBridgeLosesBytes(t *testing.T) {
 	rec := newRecorder(t)
-	n, _, srv := startOnPipes(t, func(srv *server.Server) { srv.Handler, srv.PingInterval = rec, -1 })
+	n, _, srv := startOnPipes(t, func(srv *server.Server) { srv.Handler, srv.Keepalive.Interval = rec, -1 })
 	_, far := net.Pipe()
 	failed := make(chan struct{})
 	mountOn(srv, oddConn{Conn: far, write: func([]byte) (int, error) {

@@ -103,17 +103,17 @@ func testChaos(t *testing.T, seed uint64, secure *tls.Config, end func(*chaos, *
 
 // configure turns everything on, with bounds that are met.
 func (c *chaos) configure(srv *server.Server) {
-	srv.Loops, srv.MaxWorkers = 3, 20
-	srv.ProxyProtocol = true
-	srv.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-	srv.MaxConns, srv.MaxConnsPerAddr, srv.MaxHandshakes = chaosConns, chaosPerAddr, 15
-	srv.HandshakeRate, srv.HandshakeBurst = 40, chaosConns+5
-	srv.MaxMessage, srv.MaxQueue, srv.MaxBacklog = 64<<10, 64<<10, 200<<10
-	srv.QueueHighWater, srv.MaxInbound, srv.MessageTimeout = 8<<10, 200<<10, 2*time.Second
-	srv.MessageRate, srv.MessageBurst = 50, 300
-	srv.ByteRate, srv.ByteBurst = 20<<10, 120<<10
-	srv.HandshakeTimeout, srv.WriteTimeout, srv.CloseTimeout = 5*time.Second, 4*time.Second, 2*time.Second
-	srv.PingInterval, srv.IdleTimeout, srv.MaxLifetime = 3*time.Second, 20*time.Second, 30*time.Second
+	srv.Runtime.Loops, srv.Runtime.Workers = 3, 20
+	srv.Proxy.Protocol = true
+	srv.Proxy.Trusted = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	srv.Limits.Conns, srv.Limits.ConnsPerAddr, srv.Limits.Handshakes = chaosConns, chaosPerAddr, 15
+	srv.Limits.HandshakeRate, srv.Limits.HandshakeBurst = 40, chaosConns+5
+	srv.Limits.Message, srv.Queue.Max, srv.Limits.QueueMemory = 64<<10, 64<<10, 200<<10
+	srv.Queue.HighWater, srv.Limits.InboundMemory, srv.Timeouts.Message = 8<<10, 200<<10, 2*time.Second
+	srv.Limits.MessageRate, srv.Limits.MessageBurst = 50, 300
+	srv.Limits.ByteRate, srv.Limits.ByteBurst = 20<<10, 120<<10
+	srv.Timeouts.Handshake, srv.Timeouts.Write, srv.Timeouts.Close = 5*time.Second, 4*time.Second, 2*time.Second
+	srv.Keepalive.Interval, srv.Timeouts.Idle, srv.Timeouts.Lifetime = 3*time.Second, 20*time.Second, 30*time.Second
 	srv.Deflate = &server.Deflate{ServerTakeover: true, Threshold: -1, ServerMaxWindowBits: 10, MaxWindows: 10 << 10}
 	srv.HTTP = http.HandlerFunc(answerPlain)
 	srv.Upgrade = func(r *ws.Request) (server.Accept, error) {

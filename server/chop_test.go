@@ -104,7 +104,7 @@ func TestConcurrentSenders(t *testing.T) {
 			t.Parallel()
 			each := 5 * rounds(config)
 			n, addr, _ := startSim(t, config, func(srv *server.Server) {
-				srv.MaxQueue = 16 << 20
+				srv.Queue.Max = 16 << 20
 				srv.Handler = handler{open: func(c *server.Conn) {
 					for s := range senders {
 						go sendInOrder(c, s, each)

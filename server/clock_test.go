@@ -16,8 +16,8 @@ func TestCloseFromOutsideASleepingLoop(t *testing.T) {
 	conns := make(chan *server.Conn, 1)
 	n, addr, srv := startSim(t, simnet.Config{RealClock: true}, func(s *server.Server) {
 		s.Handler = opened(conns)
-		s.CloseTimeout = 3 * time.Second
-		s.PingInterval = time.Hour
+		s.Timeouts.Close = 3 * time.Second
+		s.Keepalive.Interval = time.Hour
 	})
 	c := dialSim(t, n, addr).upgraded()
 	conn := <-conns

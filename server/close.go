@@ -125,7 +125,7 @@ func (c *Conn) setLife(next life) {
 // 7): the code must be one that may be sent (ws.Code.Sendable) or
 // ws.CodeNoStatus for none, the reason is cut to 123 bytes. Messages that arrive
 // after it are ignored; Handler.Close is called when the peer has answered, or
-// after Server.CloseTimeout. It returns ErrClosed if the connection is closing
+// after Server.Timeouts.Close. It returns ErrClosed if the connection is closing
 // already.
 func (c *Conn) Close(code ws.Code, reason string) error {
 	if !code.Sendable() && code != ws.CodeNoStatus {
@@ -245,7 +245,7 @@ func (c *Conn) writeFailed(err error) {
 func (c *Conn) overflow(limit Limit, cause *ws.CloseError) {
 	c.loop.counters.dropped.Add(1)
 	c.loop.srv.hit(limit)
-	if c.loop.srv.QueuePolicy == DropNewest {
+	if c.loop.srv.Queue.Policy == DropNewest {
 		return
 	}
 	c.out.truncate()

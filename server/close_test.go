@@ -155,8 +155,8 @@ func TestNeverAnswersOurClose(t *testing.T) {
 		rec := newRecorder(t)
 		n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
 			s.Handler = closeOnDemand{rec}
-			s.CloseTimeout = timeout
-			s.PingInterval = -1
+			s.Timeouts.Close = timeout
+			s.Keepalive.Interval = -1
 		})
 		deadline := max(timeout, 5*second)
 		c := dialSim(t, n, addr).upgraded()

@@ -103,7 +103,7 @@ type facts struct {
 	pingedTo    int64             // what the peer's side has once it has our ping; 0: not noted
 	behind      bool              // our ping, or last word, stands behind bytes it did not have then
 	carries     [numCounts]uint32 // the high halves of Conn.counts
-	messageAt   tick              // with IdleTimeout: when the last message came
+	messageAt   tick              // with Timeouts.Idle: when the last message came
 	rates       *rates            // the turn's; nil without such limits
 	turnedAway  bool              // refused when it came: see admission
 	deflate     *deflation        // nil: no compression
@@ -166,7 +166,7 @@ func (c *Conn) is(what uint32) bool { return c.state.Load()&what != 0 }
 func (c *Conn) over() bool { return c.lifeNow() == lifeClosed }
 
 // RemoteAddr is the client's address: the peer's, or what the PROXY header
-// (Server.ProxyProtocol) or trusted proxies (Server.TrustedProxies) say, with port
+// (Server.Proxy.Protocol) or trusted proxies (Server.Proxy.Trusted) say, with port
 // 0 if they name none. It is the zero value on a Unix socket, whose name
 // RemoteName is.
 func (c *Conn) RemoteAddr() netip.AddrPort {

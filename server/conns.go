@@ -35,8 +35,8 @@ const (
 )
 
 const (
-	// MaxConns is the most that Server.Conns gives.
-	MaxConns = 1000
+	// MaxListed is the most that Server.Conns gives.
+	MaxListed = 1000
 
 	slotsAVisit    = 1000 // a look takes less than 0.1 ms
 	slotsAVisitRTT = 250  // each needs a system call of 0.4 us
@@ -114,12 +114,12 @@ type ConnInfo struct {
 	Silent      time.Duration // since the last sign of life from the peer, likewise
 	RTT         time.Duration // 0: unknown
 	Blocked     bool          // its handler is slow and has lost the loop
-	Paused      bool          // it is not read now: see Server.QueueHighWater and Conn.PauseReading
+	Paused      bool          // it is not read now: see Server.Queue.HighWater and Conn.PauseReading
 	Inbound     int64         // memory of what is received and not handled; 0 while Blocked
 	Stats
 }
 
-// Conns gives at most as many connections as asked for, and as MaxConns, those
+// Conns gives at most as many connections as asked for, and as MaxListed, those
 // that come first in the given order. Connections come and go meanwhile: it is a
 // look, not a snapshot. It costs every loop a walk through its connections, in
 // slices of less than 0.1 ms, and returns early with what is known when ctx is done,
@@ -128,7 +128,7 @@ func (s *Server) Conns(ctx context.Context, by ConnOrder, most int) ([]ConnInfo,
 	if !s.started.Load() {
 		return nil, nil
 	}
-	most = max(min(most, MaxConns), 0)
+	most = max(min(most, MaxListed), 0)
 	var walks []*walk
 	for _, l := range s.loops {
 		w := &walk{ctx: ctx, loop: l, by: by, most: most, done: make(chan struct{})}

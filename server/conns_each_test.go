@@ -54,7 +54,7 @@ func TestConnID(t *testing.T) {
 func TestEach(t *testing.T) {
 	t.Parallel()
 	const many = 5000 // more than a loop looks at in one go
-	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Loops = 2 })
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Runtime.Loops = 2 })
 	for range many {
 		dialSim(t, n, addr).upgraded()
 	}

@@ -31,7 +31,7 @@ func TestConnsInOrder(t *testing.T) {
 	t.Parallel()
 	opened := make(chan *server.Conn, 10)
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 4 << 10, RecvBuffer: 4 << 10}, func(s *server.Server) {
-		s.Loops, s.PingInterval, s.Subprotocols = 3, -1, []string{"chat"}
+		s.Runtime.Loops, s.Keepalive.Interval, s.Subprotocols = 3, -1, []string{"chat"}
 		s.Handler = handler{open: func(c *server.Conn) { opened <- c }}
 	})
 	var clients []*client
@@ -89,7 +89,7 @@ func TestConnsInOrder(t *testing.T) {
 func TestConnsOfMany(t *testing.T) {
 	t.Parallel()
 	const many = 5000
-	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Loops = 1 })
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Runtime.Loops = 1 })
 	for i := range many {
 		if i == 1000 {
 			idle(t, n)
@@ -100,8 +100,8 @@ func TestConnsOfMany(t *testing.T) {
 	eventually(t, "all are accepted", func() bool { return srv.Stats().Open == many })
 	idle(t, n)
 	infos := conns(t, srv, server.ByAge, many)
-	if len(infos) != server.MaxConns {
-		t.Fatalf("%d connections, want %d", len(infos), server.MaxConns)
+	if len(infos) != server.MaxListed {
+		t.Fatalf("%d connections, want %d", len(infos), server.MaxListed)
 	}
 	ids := map[server.ConnID]bool{}
 	for _, info := range infos {
@@ -120,7 +120,7 @@ func TestConnsOfMany(t *testing.T) {
 func TestCloseConn(t *testing.T) {
 	t.Parallel()
 	r := newRecorder(t)
-	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Loops, s.Handler = 2, r })
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Runtime.Loops, s.Handler = 2, r })
 	only := func() server.ConnID {
 		t.Helper()
 		idle(t, n)
@@ -207,7 +207,7 @@ func TestConnsBlocked(t *testing.T) {
 	t.Parallel()
 	s := newStaller()
 	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
-		srv.Loops = 1
+		srv.Runtime.Loops = 1
 		srv.Handler = onlyMessage(func(_ *server.Conn, m ws.Message) { s.hold(m) })
 	})
 	c := dialSim(t, n, addr).upgraded()
@@ -242,7 +242,7 @@ func TestConnsRTT(t *testing.T) {
 // talk and go, and while the server stops.
 func TestConnsBesideLife(t *testing.T) {
 	t.Parallel()
-	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Loops = 2 })
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Runtime.Loops = 2 })
 	stop := make(chan struct{})
 	var all sync.WaitGroup
 	for by := range server.ByRTT + 1 {

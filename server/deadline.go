@@ -9,7 +9,7 @@ import (
 // A connection has one deadline, in its loop's table: no timer of its own. It is
 // set anew when a turn has changed what is awaited, and looked at when it is
 // over: only then does activity since count, so a busy connection costs a glance
-// every PingInterval. A timeout is never over early, and by two ticks late: see
+// every Keepalive.Interval. A timeout is never over early, and by two ticks late: see
 // timeoutTicks.
 
 // nextDue is the connection's next deadline. The leader calls it, after a turn.
@@ -84,7 +84,7 @@ func (c *Conn) jittered(t ticks) ticks {
 }
 
 // lifeOver is the end of the lifetime of a connection that is there since then:
-// after 80 % to 100 % of MaxLifetime, so that those that came together do not
+// after 80 % to 100 % of Timeouts.Lifetime, so that those that came together do not
 // leave, and come back, together.
 func (c *Conn) lifeOver(since tick) tick {
 	lifetime := c.loop.srv.limits.lifetime

@@ -23,7 +23,7 @@ func TestDebug(t *testing.T) {
 			kept = payload
 		}
 		connect, _ := start(t, func(s *server.Server) {
-			s.Debug = true
+			s.Runtime.Debug = true
 			s.Deflate = &server.Deflate{}
 			s.Handler = server.HandlerFuncs{
 				OnMessage: func(c *server.Conn, m ws.Message) {

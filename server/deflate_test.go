@@ -155,7 +155,7 @@ func TestDeflateRefuses(t *testing.T) {
 	}
 	for _, stream := range []bool{false, true} {
 		n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
-			s.Deflate, s.Stream, s.Loops = bothTakeOver, stream, 1
+			s.Deflate, s.Stream, s.Runtime.Loops = bothTakeOver, stream, 1
 			s.Handler = &gatherer{}
 		})
 		for _, c := range cases {
@@ -200,7 +200,7 @@ func TestDeflateDropped(t *testing.T) {
 	conns := make(chan *server.Conn, 1)
 	n, addr, _ := startSim(t, simnet.Config{SendBuffer: 2 << 10, RecvBuffer: 2 << 10}, func(s *server.Server) {
 		s.Deflate = bothTakeOver
-		s.MaxQueue, s.QueuePolicy = 20<<10, server.DropNewest
+		s.Queue.Max, s.Queue.Policy = 20<<10, server.DropNewest
 		s.Handler = handler{open: func(c *server.Conn) { conns <- c }}
 	})
 	d := dialDeflating(t, n, addr, offerDeflate)
@@ -245,7 +245,7 @@ func TestDeflateOverflow(t *testing.T) {
 	conns := make(chan *server.Conn, 1)
 	n, addr, _ := startSim(t, simnet.Config{SendBuffer: 3 << 10, RecvBuffer: 3 << 10}, func(s *server.Server) {
 		s.Deflate = bothTakeOver
-		s.MaxQueue = 16 << 10
+		s.Queue.Max = 16 << 10
 		s.Handler = handler{open: func(c *server.Conn) { conns <- c }}
 	})
 	d := dialDeflating(t, n, addr, offerDeflate)
@@ -339,7 +339,7 @@ func TestDeflatePrepared(t *testing.T) {
 	var mu sync.Mutex
 	conns := map[*server.Conn]bool{}
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1 << 20, RecvBuffer: 1 << 20}, func(s *server.Server) {
-		s.Deflate, s.MaxQueue = bothTakeOver, 8<<20
+		s.Deflate, s.Queue.Max = bothTakeOver, 8<<20
 		s.Handler = handler{
 			open:  func(c *server.Conn) { mu.Lock(); conns[c] = true; mu.Unlock() },
 			close: func(c *server.Conn, _ error) { mu.Lock(); delete(conns, c); mu.Unlock() },

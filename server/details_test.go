@@ -54,27 +54,27 @@ var askedRefusals = []struct {
 	},
 	{
 		"origin", upgradeRequest("Origin: https://other.example"), nil,
-		[]string{"status=403", `reason="origin not allowed"`, "path=/ ", "origin=https://other.example", `remedy="--origin (Server.Origins)"`}, "left_out",
+		[]string{"status=403", `reason="origin not allowed"`, "path=/ ", "origin=https://other.example", `remedy="--origin (Server.Origin.Allow)"`}, "left_out",
 	},
 	{
 		"origin that is none", upgradeRequest("Origin: a=\"b\" level=ERROR\t\x80"), nil,
-		[]string{`origin="a=\"b\" level=ERROR\t\x80"`, `remedy="--origin * (Server.Origins)"`}, "\x80",
+		[]string{`origin="a=\"b\" level=ERROR\t\x80"`, `remedy="--origin * (Server.Origin.Allow)"`}, "\x80",
 	},
 	{
 		"origin of an app", upgradeRequest("Origin: capacitor://localhost"), nil,
-		[]string{"origin=capacitor://localhost", "host=example.com", `remedy="--origin (Server.Origins)"`}, "",
+		[]string{"origin=capacitor://localhost", "host=example.com", `remedy="--origin (Server.Origin.Allow)"`}, "",
 	},
 	{
-		"host", upgradeRequest(), func(s *server.Server) { s.Hosts = []string{"other.example"} },
-		[]string{"status=421", `reason="not a host of this server"`, "host=example.com", `remedy="--host (Server.Hosts)"`}, "origin=",
+		"host", upgradeRequest(), func(s *server.Server) { s.Origin.Hosts = []string{"other.example"} },
+		[]string{"status=421", `reason="not a host of this server"`, "host=example.com", `remedy="--host (Server.Origin.Hosts)"`}, "origin=",
 	},
 	{
-		"CheckOrigin", upgradeRequest("Origin: https://other.example"), func(s *server.Server) { s.CheckOrigin = func(*ws.Request) bool { return false } },
+		"Origin.Check", upgradeRequest("Origin: https://other.example"), func(s *server.Server) { s.Origin.Check = func(*ws.Request) bool { return false } },
 		[]string{"status=403", "origin=https://other.example"}, "remedy",
 	},
 	{
 		"behind a proxy", with("Host:", "X-Forwarded-For: 192.0.2.17\r\nHost:"), func(s *server.Server) {
-			s.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")}
+			s.Proxy.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")}
 			s.Upgrade = routes("/echo")
 		}, []string{"status=404", "remote=192.0.2.17 "}, "127.0.0.1",
 	},
@@ -85,7 +85,7 @@ var askedRefusals = []struct {
 func TestRefusalsLogged(t *testing.T) {
 	t.Parallel()
 	mounted := func(t *testing.T, configure func(*server.Server)) (func() *client, *server.Server) {
-		srv := &server.Server{Engine: systemEngine(t)}
+		srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}}
 		configure(srv)
 		addr := mountAs(t, srv, srv.ServeHTTP)
 		return func() *client { return dial(t, addr) }, srv
@@ -179,7 +179,7 @@ func TestFailuresLogged(t *testing.T) {
 	onAll(t, func(t *testing.T, start starter) {
 		book := &logBook{}
 		connect, _ := start(t, func(s *server.Server) {
-			s.Logger, s.MaxMessage = book.loggerAt(slog.LevelDebug), 100
+			s.Logger, s.Limits.Message = book.loggerAt(slog.LevelDebug), 100
 			s.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
 				code, _ := strconv.Atoi(string(m.Payload)) // the tests send nothing else
 				_ = c.Close(ws.Code(code), "r"+strings.Repeat("å", 100))
@@ -242,7 +242,7 @@ func TestSlowCallbacksLogged(t *testing.T) {
 	}}
 	n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
 		srv = s
-		s.Loops, s.Logger, s.Handler = 1, book.loggerAt(slog.LevelDebug), slow
+		s.Runtime.Loops, s.Logger, s.Handler = 1, book.loggerAt(slog.LevelDebug), slow
 		s.Upgrade = func(*ws.Request) (server.Accept, error) {
 			slow.taken()
 			return server.Accept{}, nil

@@ -94,7 +94,7 @@ func (s *Server) DrainProgress() DrainProgress {
 // Drain stops the server so that clients and balancers hardly notice: Ready turns
 // false, after o.Delay the listeners close (what had connected by then is served
 // or told) and the open connections get a close frame each, at a pace, and
-// CloseTimeout for their answer. A handler that is running is waited for, its
+// Timeouts.Close for their answer. A handler that is running is waited for, its
 // connection is closed after it; so are requests in net/http. Handshakes under
 // way get 503, or are closed if nothing has come for two seconds.
 //
@@ -206,7 +206,7 @@ func (d *drain) close() {
 }
 
 // plan sets the window: as the rate asks, and so that peers closed last still have
-// time to answer before the deadline: CloseTimeout, or else a quarter of it all.
+// time to answer before the deadline: Timeouts.Close, or else a quarter of it all.
 func (d *drain) plan() {
 	open := d.srv.DrainProgress().Left
 	if d.options.Rate <= 0 || open == 0 {

@@ -204,7 +204,7 @@ func TestDrainWorkers(t *testing.T) {
 	t.Parallel()
 	s := newStaller()
 	connect, srv := onSimnet(t, func(srv *server.Server) {
-		srv.Loops, srv.MaxWorkers = 2, 8
+		srv.Runtime.Loops, srv.Runtime.Workers = 2, 8
 		srv.Handler = holdOrEcho(s)
 	})
 	c := connect().upgraded()
@@ -246,7 +246,7 @@ func TestDrainQueues(t *testing.T) {
 		const messages, size = 50, 20_000
 		sent := make(chan struct{})
 		connect, srv := start(t, func(srv *server.Server) {
-			srv.MaxQueue = messages * (size + 100)
+			srv.Queue.Max = messages * (size + 100)
 			srv.Handler = onlyMessage(func(c *server.Conn, _ ws.Message) {
 				for i := range messages {
 					if err := c.Send(ws.Binary, []byte(pattern(i, size))); err != nil {
@@ -325,7 +325,7 @@ func testDrainInTheMidst(t *testing.T, seed uint64, drain func(*server.Server) e
 	s := newStaller()
 	s.held = make(chan struct{}, 1<<20) // nobody waits for them
 	n, addr, srv := startSim(t, config, func(srv *server.Server) {
-		srv.Loops = 3
+		srv.Runtime.Loops = 3
 		srv.HTTP = http.NotFoundHandler()
 		srv.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
 			handled.Add(1)

@@ -62,8 +62,8 @@ func told(clients []*client) (indices []int) {
 
 // quiet keeps a server from doing anything by itself while the clock moves.
 func quiet(srv *server.Server) {
-	srv.PingInterval = -1
-	srv.CloseTimeout = time.Hour
+	srv.Keepalive.Interval = -1
+	srv.Timeouts.Close = time.Hour
 }
 
 func connectSim(t *testing.T, n *simnet.Network, addr string, count int) (clients []*client) {
@@ -80,7 +80,7 @@ func TestDrainPace(t *testing.T) {
 	t.Parallel()
 	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
 		quiet(srv)
-		srv.Loops = 2
+		srv.Runtime.Loops = 2
 	})
 	clients := connectSim(t, n, addr, 200)
 	done := beginDrain(t, srv, server.DrainOptions{Rate: 100})
@@ -117,7 +117,7 @@ func TestDrainScatters(t *testing.T) {
 	t.Parallel()
 	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
 		quiet(srv)
-		srv.Loops = 1
+		srv.Runtime.Loops = 1
 	})
 	clients := connectSim(t, n, addr, 100)
 	beginDrain(t, srv, server.DrainOptions{Rate: 100})
@@ -149,7 +149,7 @@ func TestDrainAllAtOnce(t *testing.T) {
 	t.Parallel()
 	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
 		quiet(srv)
-		srv.Loops = 1
+		srv.Runtime.Loops = 1
 	})
 	clients := connectSim(t, n, addr, 5000)
 	for i, c := range clients {
@@ -176,7 +176,7 @@ func TestDrainSpeedsUp(t *testing.T) {
 	var logs logBook
 	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
 		quiet(srv)
-		srv.Loops = 2
+		srv.Runtime.Loops = 2
 		srv.Logger = logs.logger()
 	})
 	clients := connectSim(t, n, addr, 200)
@@ -192,7 +192,7 @@ func TestDrainSpeedsUp(t *testing.T) {
 
 	n, addr, srv = startSim(t, simnet.Config{}, func(srv *server.Server) {
 		quiet(srv)
-		srv.Loops = 2
+		srv.Runtime.Loops = 2
 		srv.Logger = logs.logger()
 	})
 	clients = connectSim(t, n, addr, 200)
@@ -291,7 +291,7 @@ func TestDrainDeadline(t *testing.T) {
 // and the drain waits for no more.
 func TestDrainCloseTimeout(t *testing.T) {
 	t.Parallel()
-	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) { srv.CloseTimeout = 3 * time.Second })
+	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) { srv.Timeouts.Close = 3 * time.Second })
 	c := dialSim(t, n, addr).upgraded()
 	done := beginDrain(t, srv, server.DrainOptions{})
 	c.expect(opClose, closePayload(1001, "server shutting down"))

@@ -9,9 +9,9 @@ import (
 // What was accepted for sending is written as long as the peer takes it, also by a
 // connection that ends, and only then the peer's own time begins:
 //
-//	queue not empty        WriteTimeout, by progress of our writes or of the peer's side
-//	with the kernel        WriteTimeout, by progress of the peer's side (poller.Gauge)
-//	with the peer          CloseTimeout for its close frame, lingerTime behind a failure
+//	queue not empty        Timeouts.Write, by progress of our writes or of the peer's side
+//	with the kernel        Timeouts.Write, by progress of the peer's side (poller.Gauge)
+//	with the peer          Timeouts.Close for its close frame, lingerTime behind a failure
 //	                       or a refusal, nothing if it has said its last word
 //
 // endNow waits for none of it, nor does a drain's deadline.

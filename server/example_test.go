@@ -110,7 +110,7 @@ func ExampleMux() {
 }
 
 func ExampleServer_Validate() {
-	srv := &server.Server{PingInterval: 1, Origins: []string{"example.com"}} // a nanosecond, and no scheme
+	srv := &server.Server{Keepalive: server.Keepalive{Interval: 1}, Origin: server.Origin{Allow: []string{"example.com"}}} // a nanosecond, and no scheme
 	fmt.Println(srv.Validate())
 
 	var wrong *server.FieldError
@@ -118,7 +118,7 @@ func ExampleServer_Validate() {
 		fmt.Println("not started:", wrong.Field)
 	}
 	// Output:
-	// server: Origins "example.com": want an origin as browsers send it, such as https://example.com, https://*.example.com, http://localhost:*, capacitor://localhost, chrome-extension://ID or file://; or null; or * for all
-	// server: PingInterval 1ns: want 0, or from 1ms to 8784h0m0s
-	// not started: Origins
+	// server: Origin.Allow "example.com": want an origin as browsers send it, such as https://example.com, https://*.example.com, http://localhost:*, capacitor://localhost, chrome-extension://ID or file://; or null; or * for all
+	// server: Keepalive.Interval 1ns: want 0, or from 1ms to 8784h0m0s
+	// not started: Origin.Allow
 }

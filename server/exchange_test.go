@@ -84,7 +84,7 @@ func TestConnectNotTaken(t *testing.T) {
 		wrap      func(http.ResponseWriter) http.ResponseWriter
 		status    int
 	}{
-		"loops only": {configure: func(srv *server.Server) { srv.LoopsOnly = true }, status: 501},
+		"loops only": {configure: func(srv *server.Server) { srv.Runtime.LoopsOnly = true }, status: 501},
 		"no Unwrap":  {wrap: func(w http.ResponseWriter) http.ResponseWriter { return plainWriter{w} }, status: 501},
 		"mistaken hook": {configure: func(srv *server.Server) {
 			srv.Upgrade = func(*ws.Request) (server.Accept, error) { return server.Accept{Subprotocol: "not offered"}, nil }
@@ -118,8 +118,8 @@ func TestConnectNotTaken(t *testing.T) {
 // TestConnectTooMany: the bounds of connections hold, and free what they gave.
 func TestConnectTooMany(t *testing.T) {
 	for name, limit := range map[string]func(*server.Server){
-		"in all":     func(srv *server.Server) { srv.MaxConns = 2 },
-		"an address": func(srv *server.Server) { srv.MaxConnsPerAddr = 2 },
+		"in all":     func(srv *server.Server) { srv.Limits.Conns = 2 },
+		"an address": func(srv *server.Server) { srv.Limits.ConnsPerAddr = 2 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr, srv := startStreams(t, limit)

@@ -32,7 +32,7 @@ func TestFewDescriptorsChild(t *testing.T) {
 	if os.Getenv(limitedEnv) == "" {
 		t.Skip("runs in a process of its own, see TestFewDescriptors")
 	}
-	addr, srv := startServer(t, func(srv *server.Server) { srv.Loops = 1 })
+	addr, srv := startServer(t, func(srv *server.Server) { srv.Runtime.Loops = 1 })
 	inside := dial(t, addr).upgraded()
 	waiting, files := dialExhausted(t, addr)
 	before := cpuTime(t)

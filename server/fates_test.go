@@ -94,8 +94,8 @@ func TestResetWithQueue(t *testing.T) {
 	conns := make(chan *server.Conn, 1)
 	addr, srv := startServer(t, func(s *server.Server) {
 		s.Handler = opened(conns)
-		s.CloseTimeout = time.Second
-		s.MaxQueue = 64 << 20
+		s.Timeouts.Close = time.Second
+		s.Queue.Max = 64 << 20
 	})
 	c := dial(t, addr).upgraded()
 	if err := (<-conns).Send(ws.Binary, make([]byte, 16<<20)); err != nil {
@@ -167,8 +167,8 @@ func TestFreshQueueIsNotOverdue(t *testing.T) {
 		}
 	}
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.Loops = 1
-		s.PingInterval = 10 * time.Second
+		s.Runtime.Loops = 1
+		s.Keepalive.Interval = 10 * time.Second
 		s.Handler = handler{open: func(c *server.Conn) { conns <- c }, message: message}
 	})
 	dialSim(t, n, addr).upgraded()
@@ -195,7 +195,7 @@ func TestAcceptAfterExhaustion(t *testing.T) {
 		}
 		return v
 	}}
-	n, addr, srv := startSim(t, config, func(s *server.Server) { s.Loops = 100 })
+	n, addr, srv := startSim(t, config, func(s *server.Server) { s.Runtime.Loops = 100 })
 	for range waiting {
 		dialSim(t, n, addr)
 	}
@@ -210,9 +210,9 @@ func TestIdleTimeoutAfterSlowHook(t *testing.T) {
 	t.Parallel()
 	const idleTimeout = 2 * time.Second
 	addr, srv := startServer(t, func(s *server.Server) {
-		s.Loops = 1
-		s.IdleTimeout = idleTimeout
-		s.PingInterval = -1
+		s.Runtime.Loops = 1
+		s.Timeouts.Idle = idleTimeout
+		s.Keepalive.Interval = -1
 		s.Upgrade = func(*ws.Request) (server.Accept, error) {
 			time.Sleep(idleTimeout + idleTimeout/2)
 			return server.Accept{Handler: echo{}}, nil
@@ -240,7 +240,7 @@ func (fullPoller) Add(int, poller.Token) error { return syscall.ENOSPC }
 
 // TestServeUnwatchable says why it does not serve.
 func TestServeUnwatchable(t *testing.T) {
-	srv := &server.Server{Engine: unwatchable{simnet.New(simnet.Config{})}, Loops: 1}
+	srv := &server.Server{Runtime: server.Runtime{Engine: unwatchable{simnet.New(simnet.Config{})}, Loops: 1}}
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

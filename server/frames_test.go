@@ -16,7 +16,7 @@ import (
 // frame and must be answered, one goes behind and must not.
 func TestBadFrames(t *testing.T) {
 	t.Parallel()
-	addr, _ := startServer(t, func(s *server.Server) { s.MaxMessage = 1000 })
+	addr, _ := startServer(t, func(s *server.Server) { s.Limits.Message = 1000 })
 	mask := "\x01\x02\x03\x04"
 	long := func(form byte, length string) string {
 		return string([]byte{fin | opBinary, 0x80 | form}) + length + mask
@@ -83,7 +83,7 @@ func TestBadFrames(t *testing.T) {
 // TestBigLengthAllocatesNothing: a header that announces much gets no memory.
 func TestBigLengthAllocatesNothing(t *testing.T) {
 	addr, _ := startServer(t, func(s *server.Server) {
-		s.MaxMessage, s.MaxWorkers = 64<<20, 1 // a worker's buffers are not what is measured
+		s.Limits.Message, s.Runtime.Workers = 64<<20, 1 // a worker's buffers are not what is measured
 	})
 	for _, length := range []uint64{1 << 62, 1 << 48, 64<<20 + 1} {
 		c := dial(t, addr).upgraded()
@@ -102,7 +102,7 @@ func TestBigLengthAllocatesNothing(t *testing.T) {
 // default 1 MiB.
 func TestMessageLimit(t *testing.T) {
 	t.Parallel()
-	addr, _ := startServer(t, func(s *server.Server) { s.MaxQueue = 4 << 20 })
+	addr, _ := startServer(t, func(s *server.Server) { s.Queue.Max = 4 << 20 })
 	limit := strings.Repeat("x", 1<<20)
 	for name, stream := range map[string]string{
 		"a frame":   frame(opBinary, limit),
@@ -139,7 +139,7 @@ func TestEmptyFragments(t *testing.T) {
 // at its end.
 func TestOneByteFragments(t *testing.T) {
 	addr, _ := startServer(t, func(s *server.Server) {
-		s.MaxQueue, s.MaxWorkers = 4<<20, 1 // a worker's buffers are not what is measured
+		s.Queue.Max, s.Runtime.Workers = 4<<20, 1 // a worker's buffers are not what is measured
 	})
 	c := dial(t, addr).upgraded()
 	stream := fragment(opBinary, "x") + strings.Repeat(fragment(opContinuation, "x"), 1<<20-2)

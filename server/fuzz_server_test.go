@@ -35,11 +35,11 @@ func FuzzServer(f *testing.F) {
 			config.Script = simnet.Chop(seed)
 		}
 		n, addr, srv := startSim(t, config, func(srv *server.Server) {
-			srv.Loops = 2
-			srv.ProxyProtocol = seed%7 == 3
-			srv.MaxMessage = 16 << 10
-			srv.MaxQueue = 20_000
-			srv.QueueHighWater = int(seed % 9 * 1000) // 0 is the default
+			srv.Runtime.Loops = 2
+			srv.Proxy.Protocol = seed%7 == 3
+			srv.Limits.Message = 16 << 10
+			srv.Queue.Max = 20_000
+			srv.Queue.HighWater = int(seed % 9 * 1000) // 0 is the default
 			if seed%5 == 2 {
 				srv.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
 					c.PauseReading()
@@ -55,7 +55,7 @@ func FuzzServer(f *testing.F) {
 		if seed%4 == 0 {
 			valid = upgradeRequest("Sec-WebSocket-Extensions: " + offerDeflate)
 		}
-		if srv.ProxyProtocol {
+		if srv.Proxy.Protocol {
 			valid = proxyV1 + valid
 		}
 		feed(t, n, addr, data, valid, seed)

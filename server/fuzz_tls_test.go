@@ -30,9 +30,9 @@ func FuzzTLS(f *testing.F) {
 			config.Script = simnet.Chop(seed)
 		}
 		n, addr, srv := startTLSSim(t, config, func(srv *server.Server) {
-			srv.Loops = 2
-			srv.MaxTLSHandshakes = 1 + int(seed%3)
-			srv.MaxQueue = 20_000
+			srv.Runtime.Loops = 2
+			srv.Limits.TLSHandshakes = 1 + int(seed%3)
+			srv.Queue.Max = 20_000
 		})
 		feed(t, n, addr, data, hello, seed)
 		c, s := sealedOn(t, n, addr)

@@ -14,7 +14,7 @@ import (
 
 // # The governor
 //
-// MaxQueue and MaxMessage bound what one connection holds, MaxBacklog and MaxInbound
+// Queue.Max and Limits.Message bound what one connection holds, Limits.QueueMemory and Limits.InboundMemory
 // what all do. Beyond one of these the governor, a goroutine of its own, closes
 // connections until nine tenths of the budget are left: of the outbound account
 // those with the largest queues, of the inbound one those that have held the most for

@@ -82,7 +82,7 @@ func climb(t *testing.T, steps int, budget int64) *stairs {
 	conns := make(chan *server.Conn, 1)
 	var addr string
 	s.n, addr, s.srv = startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) {
-		srv.MaxBacklog, srv.MaxQueue = budget, 16<<20
+		srv.Limits.QueueMemory, srv.Queue.Max = budget, 16<<20
 		srv.Upgrade = func(*ws.Request) (server.Accept, error) {
 			return server.Accept{Handler: opener{s.hub, conns}}, nil
 		}
@@ -166,7 +166,7 @@ func TestShedsALargeFrame(t *testing.T) {
 	t.Parallel()
 	h := newHub()
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) {
-		srv.MaxBacklog = 300_000
+		srv.Limits.QueueMemory = 300_000
 		srv.Handler = h
 	})
 	large, small := dialSim(t, n, addr).upgraded(), dialSim(t, n, addr).upgraded()
@@ -202,8 +202,8 @@ func TestShedsTheClosing(t *testing.T) {
 	t.Parallel()
 	conns := make(chan *server.Conn, 1)
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) {
-		srv.MaxBacklog = 300_000
-		srv.QueueHighWater = -1 // or the end of the stream would be put off
+		srv.Limits.QueueMemory = 300_000
+		srv.Queue.HighWater = -1 // or the end of the stream would be put off
 		srv.Handler = opened(conns)
 	})
 	fill := func(messages int) (*client, *server.Conn) {
@@ -254,8 +254,8 @@ func TestBroadcastToTheStalled(t *testing.T) {
 		crowd := scaled(5000)
 		h := newHub()
 		n, addr, srv := startSim(t, simnet.Config{SendBuffer: 2000}, func(srv *server.Server) {
-			srv.Handler, srv.MaxBacklog, srv.QueuePolicy = h, budget, policy
-			srv.PingInterval = -1
+			srv.Handler, srv.Limits.QueueMemory, srv.Queue.Policy = h, budget, policy
+			srv.Keepalive.Interval = -1
 		})
 		for range crowd {
 			dialSim(t, n, addr).upgraded()
@@ -306,7 +306,7 @@ func TestBacklogAccount(t *testing.T) {
 	for _, policy := range []server.QueuePolicy{server.CloseWhenFull, server.DropNewest} {
 		conns := make(chan *server.Conn, 1)
 		n, addr, srv := startSim(t, simnet.Config{SendBuffer: 700}, func(srv *server.Server) {
-			srv.QueuePolicy, srv.MaxQueue, srv.MaxBacklog = policy, 30_000, 1<<20
+			srv.Queue.Policy, srv.Queue.Max, srv.Limits.QueueMemory = policy, 30_000, 1<<20
 			srv.Handler = opened(conns)
 		})
 		var all sync.WaitGroup
@@ -392,7 +392,7 @@ func startStalled(t *testing.T, budget, waits int64) *stalled {
 	t.Helper()
 	conns := make(chan *server.Conn, 1)
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) {
-		srv.MaxBacklog, srv.Handler, srv.PingInterval = budget, opened(conns), -1
+		srv.Limits.QueueMemory, srv.Handler, srv.Keepalive.Interval = budget, opened(conns), -1
 	})
 	s := &stalled{srv: srv}
 	for srv.Stats().Backlog < waits {

@@ -11,7 +11,7 @@ import (
 // connection the methods are called one at a time, in order: Open once, Message
 // for each message, Close once. For different connections they are called at
 // the same time. A method may block: its connection waits, the others go on
-// (see Server.MaxWorkers). A method that panics ends its connection with 1011
+// (see Server.Runtime.Workers). A method that panics ends its connection with 1011
 // and nothing else.
 type Handler interface {
 	// Open is called when the upgrade is accepted, before the first message.
@@ -76,15 +76,15 @@ var (
 	// ErrClosed: the connection is closing or closed, and takes nothing more.
 	ErrClosed = errors.New("server: connection closed")
 	// ErrQueueFull: the peer does not read fast enough and the connection's
-	// outbound queue is at its bound (MaxQueue), or all queues together are beyond
-	// theirs (MaxBacklog). The message was not accepted; with
+	// outbound queue is at its bound (Queue.Max), or all queues together are beyond
+	// theirs (Limits.QueueMemory). The message was not accepted; with
 	// CloseWhenFull the connection is closed, with DropNewest it goes on.
 	ErrQueueFull = errors.New("server: outbound queue full")
-	// ErrMessageTooBig: the message is larger than Server.MaxQueue.
+	// ErrMessageTooBig: the message is larger than Server.Queue.Max.
 	ErrMessageTooBig = errors.New("server: message larger than the outbound queue may be")
 	// ErrOpcode: a message is ws.Text or ws.Binary.
 	ErrOpcode = errors.New("server: a message is text or binary")
-	// ErrNotUTF8: a text is not valid UTF-8. Only with Server.Debug.
+	// ErrNotUTF8: a text is not valid UTF-8. Only with Server.Runtime.Debug.
 	ErrNotUTF8 = errors.New("server: text is not UTF-8")
 	// ErrTooBig: a control frame's payload is longer than 125 bytes.
 	ErrTooBig = errors.New("server: control payload longer than 125 bytes")

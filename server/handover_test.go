@@ -72,8 +72,8 @@ func TestHandoverStress(t *testing.T) {
 	for _, workers := range []int{4, 1024} {
 		s := &stressed{t: t}
 		n, addr, srv := startSim(t, simnet.Config{Script: simnet.Chop(3), StaleEvents: true}, func(srv *server.Server) {
-			srv.Loops = 3
-			srv.MaxWorkers = workers
+			srv.Runtime.Loops = 3
+			srv.Runtime.Workers = workers
 			srv.Handler = s
 			srv.Upgrade = func(*ws.Request) (server.Accept, error) {
 				s.dawdle()
@@ -129,7 +129,7 @@ func disturb(n *simnet.Network, clients []*client) {
 func TestParkedWatchdog(t *testing.T) {
 	goOn := make(chan struct{})
 	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
-		srv.Loops = 2
+		srv.Runtime.Loops = 2
 		srv.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
 			if string(m.Payload) == "slow" {
 				<-goOn

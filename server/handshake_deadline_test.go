@@ -53,7 +53,7 @@ func TestHandshakeDeadline(t *testing.T) {
 		{name: "one byte each 5 s", first: request[:1], each5s: true, status: 408},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.HandshakeTimeout = test.timeout })
+			n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Timeouts.Handshake = test.timeout })
 			deadline := max(test.timeout, 10*second)
 			c := dialSim(t, n, addr)
 			c.send(test.first)

@@ -11,7 +11,7 @@ import (
 
 // # Whose handshake is next
 //
-// At most MaxTLSHandshakes are under way; who finds no place waits in line.
+// At most Limits.TLSHandshakes are under way; who finds no place waits in line.
 //
 //   - The line is one of addresses. The one with the fewest handshakes under way is
 //     next; of several one that had none so far, and then the one whose last turn was

@@ -14,7 +14,7 @@ import (
 // ends in an open connection; the subtests are its lines.
 func TestHandshakeAccepted(t *testing.T) {
 	t.Parallel()
-	addr, _ := startServer(t, func(s *server.Server) { s.MaxHead = 128 << 10 })
+	addr, _ := startServer(t, func(s *server.Server) { s.Limits.Head = 128 << 10 })
 	long := strings.Repeat("a,", 32<<10)
 	request := func(change ...string) string { return strings.NewReplacer(change...).Replace(upgradeRequest()) }
 	for line, requests := range map[string][]string{

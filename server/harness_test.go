@@ -86,7 +86,7 @@ func start(t *testing.T, engine poller.Engine, configure func(*server.Server)) (
 // prepare makes a server that echoes, if configure says nothing else, and the
 // ledger of its handlers.
 func prepare(t testing.TB, engine poller.Engine, configure func(*server.Server)) (*server.Server, *ledger) {
-	srv := &server.Server{Engine: engine, Handler: echo{}, Logger: slog.New(slog.DiscardHandler)}
+	srv := &server.Server{Runtime: server.Runtime{Engine: engine}, Handler: echo{}, Logger: slog.New(slog.DiscardHandler)}
 	if configure != nil {
 		configure(srv)
 	}

@@ -158,7 +158,7 @@ func (s *Server) responseTo(r *ws.Request, accept *Accept) ws.Response {
 }
 
 // asks says whether something of the application's is asked, which may be slow.
-func (s *Server) asks() bool { return s.Upgrade != nil || s.CheckOrigin != nil }
+func (s *Server) asks() bool { return s.Upgrade != nil || s.Origin.Check != nil }
 
 // decide asks whether the request is let through, and then the hook.
 func (s *Server) decide(r *ws.Request) (accept Accept, err error) {

@@ -15,7 +15,7 @@ import (
 //
 // An Upgrade hook runs in its connection's turn, and may ask a database. While it is
 // slow it holds a worker, as a handler does. So that newcomers do not hold all of them,
-// hooks have places of their own, half of MaxWorkers: a connection that finds none
+// hooks have places of their own, half of Runtime.Workers: a connection that finds none
 // waits in a line, with its request, and is woken when a place is free. Meanwhile it is
 // not read.
 //

@@ -46,7 +46,7 @@ func TestSlowHooks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newSlowHook()
 			connect, srv := start(t, func(s *server.Server) {
-				s.Loops, s.MaxWorkers, s.Upgrade = 2, 8, h.upgrade
+				s.Runtime.Loops, s.Runtime.Workers, s.Upgrade = 2, 8, h.upgrade
 			})
 			open := connect().upgraded()
 			late := make([]*client, 20)
@@ -81,7 +81,7 @@ func TestWaitingForHooks(t *testing.T) {
 	t.Parallel()
 	h := newSlowHook()
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.Loops, s.MaxWorkers, s.Upgrade = 1, 2, func(r *ws.Request) (server.Accept, error) {
+		s.Runtime.Loops, s.Runtime.Workers, s.Upgrade = 1, 2, func(r *ws.Request) (server.Accept, error) {
 			if r.Path() == "/slow" {
 				h.held <- nil
 				<-h.release
@@ -178,7 +178,7 @@ func TestHookContext(t *testing.T) {
 func TestHookPlaces(t *testing.T) {
 	t.Parallel()
 	connect, srv := onSimnet(t, func(s *server.Server) {
-		s.Loops, s.MaxWorkers = 1, 2
+		s.Runtime.Loops, s.Runtime.Workers = 1, 2
 		s.Upgrade = func(r *ws.Request) (server.Accept, error) {
 			switch r.Path() {
 			case "/refuse":

@@ -165,7 +165,7 @@ func TestHookBlocks(t *testing.T) {
 	release := make(chan struct{})
 	asked := make(chan struct{}, 100)
 	addr, _ := startServer(t, func(s *server.Server) {
-		s.Loops = 1
+		s.Runtime.Loops = 1
 		s.Upgrade = func(r *ws.Request) (server.Accept, error) {
 			if r.Path() == "/" {
 				return server.Accept{}, nil

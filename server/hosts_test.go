@@ -39,8 +39,8 @@ func (a asked) send(c *client) {
 func TestHosts(t *testing.T) {
 	t.Parallel()
 	configure := func(s *server.Server) {
-		s.Hosts, s.Origins = []string{"example.com", "*.example.net", "[::1]:8080"}, []string{"*"}
-		s.TrustedProxies = prefixes("127.0.0.0/8 10.0.0.0/8")
+		s.Origin.Hosts, s.Origin.Allow = []string{"example.com", "*.example.net", "[::1]:8080"}, []string{"*"}
+		s.Proxy.Trusted = prefixes("127.0.0.0/8 10.0.0.0/8")
 		s.Upgrade = func(r *ws.Request) (server.Accept, error) {
 			if strings.Contains(r.PublicHost(), "evil") {
 				t.Errorf("the hook is asked for %q", r.PublicHost())
@@ -99,7 +99,7 @@ var proxiedOrigins = []asked{
 // name.
 func TestForwardedHost(t *testing.T) {
 	t.Parallel()
-	everywhere(t, func(s *server.Server) { s.TrustedProxies = prefixes("127.0.0.0/8 10.0.0.0/8") }, func(t *testing.T, connect func() *client) {
+	everywhere(t, func(s *server.Server) { s.Proxy.Trusted = prefixes("127.0.0.0/8 10.0.0.0/8") }, func(t *testing.T, connect func() *client) {
 		for _, a := range proxiedOrigins {
 			a.lines = append([]string{"X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https"}, a.lines...)
 			a.send(connect())
@@ -110,7 +110,7 @@ func TestForwardedHost(t *testing.T) {
 // TestForwardedHostUntrusted: what anybody else names is ignored.
 func TestForwardedHostUntrusted(t *testing.T) {
 	t.Parallel()
-	everywhere(t, func(s *server.Server) { s.TrustedProxies = prefixes("192.0.2.0/24") }, func(t *testing.T, connect func() *client) {
+	everywhere(t, func(s *server.Server) { s.Proxy.Trusted = prefixes("192.0.2.0/24") }, func(t *testing.T, connect func() *client) {
 		for _, a := range []asked{
 			{"10.1.1.1", []string{"X-Forwarded-Host: a.example", "Origin: http://a.example"}, 403},
 			{"10.1.1.1", []string{"X-Forwarded-Host: a.example", "Origin: https://a.example"}, 403},
@@ -126,7 +126,7 @@ func TestForwardedHostUntrusted(t *testing.T) {
 func TestOriginPatterns(t *testing.T) {
 	t.Parallel()
 	configure := func(s *server.Server) {
-		s.Origins = []string{
+		s.Origin.Allow = []string{
 			"https://*.app.test", "http://localhost:*", "capacitor://localhost", "chrome-extension://abc", "moz-extension://*", "app://.", "file://", "null", "http://tls.example",
 		}
 	}

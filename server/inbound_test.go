@@ -89,7 +89,7 @@ func TestMaxInbound(t *testing.T) {
 	const budget = 8 << 20
 	conns := make(chan *server.Conn, 1)
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(s *server.Server) {
-		s.MaxInbound = budget
+		s.Limits.InboundMemory = budget
 		s.Handler = handler{open: func(c *server.Conn) {
 			select {
 			case conns <- c:
@@ -199,8 +199,8 @@ func TestMessageTimeout(t *testing.T) {
 func TestHugeBudgets(t *testing.T) {
 	t.Parallel()
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(s *server.Server) {
-		s.MaxBacklog, s.MaxInbound, s.MaxMessage = math.MaxInt64, math.MaxInt64, math.MaxInt64
-		s.QueueHighWater = math.MaxInt
+		s.Limits.QueueMemory, s.Limits.InboundMemory, s.Limits.Message = math.MaxInt64, math.MaxInt64, math.MaxInt64
+		s.Queue.HighWater = math.MaxInt
 	})
 	c := dialSim(t, n, addr).upgraded()
 	go c.send(frame(opText, pattern(1, 200_000)))
@@ -232,7 +232,7 @@ func TestShedsNoMoreThanNeeded(t *testing.T) {
 	e := &stuckEngine{Network: simnet.New(simnet.Config{RecvBuffer: 2 << 20}), release: make(chan struct{})}
 	conns := make(chan *server.Conn, 10)
 	addr, srv := start(t, e, func(s *server.Server) {
-		s.Loops, s.MaxInbound, s.MaxMessage = 1, 1<<20, 512<<10
+		s.Runtime.Loops, s.Limits.InboundMemory, s.Limits.Message = 1, 1<<20, 512<<10
 		s.Handler = opened(conns)
 	})
 	hold := func(size int) *client {

@@ -11,7 +11,7 @@ import (
 // up with.
 const minBalancerIdle = time.Second
 
-// MaxPingInterval is the longest PingInterval with which a balancer never sees a
+// MaxPingInterval is the longest Keepalive.Interval with which a balancer never sees a
 // connection idle for balancerIdle: the interval may be a fifth longer (jitter),
 // and two tenths of a second are for the grain of deadlines and the way to the
 // balancer.
@@ -22,8 +22,8 @@ func MaxPingInterval(balancerIdle time.Duration) time.Duration {
 // pingInterval is the effective one; below 0 is never.
 func (s *Server) pingInterval() time.Duration {
 	byDefault := defaultPingInterval
-	if s.BalancerIdleTimeout > 0 {
-		byDefault = min(byDefault, s.BalancerIdleTimeout/2) // half: also a ping that is late comes in time
+	if s.Keepalive.BalancerIdle > 0 {
+		byDefault = min(byDefault, s.Keepalive.BalancerIdle/2) // half: also a ping that is late comes in time
 	}
-	return cmp.Or(s.PingInterval, byDefault)
+	return cmp.Or(s.Keepalive.Interval, byDefault)
 }

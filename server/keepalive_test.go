@@ -16,7 +16,7 @@ import (
 func TestHalfOpen(t *testing.T) {
 	causes := make(chan *ws.CloseError, 1)
 	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
-		srv.PingInterval = 10 * time.Second
+		srv.Keepalive.Interval = 10 * time.Second
 		srv.Handler = handler{close: closeCause(causes)}
 	})
 	c := dialSim(t, n, addr).upgraded()
@@ -51,7 +51,7 @@ func (c *client) buffered() int { return c.Conn.(*simnet.Conn).Buffered() }
 func TestKeepaliveJitter(t *testing.T) {
 	const conns, intervals = 200, 4
 	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
-		srv.PingInterval = 20 * time.Second
+		srv.Keepalive.Interval = 20 * time.Second
 	})
 	clients := make([]*client, conns)
 	for i := range clients {
@@ -83,7 +83,7 @@ func TestKeepaliveJitter(t *testing.T) {
 
 // TestNoKeepalive sends nothing at all.
 func TestNoKeepalive(t *testing.T) {
-	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) { srv.PingInterval = -1 })
+	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) { srv.Keepalive.Interval = -1 })
 	c := dialSim(t, n, addr).upgraded()
 	pass(t, n, 1000*time.Hour)
 	if c.buffered() != 0 || srv.Stats().Open != 1 {
@@ -144,8 +144,8 @@ func TestClockStep(t *testing.T) {
 func TestIdleTimeout(t *testing.T) {
 	causes := make(chan *ws.CloseError, 1)
 	n, addr, _ := startSim(t, simnet.Config{}, func(srv *server.Server) {
-		srv.IdleTimeout = time.Minute
-		srv.PingInterval = -1
+		srv.Timeouts.Idle = time.Minute
+		srv.Keepalive.Interval = -1
 		srv.Handler = handler{message: echo{}.Message, close: closeCause(causes)}
 	})
 	c := dialSim(t, n, addr).upgraded()
@@ -181,7 +181,7 @@ func TestBalancerIdle(t *testing.T) {
 		t.Run(fmt.Sprint(test.idle, " ", test.interval), func(t *testing.T) {
 			const conns = 100
 			n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
-				srv.BalancerIdleTimeout, srv.PingInterval = test.idle, test.interval
+				srv.Keepalive.BalancerIdle, srv.Keepalive.Interval = test.idle, test.interval
 			})
 			clients := make([]*client, conns)
 			for i := range clients {
@@ -214,14 +214,14 @@ func TestBalancerIdle(t *testing.T) {
 func TestBalancerIdleContradicted(t *testing.T) {
 	t.Parallel()
 	for _, srv := range []*server.Server{
-		{BalancerIdleTimeout: time.Minute, PingInterval: -1},
-		{BalancerIdleTimeout: time.Minute, PingInterval: server.MaxPingInterval(time.Minute) + 1},
-		{BalancerIdleTimeout: time.Second - 1},
+		{Keepalive: server.Keepalive{BalancerIdle: time.Minute, Interval: -1}},
+		{Keepalive: server.Keepalive{BalancerIdle: time.Minute, Interval: server.MaxPingInterval(time.Minute) + 1}},
+		{Keepalive: server.Keepalive{BalancerIdle: time.Second - 1}},
 	} {
-		srv.Engine = simnet.New(simnet.Config{})
+		srv.Runtime.Engine = simnet.New(simnet.Config{})
 		ln, err := srv.Listen("tcp", "127.0.0.1:0")
-		if err == nil || !strings.HasPrefix(err.Error(), "server: ") || !strings.Contains(err.Error(), srv.BalancerIdleTimeout.String()) {
-			t.Errorf("%v, %v: %v, %v", srv.BalancerIdleTimeout, srv.PingInterval, ln, err)
+		if err == nil || !strings.HasPrefix(err.Error(), "server: ") || !strings.Contains(err.Error(), srv.Keepalive.BalancerIdle.String()) {
+			t.Errorf("%v, %v: %v, %v", srv.Keepalive.BalancerIdle, srv.Keepalive.Interval, ln, err)
 		}
 	}
 	for idle, want := range map[time.Duration]time.Duration{

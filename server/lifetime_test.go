@@ -16,7 +16,7 @@ func TestMaxLifetime(t *testing.T) {
 	t.Parallel()
 	const crowd = 60
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.MaxLifetime, s.PingInterval = 1000*time.Second, -1
+		s.Timeouts.Lifetime, s.Keepalive.Interval = 1000*time.Second, -1
 	})
 	n.Advance(time.Hour)
 	var clients []*client
@@ -68,7 +68,7 @@ func TestMaxLifetime(t *testing.T) {
 func TestMaxLifetimeOnSockets(t *testing.T) {
 	t.Parallel()
 	rec := newRecorder(t)
-	addr, _ := startServer(t, func(s *server.Server) { s.MaxLifetime, s.Handler = time.Second, rec })
+	addr, _ := startServer(t, func(s *server.Server) { s.Timeouts.Lifetime, s.Handler = time.Second, rec })
 	c := dial(t, addr).upgraded()
 	rec.expect("open")
 	c.expect(opClose, closePayload(1001, lifetimeReason))

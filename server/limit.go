@@ -15,30 +15,30 @@ import (
 type Limit uint8
 
 const (
-	LimitConns            Limit = iota // MaxConns: 503
-	LimitConnsPerAddr                  // MaxConnsPerAddr: 503, or closed
-	LimitHandshakes                    // MaxHandshakes: 503, or closed
-	LimitHTTPConns                     // MaxHTTPConns: 503
-	LimitHandshakeRate                 // HandshakeRate: 503
+	LimitConns            Limit = iota // Limits.Conns: 503
+	LimitConnsPerAddr                  // Limits.ConnsPerAddr: 503, or closed
+	LimitHandshakes                    // Limits.Handshakes: 503, or closed
+	LimitHTTPConns                     // Limits.HTTPConns: 503
+	LimitHandshakeRate                 // Limits.HandshakeRate: 503
 	LimitHandshakeTimeout              // 408, or closed if nothing came
-	LimitHead                          // MaxHead and MaxHeadLines: 431, or 414
-	LimitMessage                       // MaxMessage: 1009
-	LimitEmptyFragments                // MaxEmptyFragments: 1008
-	LimitMessageRate                   // MessageRate: 1008
-	LimitByteRate                      // ByteRate: 1008
-	LimitBacklog                       // MaxBacklog: 1008, or cut
-	LimitQueue                         // MaxQueue: 1008, or the message is dropped
+	LimitHead                          // Limits.Head and Limits.HeadLines: 431, or 414
+	LimitMessage                       // Limits.Message: 1009
+	LimitEmptyFragments                // Limits.EmptyFragments: 1008
+	LimitMessageRate                   // Limits.MessageRate: 1008
+	LimitByteRate                      // Limits.ByteRate: 1008
+	LimitBacklog                       // Limits.QueueMemory: 1008, or cut
+	LimitQueue                         // Queue.Max: 1008, or the message is dropped
 	LimitWriteTimeout                  // cut
 	LimitCloseTimeout                  // cut
 	LimitPingTimeout                   // no sign of life for two intervals: cut
 	LimitIdleTimeout                   // 1001
 	LimitWindows                       // Deflate.MaxWindows: no context takeover
-	LimitLifetime                      // MaxLifetime: 1001
-	LimitInbound                       // MaxInbound: 1008, or cut
+	LimitLifetime                      // Timeouts.Lifetime: 1001
+	LimitInbound                       // Limits.InboundMemory: 1008, or cut
 	LimitMessageTimeout                // 1008
-	LimitBodyTimeout                   // BodyTimeout: the request's body ends with an error
-	LimitHTTPStreams                   // MaxHTTPStreams: 503
-	LimitTLSHandshakes                 // MaxTLSHandshakes: waits; a silent peer that others wait for is cut, and counted
+	LimitBodyTimeout                   // Timeouts.Body: the request's body ends with an error
+	LimitHTTPStreams                   // Limits.HTTPStreams: 503
+	LimitTLSHandshakes                 // Limits.TLSHandshakes: waits; a silent peer that others wait for is cut, and counted
 	NumLimits                          // how many there are
 )
 

@@ -59,8 +59,8 @@ func TestLimitsLogged(t *testing.T) {
 	t.Parallel()
 	var book logBook
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.MaxConns, s.MaxMessage, s.Logger = 1, 10, book.logger()
-		s.PingInterval = -1
+		s.Limits.Conns, s.Limits.Message, s.Logger = 1, 10, book.logger()
+		s.Keepalive.Interval = -1
 	})
 	inside := dialSim(t, n, addr).upgraded()
 	meet := func(times int) {

@@ -89,56 +89,56 @@ const (
 )
 
 func (s *Server) effectiveLimits() limits {
-	loops := positive(s.Loops, runtime.GOMAXPROCS(0))
+	loops := positive(s.Runtime.Loops, runtime.GOMAXPROCS(0))
 	l := limits{
 		loops:        loops,
-		conns:        max(s.MaxConns, 0),
-		connsPerAddr: max(s.MaxConnsPerAddr, 0),
-		handshakes:   max(cmp.Or(s.MaxHandshakes, defaultMaxHandshakes), 0),
-		httpConns:    max(cmp.Or(s.MaxHTTPConns, defaultMaxHTTPConns), 0),
-		httpStreams:  max(cmp.Or(s.MaxHTTPStreams, defaultMaxHTTPStreams), 0),
-		upgrades:     rate.New(int64(s.HandshakeRate), int64(s.HandshakeBurst)),
+		conns:        max(s.Limits.Conns, 0),
+		connsPerAddr: max(s.Limits.ConnsPerAddr, 0),
+		handshakes:   max(cmp.Or(s.Limits.Handshakes, defaultMaxHandshakes), 0),
+		httpConns:    max(cmp.Or(s.Limits.HTTPConns, defaultMaxHTTPConns), 0),
+		httpStreams:  max(cmp.Or(s.Limits.HTTPStreams, defaultMaxHTTPStreams), 0),
+		upgrades:     rate.New(int64(s.Limits.HandshakeRate), int64(s.Limits.HandshakeBurst)),
 		head: ws.HeadLimits{
-			Bytes: positive(s.MaxHead, defaultMaxHead),
-			Lines: positive(s.MaxHeadLines, defaultMaxHeadLines),
+			Bytes: positive(s.Limits.Head, defaultMaxHead),
+			Lines: positive(s.Limits.HeadLines, defaultMaxHeadLines),
 		},
-		proxyHeader:  positive(s.MaxProxyHeader, proxyproto.MaxSize),
+		proxyHeader:  positive(s.Proxy.MaxHeader, proxyproto.MaxSize),
 		maxMessage:   s.maxMessage(),
-		maxEmpty:     positive(s.MaxEmptyFragments, defaultMaxEmpty),
-		backlog:      budget(s.MaxBacklog, 2, defaultMaxBacklog),
-		inbound:      budget(s.MaxInbound, 4, defaultMaxInbound),
-		tlsAtOnce:    positive(s.MaxTLSHandshakes, defaultMaxTLSHandshakes),
-		workers:      max(positive(s.MaxWorkers, defaultMaxWorkers), loops+1),
-		handshake:    loop.TimeoutTicks(positive(s.HandshakeTimeout, defaultHandshakeTimeout)),
-		write:        loop.TimeoutTicks(positive(s.WriteTimeout, defaultWriteTimeout)),
-		closing:      loop.TimeoutTicks(positive(s.CloseTimeout, defaultCloseTimeout)),
+		maxEmpty:     positive(s.Limits.EmptyFragments, defaultMaxEmpty),
+		backlog:      budget(s.Limits.QueueMemory, 2, defaultMaxBacklog),
+		inbound:      budget(s.Limits.InboundMemory, 4, defaultMaxInbound),
+		tlsAtOnce:    positive(s.Limits.TLSHandshakes, defaultMaxTLSHandshakes),
+		workers:      max(positive(s.Runtime.Workers, defaultMaxWorkers), loops+1),
+		handshake:    loop.TimeoutTicks(positive(s.Timeouts.Handshake, defaultHandshakeTimeout)),
+		write:        loop.TimeoutTicks(positive(s.Timeouts.Write, defaultWriteTimeout)),
+		closing:      loop.TimeoutTicks(positive(s.Timeouts.Close, defaultCloseTimeout)),
 		linger:       loop.TimeoutTicks(lingerTime),
 		grace:        loop.TimeoutTicks(drainGrace),
 		acceptRetry:  loop.TicksOf(acceptRetryTime),
-		body:         max(cmp.Or(s.BodyTimeout, defaultBodyTimeout), 0),
+		body:         max(cmp.Or(s.Timeouts.Body, defaultBodyTimeout), 0),
 		httpIdle:     s.httpIdleTimeout(),
 		readBuffer:   readBuffer,
 		corkBytes:    corkBytes,
 		eventsABatch: eventsABatch,
 	}
 	l.setQueue(s)
-	l.messages = rate.New(int64(s.MessageRate), int64(s.MessageBurst))
-	burst := s.ByteBurst
+	l.messages = rate.New(int64(s.Limits.MessageRate), int64(s.Limits.MessageBurst))
+	burst := s.Limits.ByteBurst
 	if burst <= 0 {
-		burst = max(s.ByteRate, bytesOfMessage(l.maxMessage)) // a message that is allowed is never too fast by itself
+		burst = max(s.Limits.ByteRate, bytesOfMessage(l.maxMessage)) // a message that is allowed is never too fast by itself
 	}
-	l.bytes = rate.New(s.ByteRate, burst)
+	l.bytes = rate.New(s.Limits.ByteRate, burst)
 	if interval := s.pingInterval(); interval > 0 {
 		l.ping = loop.TicksOf(interval)
 	}
-	if s.IdleTimeout > 0 {
-		l.idle = loop.TimeoutTicks(s.IdleTimeout)
+	if s.Timeouts.Idle > 0 {
+		l.idle = loop.TimeoutTicks(s.Timeouts.Idle)
 	}
-	if timeout := cmp.Or(s.MessageTimeout, defaultMessageTimeout); timeout > 0 {
+	if timeout := cmp.Or(s.Timeouts.Message, defaultMessageTimeout); timeout > 0 {
 		l.message = loop.TimeoutTicks(timeout)
 	}
-	if s.MaxLifetime > 0 {
-		l.lifetime = loop.TicksOf(s.MaxLifetime)
+	if s.Timeouts.Lifetime > 0 {
+		l.lifetime = loop.TicksOf(s.Timeouts.Lifetime)
 	}
 	return l
 }
@@ -148,23 +148,23 @@ func (s *Server) effectiveLimits() limits {
 const queueSlack = 128 << 10
 
 // setQueue sets the bounds of an outbound queue. Below the high mark there is room
-// for what the turn has gathered and any message, unless MaxQueue says otherwise.
+// for what the turn has gathered and any message, unless Queue.Max says otherwise.
 func (l *limits) setQueue(s *Server) {
 	l.highWater = defaultHighWater
 	switch {
-	case s.QueueHighWater < 0:
+	case s.Queue.HighWater < 0:
 		l.highWater = math.MaxInt
-	case s.QueueHighWater > 0:
-		l.highWater = s.QueueHighWater
-	case s.MaxQueue > 0:
-		l.highWater = min(l.highWater, s.MaxQueue/4)
+	case s.Queue.HighWater > 0:
+		l.highWater = s.Queue.HighWater
+	case s.Queue.Max > 0:
+		l.highWater = min(l.highWater, s.Queue.Max/4)
 	}
-	l.lowWater = min(positive(s.QueueLowWater, l.highWater/4), l.highWater)
+	l.lowWater = min(positive(s.Queue.LowWater, l.highWater/4), l.highWater)
 	follows := min(l.maxMessage, math.MaxInt/4) + int64(min(l.highWater, math.MaxInt/4)) + queueSlack
-	if s.QueueHighWater < 0 {
+	if s.Queue.HighWater < 0 {
 		follows = min(l.maxMessage, math.MaxInt/4) + queueSlack
 	}
-	l.maxQueue = positive(s.MaxQueue, max(defaultMaxQueue, int(follows)))
+	l.maxQueue = positive(s.Queue.Max, max(defaultMaxQueue, int(follows)))
 }
 
 // paced says whether what a peer sends has a rate.

@@ -91,7 +91,7 @@ func TestLogStuck(t *testing.T) {
 		book := &logBook{}
 		var release chan struct{}
 		connect, srv := start(t, func(srv *server.Server) {
-			srv.Loops, srv.LogRefusals, srv.PingInterval = 2, true, -1
+			srv.Runtime.Loops, srv.LogRefusals, srv.Keepalive.Interval = 2, true, -1
 			srv.Logger, release = stuckLog(t, book)
 			srv.Handler = onlyMessage(panicOnDemand)
 		})

@@ -19,7 +19,7 @@ func TestExactOrder(t *testing.T) {
 		const conns, inFlight = 1000, 10
 		each := fewer(t, scaled(1_000_000)) / conns
 		connect, srv := start(t, func(srv *server.Server) {
-			srv.Loops = 4
+			srv.Runtime.Loops = 4
 			srv.Upgrade = func(*ws.Request) (server.Accept, error) {
 				return server.Accept{Value: new(uint32)}, nil
 			}
@@ -117,8 +117,8 @@ func TestHandlersAmongEachOther(t *testing.T) {
 	onAll(t, func(t *testing.T, start starter) {
 		g := newGathering()
 		connect, srv := start(t, func(srv *server.Server) {
-			srv.Loops = 4
-			srv.MaxQueue = 3000
+			srv.Runtime.Loops = 4
+			srv.Queue.Max = 3000
 			srv.Handler = g
 		})
 		for round := range scaled(100) {
@@ -161,8 +161,8 @@ func TestBroadcastAgainstClose(t *testing.T) {
 	const conns = 10_000
 	g := newGathering()
 	n, addr, srv := startSim(t, simnet.Config{StaleEvents: true}, func(srv *server.Server) {
-		srv.Loops = 4
-		srv.MaxQueue = 2000
+		srv.Runtime.Loops = 4
+		srv.Queue.Max = 2000
 		srv.Handler = g
 	})
 	clients := make([]*simnet.Conn, conns)

@@ -7,7 +7,7 @@ import (
 	"github.com/millrace/millrace/ws"
 )
 
-// TestOrigins: same origin only by default; Origins and CheckOrigin change that.
+// TestOrigins: same origin only by default; Origins and Origin.Check change that.
 // Each request is for http://example.com.
 func TestOrigins(t *testing.T) {
 	t.Parallel()
@@ -45,7 +45,7 @@ func TestOrigins(t *testing.T) {
 		{name: "none", check: never, rejected: []string{"", "Origin: http://example.com"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			addr, _ := startServer(t, func(s *server.Server) { s.Origins, s.CheckOrigin = test.origins, test.check })
+			addr, _ := startServer(t, func(s *server.Server) { s.Origin.Allow, s.Origin.Check = test.origins, test.check })
 			for _, line := range test.allowed {
 				c := dial(t, addr)
 				c.send(requestWith(line))

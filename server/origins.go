@@ -15,11 +15,11 @@ type admittance struct {
 
 // parseAdmittance is for fields that Validate has passed.
 func (s *Server) parseAdmittance() (a admittance) {
-	for _, text := range s.Hosts {
+	for _, text := range s.Origin.Hosts {
 		p, _ := ws.ParseHostPattern(text)
 		a.hosts = append(a.hosts, p)
 	}
-	for _, text := range s.Origins {
+	for _, text := range s.Origin.Allow {
 		p, _ := ws.ParseOriginPattern(text)
 		a.origins = append(a.origins, p)
 	}
@@ -34,7 +34,7 @@ var (
 // admit refuses an upgrade for another host, or from a page that may not connect.
 func (s *Server) admit(r *ws.Request) error {
 	switch {
-	case len(s.Hosts) > 0 && !r.HostIn(s.admits.hosts):
+	case len(s.Origin.Hosts) > 0 && !r.HostIn(s.admits.hosts):
 		return refuseHost
 	case !s.originAllowed(r):
 		return refuseOrigin
@@ -43,8 +43,8 @@ func (s *Server) admit(r *ws.Request) error {
 }
 
 func (s *Server) originAllowed(r *ws.Request) bool {
-	if s.CheckOrigin != nil {
-		return s.CheckOrigin(r)
+	if s.Origin.Check != nil {
+		return s.Origin.Check(r)
 	}
 	return r.SameOrigin() || r.OriginIn(s.admits.origins)
 }
@@ -53,12 +53,12 @@ func (s *Server) originAllowed(r *ws.Request) bool {
 func (s *Server) remedyFor(refusal *ws.Refusal, r *ws.Request) string {
 	switch {
 	case refusal == refuseHost:
-		return "--host (Server.Hosts)"
-	case refusal != refuseOrigin || s.CheckOrigin != nil:
+		return "--host (Server.Origin.Hosts)"
+	case refusal != refuseOrigin || s.Origin.Check != nil:
 		return ""
 	}
 	if p, err := ws.ParseOriginPattern(r.Header("Origin")); err != nil || !r.OriginIn([]ws.OriginPattern{p}) {
-		return "--origin * (Server.Origins)" // nothing else names this one
+		return "--origin * (Server.Origin.Allow)" // nothing else names this one
 	}
-	return "--origin (Server.Origins)"
+	return "--origin (Server.Origin.Allow)"
 }

@@ -59,7 +59,7 @@ func TestFailingHandler(t *testing.T) {
 func testFailing(t *testing.T, fail func(), method string) {
 	book := &logBook{}
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 2000}, func(srv *server.Server) {
-		srv.Loops = 1
+		srv.Runtime.Loops = 1
 		srv.Logger = book.logger()
 		f := failing{fail}
 		srv.Handler = f
@@ -120,7 +120,7 @@ func TestFailingSlowly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStaller()
 			n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
-				srv.Loops = 1
+				srv.Runtime.Loops = 1
 				srv.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
 					_ = c.Send(m.Opcode, m.Payload) // closing: the test sees
 					if s.hold(m) {

@@ -4,8 +4,8 @@ import "github.com/millrace/millrace/internal/buffer"
 
 // # Back-pressure
 //
-// A connection is not read while its outbound queue is above Server.QueueHighWater,
-// until it is below QueueLowWater, nor between Conn.PauseReading and
+// A connection is not read while its outbound queue is above Server.Queue.HighWater,
+// until it is below Queue.LowWater, nor between Conn.PauseReading and
 // ResumeReading. The kernel's buffers then fill, and TCP holds up the peer.
 //
 //	         queue > high water, or PauseReading
@@ -40,7 +40,7 @@ func (c *Conn) standsStill() bool { return c.paused() || c.in != nil && c.in.put
 // PauseReading stops the handling of what the peer sends, after the message under
 // way, and then its reading: TCP holds the peer up. It lasts until ResumeReading,
 // however often either is called. Meanwhile the peer's pings, pongs and close frame
-// stay unseen, IdleTimeout stands still, and keepalive trusts the peer's system to
+// stay unseen, Timeouts.Idle stands still, and keepalive trusts the peer's system to
 // acknowledge pings. Close and all that sends go on.
 func (c *Conn) PauseReading() {
 	c.mu.Lock()
@@ -107,7 +107,7 @@ func (c *Conn) putOff() { c.partial().putOff = true }
 // endPausedTurn is for what stands still, or must not, while the connection is paused.
 func (c *Conn) endPausedTurn() {
 	if c.loop.srv.limits.idle > 0 {
-		c.putOff() // IdleTimeout counts anew from the end of the pause
+		c.putOff() // Timeouts.Idle counts anew from the end of the pause
 	}
 	if in := c.in; in != nil && in.drains && in.drainAt == 0 && c.state.Load()&pausedByQueue == 0 {
 		in.drainAt = c.loop.RightNow() + c.loop.srv.limits.grace // nothing but the handler is waited for

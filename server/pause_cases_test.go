@@ -22,7 +22,7 @@ import (
 func TestTruncatedAtAFramesEnd(t *testing.T) {
 	t.Parallel()
 	conns := make(chan *server.Conn, 1)
-	srv := &server.Server{Handler: opened(conns), Loops: 1, MaxQueue: 200_000}
+	srv := &server.Server{Handler: opened(conns), Runtime: server.Runtime{Loops: 1}, Queue: server.Queue{Max: 200_000}}
 	near, far := net.Pipe()
 	web := &http.Server{Handler: http.HandlerFunc(srv.ServeHTTP)}
 	ln := &oneConn{conn: far, done: make(chan struct{})}
@@ -75,8 +75,8 @@ func TestRatesAfterAPause(t *testing.T) {
 	for _, pauses := range []bool{false, true} {
 		conns := make(chan *server.Conn, 1)
 		n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-			s.MessageRate, s.MessageBurst = 10, 10
-			s.PingInterval = -1
+			s.Limits.MessageRate, s.Limits.MessageBurst = 10, 10
+			s.Keepalive.Interval = -1
 			s.Handler = opened(conns)
 		})
 		c := dialSim(t, n, addr).upgraded()
@@ -106,7 +106,7 @@ func TestPauseAndByteRate(t *testing.T) {
 	t.Parallel()
 	conns := make(chan *server.Conn, 1)
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.ByteRate, s.ByteBurst, s.MaxMessage = 20, 20, 14
+		s.Limits.ByteRate, s.Limits.ByteBurst, s.Limits.Message = 20, 20, 14
 		s.Handler = opened(conns)
 	})
 	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end) && srv.Stats().Panics == 0; {
@@ -143,7 +143,7 @@ func TestCloseOfAPausedOne(t *testing.T) {
 	t.Parallel()
 	conns := make(chan *server.Conn, 1)
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.MaxLifetime, s.PingInterval, s.CloseTimeout = 10*time.Second, -1, time.Minute
+		s.Timeouts.Lifetime, s.Keepalive.Interval, s.Timeouts.Close = 10*time.Second, -1, time.Minute
 		s.Handler = opened(conns)
 	})
 	c := dialSim(t, n, addr).upgraded()
@@ -199,7 +199,7 @@ func TestPausedPeerOnUnixSocket(t *testing.T) {
 	t.Parallel()
 	conns := make(chan *server.Conn, 1)
 	causes := make(chan *ws.CloseError, 1)
-	srv := &server.Server{PingInterval: time.Second, Handler: handler{open: func(c *server.Conn) { conns <- c }, close: closeCause(causes)}}
+	srv := &server.Server{Keepalive: server.Keepalive{Interval: time.Second}, Handler: handler{open: func(c *server.Conn) { conns <- c }, close: closeCause(causes)}}
 	path := filepath.Join(t.TempDir(), "sock")
 	ln, err := srv.Listen("unix", path)
 	if err != nil {
@@ -221,12 +221,12 @@ func TestPausedPeerOnUnixSocket(t *testing.T) {
 	}
 }
 
-// TestIdleTimeoutAfterAPause: IdleTimeout counts again when a pause is over.
+// TestIdleTimeoutAfterAPause: Timeouts.Idle counts again when a pause is over.
 func TestIdleTimeoutAfterAPause(t *testing.T) {
 	t.Parallel()
 	conns := make(chan *server.Conn, 1)
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(s *server.Server) {
-		s.IdleTimeout, s.PingInterval = 10*time.Second, -1
+		s.Timeouts.Idle, s.Keepalive.Interval = 10*time.Second, -1
 		s.Handler = opened(conns)
 	})
 	c := dialSim(t, n, addr).upgraded()
@@ -255,7 +255,7 @@ func TestPausedPeerThatIsFed(t *testing.T) {
 	conns := make(chan *server.Conn, 1)
 	causes := make(chan *ws.CloseError, 1)
 	n, addr, srv := startSim(t, simnet.Config{AckOnRead: true}, func(s *server.Server) {
-		s.PingInterval = 10 * time.Second
+		s.Keepalive.Interval = 10 * time.Second
 		s.Handler = handler{open: func(c *server.Conn) { conns <- c }, close: closeCause(causes)}
 	})
 	c := dialSim(t, n, addr).upgraded()
@@ -282,8 +282,8 @@ func TestPausedPeerThatIsFed(t *testing.T) {
 func TestCloseBehindTooManyBytes(t *testing.T) {
 	t.Parallel()
 	n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.ByteRate, s.ByteBurst, s.MaxMessage = 20, 20, 14
-		s.PingInterval = -1
+		s.Limits.ByteRate, s.Limits.ByteBurst, s.Limits.Message = 20, 20, 14
+		s.Keepalive.Interval = -1
 	})
 	c := dialSim(t, n, addr).upgraded()
 	// 20 bytes are within the rate: a message of 19 and the first byte of a ping. The
@@ -305,7 +305,7 @@ func TestPauseEndsWithinATurn(t *testing.T) {
 	var broken atomic.Int64
 	var handled atomic.Int64
 	n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.PingInterval = -1
+		s.Keepalive.Interval = -1
 		s.Upgrade = func(*ws.Request) (server.Accept, error) {
 			next := uint64(0)
 			return server.Accept{Handler: handler{message: func(c *server.Conn, m ws.Message) {
@@ -392,7 +392,7 @@ func TestPauseEndsWithinADrainsTurn(t *testing.T) {
 		var mu sync.Mutex
 		var paused []*server.Conn
 		n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-			s.Loops, s.PingInterval = 1, -1
+			s.Runtime.Loops, s.Keepalive.Interval = 1, -1
 			s.Handler = handler{message: func(c *server.Conn, m ws.Message) {
 				if handled.Add(1); string(m.Payload) == "1" {
 					c.PauseReading()

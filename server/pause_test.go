@@ -47,7 +47,7 @@ func TestBackPressureDeflated(t *testing.T) {
 		got := make(chan string, 1000)
 		n, addr, srv := startSim(t, simnet.Config{SendBuffer: 10_000}, func(s *server.Server) {
 			s.Deflate = &server.Deflate{ServerTakeover: true, ClientTakeover: true}
-			s.Stream, s.QueueHighWater = stream, 20_000
+			s.Stream, s.Queue.HighWater = stream, 20_000
 			s.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
 				got <- string(m.Payload)
 				_ = c.Send(ws.Binary, noise[:len(m.Payload)]) // which does not become smaller
@@ -89,7 +89,7 @@ func TestNotReadingEcho(t *testing.T) {
 		causes := make(chan *ws.CloseError, 1)
 		conns := make(chan *server.Conn, 1)
 		n, addr, srv := startSim(t, simnet.Config{SendBuffer: 10_000, RecvBuffer: 10_000}, func(srv *server.Server) {
-			srv.QueueHighWater = high
+			srv.Queue.HighWater = high
 			srv.Handler = handler{open: func(c *server.Conn) { conns <- c }, message: echo{}.Message, close: closeCause(causes)}
 		})
 		c := dialSim(t, n, addr).upgraded()
@@ -249,7 +249,7 @@ func TestPausedPeerLives(t *testing.T) {
 	causes := make(chan *ws.CloseError, 1)
 	conns := make(chan *server.Conn, 1)
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.PingInterval, s.IdleTimeout = 10*time.Second, 15*time.Second
+		s.Keepalive.Interval, s.Timeouts.Idle = 10*time.Second, 15*time.Second
 		s.Handler = handler{open: func(c *server.Conn) { conns <- c }, close: closeCause(causes)}
 	})
 	c := dialSim(t, n, addr).upgraded()
@@ -281,7 +281,7 @@ func TestPauseRates(t *testing.T) {
 	t.Parallel()
 	conns := make(chan *server.Conn, 1)
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.MessageRate, s.ByteRate, s.ByteBurst, s.MaxMessage = 10, 1000, 1000, 100
+		s.Limits.MessageRate, s.Limits.ByteRate, s.Limits.ByteBurst, s.Limits.Message = 10, 1000, 1000, 100
 		s.Handler = opened(conns)
 	})
 	c := dialSim(t, n, addr).upgraded()

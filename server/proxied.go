@@ -20,7 +20,7 @@ var errUntrusted = errors.New("server: not from a trusted proxy")
 func (s *Server) firstLife(a *arrival) life {
 	switch {
 	case a.back != nil:
-	case s.ProxyProtocol && a.taken == nil:
+	case s.Proxy.Protocol && a.taken == nil:
 		return lifeProxy
 	case a.secure():
 		return lifeSecure
@@ -36,7 +36,7 @@ func (s *Server) mayProxy(from netip.Addr) bool {
 
 func (s *Server) trusts(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")
-	return slices.ContainsFunc(s.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
+	return slices.ContainsFunc(s.Proxy.Trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // eatProxy takes the PROXY header from in and returns what is left for the next

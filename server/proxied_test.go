@@ -91,7 +91,7 @@ func TestProxyHeader(t *testing.T) {
 	onBoth(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
 			whose(s)
-			s.ProxyProtocol = true
+			s.Proxy.Protocol = true
 		})
 		for name, test := range proxyHeaders {
 			t.Run(name, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestProxyHeaderSplit(t *testing.T) {
 	t.Parallel()
 	n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
 		whose(s)
-		s.ProxyProtocol = true
+		s.Proxy.Protocol = true
 	})
 	for name, test := range proxyHeaders {
 		if len(test.header) > 1000 {
@@ -134,7 +134,7 @@ func TestProxyHeaderSplit(t *testing.T) {
 	}
 	n, addr, _ = startSim(t, simnet.Config{Script: simnet.OneByte}, func(s *server.Server) {
 		whose(s)
-		s.ProxyProtocol = true
+		s.Proxy.Protocol = true
 	})
 	for _, test := range proxyHeaders {
 		c := dialSim(t, n, addr)
@@ -148,7 +148,7 @@ func TestProxyHeaderInBytes(t *testing.T) {
 	t.Parallel()
 	addr, _ := startServer(t, func(s *server.Server) {
 		whose(s)
-		s.ProxyProtocol = true
+		s.Proxy.Protocol = true
 	})
 	for _, test := range proxyHeaders {
 		c := dial(t, addr)
@@ -173,7 +173,7 @@ func TestProxyOnUnixSocket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		srv := &server.Server{Engine: engine, ProxyProtocol: required, TrustedProxies: prefixes("10.0.0.0/8 0.0.0.0/0 ::/0")}
+		srv := &server.Server{Runtime: server.Runtime{Engine: engine}, Proxy: server.Proxy{Protocol: required, Trusted: prefixes("10.0.0.0/8 0.0.0.0/0 ::/0")}}
 		whose(srv)
 		path := filepath.Join(t.TempDir(), "s")
 		ln, err := srv.Listen("unix", path)
@@ -226,8 +226,8 @@ func TestProxyHeaderRefused(t *testing.T) {
 	}
 	onBoth(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
-			s.Loops = 1
-			s.ProxyProtocol = true
+			s.Runtime.Loops = 1
+			s.Proxy.Protocol = true
 			s.Logger = book.logger()
 			s.Handler = handler{open: func(*server.Conn) { t.Error("a connection was opened") }}
 		})
@@ -262,7 +262,7 @@ func TestProxyHeaderRefused(t *testing.T) {
 	})
 }
 
-// TestProxyHeaderFromTrusted: with TrustedProxies, others may not connect at all.
+// TestProxyHeaderFromTrusted: with Proxy.Trusted, others may not connect at all.
 func TestProxyHeaderFromTrusted(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, start starter) {
@@ -271,8 +271,8 @@ func TestProxyHeaderFromTrusted(t *testing.T) {
 		} {
 			connect, srv := start(t, func(s *server.Server) {
 				whose(s)
-				s.ProxyProtocol = true
-				s.TrustedProxies = prefixes(proxies)
+				s.Proxy.Protocol = true
+				s.Proxy.Trusted = prefixes(proxies)
 			})
 			c := connect()
 			if !trusted {
@@ -298,8 +298,8 @@ func TestProxyHeaderLimit(t *testing.T) {
 	t.Parallel()
 	connect, _ := onSimnet(t, func(s *server.Server) {
 		whose(s)
-		s.ProxyProtocol = true
-		s.MaxProxyHeader = 100
+		s.Proxy.Protocol = true
+		s.Proxy.MaxHeader = 100
 	})
 	header := proxyV2(0x21, 0x11, proxyInet+vector(4, strings.Repeat("x", 69)))
 	c := connect()
@@ -314,7 +314,7 @@ func TestProxyHeaderLimit(t *testing.T) {
 // a word, and the time counts on through the request.
 func TestProxyHeaderDeadline(t *testing.T) {
 	t.Parallel()
-	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.ProxyProtocol = true })
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Proxy.Protocol = true })
 	silent, half, request := dialSim(t, n, addr), dialSim(t, n, addr), dialSim(t, n, addr)
 	half.send(proxyV1[:30])
 	pass(t, n, 5*time.Second)
@@ -336,7 +336,7 @@ func TestProxyHeaderDeadline(t *testing.T) {
 // have sent and little more, and give it back.
 func TestProxyHeaderMemory(t *testing.T) {
 	const conns, sent = 200, 10_000
-	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.ProxyProtocol = true })
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Proxy.Protocol = true })
 	header := proxyV2(0x21, 0x11, proxyInet+vector(4, strings.Repeat("x", 65535-12-3)))
 	before := heapInUse()
 	for range conns {
@@ -363,7 +363,7 @@ func TestProxyThenPlainHTTP(t *testing.T) {
 	t.Parallel()
 	connect, _ := onSimnet(t, func(s *server.Server) {
 		whose(s)
-		s.ProxyProtocol = true
+		s.Proxy.Protocol = true
 		s.HTTP = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.RemoteAddr) })
 	})
 	for name, test := range proxyHeaders {
@@ -385,7 +385,7 @@ func TestProxyThenPlainHTTP(t *testing.T) {
 // server drains.
 func TestProxyDrain(t *testing.T) {
 	t.Parallel()
-	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.ProxyProtocol = true })
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Proxy.Protocol = true })
 	c := dialSim(t, n, addr)
 	c.send(proxyV1[:20])
 	idle(t, n)
@@ -403,7 +403,7 @@ func TestForwarded(t *testing.T) {
 	onBoth(t, func(t *testing.T, start starter) {
 		connect, _ := start(t, func(s *server.Server) {
 			whose(s)
-			s.TrustedProxies = prefixes("127.0.0.0/8 10.0.0.0/8")
+			s.Proxy.Trusted = prefixes("127.0.0.0/8 10.0.0.0/8")
 		})
 		for _, test := range []struct {
 			client string
@@ -437,7 +437,7 @@ func TestForwardedUntrusted(t *testing.T) {
 	for _, proxies := range []string{"", "172.16.0.0/12"} {
 		connect, _ := onSimnet(t, func(s *server.Server) {
 			whose(s)
-			s.TrustedProxies = prefixes(proxies)
+			s.Proxy.Trusted = prefixes(proxies)
 		})
 		c := connect()
 		c.send(upgradeRequest(lines...) + frame(opText, "whose?"))
@@ -445,8 +445,8 @@ func TestForwardedUntrusted(t *testing.T) {
 	}
 	connect, _ := onSimnet(t, func(s *server.Server) {
 		whose(s)
-		s.ProxyProtocol = true
-		s.TrustedProxies = prefixes("10.0.0.0/8 198.51.100.0/24") // simnet's clients are 10.x.x.x
+		s.Proxy.Protocol = true
+		s.Proxy.Trusted = prefixes("10.0.0.0/8 198.51.100.0/24") // simnet's clients are 10.x.x.x
 	})
 	c := connect()
 	c.send(proxyV1 + upgradeRequest(lines...) + frame(opText, "whose?"))
@@ -459,7 +459,7 @@ func TestForwardedUntrusted(t *testing.T) {
 // TestForwardedThroughHTTP: the same for a connection that comes from net/http.
 func TestForwardedThroughHTTP(t *testing.T) {
 	t.Parallel()
-	srv := &server.Server{TrustedProxies: prefixes("127.0.0.0/8")}
+	srv := &server.Server{Proxy: server.Proxy{Trusted: prefixes("127.0.0.0/8")}}
 	whose(srv)
 	addr := mount(t, srv, srv.ServeHTTP)
 	c := dial(t, addr)
@@ -474,7 +474,7 @@ func TestForwardedThroughHTTP(t *testing.T) {
 // instead of the rest.
 func TestProxyReset(t *testing.T) {
 	t.Parallel()
-	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.ProxyProtocol = true })
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Proxy.Protocol = true })
 	for i, end := range []func(*client){(*client).reset, (*client).closeWrite, func(c *client) { _ = c.Close() }} {
 		c := dialSim(t, n, addr)
 		c.send(proxyV1[:10+i])
@@ -503,9 +503,9 @@ func TestProxiedPerAddr(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-				s.ProxyProtocol = test.proxyProtocol
-				s.TrustedProxies = prefixes("10.0.0.0/8")
-				s.MaxConnsPerAddr = 2
+				s.Proxy.Protocol = test.proxyProtocol
+				s.Proxy.Trusted = prefixes("10.0.0.0/8")
+				s.Limits.ConnsPerAddr = 2
 			})
 			connect := func(last int) *client {
 				c := dialSim(t, n, addr)

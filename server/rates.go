@@ -9,7 +9,7 @@ import (
 
 // # What a peer may send
 //
-// With MessageRate or ByteRate a connection has a token bucket for each among its
+// With Limits.MessageRate or Limits.ByteRate a connection has a token bucket for each among its
 // facts; without them nothing is kept, and the clock is not looked at.
 //
 // What a read finds may have come at any time since the last read that found all

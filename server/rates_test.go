@@ -16,7 +16,7 @@ import (
 // pongs are messages, fragments are not, and a close frame is always taken.
 func TestMessageRate(t *testing.T) {
 	t.Parallel()
-	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.MessageRate, s.MessageBurst = 10, 4 })
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Limits.MessageRate, s.Limits.MessageBurst = 10, 4 })
 	c := dialSim(t, n, addr)
 	c.send(upgradeRequest() + frame(opText, "1") + frame(opPing, "2"))
 	c.expectSwitch()
@@ -58,7 +58,7 @@ func TestByteRate(t *testing.T) {
 	message := frame(opBinary, strings.Repeat("x", size-8))
 	for _, step := range []int{1, 7, size, 3 * size, 5 * size} {
 		n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-			s.ByteRate, s.ByteBurst, s.MaxMessage = 7*size, 5*size, size-8
+			s.Limits.ByteRate, s.Limits.ByteBurst, s.Limits.Message = 7*size, 5*size, size-8
 		})
 		c := dialSim(t, n, addr).upgraded()
 		for range 3 { // in pieces of step bytes
@@ -91,7 +91,7 @@ func TestByteRate(t *testing.T) {
 func TestByteBurstDefault(t *testing.T) {
 	t.Parallel()
 	n, addr, srv := startSim(t, simnet.Config{RecvBuffer: 1 << 20}, func(s *server.Server) {
-		s.ByteRate, s.MaxMessage = 100, 300_000
+		s.Limits.ByteRate, s.Limits.Message = 100, 300_000
 	})
 	c := dialSim(t, n, addr).upgraded()
 	big := frame(opBinary, strings.Repeat("x", 300_000))
@@ -108,7 +108,7 @@ func TestByteBurstDefault(t *testing.T) {
 func TestRatesOnSockets(t *testing.T) {
 	t.Parallel()
 	for _, op := range []byte{opText, opPing} {
-		addr, srv := startServer(t, func(s *server.Server) { s.MessageRate, s.MessageBurst = 1, 10 })
+		addr, srv := startServer(t, func(s *server.Server) { s.Limits.MessageRate, s.Limits.MessageBurst = 1, 10 })
 		c := dial(t, addr).upgraded()
 		go func() { _, _ = c.Write([]byte(strings.Repeat(frame(op, "flood"), 10_000))) }() // the answer tells
 		answers := 0
@@ -126,8 +126,8 @@ func TestRatesOnSockets(t *testing.T) {
 func TestRatesWithoutEnd(t *testing.T) {
 	t.Parallel()
 	n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.MessageRate, s.MessageBurst, s.ByteRate, s.ByteBurst = math.MaxInt, math.MaxInt, math.MaxInt64, math.MaxInt64
-		s.HandshakeRate, s.HandshakeBurst, s.PingInterval = math.MaxInt, math.MaxInt, -1
+		s.Limits.MessageRate, s.Limits.MessageBurst, s.Limits.ByteRate, s.Limits.ByteBurst = math.MaxInt, math.MaxInt, math.MaxInt64, math.MaxInt64
+		s.Limits.HandshakeRate, s.Limits.HandshakeBurst, s.Keepalive.Interval = math.MaxInt, math.MaxInt, -1
 	})
 	c := dialSim(t, n, addr).upgraded()
 	for range 3 {
@@ -141,7 +141,7 @@ func TestRatesWithoutEnd(t *testing.T) {
 func TestRatesStream(t *testing.T) {
 	t.Parallel()
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.Stream, s.MessageRate, s.MessageBurst = true, 1, 2
+		s.Stream, s.Limits.MessageRate, s.Limits.MessageBurst = true, 1, 2
 	})
 	c := dialSim(t, n, addr).upgraded()
 	for range 2 {
@@ -166,8 +166,8 @@ func TestRatesAndASlowServer(t *testing.T) {
 		s := newStaller()
 		n, addr, srv := startSim(t, simnet.Config{RecvBuffer: 1 << 20}, func(srv *server.Server) {
 			twoWorkers(srv)
-			srv.MessageRate, srv.MessageBurst, srv.ByteRate = 10, 5, 10*100_000
-			srv.PingInterval = -1
+			srv.Limits.MessageRate, srv.Limits.MessageBurst, srv.Limits.ByteRate = 10, 5, 10*100_000
+			srv.Keepalive.Interval = -1
 			srv.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
 				if !s.hold(m) {
 					_ = c.SendText("handled")
@@ -212,7 +212,7 @@ func TestRatesOfMany(t *testing.T) {
 	s := newStaller()
 	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
 		twoWorkers(srv)
-		srv.MessageRate, srv.MessageBurst, srv.PingInterval = 10, 5, -1
+		srv.Limits.MessageRate, srv.Limits.MessageBurst, srv.Keepalive.Interval = 10, 5, -1
 		srv.Handler = onlyMessage(func(_ *server.Conn, m ws.Message) { s.hold(m) })
 	})
 	clients := connectSim(t, n, addr, 1500)
@@ -245,7 +245,7 @@ func TestRatesOfATakenTurn(t *testing.T) {
 	}}
 	n, addr, srv := startSim(t, config, func(srv *server.Server) {
 		twoWorkers(srv)
-		srv.MessageRate, srv.MessageBurst, srv.PingInterval = 10, 5, -1
+		srv.Limits.MessageRate, srv.Limits.MessageBurst, srv.Keepalive.Interval = 10, 5, -1
 		srv.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
 			if !s.hold(m) {
 				_ = c.SendText("handled")

@@ -154,7 +154,7 @@ func TestRefusalWhileSending(t *testing.T) {
 // TestHeadLines: 100 lines are taken, one more is not, however much room there is.
 func TestHeadLines(t *testing.T) {
 	t.Parallel()
-	addr, _ := startServer(t, func(s *server.Server) { s.MaxHead = 8 << 20 })
+	addr, _ := startServer(t, func(s *server.Server) { s.Limits.Head = 8 << 20 })
 	spare := make([]string, 100-strings.Count(upgradeRequest(), "\r\n")+1) // the last of those ends the head
 	for i := range spare {
 		spare[i] = "a: b"
@@ -173,7 +173,7 @@ func TestHeadLines(t *testing.T) {
 // as all that is allocated on the way, freed or not.
 func TestHugeHead(t *testing.T) {
 	addr, _ := startServer(t, func(s *server.Server) {
-		s.MaxWorkers = 1 // a worker's buffers are not what is measured
+		s.Runtime.Workers = 1 // a worker's buffers are not what is measured
 	})
 	dial(t, addr).upgraded()
 	for name, chunk := range map[string]string{

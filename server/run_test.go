@@ -76,7 +76,7 @@ func TestRunEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	taken := &server.Server{Addr: ln.Addr().String(), Engine: systemEngine(t)}
+	taken := &server.Server{Addr: ln.Addr().String(), Runtime: server.Runtime{Engine: systemEngine(t)}}
 	if err := taken.Run(t.Context(), server.DrainOptions{}); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("Run on a port that is taken: %v", err)
 	}
@@ -84,7 +84,7 @@ func TestRunEnds(t *testing.T) {
 
 	done, cancel := context.WithCancel(t.Context())
 	cancel()
-	idle := &server.Server{Addr: "127.0.0.1:0", Engine: systemEngine(t)}
+	idle := &server.Server{Addr: "127.0.0.1:0", Runtime: server.Runtime{Engine: systemEngine(t)}}
 	if err := idle.Run(done, server.DrainOptions{}); err != nil {
 		t.Errorf("Run with a context that is done: %v", err)
 	}

@@ -18,14 +18,14 @@ const direct = 24 << 10
 // it returns, so it stays the caller's. Within a handler the messages for its own
 // connection are gathered and written together when the handler returns, or when
 // it blocks; from elsewhere they are written at once. (While all of
-// Server.MaxWorkers are held by blocked handlers, nobody is there to notice that
+// Server.Runtime.Workers are held by blocked handlers, nobody is there to notice that
 // one more blocks: then they wait for it.) What the kernel does not take waits in
 // the outbound queue.
 //
 // ErrClosed: the connection is closing or closed. ErrQueueFull: the queue's bound
-// would be passed, see Server.QueuePolicy. ErrMessageTooBig: the payload is larger
-// than Server.MaxQueue. In all these cases nothing of the message was sent. A text
-// message must be valid UTF-8 (RFC 6455 section 5.6); Send checks it with Server.Debug only.
+// would be passed, see Server.Queue.Policy. ErrMessageTooBig: the payload is larger
+// than Server.Queue.Max. In all these cases nothing of the message was sent. A text
+// message must be valid UTF-8 (RFC 6455 section 5.6); Send checks it with Server.Runtime.Debug only.
 // Another opcode is ErrOpcode: see Ping and Close.
 func (c *Conn) Send(op ws.Opcode, payload []byte) error {
 	if op != ws.Text && op != ws.Binary {

@@ -26,7 +26,7 @@ func (s *Server) ListenAndServe() error {
 }
 
 // Listen opens a listener of the server's engine, for Serve: on "tcp", "tcp4" or "tcp6",
-// or on "unix", whose addr is a path, see SocketMode.
+// or on "unix", whose addr is a path, see Runtime.SocketMode.
 func (s *Server) Listen(network, addr string) (poller.Listener, error) {
 	if err := s.start(); err != nil {
 		return nil, err
@@ -109,7 +109,7 @@ func (s *Server) startLoops() error {
 	}
 	s.listeners = make(map[poller.Listener]chan error)
 	s.halt = make(chan struct{})
-	if s.engine = s.Engine; s.engine == nil {
+	if s.engine = s.Runtime.Engine; s.engine == nil {
 		if s.engine, err = poller.New(""); err != nil {
 			return err
 		}

@@ -186,7 +186,7 @@ func (l *slowNet) start(t *testing.T, secure bool, configure func(*server.Server
 	s := &simServer{simClock: simClock{t: t}, conns: make(chan *server.Conn, 1), causes: make(chan *ws.CloseError, 1)}
 	set := func(srv *server.Server) {
 		srv.Handler = handler{open: func(c *server.Conn) { s.conns <- c }, close: closeCause(s.causes)}
-		srv.CloseTimeout, srv.WriteTimeout, srv.PingInterval = linkCloseTimeout, time.Second, -1
+		srv.Timeouts.Close, srv.Timeouts.Write, srv.Keepalive.Interval = linkCloseTimeout, time.Second, -1
 		configure(srv)
 	}
 	if secure {
@@ -237,7 +237,7 @@ func (l *slowNet) testEnd(t *testing.T, secure bool, i, size int) {
 
 // testPings: a peer lives whose pongs stand behind a message for many intervals.
 func (l *slowNet) testPings(t *testing.T) {
-	s, c, conn := l.start(t, false, func(srv *server.Server) { srv.PingInterval = 150 * time.Millisecond })
+	s, c, conn := l.start(t, false, func(srv *server.Server) { srv.Keepalive.Interval = 150 * time.Millisecond })
 	message := pattern(1, 256<<10)
 	failOn(t, conn.Send(ws.Binary, []byte(message)))
 	c.expect(opBinary, message)

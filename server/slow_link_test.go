@@ -173,7 +173,7 @@ func TestSlowLink(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			configure := func(srv *server.Server) {
-				srv.CloseTimeout, srv.WriteTimeout, srv.PingInterval = 300*time.Millisecond, 500*time.Millisecond, time.Second
+				srv.Timeouts.Close, srv.Timeouts.Write, srv.Keepalive.Interval = 300*time.Millisecond, 500*time.Millisecond, time.Second
 			}
 			onSimServers(t, configure, func(t *testing.T, s *simServer) {
 				c, link, conn := s.connectBusy()
@@ -202,7 +202,7 @@ func TestSlowLink(t *testing.T) {
 	}
 }
 
-// TestStuckLink: a peer that takes nothing, or less than 4 KiB within WriteTimeout,
+// TestStuckLink: a peer that takes nothing, or less than 4 KiB within Timeouts.Write,
 // is cut by that, however the connection ends.
 func TestStuckLink(t *testing.T) {
 	t.Parallel()
@@ -212,7 +212,7 @@ func TestStuckLink(t *testing.T) {
 			t.Run(fmt.Sprint(test.name, ", ", taken, " bytes a second"), func(t *testing.T) {
 				t.Parallel()
 				configure := func(srv *server.Server) {
-					srv.CloseTimeout, srv.WriteTimeout = 300*time.Millisecond, timeout
+					srv.Timeouts.Close, srv.Timeouts.Write = 300*time.Millisecond, timeout
 				}
 				onSimServers(t, configure, func(t *testing.T, s *simServer) {
 					c, link, conn := s.connectBusy()
@@ -242,13 +242,13 @@ func TestStuckLink(t *testing.T) {
 	}
 }
 
-// TestLastWordArrives: the peer's own time, CloseTimeout for the answer to a close frame
+// TestLastWordArrives: the peer's own time, Timeouts.Close for the answer to a close frame
 // and two seconds behind a failure, begins when its side has our last word. If it has
 // passed, the peer is cut.
 func TestLastWordArrives(t *testing.T) {
 	t.Parallel()
 	const closeTimeout, lastLook = 700 * time.Millisecond, time.Second
-	configure := func(srv *server.Server) { srv.CloseTimeout, srv.WriteTimeout = closeTimeout, 500*time.Millisecond }
+	configure := func(srv *server.Server) { srv.Timeouts.Close, srv.Timeouts.Write = closeTimeout, 500*time.Millisecond }
 	for _, test := range ends {
 		if !test.waits {
 			continue
@@ -300,7 +300,7 @@ func TestSlowLinkDrainDeadline(t *testing.T) {
 func TestSlowPeerLives(t *testing.T) {
 	t.Parallel()
 	const interval = 3 * time.Second
-	configure := func(srv *server.Server) { srv.PingInterval, srv.WriteTimeout = interval, interval }
+	configure := func(srv *server.Server) { srv.Keepalive.Interval, srv.Timeouts.Write = interval, interval }
 	t.Run("steady", func(t *testing.T) {
 		t.Parallel()
 		onSimServers(t, configure, func(t *testing.T, s *simServer) {
@@ -348,7 +348,7 @@ func TestSlowPeerLives(t *testing.T) {
 }
 
 // TestFullKernel: while the kernel takes nothing more for a queue, what the peer's side
-// takes of what it has is progress; less than 4 KiB within WriteTimeout is none.
+// takes of what it has is progress; less than 4 KiB within Timeouts.Write is none.
 func TestFullKernel(t *testing.T) {
 	t.Parallel()
 	const kernel, timeout = 200_000, time.Second
@@ -368,7 +368,7 @@ func TestFullKernel(t *testing.T) {
 				return v
 			}
 			n, addr, srv := startSim(t, simnet.Config{SendBuffer: 4 << 20, AckOnRead: true, Script: script}, func(srv *server.Server) {
-				srv.WriteTimeout, srv.Handler = timeout, opened(conns)
+				srv.Timeouts.Write, srv.Handler = timeout, opened(conns)
 			})
 			raw, err := n.Dial(addr)
 			failOn(t, err)
@@ -425,7 +425,7 @@ func TestSilent(t *testing.T) {
 }
 
 // TestSlowLinkOverBridge is TestSlowLink where the link is a pipe behind a bridge, that
-// takes 16 KiB within WriteTimeout.
+// takes 16 KiB within Timeouts.Write.
 func TestSlowLinkOverBridge(t *testing.T) {
 	t.Parallel()
 	for _, test := range ends {
@@ -437,7 +437,7 @@ func TestSlowLinkOverBridge(t *testing.T) {
 			s := &simServer{simClock: simClock{t: t}, conns: make(chan *server.Conn, 1), causes: make(chan *ws.CloseError, 1)}
 			n, connect, srv := startOnPipes(t, func(srv *server.Server) {
 				srv.Handler = handler{open: func(c *server.Conn) { s.conns <- c }, close: closeCause(s.causes)}
-				srv.CloseTimeout, srv.WriteTimeout, srv.PingInterval = 300*time.Millisecond, time.Second, -1
+				srv.Timeouts.Close, srv.Timeouts.Write, srv.Keepalive.Interval = 300*time.Millisecond, time.Second, -1
 			})
 			s.n, s.srv = n, srv
 			c := connect()
@@ -495,7 +495,7 @@ func (r slowReads) Read(p []byte) (int, error) {
 }
 
 // TestSlowReader: Send of 1 MB, then Close, to a peer that takes several times as long
-// as CloseTimeout to read it, on every transport. Behind a bridge only what the far side
+// as Timeouts.Close to read it, on every transport. Behind a bridge only what the far side
 // takes is known, so there the peer may be cut once all is with the kernel, which goes
 // on sending.
 func TestSlowReader(t *testing.T) {
@@ -504,7 +504,7 @@ func TestSlowReader(t *testing.T) {
 		conns := make(chan *server.Conn, 1)
 		connect, srv := start(t, func(srv *server.Server) {
 			srv.Handler = opened(conns)
-			srv.CloseTimeout = 50 * time.Millisecond
+			srv.Timeouts.Close = 50 * time.Millisecond
 		})
 		c := connect().upgraded()
 		if tcp, ok := c.under().(*net.TCPConn); ok { // simnet's clock stands still

@@ -30,7 +30,7 @@ func TestNotReadingBroadcast(t *testing.T) {
 		causes := make(chan *ws.CloseError, 1)
 		conns := make(chan *server.Conn, 1)
 		connect, _ := start(t, func(srv *server.Server) {
-			srv.MaxQueue = 1 << 20
+			srv.Queue.Max = 1 << 20
 			srv.Handler = handler{open: func(c *server.Conn) { conns <- c }, close: closeCause(causes)}
 		})
 		c := connect().upgraded()
@@ -105,7 +105,7 @@ func (pinger) Ping(c *server.Conn, payload []byte) { _ = c.Ping(payload) } // at
 func TestOwnPingsBounded(t *testing.T) {
 	causes := make(chan *ws.CloseError, 1)
 	n, addr, _ := startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) {
-		srv.MaxQueue, srv.QueueHighWater = 50_000, -1
+		srv.Queue.Max, srv.Queue.HighWater = 50_000, -1
 		srv.Handler = pinger{handler{close: closeCause(causes)}}
 	})
 	c := dialSim(t, n, addr).upgraded()
@@ -150,7 +150,7 @@ func TestBusyPeerIsCut(t *testing.T) {
 	s := newStaller()
 	n, addr, _ := startSim(t, simnet.Config{}, func(srv *server.Server) {
 		twoWorkers(srv)
-		srv.CloseTimeout = 5 * time.Second
+		srv.Timeouts.Close = 5 * time.Second
 		srv.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
 			if !s.hold(m) {
 				_ = c.Close(ws.CodeNormal, "") // the test sees
@@ -216,8 +216,8 @@ func TestDropNewest(t *testing.T) {
 	conns := make(chan *server.Conn, 1)
 	var drained atomic.Int32
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) {
-		srv.QueuePolicy = server.DropNewest
-		srv.MaxQueue = 20_000
+		srv.Queue.Policy = server.DropNewest
+		srv.Queue.Max = 20_000
 		srv.Handler = drainer{handler{open: func(c *server.Conn) { conns <- c }}, &drained}
 	})
 	c := dialSim(t, n, addr).upgraded()

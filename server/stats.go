@@ -29,16 +29,16 @@ type ServerStats struct {
 	TLSHandshakes uint64 // that succeeded
 	TLSFailed     uint64 // handshakes that failed, and first bytes that were no TLS
 	TLSUnderWay   int    // handshakes that go on now
-	TLSWaiting    int    // handshakes that wait for a place now: see Server.MaxTLSHandshakes
+	TLSWaiting    int    // handshakes that wait for a place now: see Server.Limits.TLSHandshakes
 
 	MessagesIn, MessagesOut uint64 // text and binary; out: accepted for sending
 	BytesIn, BytesOut       uint64 // of all connections, handshakes included
 	Dropped                 uint64 // messages refused because a queue was full
-	Paused                  int64  // connections that are not read now: see Server.QueueHighWater and Conn.PauseReading
+	Paused                  int64  // connections that are not read now: see Server.Queue.HighWater and Conn.PauseReading
 	Pauses                  uint64 // how often one was paused
 	Queues                  int    // connections with an outbound queue now
-	Inbound                 int64  // memory that all unfinished input holds, in bytes: see Server.MaxInbound
-	Backlog                 int64  // memory that all queues hold, in bytes: see Server.MaxBacklog
+	Inbound                 int64  // memory that all unfinished input holds, in bytes: see Server.Limits.InboundMemory
+	Backlog                 int64  // memory that all queues hold, in bytes: see Server.Limits.QueueMemory
 
 	Inflated, Deflated Compressed // of these messages, those that came compressed, and were sent so
 	Windows            int64      // bytes promised to connections for context takeover, see Deflate.MaxWindows
@@ -74,7 +74,7 @@ type Workers struct {
 	Leading int // a loop
 	Standby int
 	Held    int // by a slow handler, its loop handed over
-	Max     int // how many there may be, see Server.MaxWorkers
+	Max     int // how many there may be, see Server.Runtime.Workers
 }
 
 // CloseCount is how many upgraded connections ended with a close code.

@@ -215,7 +215,7 @@ func (c *counting) Read(p []byte) (int, error) {
 // TestKeepaliveStats: pings and peers found dead are counted.
 func TestKeepaliveStats(t *testing.T) {
 	t.Parallel()
-	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.PingInterval = 10 * time.Second })
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Keepalive.Interval = 10 * time.Second })
 	c := dialSim(t, n, addr).upgraded()
 	idle(t, n)
 	n.Advance(12 * time.Second)
@@ -295,7 +295,7 @@ func TestLoopLag(t *testing.T) {
 // TestLagOfABusyServer: while there is traffic, every loop's lag is known.
 func TestLagOfABusyServer(t *testing.T) {
 	t.Parallel()
-	addr, srv := startServer(t, func(s *server.Server) { s.Loops = 2 })
+	addr, srv := startServer(t, func(s *server.Server) { s.Runtime.Loops = 2 })
 	clients := []*client{dial(t, addr).upgraded(), dial(t, addr).upgraded()}
 	eventually(t, "five probes", func() bool {
 		for _, c := range clients {

@@ -51,7 +51,7 @@ func testStop(t *testing.T, seed uint64, stop func(*server.Server)) {
 	s := newStaller()
 	s.held = make(chan struct{}, 1<<20) // nobody waits for them
 	n, addr, srv := startSim(t, config, func(srv *server.Server) {
-		srv.Loops = 3
+		srv.Runtime.Loops = 3
 		srv.HTTP = http.NotFoundHandler()
 		srv.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
 			handled.Add(1)
@@ -181,7 +181,7 @@ func TestShutdownOverdue(t *testing.T) {
 func TestServeAfterStop(t *testing.T) {
 	for _, started := range []bool{false, true} {
 		n := simnet.New(simnet.Config{})
-		srv := &server.Server{Engine: n}
+		srv := &server.Server{Runtime: server.Runtime{Engine: n}}
 		ln, err := n.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -208,7 +208,7 @@ func TestServeAfterStop(t *testing.T) {
 func TestServeAgainstStop(t *testing.T) {
 	for range scaled(500) {
 		n := simnet.New(simnet.Config{})
-		srv := &server.Server{Engine: n, Loops: 2}
+		srv := &server.Server{Runtime: server.Runtime{Engine: n, Loops: 2}}
 		ln, err := srv.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

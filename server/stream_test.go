@@ -37,7 +37,7 @@ func TestStream(t *testing.T) {
 	t.Parallel()
 	p := pieces{t, make(chan string, 1000)}
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.Stream, s.MaxMessage, s.Handler = true, 1000, p
+		s.Stream, s.Limits.Message, s.Handler = true, 1000, p
 	})
 	expect := func(want ...string) {
 		t.Helper()

@@ -30,7 +30,7 @@ import (
 // once it has brought long messages: crypto/tls keeps its buffers); a second
 // goroutine while something is sent. While it is busy it has at most 64 KiB of bytes
 // that are not written yet, in two buffers of up to 64 KiB, and one of 16 KiB for what
-// is read. With LoopsOnly it gets 501.
+// is read. With Runtime.LoopsOnly it gets 501.
 //
 // A WebSocket over HTTP/2 (RFC 8441) is served in the same way, by the goroutine
 // that calls ServeHTTP, which returns when it is over, and takes 18 KB. net/http
@@ -90,7 +90,7 @@ func (s *Server) checkHead(r *http.Request, req *ws.Request, wrong error) error 
 		return wrong
 	case !req.WantsUpgrade():
 		return req.RefusePlain()
-	case s.LoopsOnly && (r.TLS != nil || req.ExtendedConnect):
+	case s.Runtime.LoopsOnly && (r.TLS != nil || req.ExtendedConnect):
 		return refuseTakeOver
 	}
 	if err := req.CheckUpgrade(); err != nil {
@@ -286,7 +286,7 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 	switch {
 	case err == nil:
 		s.send(arrival{fd: fd, remote: remote, taken: t, unix: unix})
-	case errors.Is(err, poller.ErrNotSupported) && !s.LoopsOnly:
+	case errors.Is(err, poller.ErrNotSupported) && !s.Runtime.LoopsOnly:
 		b := newBridge(s, conn)
 		b.secured = t.request.TLSState
 		go b.run() // ends with the connection

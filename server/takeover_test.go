@@ -17,7 +17,7 @@ import (
 // mount serves handle with net/http alone; the server behind it has no listener.
 func mount(t *testing.T, srv *server.Server, handle func(http.ResponseWriter, *http.Request)) (addr string) {
 	t.Helper()
-	srv.Engine, srv.Logger = systemEngine(t), slog.New(slog.DiscardHandler)
+	srv.Runtime.Engine, srv.Logger = systemEngine(t), slog.New(slog.DiscardHandler)
 	return mountAs(t, srv, handle)
 }
 
@@ -143,7 +143,7 @@ func (h valueFirst) Open(c *server.Conn) {
 func TestTakeOverRefused(t *testing.T) {
 	t.Parallel()
 	opened := handler{open: func(*server.Conn) { t.Error("opened") }}
-	loopsOnly := func(srv *server.Server) { srv.Handler, srv.LoopsOnly = opened, true }
+	loopsOnly := func(srv *server.Server) { srv.Handler, srv.Runtime.LoopsOnly = opened, true }
 	t.Run("TLS", func(t *testing.T) {
 		addr, _ := startTLSBridge(t, loopsOnly)
 		c := dial(t, addr)
@@ -218,7 +218,7 @@ func TestMiddlewares(t *testing.T) {
 func TestServeHTTPOnUnixSocket(t *testing.T) {
 	t.Parallel()
 	remotes := make(chan netip.AddrPort, 1)
-	srv := &server.Server{Engine: systemEngine(t), Handler: handler{
+	srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Handler: handler{
 		open:    func(c *server.Conn) { remotes <- c.RemoteAddr() },
 		message: echo{}.Message,
 	}}

@@ -95,27 +95,27 @@ var timeouts = []struct {
 }{
 	{
 		name:  "HandshakeTimeout, silent",
-		set:   func(s *server.Server, d time.Duration) { s.HandshakeTimeout = d },
+		set:   func(s *server.Server, d time.Duration) { s.Timeouts.Handshake = d },
 		begin: func(b *timeoutBed) { dialSim(b.t, b.n, b.addr) },
 		over:  met(server.LimitHandshakeTimeout),
 	},
 	{
 		name:  "HandshakeTimeout, half a request",
-		set:   func(s *server.Server, d time.Duration) { s.HandshakeTimeout = d },
+		set:   func(s *server.Server, d time.Duration) { s.Timeouts.Handshake = d },
 		begin: func(b *timeoutBed) { dialSim(b.t, b.n, b.addr).send(upgradeRequest()[:30]) },
 		over:  met(server.LimitHandshakeTimeout),
 	},
 	{
 		name:  "HandshakeTimeout, half a ClientHello",
 		tls:   true,
-		set:   func(s *server.Server, d time.Duration) { s.HandshakeTimeout = d },
+		set:   func(s *server.Server, d time.Duration) { s.Timeouts.Handshake = d },
 		begin: func(b *timeoutBed) { dialSim(b.t, b.n, b.addr).send("\x16\x03\x01\x01\x00\x01") },
 		over:  met(server.LimitHandshakeTimeout),
 	},
 	{
 		name:   "WriteTimeout",
 		config: simnet.Config{SendBuffer: 1000},
-		set:    func(s *server.Server, d time.Duration) { s.WriteTimeout = d },
+		set:    func(s *server.Server, d time.Duration) { s.Timeouts.Write = d },
 		begin: func(b *timeoutBed) {
 			_, conn := b.open()
 			b.send(conn, 100_000)
@@ -125,7 +125,7 @@ var timeouts = []struct {
 	{
 		name:   "WriteTimeout, after progress",
 		config: simnet.Config{SendBuffer: 1000},
-		set:    func(s *server.Server, d time.Duration) { s.WriteTimeout = d },
+		set:    func(s *server.Server, d time.Duration) { s.Timeouts.Write = d },
 		begin: func(b *timeoutBed) {
 			c, conn := b.open()
 			b.send(conn, 100_000)
@@ -137,7 +137,7 @@ var timeouts = []struct {
 	{
 		name:   "WriteTimeout, of what the kernel has",
 		config: simnet.Config{SendBuffer: 1 << 20, AckOnRead: true},
-		set:    func(s *server.Server, d time.Duration) { s.WriteTimeout, s.CloseTimeout = d, time.Millisecond },
+		set:    func(s *server.Server, d time.Duration) { s.Timeouts.Write, s.Timeouts.Close = d, time.Millisecond },
 		begin: func(b *timeoutBed) {
 			_, conn := b.open()
 			b.send(conn, 100_000)
@@ -147,7 +147,7 @@ var timeouts = []struct {
 	},
 	{
 		name: "CloseTimeout",
-		set:  func(s *server.Server, d time.Duration) { s.CloseTimeout = d },
+		set:  func(s *server.Server, d time.Duration) { s.Timeouts.Close = d },
 		begin: func(b *timeoutBed) {
 			_, conn := b.open()
 			b.close(conn)
@@ -156,7 +156,7 @@ var timeouts = []struct {
 	},
 	{
 		name: "CloseTimeout, drained",
-		set:  func(s *server.Server, d time.Duration) { s.CloseTimeout = d },
+		set:  func(s *server.Server, d time.Duration) { s.Timeouts.Close = d },
 		begin: func(b *timeoutBed) {
 			b.open()
 			beginDrain(b.t, b.srv, server.DrainOptions{})
@@ -165,7 +165,7 @@ var timeouts = []struct {
 	},
 	{
 		name: "IdleTimeout",
-		set:  func(s *server.Server, d time.Duration) { s.IdleTimeout = d },
+		set:  func(s *server.Server, d time.Duration) { s.Timeouts.Idle = d },
 		begin: func(b *timeoutBed) {
 			c, _ := b.open()
 			b.pass(b.d - time.Millisecond)
@@ -175,7 +175,7 @@ var timeouts = []struct {
 	},
 	{
 		name: "IdleTimeout, after a pause",
-		set:  func(s *server.Server, d time.Duration) { s.IdleTimeout = d },
+		set:  func(s *server.Server, d time.Duration) { s.Timeouts.Idle = d },
 		begin: func(b *timeoutBed) {
 			c, conn := b.open()
 			conn.PauseReading()
@@ -187,14 +187,14 @@ var timeouts = []struct {
 	},
 	{
 		name:  "PingInterval, twice",
-		set:   func(s *server.Server, d time.Duration) { s.PingInterval = d },
+		set:   func(s *server.Server, d time.Duration) { s.Keepalive.Interval = d },
 		times: 2,
 		begin: func(b *timeoutBed) { b.open() },
 		over:  met(server.LimitPingTimeout),
 	},
 	{
 		name: "PingInterval, once after a late ping",
-		set:  func(s *server.Server, d time.Duration) { s.PingInterval = d },
+		set:  func(s *server.Server, d time.Duration) { s.Keepalive.Interval = d },
 		begin: func(b *timeoutBed) {
 			b.open()
 			b.pass(50 * b.d)

@@ -255,7 +255,7 @@ func TestTLSHTTP2Refused(t *testing.T) {
 	t.Parallel()
 	addr, srv := startTLS(t, func(s *server.Server) {
 		plainHTTP(s)
-		s.MaxHTTPConns = 1
+		s.Limits.HTTPConns = 1
 	})
 	get := func() error {
 		transport := &http.Transport{TLSClientConfig: clientTLS(), ForceAttemptHTTP2: true}

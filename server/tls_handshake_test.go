@@ -130,7 +130,7 @@ func TestMaxTLSHandshakes(t *testing.T) {
 		"reset":  (*client).reset,
 		"failed": func(c *client) { c.send("\x15\x03\x03\x00\x02\x02\x28") }, // handshake_failure
 	} {
-		n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) { s.MaxTLSHandshakes = 2 })
+		n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) { s.Limits.TLSHandshakes = 2 })
 		first := []*client{halfShaken(t, n, addr, hello), halfShaken(t, n, addr, hello)}
 		for _, c := range first {
 			if _, err := c.r.Peek(1); err != nil { // the server's flight: both have begun
@@ -180,7 +180,7 @@ func awaitingPeers() (n int) {
 // is not parallel, so that it has the handshakes of the process for itself.
 func TestTLSHandshakeYields(t *testing.T) {
 	hello := helloBytes(t)
-	n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) { s.MaxTLSHandshakes = 3 })
+	n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) { s.Limits.TLSHandshakes = 3 })
 	for range 5 {
 		eventually(t, "none waits", func() bool { return awaitingPeers() == 0 })
 		for range 3 {
@@ -203,7 +203,7 @@ func TestTLSHandshakeYields(t *testing.T) {
 func TestTLSHandshakeDeadline(t *testing.T) {
 	t.Parallel()
 	hello := helloBytes(t)
-	n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) { s.MaxTLSHandshakes = 5 })
+	n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) { s.Limits.TLSHandshakes = 5 })
 	open := dialTLSSim(t, n, addr).upgraded()
 	var late []*client
 	for range 20 {
@@ -238,7 +238,7 @@ func TestTLSStopsInHandshake(t *testing.T) {
 		for _, blocks := range []bool{false, true} {
 			inside, release := make(chan struct{}, 100), make(chan struct{})
 			n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) {
-				s.MaxTLSHandshakes = 3
+				s.Limits.TLSHandshakes = 3
 				if blocks {
 					s.TLSConfig.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 						inside <- struct{}{}
@@ -323,7 +323,7 @@ func TestTLSCallbackEnds(t *testing.T) {
 	t.Parallel()
 	log := &logBook{}
 	n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) {
-		s.MaxTLSHandshakes = 1
+		s.Limits.TLSHandshakes = 1
 		s.Logger = log.logger()
 		s.TLSConfig.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			switch hello.ServerName {

@@ -35,7 +35,7 @@ func handshakeGoroutines() int {
 // handshakes of the process for itself.
 func TestTLSHelloUnfinished(t *testing.T) {
 	for name, start := range map[string]starter{"simnet": onTLSSimnet, "sockets": onTLSSockets} {
-		connect, srv := start(t, func(s *server.Server) { s.MaxTLSHandshakes = 4 })
+		connect, srv := start(t, func(s *server.Server) { s.Limits.TLSHandshakes = 4 })
 		eventually(t, "no handshake is under way", func() bool { return handshakeGoroutines() == 0 })
 		const crowd = 500
 		for range crowd {

@@ -72,7 +72,7 @@ func TestTLSSilenceMakesRoom(t *testing.T) {
 	hello := helloOf(t, config)
 	keyExchange := "\x10\x00\x00\x21\x20"
 	for name, trickle := range map[string]bool{"silent": false, "a byte each 0.5 s": true} {
-		n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) { s.MaxTLSHandshakes = 1 })
+		n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) { s.Limits.TLSHandshakes = 1 })
 		slow := halfShaken(t, n, addr, hello)
 		resting(t, n, 1)
 		pass(t, n, 5*tickTime)
@@ -106,7 +106,7 @@ func TestTLSSilenceMakesRoom(t *testing.T) {
 // handshake timeout.
 func TestTLSSilenceAlone(t *testing.T) {
 	hello := helloBytes(t)
-	n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) { s.MaxTLSHandshakes = 1 })
+	n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) { s.Limits.TLSHandshakes = 1 })
 	slow := halfShaken(t, n, addr, hello)
 	resting(t, n, 1)
 	pass(t, n, 9*second)
@@ -131,24 +131,24 @@ func TestTLSShareOfAnAddress(t *testing.T) {
 		"IPv4":    {from: func(int) string { return "192.0.2.1" }, other: "192.0.2.2", served: 6},
 		"IPv6":    {from: func(i int) string { return fmt.Sprintf("2001:db8::%x", i+1) }, other: "2001:db8:0:1::1", served: 6},
 		"many":    {from: func(i int) string { return fmt.Sprintf("192.0.2.%d", i+1) }, served: 8},
-		"a proxy": {from: func(int) string { return "192.0.2.1" }, served: 8, setUp: func(s *server.Server) { s.TrustedProxies = prefixes("192.0.2.1/32") }},
+		"a proxy": {from: func(int) string { return "192.0.2.1" }, served: 8, setUp: func(s *server.Server) { s.Proxy.Trusted = prefixes("192.0.2.1/32") }},
 		"a client behind a proxy": {
 			from:   func(int) string { return "192.0.2.1" },
 			header: func(i int) string { return fmt.Sprintf(v1, []string{"203.0.113.1", "203.0.113.2"}[i/20]) },
 			other:  "192.0.2.1", served: 6,
-			setUp: func(s *server.Server) { s.ProxyProtocol = true },
+			setUp: func(s *server.Server) { s.Proxy.Protocol = true },
 		},
 		"strangers behind a proxy": {
 			from:   func(int) string { return "192.0.2.1" },
 			header: func(int) string { return "PROXY UNKNOWN\r\n" },
 			served: 8,
-			setUp:  func(s *server.Server) { s.ProxyProtocol = true },
+			setUp:  func(s *server.Server) { s.Proxy.Protocol = true },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eventually(t, "no peer is awaited", func() bool { return awaitingPeers() == 0 })
 			n, addr, _ := startTLSSim(t, simnet.Config{}, func(s *server.Server) {
-				s.MaxTLSHandshakes = 8
+				s.Limits.TLSHandshakes = 8
 				if test.setUp != nil {
 					test.setUp(s)
 				}
@@ -187,7 +187,7 @@ func TestTLSShareOnUnixSocket(t *testing.T) {
 	hello := helloBytes(t)
 	eventually(t, "no peer is awaited", func() bool { return awaitingPeers() == 0 })
 	n := simnet.New(simnet.Config{})
-	srv := &server.Server{Engine: n, MaxTLSHandshakes: 8, TLSConfig: &tls.Config{Certificates: []tls.Certificate{serverCertificate()}}}
+	srv := &server.Server{Runtime: server.Runtime{Engine: n}, Limits: server.Limits{TLSHandshakes: 8}, TLSConfig: &tls.Config{Certificates: []tls.Certificate{serverCertificate()}}}
 	path := filepath.Join(t.TempDir(), "s")
 	ln, err := srv.Listen("unix", path)
 	if err != nil {
@@ -213,7 +213,7 @@ func TestTLSOrderOfTheLine(t *testing.T) {
 	const a, b, c, silent, last = "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"
 	begun, goOn := make(chan string, 20), make(chan struct{}, 20)
 	n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) {
-		s.MaxTLSHandshakes = 1
+		s.Limits.TLSHandshakes = 1
 		silences := 1
 		s.TLSConfig.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			from := hello.Conn.RemoteAddr().(*net.TCPAddr).IP.String()

@@ -105,7 +105,7 @@ func TestTLSConcurrentSenders(t *testing.T) {
 	t.Parallel()
 	const senders, each = 8, 20
 	addr, _ := startTLS(t, func(srv *server.Server) {
-		srv.MaxQueue = 16 << 20
+		srv.Queue.Max = 16 << 20
 		srv.Handler = handler{open: func(c *server.Conn) {
 			for s := range senders {
 				go sendInOrder(c, s, each)
@@ -278,7 +278,7 @@ func TestServeTLSErrors(t *testing.T) {
 		"no such file":       {cert: "/nowhere/cert.pem", key: "/nowhere/key.pem", complains: "/nowhere/cert.pem"},
 		"h2 without handler": {config: &tls.Config{Certificates: []tls.Certificate{serverCertificate()}, NextProtos: []string{"h2"}}, complains: "Server.HTTP"},
 	} {
-		srv := &server.Server{Engine: simnet.New(simnet.Config{}), TLSConfig: test.config}
+		srv := &server.Server{Runtime: server.Runtime{Engine: simnet.New(simnet.Config{})}, TLSConfig: test.config}
 		ln, err := srv.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

@@ -31,7 +31,7 @@ func TestUnconnectedMux(t *testing.T) {
 			t.Parallel()
 			book := &logBook{}
 			n := simnet.New(simnet.Config{})
-			s := &server.Server{Engine: n, Logger: book.logger()}
+			s := &server.Server{Runtime: server.Runtime{Engine: n}, Logger: book.logger()}
 			var mux server.Mux
 			mux.Handle("/", echo{})
 			test.configure(s, &mux)
@@ -69,7 +69,7 @@ func TestHandleHTTPWithoutHandler(t *testing.T) {
 	t.Parallel()
 	for want, accept := range []server.Accept{{Handler: echo{}}, {}} {
 		book := &logBook{}
-		s := &server.Server{Engine: systemEngine(t), Logger: book.logger()}
+		s := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Logger: book.logger()}
 		addr := mountAs(t, s, func(w http.ResponseWriter, r *http.Request) { s.HandleHTTP(w, r, accept) })
 		for range 2 {
 			dial(t, addr).upgraded()

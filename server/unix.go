@@ -15,7 +15,7 @@ import (
 // # Unix sockets
 //
 // A peer on a Unix socket has no address. Who may connect, the socket's file says;
-// whether such a peer may speak for others, Server.TrustUnix; and where its name is
+// whether such a peer may speak for others, Server.Proxy.TrustUnix; and where its name is
 // shown it is "unix".
 
 const (
@@ -38,7 +38,7 @@ func (s *Server) listen(network, addr string) (poller.Listener, error) {
 	if network != "unix" || !ok || strings.HasPrefix(addr, "@") {
 		return s.engine.Listen(network, addr)
 	}
-	mode := s.SocketMode
+	mode := s.Runtime.SocketMode
 	if mode == 0 {
 		mode = defaultSocketMode
 	}
@@ -56,8 +56,8 @@ func onUnix(r *http.Request) bool {
 // trustForwarded sets who the client of r is, and what it asked for, if trusted
 // proxies say so. unix: the peer is on a Unix socket.
 func (s *Server) trustForwarded(r *ws.Request, unix bool) error {
-	trusted := s.TrustedProxies
-	if s.TrustUnix && unix && !r.RemoteAddr.IsValid() {
+	trusted := s.Proxy.Trusted
+	if s.Proxy.TrustUnix && unix && !r.RemoteAddr.IsValid() {
 		trusted = append(slices.Clip(trusted), netip.Prefix{}) // see ws.Request.TrustForwarded
 	}
 	if len(trusted) == 0 {
@@ -67,7 +67,7 @@ func (s *Server) trustForwarded(r *ws.Request, unix bool) error {
 }
 
 // trustsSomebody says whether the client may be another than the peer.
-func (s *Server) trustsSomebody() bool { return len(s.TrustedProxies) > 0 || s.TrustUnix }
+func (s *Server) trustsSomebody() bool { return len(s.Proxy.Trusted) > 0 || s.Proxy.TrustUnix }
 
 // What there is to show of a peer without an address.
 const (

@@ -40,7 +40,7 @@ func onUnixSockets(t *testing.T, configure func(*server.Server), test func(t *te
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			srv, path := &server.Server{Engine: systemEngine(t), Logger: slog.New(slog.DiscardHandler)}, socketPath(t)
+			srv, path := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Logger: slog.New(slog.DiscardHandler)}, socketPath(t)
 			srv.Addr = "unix:" + path
 			withTLS(configure)(srv)
 			serve := srv.ListenAndServe
@@ -110,7 +110,7 @@ func TestTrustUnix(t *testing.T) {
 			onUnixSockets(t, func(s *server.Server) {
 				whose(s)
 				// No list of networks has a peer without an address.
-				s.TrustUnix, s.TrustedProxies = trust, prefixes("0.0.0.0/0 ::/0")
+				s.Proxy.TrustUnix, s.Proxy.Trusted = trust, prefixes("0.0.0.0/0 ::/0")
 			}, func(t *testing.T, _ *server.Server, connect func() *client, secure bool) {
 				want, wantTLS := netip.AddrPort{}.String(), secure
 				if trust {
@@ -132,7 +132,7 @@ func TestTrustUnix(t *testing.T) {
 func TestTrustUnixAlone(t *testing.T) {
 	configure := func(s *server.Server) {
 		whose(s)
-		s.TrustUnix, s.MaxConnsPerAddr = true, 1
+		s.Proxy.TrustUnix, s.Limits.ConnsPerAddr = true, 1
 	}
 	onUnixSockets(t, configure, func(t *testing.T, _ *server.Server, connect func() *client, secure bool) {
 		for _, from := range []string{"192.0.2.66", "192.0.2.67"} {
@@ -156,7 +156,7 @@ func TestTrustUnixAlone(t *testing.T) {
 // written no other. Nobody but the socket's peers may send one.
 func TestTrustUnixAnonymous(t *testing.T) {
 	t.Parallel()
-	srv := &server.Server{Engine: systemEngine(t), Addr: "unix:" + socketPath(t), ProxyProtocol: true, TrustUnix: true}
+	srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Addr: "unix:" + socketPath(t), Proxy: server.Proxy{Protocol: true, TrustUnix: true}}
 	whose(srv)
 	ln, err := srv.Listen("unix", strings.TrimPrefix(srv.Addr, "unix:"))
 	if err != nil {
@@ -179,7 +179,7 @@ func TestTrustUnixAnonymous(t *testing.T) {
 	}
 	servedTCP := make(chan error, 1)
 	go func() { servedTCP <- srv.Serve(tcp) }()
-	c := dial(t, tcp.Addr().String())                       // with an address, and no network of TrustedProxies has it
+	c := dial(t, tcp.Addr().String())                       // with an address, and no network of Proxy.Trusted has it
 	_, _ = io.WriteString(c.Conn, proxyV1+upgradeRequest()) // it may be closed already
 	c.expectEnd()
 	if err := errors.Join(srv.Close(), <-served, <-servedTCP); !errors.Is(err, server.ErrServerClosed) {
@@ -191,7 +191,7 @@ func TestTrustUnixAnonymous(t *testing.T) {
 // does not make it trusted.
 func TestMountedWithoutAddress(t *testing.T) {
 	t.Parallel()
-	srv := &server.Server{Engine: systemEngine(t), TrustUnix: true}
+	srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Proxy: server.Proxy{TrustUnix: true}}
 	whose(srv)
 	addr := mount(t, srv, func(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = "somebody"
@@ -254,7 +254,7 @@ func TestUnixStreams(t *testing.T) {
 	for _, trust := range []bool{true, false} {
 		names := make(chan string, 1)
 		srv, _ := prepare(t, systemEngine(t), func(s *server.Server) {
-			s.TrustUnix = trust
+			s.Proxy.TrustUnix = trust
 			s.Handler = onlyMessage(func(c *server.Conn, _ ws.Message) { names <- c.RemoteName() })
 		})
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -292,14 +292,14 @@ func TestUnixStreams(t *testing.T) {
 	}
 }
 
-// TestUnixMode: the socket's file lets in whom SocketMode says, is there once, and
+// TestUnixMode: the socket's file lets in whom Runtime.SocketMode says, is there once, and
 // goes with the server, but not if it is another's by then.
 func TestUnixMode(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[fs.FileMode]fs.FileMode{0: 0o660, 0o600: 0o600, 0o777: 0o777} {
 		path := socketPath(t)
 		start := func() (*server.Server, chan error, error) {
-			srv := &server.Server{Engine: systemEngine(t), SocketMode: mode, Logger: slog.New(slog.DiscardHandler)}
+			srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t), SocketMode: mode}, Logger: slog.New(slog.DiscardHandler)}
 			ln, err := srv.Listen("unix", path)
 			served := make(chan error, 1)
 			if err == nil {
@@ -343,7 +343,7 @@ func TestUnixMode(t *testing.T) {
 func TestUnixInCallback(t *testing.T) {
 	t.Parallel()
 	seen := make(chan string, 1)
-	srv := &server.Server{Engine: systemEngine(t), Addr: "unix:" + socketPath(t)}
+	srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Addr: "unix:" + socketPath(t)}
 	withTLS(nil)(srv)
 	srv.TLSConfig.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		seen <- hello.Conn.RemoteAddr().Network() + " " + hello.Conn.RemoteAddr().String()

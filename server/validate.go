@@ -20,7 +20,7 @@ import (
 // FieldError says that a field of a Server has a value with which the server can not
 // work as documented.
 type FieldError struct {
-	Field string // as in Go: "MaxMessage", "Deflate.Level"
+	Field string // as in Go: "Limits.Message", "Deflate.Level"
 	Value any    // of a list the element that is wrong
 	Want  string // what is allowed; completes "want", and names other fields as in Go
 }
@@ -91,23 +91,23 @@ func within[T int | int64 | time.Duration](v *validation, field string, value, l
 // sources judges from where the server takes connections and requests.
 func (v *validation) sources(s *Server) {
 	v.want(s.Addr == "" || isAddress(s.Addr), "Addr", s.Addr, `"host:port" with a port from 0 to 65535, such as ":8080", or "unix:/path"`)
-	v.want(s.SocketMode&^fs.ModePerm == 0, "SocketMode", s.SocketMode, "0, or permissions such as 0660")
-	for _, text := range s.Hosts {
+	v.want(s.Runtime.SocketMode&^fs.ModePerm == 0, "Runtime.SocketMode", s.Runtime.SocketMode, "0, or permissions such as 0660")
+	for _, text := range s.Origin.Hosts {
 		_, err := ws.ParseHostPattern(text)
-		v.pattern("Hosts", err)
+		v.pattern("Origin.Hosts", err)
 	}
-	for _, text := range s.Origins {
+	for _, text := range s.Origin.Allow {
 		_, err := ws.ParseOriginPattern(text)
-		v.pattern("Origins", err)
+		v.pattern("Origin.Allow", err)
 	}
 	for i, name := range s.Subprotocols {
 		v.want(ws.ValidSubprotocol(name), "Subprotocols", name, "a token: letters, digits and !#$%%&'*+-.^_`|~")
 		v.want(!slices.Contains(s.Subprotocols[:i], name), "Subprotocols", name, "each once")
 	}
-	for _, p := range s.TrustedProxies {
-		v.network("TrustedProxies", p)
+	for _, p := range s.Proxy.Trusted {
+		v.network("Proxy.Trusted", p)
 	}
-	within(v, "MaxProxyHeader", s.MaxProxyHeader, minProxyHeader, math.MaxInt)
+	within(v, "Proxy.MaxHeader", s.Proxy.MaxHeader, minProxyHeader, math.MaxInt)
 }
 
 func isAddress(addr string) bool {
@@ -143,49 +143,49 @@ func (v *validation) network(field string, p netip.Prefix) {
 
 // counts judges how many there may be of what.
 func (v *validation) counts(s *Server) {
-	atLeast0(v, "MaxConns", s.MaxConns)
-	atLeast0(v, "MaxConnsPerAddr", s.MaxConnsPerAddr)
-	atLeast0(v, "MaxEmptyFragments", s.MaxEmptyFragments)
-	atLeast0(v, "MaxTLSHandshakes", s.MaxTLSHandshakes)
-	within(v, "MaxHeadLines", s.MaxHeadLines, minHeadLines, maxHeadLines)
-	within(v, "Loops", s.Loops, 1, maxLoops)
-	within(v, "MaxWorkers", s.MaxWorkers, 1, maxWorkers)
-	v.want(s.QueuePolicy <= DropNewest, "QueuePolicy", s.QueuePolicy, "CloseWhenFull or DropNewest")
+	atLeast0(v, "Limits.Conns", s.Limits.Conns)
+	atLeast0(v, "Limits.ConnsPerAddr", s.Limits.ConnsPerAddr)
+	atLeast0(v, "Limits.EmptyFragments", s.Limits.EmptyFragments)
+	atLeast0(v, "Limits.TLSHandshakes", s.Limits.TLSHandshakes)
+	within(v, "Limits.HeadLines", s.Limits.HeadLines, minHeadLines, maxHeadLines)
+	within(v, "Runtime.Loops", s.Runtime.Loops, 1, maxLoops)
+	within(v, "Runtime.Workers", s.Runtime.Workers, 1, maxWorkers)
+	v.want(s.Queue.Policy <= DropNewest, "Queue.Policy", s.Queue.Policy, "CloseWhenFull or DropNewest")
 }
 
 // rates judges token buckets. A burst without a rate would do nothing.
 func (v *validation) rates(s *Server) {
-	atLeast0(v, "HandshakeRate", s.HandshakeRate)
-	atLeast0(v, "HandshakeBurst", s.HandshakeBurst)
-	v.want(s.HandshakeBurst <= 0 || s.HandshakeRate != 0, "HandshakeBurst", s.HandshakeBurst, "0 without a HandshakeRate")
-	atLeast0(v, "MessageRate", s.MessageRate)
-	atLeast0(v, "MessageBurst", s.MessageBurst)
-	v.want(s.MessageBurst <= 0 || s.MessageRate != 0, "MessageBurst", s.MessageBurst, "0 without a MessageRate")
-	atLeast0(v, "ByteRate", s.ByteRate)
-	atLeast0(v, "ByteBurst", s.ByteBurst)
+	atLeast0(v, "Limits.HandshakeRate", s.Limits.HandshakeRate)
+	atLeast0(v, "Limits.HandshakeBurst", s.Limits.HandshakeBurst)
+	v.want(s.Limits.HandshakeBurst <= 0 || s.Limits.HandshakeRate != 0, "Limits.HandshakeBurst", s.Limits.HandshakeBurst, "0 without a Limits.HandshakeRate")
+	atLeast0(v, "Limits.MessageRate", s.Limits.MessageRate)
+	atLeast0(v, "Limits.MessageBurst", s.Limits.MessageBurst)
+	v.want(s.Limits.MessageBurst <= 0 || s.Limits.MessageRate != 0, "Limits.MessageBurst", s.Limits.MessageBurst, "0 without a Limits.MessageRate")
+	atLeast0(v, "Limits.ByteRate", s.Limits.ByteRate)
+	atLeast0(v, "Limits.ByteBurst", s.Limits.ByteBurst)
 	needs := bytesOfMessage(s.maxMessage())
 	switch {
-	case s.ByteBurst <= 0:
-	case s.ByteRate == 0:
-		v.want(false, "ByteBurst", s.ByteBurst, "0 without a ByteRate")
-	case s.ByteBurst < needs:
-		v.want(false, "ByteBurst", s.ByteBurst, "0, or at least %d: what a message of MaxMessage, which is %d, takes", needs, s.maxMessage())
+	case s.Limits.ByteBurst <= 0:
+	case s.Limits.ByteRate == 0:
+		v.want(false, "Limits.ByteBurst", s.Limits.ByteBurst, "0 without a Limits.ByteRate")
+	case s.Limits.ByteBurst < needs:
+		v.want(false, "Limits.ByteBurst", s.Limits.ByteBurst, "0, or at least %d: what a message of Limits.Message, which is %d, takes", needs, s.maxMessage())
 	}
 }
 
 // sizes judges bounds of what is received.
 func (v *validation) sizes(s *Server) {
-	within(v, "MaxHead", s.MaxHead, minHead, maxHead)
-	atLeast0(v, "MaxMessage", s.MaxMessage)
+	within(v, "Limits.Head", s.Limits.Head, minHead, maxHead)
+	atLeast0(v, "Limits.Message", s.Limits.Message)
 	needs := s.inboundOfOne()
-	v.want(s.MaxInbound <= 0 || s.MaxInbound >= needs, "MaxInbound", s.MaxInbound,
-		"0, or at least %d, which one connection may need by MaxMessage and MaxHead", needs)
+	v.want(s.Limits.InboundMemory <= 0 || s.Limits.InboundMemory >= needs, "Limits.InboundMemory", s.Limits.InboundMemory,
+		"0, or at least %d, which one connection may need by Limits.Message and Limits.Head", needs)
 }
 
 // inboundOfOne is the most memory that one connection may need for what it receives:
 // the buffer of its message or head, and TLS records.
 func (s *Server) inboundOfOne() int64 {
-	size := min(max(s.maxMessage(), int64(cmp.Or(s.MaxHead, defaultMaxHead))), math.MaxInt/2)
+	size := min(max(s.maxMessage(), int64(cmp.Or(s.Limits.Head, defaultMaxHead))), math.MaxInt/2)
 	if s.Deflate != nil {
 		size += size/8 + 1<<10 // compressing may make a message larger
 	}
@@ -194,24 +194,24 @@ func (s *Server) inboundOfOne() int64 {
 
 // queues judges bounds of what waits to be sent.
 func (v *validation) queues(s *Server) {
-	atLeast0(v, "MaxQueue", s.MaxQueue)
-	atLeast0(v, "QueueLowWater", s.QueueLowWater)
-	v.want(s.MaxQueue <= 0 || s.QueueHighWater <= s.MaxQueue, "QueueHighWater", s.QueueHighWater,
-		"0, or at most MaxQueue, which is %d", s.MaxQueue)
+	atLeast0(v, "Queue.Max", s.Queue.Max)
+	atLeast0(v, "Queue.LowWater", s.Queue.LowWater)
+	v.want(s.Queue.Max <= 0 || s.Queue.HighWater <= s.Queue.Max, "Queue.HighWater", s.Queue.HighWater,
+		"0, or at most Queue.Max, which is %d", s.Queue.Max)
 	high := limits{maxMessage: s.maxMessage()}
 	high.setQueue(s)
 	switch {
-	case s.QueueHighWater < 0:
-		v.want(s.QueueLowWater <= 0, "QueueLowWater", s.QueueLowWater, "0, since by QueueHighWater there is never a pause")
+	case s.Queue.HighWater < 0:
+		v.want(s.Queue.LowWater <= 0, "Queue.LowWater", s.Queue.LowWater, "0, since by Queue.HighWater there is never a pause")
 	default:
-		v.want(s.QueueLowWater <= high.highWater, "QueueLowWater", s.QueueLowWater, "0, or at most QueueHighWater, which is %d", high.highWater)
+		v.want(s.Queue.LowWater <= high.highWater, "Queue.LowWater", s.Queue.LowWater, "0, or at most Queue.HighWater, which is %d", high.highWater)
 	}
-	v.want(s.MaxBacklog <= 0 || s.MaxBacklog >= int64(s.MaxQueue), "MaxBacklog", s.MaxBacklog,
-		"0, or at least the MaxQueue of one connection, which is %d", s.MaxQueue)
+	v.want(s.Limits.QueueMemory <= 0 || s.Limits.QueueMemory >= int64(s.Queue.Max), "Limits.QueueMemory", s.Limits.QueueMemory,
+		"0, or at least the Queue.Max of one connection, which is %d", s.Queue.Max)
 }
 
-// maxMessage is the effective MaxMessage.
-func (s *Server) maxMessage() int64 { return positive(s.MaxMessage, defaultMaxMessage) }
+// maxMessage is the effective Limits.Message.
+func (s *Server) maxMessage() int64 { return positive(s.Limits.Message, defaultMaxMessage) }
 
 // bytesOfMessage is what a message of this size takes in one frame, with its mask.
 func bytesOfMessage(size int64) int64 {
@@ -228,30 +228,30 @@ func bytesOfMessage(size int64) int64 {
 
 // timeouts judges times. Below 0 is never, where that is an answer.
 func (v *validation) timeouts(s *Server) {
-	within(v, "HandshakeTimeout", s.HandshakeTimeout, minTimeout, maxTimeout)
-	within(v, "WriteTimeout", s.WriteTimeout, minTimeout, maxTimeout)
-	within(v, "MessageTimeout", max(s.MessageTimeout, 0), minTimeout, maxTimeout)
-	within(v, "CloseTimeout", s.CloseTimeout, minTimeout, maxTimeout)
-	within(v, "IdleTimeout", s.IdleTimeout, minTimeout, maxTimeout)
-	within(v, "BodyTimeout", max(s.BodyTimeout, 0), minTimeout, maxTimeout)
-	within(v, "HTTPIdleTimeout", max(s.HTTPIdleTimeout, 0), minTimeout, maxTimeout)
-	within(v, "MaxLifetime", s.MaxLifetime, minTimeout, maxTimeout)
-	within(v, "PingInterval", max(s.PingInterval, 0), minTimeout, maxTimeout)
-	within(v, "BalancerIdleTimeout", s.BalancerIdleTimeout, minBalancerIdle, maxTimeout)
-	v.want(s.MaxLifetime <= 0 || s.IdleTimeout <= s.MaxLifetime, "IdleTimeout", s.IdleTimeout,
-		"0, or at most MaxLifetime, which is %v: nobody is there so long", s.MaxLifetime)
+	within(v, "Timeouts.Handshake", s.Timeouts.Handshake, minTimeout, maxTimeout)
+	within(v, "Timeouts.Write", s.Timeouts.Write, minTimeout, maxTimeout)
+	within(v, "Timeouts.Message", max(s.Timeouts.Message, 0), minTimeout, maxTimeout)
+	within(v, "Timeouts.Close", s.Timeouts.Close, minTimeout, maxTimeout)
+	within(v, "Timeouts.Idle", s.Timeouts.Idle, minTimeout, maxTimeout)
+	within(v, "Timeouts.Body", max(s.Timeouts.Body, 0), minTimeout, maxTimeout)
+	within(v, "Timeouts.HTTPIdle", max(s.Timeouts.HTTPIdle, 0), minTimeout, maxTimeout)
+	within(v, "Timeouts.Lifetime", s.Timeouts.Lifetime, minTimeout, maxTimeout)
+	within(v, "Keepalive.Interval", max(s.Keepalive.Interval, 0), minTimeout, maxTimeout)
+	within(v, "Keepalive.BalancerIdle", s.Keepalive.BalancerIdle, minBalancerIdle, maxTimeout)
+	v.want(s.Timeouts.Lifetime <= 0 || s.Timeouts.Idle <= s.Timeouts.Lifetime, "Timeouts.Idle", s.Timeouts.Idle,
+		"0, or at most Timeouts.Lifetime, which is %v: nobody is there so long", s.Timeouts.Lifetime)
 }
 
 // keepalive judges pings that a balancer, which cuts idle connections, is to see.
 func (v *validation) keepalive(s *Server) {
-	idle := s.BalancerIdleTimeout
+	idle := s.Keepalive.BalancerIdle
 	if idle < minBalancerIdle {
 		return
 	}
-	v.want(s.PingInterval >= 0 && s.PingInterval <= MaxPingInterval(idle), "PingInterval", s.PingInterval,
-		"0, or at most %v, jitter included: the balancer cuts idle connections after the BalancerIdleTimeout of %v", MaxPingInterval(idle), idle)
-	v.want(s.HTTPIdleTimeout <= 0 || s.HTTPIdleTimeout > idle, "HTTPIdleTimeout", s.HTTPIdleTimeout,
-		"0, or more than the BalancerIdleTimeout of %v: the balancer's requests would meet closed connections", idle)
+	v.want(s.Keepalive.Interval >= 0 && s.Keepalive.Interval <= MaxPingInterval(idle), "Keepalive.Interval", s.Keepalive.Interval,
+		"0, or at most %v, jitter included: the balancer cuts idle connections after the Keepalive.BalancerIdle of %v", MaxPingInterval(idle), idle)
+	v.want(s.Timeouts.HTTPIdle <= 0 || s.Timeouts.HTTPIdle > idle, "Timeouts.HTTPIdle", s.Timeouts.HTTPIdle,
+		"0, or more than the Keepalive.BalancerIdle of %v: the balancer's requests would meet closed connections", idle)
 }
 
 func (v *validation) compression(d *Deflate) {

@@ -28,7 +28,7 @@ type setting = func(*server.Server)
 const (
 	day         = 24 * time.Hour
 	longestTime = 366 * day
-	slack       = 64 << 10 // beside the largest message, in MaxInbound
+	slack       = 64 << 10 // beside the largest message, in Limits.InboundMemory
 )
 
 // shortest is a handshake in as few bytes as possible.
@@ -37,9 +37,9 @@ const shortest = "GET / HTTP/1.1\r\nHost:a\r\nUpgrade:websocket\r\nConnection:Up
 
 // anyValue are fields of which every value works, and why.
 var anyValue = map[string]string{
-	"Handler": "code", "Upgrade": "code", "CheckOrigin": "code", "HTTP": "code", "Engine": "code", "Logger": "code",
-	"LoopsOnly": "a switch", "Debug": "a switch", "TrustUnix": "a switch", "MaxHTTPStreams": "below 0 is no bound", "ProxyProtocol": "a switch", "Stream": "a switch", "DisableHTTP2": "a switch", "LogRefusals": "a switch",
-	"MaxHandshakes": "below 0 is no bound", "MaxHTTPConns": "below 0 is no bound",
+	"Handler": "code", "Upgrade": "code", "Origin.Check": "code", "HTTP": "code", "Runtime.Engine": "code", "Logger": "code",
+	"Runtime.LoopsOnly": "a switch", "Runtime.Debug": "a switch", "Proxy.TrustUnix": "a switch", "Limits.HTTPStreams": "below 0 is no bound", "Proxy.Protocol": "a switch", "Stream": "a switch", "DisableHTTP2": "a switch", "LogRefusals": "a switch",
+	"Limits.Handshakes": "below 0 is no bound", "Limits.HTTPConns": "below 0 is no bound",
 	"Deflate": "its fields are below", "Deflate.Threshold": "below 0 compresses all", "Deflate.ServerTakeover": "a switch", "Deflate.ClientTakeover": "a switch",
 }
 
@@ -56,91 +56,93 @@ var ruled = map[string]fieldCases{
 		wrong: []any{"8080", "localhost", ":99999", ":-1", "a:b:c", ":no-such-service", "127.0.0.1:8080/", "unix:"},
 		right: []any{":0", "127.0.0.1:8080", "[::1]:65535", "localhost:http", "unix:/tmp/s"},
 	},
-	"Hosts": {
+	"Origin.Hosts": {
 		wrong: []any{[]string{"https://a"}, []string{"a", "b:99999"}, []string{""}, []string{"a.*.b"}},
 		right: []any{[]string{"a"}, []string{"other.example", "a:80"}, []string{"*"}},
 	},
-	"Origins": {
+	"Origin.Allow": {
 		wrong: []any{
 			[]string{"example.com"}, []string{"https://a", "https://a.example/path"}, []string{"https://a:99999"}, []string{""}, []string{"https://app*.example"}, []string{"https://u@a"},
 		},
 		right: []any{[]string{"https://*.app.test", "capacitor://localhost", "file://", "null"}, []string{"*"}},
 	},
-	"Subprotocols":   {wrong: []any{[]string{""}, []string{"a b"}, []string{"a,b"}, []string{"a", "b", "a"}}, right: []any{[]string{"chat.v2", "CHAT.V2"}}},
-	"TrustedProxies": {wrong: []any{[]netip.Prefix{{}}, prefixes("10.1.2.3/8"), prefixes("::ffff:10.0.0.0/104"), prefixes("192.0.2.1/32 2001:db8::1/64")}, right: []any{prefixes("0.0.0.0/0 ::/0"), prefixes("192.0.2.1/32 10.0.0.0/8 10.1.0.0/16")}},
-	"SocketMode":     {wrong: []any{fs.ModeDir | 0o660, fs.FileMode(0o1000), fs.FileMode(math.MaxUint32)}, right: []any{fs.FileMode(0o600), fs.FileMode(0o777)}},
-	"MaxProxyHeader": {wrong: []any{-1, 1, 51, math.MinInt}, right: []any{52, math.MaxInt}},
+	"Subprotocols":       {wrong: []any{[]string{""}, []string{"a b"}, []string{"a,b"}, []string{"a", "b", "a"}}, right: []any{[]string{"chat.v2", "CHAT.V2"}}},
+	"Proxy.Trusted":      {wrong: []any{[]netip.Prefix{{}}, prefixes("10.1.2.3/8"), prefixes("::ffff:10.0.0.0/104"), prefixes("192.0.2.1/32 2001:db8::1/64")}, right: []any{prefixes("0.0.0.0/0 ::/0"), prefixes("192.0.2.1/32 10.0.0.0/8 10.1.0.0/16")}},
+	"Runtime.SocketMode": {wrong: []any{fs.ModeDir | 0o660, fs.FileMode(0o1000), fs.FileMode(math.MaxUint32)}, right: []any{fs.FileMode(0o600), fs.FileMode(0o777)}},
+	"Proxy.MaxHeader":    {wrong: []any{-1, 1, 51, math.MinInt}, right: []any{52, math.MaxInt}},
 
-	"MaxConns": numbers, "MaxConnsPerAddr": numbers, "MaxEmptyFragments": numbers, "MaxTLSHandshakes": numbers, "HandshakeRate": numbers, "MessageRate": numbers,
-	"HandshakeBurst": {wrong: []any{-1, 5}, right: []any{setting(func(s *server.Server) { s.HandshakeRate, s.HandshakeBurst = 1, 1 })}},
-	"MessageBurst":   {wrong: []any{-1, 5}, right: []any{setting(func(s *server.Server) { s.MessageRate, s.MessageBurst = 1, 1 })}},
-	"MaxHead":        {wrong: []any{-1, 1, len(shortest) - 1, 1<<30 + 1, math.MinInt}, right: []any{len(shortest), 1 << 30}},
-	"MaxHeadLines":   {wrong: []any{-1, 1, 5, math.MaxInt, math.MinInt}, right: []any{6, math.MaxInt32}},
-	"MaxMessage":     {wrong: []any{int64(-1), int64(math.MinInt64)}, right: []any{int64(1), int64(math.MaxInt64)}},
-	"ByteRate":       {wrong: []any{int64(-1), int64(math.MinInt64)}, right: []any{int64(1), int64(math.MaxInt64)}},
-	"ByteBurst": {
+	"Limits.Conns": numbers, "Limits.ConnsPerAddr": numbers, "Limits.EmptyFragments": numbers, "Limits.TLSHandshakes": numbers, "Limits.HandshakeRate": numbers, "Limits.MessageRate": numbers,
+	"Limits.HandshakeBurst": {wrong: []any{-1, 5}, right: []any{setting(func(s *server.Server) { s.Limits.HandshakeRate, s.Limits.HandshakeBurst = 1, 1 })}},
+	"Limits.MessageBurst":   {wrong: []any{-1, 5}, right: []any{setting(func(s *server.Server) { s.Limits.MessageRate, s.Limits.MessageBurst = 1, 1 })}},
+	"Limits.Head":           {wrong: []any{-1, 1, len(shortest) - 1, 1<<30 + 1, math.MinInt}, right: []any{len(shortest), 1 << 30}},
+	"Limits.HeadLines":      {wrong: []any{-1, 1, 5, math.MaxInt, math.MinInt}, right: []any{6, math.MaxInt32}},
+	"Limits.Message":        {wrong: []any{int64(-1), int64(math.MinInt64)}, right: []any{int64(1), int64(math.MaxInt64)}},
+	"Limits.ByteRate":       {wrong: []any{int64(-1), int64(math.MinInt64)}, right: []any{int64(1), int64(math.MaxInt64)}},
+	"Limits.ByteBurst": {
 		wrong: []any{
 			int64(-1), int64(1 << 30),
-			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst = 1, 1<<20+13 }),
-			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst, s.MaxMessage = 1, 6, 1 }),
-			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst, s.MaxMessage = 1, 126+7, 126 }),
-			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst, s.MaxMessage = 1<<40, 1<<40, math.MaxInt64 }),
+			setting(func(s *server.Server) { s.Limits.ByteRate, s.Limits.ByteBurst = 1, 1<<20+13 }),
+			setting(func(s *server.Server) { s.Limits.ByteRate, s.Limits.ByteBurst, s.Limits.Message = 1, 6, 1 }),
+			setting(func(s *server.Server) { s.Limits.ByteRate, s.Limits.ByteBurst, s.Limits.Message = 1, 126+7, 126 }),
+			setting(func(s *server.Server) {
+				s.Limits.ByteRate, s.Limits.ByteBurst, s.Limits.Message = 1<<40, 1<<40, math.MaxInt64
+			}),
 		},
 		right: []any{
-			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst = 1, 1<<20+14 }),
-			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst, s.MaxMessage = 1, 15, 1 }),
-			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst, s.MaxMessage = 1, 126+8, 126 }),
-			setting(func(s *server.Server) { s.ByteRate, s.ByteBurst = 1, math.MaxInt64 }),
+			setting(func(s *server.Server) { s.Limits.ByteRate, s.Limits.ByteBurst = 1, 1<<20+14 }),
+			setting(func(s *server.Server) { s.Limits.ByteRate, s.Limits.ByteBurst, s.Limits.Message = 1, 15, 1 }),
+			setting(func(s *server.Server) { s.Limits.ByteRate, s.Limits.ByteBurst, s.Limits.Message = 1, 126+8, 126 }),
+			setting(func(s *server.Server) { s.Limits.ByteRate, s.Limits.ByteBurst = 1, math.MaxInt64 }),
 		},
 	},
-	"MaxQueue":    {wrong: []any{-1, math.MinInt}, right: []any{1, math.MaxInt}},
-	"QueuePolicy": {wrong: []any{server.QueuePolicy(2), server.QueuePolicy(255)}, right: []any{server.DropNewest}},
-	"QueueHighWater": {
-		wrong: []any{setting(func(s *server.Server) { s.MaxQueue, s.QueueHighWater = 1000, 1001 })},
-		right: []any{-1, 1, math.MaxInt, math.MinInt, setting(func(s *server.Server) { s.MaxQueue, s.QueueHighWater = 1000, 1000 })},
+	"Queue.Max":    {wrong: []any{-1, math.MinInt}, right: []any{1, math.MaxInt}},
+	"Queue.Policy": {wrong: []any{server.QueuePolicy(2), server.QueuePolicy(255)}, right: []any{server.DropNewest}},
+	"Queue.HighWater": {
+		wrong: []any{setting(func(s *server.Server) { s.Queue.Max, s.Queue.HighWater = 1000, 1001 })},
+		right: []any{-1, 1, math.MaxInt, math.MinInt, setting(func(s *server.Server) { s.Queue.Max, s.Queue.HighWater = 1000, 1000 })},
 	},
-	"QueueLowWater": {
+	"Queue.LowWater": {
 		wrong: []any{
 			-1, 64<<10 + 1,
-			setting(func(s *server.Server) { s.QueueHighWater, s.QueueLowWater = 1000, 1001 }),
-			setting(func(s *server.Server) { s.MaxQueue, s.QueueLowWater = 1000, 251 }),
-			setting(func(s *server.Server) { s.QueueHighWater, s.QueueLowWater = -1, 1 }),
+			setting(func(s *server.Server) { s.Queue.HighWater, s.Queue.LowWater = 1000, 1001 }),
+			setting(func(s *server.Server) { s.Queue.Max, s.Queue.LowWater = 1000, 251 }),
+			setting(func(s *server.Server) { s.Queue.HighWater, s.Queue.LowWater = -1, 1 }),
 		},
-		right: []any{1, 64 << 10, setting(func(s *server.Server) { s.QueueHighWater, s.QueueLowWater = math.MaxInt, math.MaxInt })},
+		right: []any{1, 64 << 10, setting(func(s *server.Server) { s.Queue.HighWater, s.Queue.LowWater = math.MaxInt, math.MaxInt })},
 	},
-	"MaxBacklog": {
-		wrong: []any{setting(func(s *server.Server) { s.MaxQueue, s.MaxBacklog = 1000, 999 })},
-		right: []any{int64(-1), int64(1), int64(math.MaxInt64), int64(math.MinInt64), setting(func(s *server.Server) { s.MaxQueue, s.MaxBacklog = 1000, 1000 })},
+	"Limits.QueueMemory": {
+		wrong: []any{setting(func(s *server.Server) { s.Queue.Max, s.Limits.QueueMemory = 1000, 999 })},
+		right: []any{int64(-1), int64(1), int64(math.MaxInt64), int64(math.MinInt64), setting(func(s *server.Server) { s.Queue.Max, s.Limits.QueueMemory = 1000, 1000 })},
 	},
-	"MaxInbound": {
+	"Limits.InboundMemory": {
 		wrong: []any{
 			int64(1), int64(1<<20 + slack - 1),
-			setting(func(s *server.Server) { s.MaxMessage, s.MaxInbound = 1, 16<<10+slack-1 }),
-			setting(func(s *server.Server) { s.MaxMessage, s.MaxInbound = 20_000, 32<<10+slack-1 }),
+			setting(func(s *server.Server) { s.Limits.Message, s.Limits.InboundMemory = 1, 16<<10+slack-1 }),
+			setting(func(s *server.Server) { s.Limits.Message, s.Limits.InboundMemory = 20_000, 32<<10+slack-1 }),
 		},
-		right: []any{int64(-1), int64(1<<20 + slack), int64(math.MaxInt64), int64(math.MinInt64), setting(func(s *server.Server) { s.MaxMessage, s.MaxInbound, s.MaxHead = 1, 1024+slack, 1000 })},
+		right: []any{int64(-1), int64(1<<20 + slack), int64(math.MaxInt64), int64(math.MinInt64), setting(func(s *server.Server) { s.Limits.Message, s.Limits.InboundMemory, s.Limits.Head = 1, 1024+slack, 1000 })},
 	},
 
-	"HandshakeTimeout": times, "WriteTimeout": times, "CloseTimeout": times,
-	"MaxLifetime":    times,
-	"MessageTimeout": {wrong: times.wrong[1:5], right: append(times.right, -time.Second, time.Duration(math.MinInt64))},
-	"BodyTimeout":    {wrong: times.wrong[1:5], right: append(times.right, -time.Second, time.Duration(math.MinInt64))},
-	"HTTPIdleTimeout": {
-		wrong: append(times.wrong[1:5:5], setting(func(s *server.Server) { s.BalancerIdleTimeout, s.HTTPIdleTimeout = time.Minute, time.Minute })),
-		right: append(times.right, -time.Second, setting(func(s *server.Server) { s.BalancerIdleTimeout, s.HTTPIdleTimeout = time.Minute, time.Minute+1 })),
+	"Timeouts.Handshake": times, "Timeouts.Write": times, "Timeouts.Close": times,
+	"Timeouts.Lifetime": times,
+	"Timeouts.Message":  {wrong: times.wrong[1:5], right: append(times.right, -time.Second, time.Duration(math.MinInt64))},
+	"Timeouts.Body":     {wrong: times.wrong[1:5], right: append(times.right, -time.Second, time.Duration(math.MinInt64))},
+	"Timeouts.HTTPIdle": {
+		wrong: append(times.wrong[1:5:5], setting(func(s *server.Server) { s.Keepalive.BalancerIdle, s.Timeouts.HTTPIdle = time.Minute, time.Minute })),
+		right: append(times.right, -time.Second, setting(func(s *server.Server) { s.Keepalive.BalancerIdle, s.Timeouts.HTTPIdle = time.Minute, time.Minute+1 })),
 	},
-	"PingInterval": {
+	"Keepalive.Interval": {
 		wrong: []any{
 			time.Duration(1), time.Millisecond - 1, longestTime + 1,
-			setting(func(s *server.Server) { s.BalancerIdleTimeout, s.PingInterval = time.Minute, -1 }),
-			setting(func(s *server.Server) { s.BalancerIdleTimeout, s.PingInterval = time.Minute, time.Minute }),
+			setting(func(s *server.Server) { s.Keepalive.BalancerIdle, s.Keepalive.Interval = time.Minute, -1 }),
+			setting(func(s *server.Server) { s.Keepalive.BalancerIdle, s.Keepalive.Interval = time.Minute, time.Minute }),
 		},
 		right: []any{time.Millisecond, longestTime, -time.Second, time.Duration(math.MinInt64)},
 	},
-	"BalancerIdleTimeout": {wrong: []any{-time.Second, time.Second - 1, longestTime + 1}, right: []any{time.Second, longestTime}},
-	"IdleTimeout": {
-		wrong: append(times.wrong, setting(func(s *server.Server) { s.IdleTimeout, s.MaxLifetime = 2*time.Hour, time.Hour })),
-		right: append(times.right, setting(func(s *server.Server) { s.IdleTimeout, s.MaxLifetime = time.Hour, time.Hour })),
+	"Keepalive.BalancerIdle": {wrong: []any{-time.Second, time.Second - 1, longestTime + 1}, right: []any{time.Second, longestTime}},
+	"Timeouts.Idle": {
+		wrong: append(times.wrong, setting(func(s *server.Server) { s.Timeouts.Idle, s.Timeouts.Lifetime = 2*time.Hour, time.Hour })),
+		right: append(times.right, setting(func(s *server.Server) { s.Timeouts.Idle, s.Timeouts.Lifetime = time.Hour, time.Hour })),
 	},
 
 	"TLSConfig": {
@@ -149,8 +151,8 @@ var ruled = map[string]fieldCases{
 		},
 		right: []any{&tls.Config{}, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, &tls.Config{MinVersion: tls.VersionTLS13}},
 	},
-	"Loops":      {wrong: []any{-1, 1025, math.MaxInt}, right: []any{1, 1024}},
-	"MaxWorkers": {wrong: []any{-1, 1<<20 + 1, math.MaxInt}, right: []any{1, 1 << 20}},
+	"Runtime.Loops":   {wrong: []any{-1, 1025, math.MaxInt}, right: []any{1, 1024}},
+	"Runtime.Workers": {wrong: []any{-1, 1<<20 + 1, math.MaxInt}, right: []any{1, 1 << 20}},
 
 	"Deflate.Level":               {wrong: []any{-1, -2, 10}, right: []any{1, 9}},
 	"Deflate.ServerMaxWindowBits": {wrong: []any{-1, 7, 16}, right: []any{8, 15}},
@@ -165,24 +167,37 @@ func set(s *server.Server, field string, value any) {
 		return
 	}
 	v := reflect.ValueOf(s).Elem()
-	if of, name, ok := strings.Cut(field, "."); ok {
-		s.Deflate, field = &server.Deflate{}, name
-		v = reflect.ValueOf(s).Elem().FieldByName(of).Elem()
+	for name := range strings.SplitSeq(field, ".") {
+		if v = v.FieldByName(name); v.Kind() == reflect.Pointer && strings.Contains(field, ".") {
+			v.Set(reflect.New(v.Type().Elem())) // Deflate
+			v = v.Elem()
+		}
 	}
-	v.FieldByName(field).Set(reflect.ValueOf(value))
+	v.Set(reflect.ValueOf(value))
+}
+
+// fieldsOf adds the exported fields of a type, those of its structs in their place.
+func fieldsOf(of reflect.Type, prefix string, fields map[string]bool) {
+	for i := range of.NumField() {
+		f := of.Field(i)
+		switch {
+		case !f.IsExported():
+		case f.Type.Kind() == reflect.Struct:
+			fieldsOf(f.Type, prefix+f.Name+".", fields)
+		case f.Type == reflect.TypeFor[*server.Deflate]():
+			fieldsOf(f.Type.Elem(), prefix+f.Name+".", fields)
+			fields[prefix+f.Name] = true
+		default:
+			fields[prefix+f.Name] = true
+		}
+	}
 }
 
 // TestFieldsAreRuled: there is no field whose values nobody has thought of.
 func TestFieldsAreRuled(t *testing.T) {
 	t.Parallel()
 	fields := map[string]bool{}
-	for prefix, of := range map[string]reflect.Type{"": reflect.TypeFor[server.Server](), "Deflate.": reflect.TypeFor[server.Deflate]()} {
-		for i := range of.NumField() {
-			if f := of.Field(i); f.IsExported() {
-				fields[prefix+f.Name] = true
-			}
-		}
-	}
+	fieldsOf(reflect.TypeFor[server.Server](), "", fields)
 	for field := range fields {
 		_, hasRule := ruled[field]
 		if _, isFree := anyValue[field]; hasRule == isFree {
@@ -205,7 +220,7 @@ func TestWrongFields(t *testing.T) {
 	t.Parallel()
 	for field, cases := range ruled {
 		for _, value := range cases.wrong {
-			s := &server.Server{Engine: simnet.New(simnet.Config{})}
+			s := &server.Server{Runtime: server.Runtime{Engine: simnet.New(simnet.Config{})}}
 			set(s, field, value)
 			expectFieldError(t, s.Validate(), field, value)
 			_, err := s.Listen("tcp", "127.0.0.1:0")
@@ -258,13 +273,13 @@ func works(t *testing.T, configure func(*server.Server)) {
 	c.done()
 }
 
-// TestLeastMaxInbound: the smallest MaxInbound that is allowed is enough for the largest
+// TestLeastMaxInbound: the smallest Limits.InboundMemory that is allowed is enough for the largest
 // message and the largest head, in many pieces, and for the largest queue's echo.
 func TestLeastMaxInbound(t *testing.T) {
 	t.Parallel()
 	for size, inbound := range map[int]int64{20_000: 32<<10 + slack, 1 << 20: 1<<20 + slack, 5_000_000: 5_000_000 + slack} {
 		n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-			s.MaxMessage, s.MaxInbound, s.MaxQueue, s.MaxBacklog = int64(size), inbound, 2*size, int64(4*size)
+			s.Limits.Message, s.Limits.InboundMemory, s.Queue.Max, s.Limits.QueueMemory = int64(size), inbound, 2*size, int64(4*size)
 		})
 		c := dialSim(t, n, addr)
 		head := upgradeRequest("X: " + strings.Repeat("x", 16<<10-len(upgradeRequest("X: "))))
@@ -291,7 +306,7 @@ func TestLeastMaxInbound(t *testing.T) {
 func TestStartReturnsWrongFields(t *testing.T) {
 	t.Parallel()
 	wrong := func() *server.Server {
-		return &server.Server{Engine: simnet.New(simnet.Config{}), Addr: "127.0.0.1:0", MaxMessage: -1, Origins: []string{"https://a", "example.com"}}
+		return &server.Server{Runtime: server.Runtime{Engine: simnet.New(simnet.Config{})}, Addr: "127.0.0.1:0", Limits: server.Limits{Message: -1}, Origin: server.Origin{Allow: []string{"https://a", "example.com"}}}
 	}
 	network := simnet.New(simnet.Config{})
 	listener := func() poller.Listener {
@@ -312,7 +327,7 @@ func TestStartReturnsWrongFields(t *testing.T) {
 	} {
 		s := wrong()
 		err := start(s)
-		for _, want := range []string{"server: MaxMessage -1: want 0 or above", `server: Origins "example.com": want an origin`} {
+		for _, want := range []string{"server: Limits.Message -1: want 0 or above", `server: Origin.Allow "example.com": want an origin`} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want an error with %q", name, err, want)
 			}
@@ -328,7 +343,7 @@ func TestStartReturnsWrongFields(t *testing.T) {
 	c := dial(t, addr)
 	c.send(upgradeRequest())
 	c.expectRefusal(500)
-	if !strings.Contains(book.String(), "server: MaxMessage -1") {
+	if !strings.Contains(book.String(), "server: Limits.Message -1") {
 		t.Errorf("ServeHTTP logs %q", book.String())
 	}
 }

@@ -84,7 +84,7 @@ func TestCutPeers(t *testing.T) {
 	for _, sent := range []int{0, 1_000_000} {
 		t.Run(fmt.Sprint(sent), func(t *testing.T) {
 			t.Parallel()
-			configure := func(srv *server.Server) { srv.WriteTimeout, srv.PingInterval = time.Second, time.Second }
+			configure := func(srv *server.Server) { srv.Timeouts.Write, srv.Keepalive.Interval = time.Second, time.Second }
 			onSimServers(t, configure, func(t *testing.T, s *simServer) {
 				_, _, conn := s.connect()
 				failOn(t, conn.Send(ws.Binary, make([]byte, sent)))
@@ -125,9 +125,9 @@ func (p *waitCounter) Wait(events []poller.Event, timeout time.Duration) (int, e
 func TestDeafPeer(t *testing.T) {
 	t.Parallel()
 	for name, set := range map[string]func(*server.Server){
-		"pinged": func(s *server.Server) { s.PingInterval = time.Second },
-		"idle":   func(s *server.Server) { s.IdleTimeout, s.PingInterval = time.Second, -1 },
-		"TLS":    withTLS(func(s *server.Server) { s.PingInterval = time.Second }),
+		"pinged": func(s *server.Server) { s.Keepalive.Interval = time.Second },
+		"idle":   func(s *server.Server) { s.Timeouts.Idle, s.Keepalive.Interval = time.Second, -1 },
+		"TLS":    withTLS(func(s *server.Server) { s.Keepalive.Interval = time.Second }),
 	} {
 		for _, inTurn := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", in a turn: ", inTurn), func(t *testing.T) {
@@ -142,7 +142,7 @@ func testDeafPeer(t *testing.T, set func(*server.Server), inTurn bool) {
 	engine := &waits{Gauge: systemEngine(t).(poller.Gauge)}
 	conns, causes := make(chan *server.Conn, 1), make(chan *ws.CloseError, 1)
 	_, srv := start(t, engine, func(s *server.Server) {
-		s.CloseTimeout = time.Hour
+		s.Timeouts.Close = time.Hour
 		s.Handler = handler{open: func(c *server.Conn) { conns <- c }, message: echo{}.Message, close: closeCause(causes)}
 		set(s)
 	})
@@ -293,7 +293,7 @@ func TestNoEarlyFIN(t *testing.T) {
 
 // failingSoon has a server fail its connections for each of faults.
 func failingSoon(srv *server.Server) {
-	srv.MaxMessage, srv.MessageRate, srv.MessageBurst = 1000, 1, 100
+	srv.Limits.Message, srv.Limits.MessageRate, srv.Limits.MessageBurst = 1000, 1, 100
 	srv.HTTP = http.NotFoundHandler()
 	srv.Handler = handler{open: srv.Handler.Open, close: srv.Handler.Close, message: func(_ *server.Conn, m ws.Message) {
 		if string(m.Payload) == "panic" {

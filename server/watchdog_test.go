@@ -29,7 +29,7 @@ func TestCompressionHoldsNoLoop(t *testing.T) {
 	}
 	began, ended := make(chan *server.Conn, 1), make(chan error, 1)
 	connect, srv := onSimnet(t, func(s *server.Server) {
-		s.Loops, s.MaxQueue = 1, 64<<20
+		s.Runtime.Loops, s.Queue.Max = 1, 64<<20
 		s.Deflate = &server.Deflate{Level: 9, ServerTakeover: true}
 		s.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
 			if string(m.Payload) == "compress" {
@@ -116,7 +116,7 @@ func TestWritesAreBounded(t *testing.T) {
 	e := &slowEngine{Network: simnet.New(simnet.Config{SendBuffer: 64 << 20, RecvBuffer: 64 << 20})}
 	conns := make(chan *server.Conn, 1)
 	addr, _ := start(t, e, func(s *server.Server) {
-		s.MaxMessage, s.MaxQueue = size, 64<<20
+		s.Limits.Message, s.Queue.Max = size, 64<<20
 		s.Handler = handler{open: func(c *server.Conn) { conns <- c }, message: echo{}.Message}
 	})
 	c := dialSim(t, e.Network, addr).upgraded()
@@ -143,7 +143,7 @@ func TestRoundsAreBounded(t *testing.T) {
 	const many = 10_000
 	for _, stop := range []bool{false, true} {
 		e := &slowEngine{Network: simnet.New(simnet.Config{})}
-		addr, srv := start(t, e, func(s *server.Server) { s.Loops = 1 })
+		addr, srv := start(t, e, func(s *server.Server) { s.Runtime.Loops = 1 })
 		for range many {
 			if _, err := e.Dial(addr); err != nil {
 				t.Fatal(err)
@@ -167,7 +167,7 @@ func TestRoundsAreBounded(t *testing.T) {
 func TestSlowSocketOption(t *testing.T) {
 	t.Parallel()
 	conns := make(chan *server.Conn, 1)
-	srv := &server.Server{Handler: opened(conns), Loops: 1}
+	srv := &server.Server{Handler: opened(conns), Runtime: server.Runtime{Loops: 1}}
 	near, far := net.Pipe()
 	slow := slowOption{far, make(chan struct{}), make(chan struct{})}
 	mux := http.NewServeMux()

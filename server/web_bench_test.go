@@ -44,7 +44,7 @@ func benchKeepAlive(b *testing.B, page string, secure bool) {
 	if secure {
 		withTLS(nil)(srv)
 	}
-	srv.Engine, srv.Logger = engine, slog.New(slog.DiscardHandler)
+	srv.Runtime.Engine, srv.Logger = engine, slog.New(slog.DiscardHandler)
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

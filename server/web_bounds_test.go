@@ -30,7 +30,7 @@ func TestPagesNotRead(t *testing.T) {
 	onOwnPort(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
 			largePages(s)
-			s.WriteTimeout = 300 * time.Millisecond
+			s.Timeouts.Write = 300 * time.Millisecond
 		})
 		for range 3 {
 			connect().send(strings.Repeat(get("/"), 20))
@@ -47,7 +47,7 @@ func TestPagesReadSlowly(t *testing.T) {
 	onOwnPort(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
 			largePages(s)
-			s.WriteTimeout = 2 * time.Second
+			s.Timeouts.Write = 2 * time.Second
 		})
 		c := connect()
 		c.send(strings.Repeat(get("/"), 8))
@@ -74,7 +74,7 @@ func TestPagesSlowLink(t *testing.T) {
 	onOwnSockets(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
 			largePages(s)
-			s.WriteTimeout = 2 * time.Second
+			s.Timeouts.Write = 2 * time.Second
 		})
 		c := connect()
 		c.send(strings.Repeat(get("/"), 20))
@@ -131,7 +131,7 @@ func TestBodyTimeout(t *testing.T) {
 	onOwnPort(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
 			bodies(s)
-			s.BodyTimeout = 400 * time.Millisecond
+			s.Timeouts.Body = 400 * time.Millisecond
 		})
 		head := func(path, framing string) string {
 			return "POST " + path + " HTTP/1.1\r\nHost: a\r\n" + framing + "\r\n\r\n"
@@ -170,7 +170,7 @@ func TestSlowBody(t *testing.T) {
 	onOwnPort(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
 			bodies(s)
-			s.BodyTimeout = 2 * time.Second
+			s.Timeouts.Body = 2 * time.Second
 		})
 		c := connect()
 		c.send("POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 28672\r\n\r\n")
@@ -191,7 +191,7 @@ func TestHTTPIdleTimeout(t *testing.T) {
 	onOwnPort(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
 			plainHTTP(s)
-			s.HTTPIdleTimeout = 2 * time.Second
+			s.Timeouts.HTTPIdle = 2 * time.Second
 		})
 		c := connect()
 		for range 4 {
@@ -202,8 +202,8 @@ func TestHTTPIdleTimeout(t *testing.T) {
 		c.expectEOF()
 		eventually(t, "net/http has none", func() bool { return srv.DrainProgress().HTTP == 0 })
 	})
-	srv := &server.Server{Engine: systemEngine(t), BalancerIdleTimeout: time.Minute, HTTPIdleTimeout: time.Minute}
-	if _, err := srv.Listen("tcp", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "HTTPIdleTimeout") {
+	srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Keepalive: server.Keepalive{BalancerIdle: time.Minute}, Timeouts: server.Timeouts{HTTPIdle: time.Minute}}
+	if _, err := srv.Listen("tcp", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "Timeouts.HTTPIdle") {
 		t.Errorf("as long as the balancer's: %v", err)
 	}
 }
@@ -241,7 +241,7 @@ func TestUnixPages(t *testing.T) {
 		for _, header := range []string{"", "PROXY UNKNOWN\r\n"} {
 			path := t.TempDir() + "/s"
 			srv, _ := prepare(t, systemEngine(t), func(s *server.Server) {
-				s.ProxyProtocol = header != ""
+				s.Proxy.Protocol = header != ""
 				s.HTTP = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					local := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 					_, _ = io.WriteString(w, r.RemoteAddr+" "+local.String()) // the client sees

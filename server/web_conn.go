@@ -163,7 +163,7 @@ func (c *webConn) readRequest(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// readBody reads of the body: 4 KiB of it must come, or the rest, in each BodyTimeout
+// readBody reads of the body: 4 KiB of it must come, or the rest, in each Timeouts.Body
 // that is spent waiting here.
 func (c *webConn) readBody(p []byte) (n int, err error) {
 	s := c.end.srv

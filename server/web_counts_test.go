@@ -39,7 +39,7 @@ func TestMaxConnsPerAddrPages(t *testing.T) {
 		const most = 3
 		connect, srv := start(t, func(s *server.Server) {
 			s.HTTP = http.HandlerFunc(oddPages)
-			s.MaxConnsPerAddr = most
+			s.Limits.ConnsPerAddr = most
 		})
 		ways := map[string]func(c *client){
 			"closed":             func(c *client) { _ = c.Close() },
@@ -105,7 +105,7 @@ func expectFull(t *testing.T, connect func() *client, when string) {
 // TestMaxConnsPerAddrOverHTTP2: the same for HTTP/2.
 func TestMaxConnsPerAddrOverHTTP2(t *testing.T) {
 	t.Parallel()
-	addr, srv := startH2(t, func(s *server.Server) { s.MaxConnsPerAddr = 1 })
+	addr, srv := startH2(t, func(s *server.Server) { s.Limits.ConnsPerAddr = 1 })
 	for range 3 {
 		h := dialH2(t, addr, 1<<16)
 		h.ask(1, "GET", "/", h2EndStream)
@@ -127,7 +127,7 @@ func TestProxiedBehindPages(t *testing.T) {
 	t.Parallel()
 	addr, srv := startServer(t, func(s *server.Server) {
 		whose(s)
-		s.ProxyProtocol, s.MaxConnsPerAddr = true, 1
+		s.Proxy.Protocol, s.Limits.ConnsPerAddr = true, 1
 		s.HTTP = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.RemoteAddr) }) // the client sees
 	})
 	for name, h := range proxyHeaders {
@@ -160,7 +160,7 @@ func TestForwardedBehindPages(t *testing.T) {
 	t.Parallel()
 	addr, srv := startServer(t, func(s *server.Server) {
 		plainHTTP(s)
-		s.MaxConnsPerAddr, s.TrustedProxies = 1, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		s.Limits.ConnsPerAddr, s.Proxy.Trusted = 1, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	})
 	for range 3 {
 		var pages []*client
@@ -187,7 +187,7 @@ func TestUpgradeWithinHTTP(t *testing.T) {
 	t.Parallel()
 	onOwnPort(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
-			s.MaxConnsPerAddr, s.MaxConns = 1, 1
+			s.Limits.ConnsPerAddr, s.Limits.Conns = 1, 1
 			s.HTTP = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				r.Header.Set("Upgrade", "websocket") // as a middleware may
 				s.ServeHTTP(w, r)
@@ -212,14 +212,14 @@ func TestUpgradeWithinHTTP(t *testing.T) {
 	})
 }
 
-// TestReturnedTooMany: a connection that comes back counts among MaxHandshakes, and is
+// TestReturnedTooMany: a connection that comes back counts among Limits.Handshakes, and is
 // told so.
 func TestReturnedTooMany(t *testing.T) {
 	t.Parallel()
 	onOwnPort(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
 			plainHTTP(s)
-			s.MaxHandshakes, s.MaxConnsPerAddr = 1, 3
+			s.Limits.Handshakes, s.Limits.ConnsPerAddr = 1, 3
 		})
 		for range 3 {
 			c := connect()
@@ -257,7 +257,7 @@ func TestNoDescriptorForReturn(t *testing.T) {
 	n := simnet.New(simnet.Config{})
 	_, srv := start(t, &rarelyFull{Network: n}, withTLS(func(s *server.Server) {
 		plainHTTP(s)
-		s.MaxConnsPerAddr = 1
+		s.Limits.ConnsPerAddr = 1
 	}))
 	addr := srv.ListenAddrs()[0].String()
 	for i := range 4 {

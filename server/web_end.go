@@ -15,14 +15,14 @@ import (
 
 // webEnd is the network's end of a connection that net/http has, under TLS if there
 // is any. It bounds how long the peer may take nothing, by progress as for WebSockets,
-// and it holds the connection's places: one among MaxHTTPConns, and that of its
+// and it holds the connection's places: one among Limits.HTTPConns, and that of its
 // address. Both are given back once, before the peer can know.
 type webEnd struct {
 	net.Conn
 	srv    *Server
 	remote netip.AddrPort // whose address it counts for
 
-	inHTTP    atomic.Bool // it has a place among MaxHTTPConns
+	inHTTP    atomic.Bool // it has a place among Limits.HTTPConns
 	addrCount atomic.Bool // its address is counted
 	free      atomic.Bool // hijacked: it is somebody else's to watch over
 
@@ -41,7 +41,7 @@ func newWebEnd(s *Server, conn net.Conn, remote netip.AddrPort) *webEnd {
 	return e
 }
 
-// leaveHTTP gives back the place among MaxHTTPConns, leaveAddr that of the address.
+// leaveHTTP gives back the place among Limits.HTTPConns, leaveAddr that of the address.
 func (e *webEnd) leaveHTTP() {
 	if e.inHTTP.CompareAndSwap(true, false) {
 		e.srv.web.open.Add(-1)
@@ -71,18 +71,18 @@ func (e *webEnd) CloseWrite() error {
 
 // RemoteAddr is what a PROXY header has said, or else the peer's.
 func (e *webEnd) RemoteAddr() net.Addr {
-	if e.srv.ProxyProtocol && e.remote.IsValid() {
+	if e.srv.Proxy.Protocol && e.remote.IsValid() {
 		return net.TCPAddrFromAddrPort(e.remote)
 	}
 	return e.Conn.RemoteAddr()
 }
 
 // writeLook is how often a Write that waits looks how far the peer's side is, if a
-// quarter of WriteTimeout is not less.
+// quarter of Timeouts.Write is not less.
 const writeLook = time.Second
 
 // Write implements net.Conn. The peer must take 4 KiB, or the rest, within
-// WriteTimeout, and then 4 KiB more: of what its side has acknowledged, if that is
+// Timeouts.Write, and then 4 KiB more: of what its side has acknowledged, if that is
 // known. One that does not is cut up to writeLook later.
 func (e *webEnd) Write(p []byte) (n int, err error) {
 	switch {

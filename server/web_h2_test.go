@@ -98,7 +98,7 @@ func startH2(t *testing.T, configure func(*server.Server)) (addr string, srv *se
 // have to say, and the connection's others go on.
 func TestStalledStreams(t *testing.T) {
 	t.Parallel()
-	addr, srv := startH2(t, func(s *server.Server) { s.WriteTimeout = 500 * time.Millisecond })
+	addr, srv := startH2(t, func(s *server.Server) { s.Timeouts.Write = 500 * time.Millisecond })
 	h := dialH2(t, addr, 0)
 	const streams = 100
 	for i := range uint32(streams) {
@@ -130,7 +130,7 @@ func TestStalledStreams(t *testing.T) {
 // TestSlowStream: a stream that is allowed little at a time gets all of its answer.
 func TestSlowStream(t *testing.T) {
 	t.Parallel()
-	addr, srv := startH2(t, func(s *server.Server) { s.WriteTimeout = 3 * time.Second })
+	addr, srv := startH2(t, func(s *server.Server) { s.Timeouts.Write = 3 * time.Second })
 	h := dialH2(t, addr, 0)
 	h.ask(1, "GET", "/large", h2EndStream)
 	const step = 8 << 10
@@ -169,7 +169,7 @@ func TestStreamsOwnDeadline(t *testing.T) {
 // slowly does not.
 func TestStreamsWithoutBody(t *testing.T) {
 	t.Parallel()
-	addr, srv := startH2(t, func(s *server.Server) { s.BodyTimeout = 2 * time.Second })
+	addr, srv := startH2(t, func(s *server.Server) { s.Timeouts.Body = 2 * time.Second })
 	h := dialH2(t, addr, 1<<16)
 	answer := func(stream uint32) string {
 		for {
@@ -199,7 +199,7 @@ func TestStreamsWithoutBody(t *testing.T) {
 // together.
 func TestMaxHTTPStreams(t *testing.T) {
 	t.Parallel()
-	addr, srv := startH2(t, func(s *server.Server) { s.MaxHTTPStreams = 2 })
+	addr, srv := startH2(t, func(s *server.Server) { s.Limits.HTTPStreams = 2 })
 	a, b := dialH2(t, addr, 1<<16), dialH2(t, addr, 1<<16)
 	status := func(h h2Client, stream uint32) (first byte) {
 		for {
@@ -236,7 +236,7 @@ func TestMaxHTTPStreams(t *testing.T) {
 // is gets 400, as one over HTTP/1 does.
 func TestForwardedStreams(t *testing.T) {
 	t.Parallel()
-	addr, _ := startH2(t, func(s *server.Server) { s.TrustedProxies = everybody })
+	addr, _ := startH2(t, func(s *server.Server) { s.Proxy.Trusted = everybody })
 	web := &http.Transport{TLSClientConfig: clientTLS(), ForceAttemptHTTP2: true}
 	t.Cleanup(web.CloseIdleConnections)
 	for _, test := range []struct {

@@ -16,11 +16,11 @@ const (
 // httpIdleTimeout is the effective one; below 0 is never.
 func (s *Server) httpIdleTimeout() time.Duration {
 	byDefault := defaultHTTPIdle
-	if s.BalancerIdleTimeout > 0 {
-		byDefault = s.BalancerIdleTimeout + httpIdleMore
+	if s.Keepalive.BalancerIdle > 0 {
+		byDefault = s.Keepalive.BalancerIdle + httpIdleMore
 	}
-	return cmp.Or(s.HTTPIdleTimeout, byDefault)
+	return cmp.Or(s.Timeouts.HTTPIdle, byDefault)
 }
 
-// writeTimeout is the effective WriteTimeout.
-func (s *Server) writeTimeout() time.Duration { return positive(s.WriteTimeout, defaultWriteTimeout) }
+// writeTimeout is the effective Timeouts.Write.
+func (s *Server) writeTimeout() time.Duration { return positive(s.Timeouts.Write, defaultWriteTimeout) }

@@ -56,7 +56,7 @@ var longAgo = time.Unix(1, 0)
 
 var refuseStreams = busy("too many requests at once", "1")
 
-// Write implements http.ResponseWriter. Each piece must be taken within WriteTimeout.
+// Write implements http.ResponseWriter. Each piece must be taken within Timeouts.Write.
 func (w *webStream) Write(p []byte) (n int, err error) {
 	w.wrote = true
 	for {
@@ -114,7 +114,7 @@ func (w *webStream) end() {
 	_ = w.ctl.SetWriteDeadline(earlier(own, time.Now().Add(w.srv.writeTimeout()))) // it is over already
 }
 
-// webBody is the body of a request over HTTP/2: see Server.BodyTimeout.
+// webBody is the body of a request over HTTP/2: see Server.Timeouts.Body.
 type webBody struct {
 	io.ReadCloser
 	srv   *Server

@@ -53,7 +53,7 @@ func TestStrictBehindPages(t *testing.T) {
 	t.Parallel()
 	onOwnPort(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
-			s.TrustedProxies = everybody
+			s.Proxy.Trusted = everybody
 			s.HTTP = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path != "/page" {
 					t.Errorf("the handler was asked for %.80q", r.URL)
@@ -251,7 +251,7 @@ func TestHijackedElsewhere(t *testing.T) {
 	t.Parallel()
 	onOwnPort(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
-			s.BodyTimeout, s.WriteTimeout = time.Second, time.Second
+			s.Timeouts.Body, s.Timeouts.Write = time.Second, time.Second
 			s.HTTP = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path != "/hijack" {
 					answerPlain(w, r)
@@ -312,7 +312,7 @@ func TestSpread(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
 				plainHTTP(s)
-				s.Loops = 2
+				s.Runtime.Loops = 2
 			})
 			for range rounds {
 				visit(func() *client { return dialSim(t, n, addr) })

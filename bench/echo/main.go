@@ -101,7 +101,7 @@ func run() error {
 	}
 	srv := &server.Server{
 		Addr:    *listen,
-		Engine:  e,
+		Runtime: server.Runtime{Engine: e},
 		Handler: &echo{stallEvery: *stallEvery, stall: *stall},
 	}
 	if *toAll {

@@ -17,7 +17,7 @@ func TestPingsAndBalancer(t *testing.T) {
 		env, args []string
 		words     []string
 	}{
-		{nil, []string{"--ping-interval", "0", "--lb-idle-timeout", "60s"}, []string{"--ping-interval 0 ", "--lb-idle-timeout 1m0s", "at most 49.8s"}},
+		{nil, []string{"--ping-interval", "off", "--lb-idle-timeout", "60s"}, []string{"--ping-interval off ", "--lb-idle-timeout 1m0s", "at most 49.8s"}},
 		{nil, []string{"--ping-interval", "50s", "--lb-idle-timeout", "60s"}, []string{"--ping-interval 50s is too long", "at most 49.8s"}},
 		{nil, []string{"--ping-interval", "25s", "--lb-idle-timeout", "30s"}, []string{"--ping-interval 25s is too long", "at most 24.8s"}},
 		{[]string{"MILLRACE_LB_IDLE_TIMEOUT=1s"}, []string{"--ping-interval=601ms"}, []string{"--ping-interval 601ms is too long", "at most 600ms"}},
@@ -25,7 +25,7 @@ func TestPingsAndBalancer(t *testing.T) {
 	} {
 		expectMisuse(t, c.env, append([]string{"serve"}, c.args...), c.words...)
 	}
-	for _, flags := range [][]string{{"--lb-idle-timeout", "1s"}, {"--lb-idle-timeout", "1s", "--ping-interval", "600ms"}} {
+	for _, flags := range [][]string{{"--lb-idle-timeout", "1s"}, {"--lb-idle-timeout", "1s", "--ping-interval", "600ms"}, {"--lb-idle-timeout", "1s", "--ping-interval", "0"}} {
 		c := open(t, serve(t, nil, flags...).addr)
 		for range 3 {
 			c.expect(opPing, "") // the default would be 25 s, and the test out of patience

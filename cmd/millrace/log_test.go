@@ -74,7 +74,7 @@ func TestAccessLog(t *testing.T) {
 				`messages_in=1 messages_out=1 bytes_in=\d{3} bytes_out=\d{3}\n`,
 			`level=INFO msg="request refused" `+remote+`status=404 reason="no WebSocket at this path" method=GET path=/nowhere\n`,
 			`level=INFO msg="request refused" `+remote+`status=403 reason="origin not allowed" method=GET path=/echo `+
-				`origin=https://other.example host=127\.0\.0\.1:\d+ remedy="--origin \(Server.Origins\)"\n`)
+				`origin=https://other.example host=127\.0\.0\.1:\d+ remedy="--origin \(Server.Origin.Allow\)"\n`)
 	}
 }
 

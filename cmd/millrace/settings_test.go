@@ -68,7 +68,7 @@ func TestFieldsInREADME(t *testing.T) {
 		t.Fatal(err)
 	}
 	fields := map[string]string{} // by flag
-	for _, row := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| [^|]+ \\| `(\\w+)`(, its `(\\w+)`)?").FindAllStringSubmatch(string(readme), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| [^|]+ \\| `([\\w.]+)`(, its `(\\w+)`)?").FindAllStringSubmatch(string(readme), -1) {
 		fields[row[1]] = row[2]
 		if row[4] != "" {
 			fields[row[1]] = row[2] + "." + row[4]
@@ -80,7 +80,7 @@ func TestFieldsInREADME(t *testing.T) {
 		"max-backlog": {"1k", "--max-queue=2k"}, "max-inbound": {"1", ""}, "idle-timeout": {"1us", ""}, "message-timeout": {"1us", ""}, "max-lifetime": {"1us", ""},
 		"trusted-proxies": {"10.0.0.1/8", ""},
 	} {
-		if _, ok := reflect.TypeFor[server.Server]().FieldByName(strings.Split(fields[flag], ".")[0]); !ok {
+		if !isField(reflect.TypeFor[server.Server](), fields[flag]) {
 			t.Errorf("README says that --%s sets %q", flag, fields[flag])
 		}
 		also := slices.DeleteFunc([]string{"serve", c.also}, func(arg string) bool { return arg == "" })
@@ -88,6 +88,21 @@ func TestFieldsInREADME(t *testing.T) {
 		variable := "MILLRACE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 		expectMisuse(t, []string{variable + "=" + c.wrong}, also, "millrace serve: "+variable+": invalid value ")
 	}
+}
+
+// isField says whether a type has a field of that name, in its structs too.
+func isField(of reflect.Type, name string) bool {
+	for part := range strings.SplitSeq(name, ".") {
+		if of.Kind() == reflect.Pointer {
+			of = of.Elem()
+		}
+		field, ok := of.FieldByName(part)
+		if !ok {
+			return false
+		}
+		of = field.Type
+	}
+	return true
 }
 
 // TestMoreConnsThanDescriptors: a bound that the descriptors can not reach is told, with

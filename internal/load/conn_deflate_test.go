@@ -33,7 +33,7 @@ func TestDeflate(t *testing.T) {
 				}
 				t.Parallel()
 				srv := &server.Server{
-					Handler: plainEcho{}, MaxQueue: 64 << 20, // a busy machine is to be late, not cut off
+					Handler: plainEcho{}, Queue: server.Queue{Max: 64 << 20}, // a busy machine is to be late, not cut off
 					Deflate: &server.Deflate{ServerTakeover: true, ClientTakeover: true},
 				}
 				if name == result.Broadcast {

@@ -57,7 +57,7 @@ func TestTLS(t *testing.T) {
 			if name == result.Broadcast {
 				h = &publisher{conns: map[*server.Conn]struct{}{}}
 			}
-			url, ca := serveTLS(t, &server.Server{Handler: h, MaxQueue: 64 << 20}) // a busy machine is to be late, not cut off
+			url, ca := serveTLS(t, &server.Server{Handler: h, Queue: server.Queue{Max: 64 << 20}}) // a busy machine is to be late, not cut off
 			p := brief(result.Echo, url)
 			p.Rate = 500
 			p.CAFile, p.ServerPID = ca, -1

@@ -288,7 +288,7 @@ func echoProcess(handler server.Handler) error {
 	if _, _, err := poller.RaiseDescriptorLimit(); err != nil {
 		return err
 	}
-	srv := &server.Server{Handler: handler, Loops: 1}
+	srv := &server.Server{Handler: handler, Runtime: server.Runtime{Loops: 1}}
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

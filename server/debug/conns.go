@@ -44,7 +44,7 @@ const (
 var orders = []string{"backlog", "age", "bytes", "inbound", "rtt"} // by server.ConnOrder
 
 // Conns answers GET with the connections that come first in an order
-// (?by=backlog, age, bytes, inbound or rtt; ?n=50, at most server.MaxConns), as a page or,
+// (?by=backlog, age, bytes, inbound or rtt; ?n=50, at most server.MaxListed), as a page or,
 // with ?format=json or Accept: application/json, as JSON. POST closes one: id, and
 // if wanted code and reason, as form values. It needs the page's token or
 // ActionHeader, and is refused from pages of other origins. The Host must be an IP
@@ -125,8 +125,8 @@ func (h *conns) show(ctx context.Context, w http.ResponseWriter, r *http.Request
 	}
 	if text := query.Get("n"); text != "" {
 		var err error
-		if n, err = strconv.Atoi(text); err != nil || n < 1 || n > server.MaxConns {
-			http.Error(w, "n: want a whole number from 1 to "+strconv.Itoa(server.MaxConns), http.StatusBadRequest)
+		if n, err = strconv.Atoi(text); err != nil || n < 1 || n > server.MaxListed {
+			http.Error(w, "n: want a whole number from 1 to "+strconv.Itoa(server.MaxListed), http.StatusBadRequest)
 			return
 		}
 	}

@@ -29,7 +29,7 @@ func start(t *testing.T) (addr, page string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &server.Server{Engine: engine, Logger: slog.New(slog.DiscardHandler)}
+	srv := &server.Server{Runtime: server.Runtime{Engine: engine}, Logger: slog.New(slog.DiscardHandler)}
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

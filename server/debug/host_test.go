@@ -107,7 +107,7 @@ func TestDeadlines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := debug.Conns(&server.Server{Engine: engine})
+	page := debug.Conns(&server.Server{Runtime: server.Runtime{Engine: engine}})
 	for _, own := range []bool{false, true} {
 		for method, want := range map[string]string{http.MethodGet: "write", http.MethodPost: "read write"} {
 			set := &deadlines{ResponseRecorder: httptest.NewRecorder()}

@@ -60,7 +60,7 @@ func startServer(t *testing.T) (addr string, scrape func() map[string]*dto.Metri
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv = &server.Server{Engine: engine, Handler: echo{}, Loops: 2, CloseTimeout: time.Hour, Logger: slog.New(slog.DiscardHandler)}
+	srv = &server.Server{Runtime: server.Runtime{Engine: engine, Loops: 2}, Handler: echo{}, Timeouts: server.Timeouts{Close: time.Hour}, Logger: slog.New(slog.DiscardHandler)}
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(prom.NewCollector(srv))
 	metrics := httptest.NewServer(promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}))

@@ -46,14 +46,14 @@ type Server struct {
 // srv.Debug: a payload that a handler keeps without Clone is overwritten.
 func Start(t testing.TB, srv *server.Server) *Server {
 	t.Helper()
-	if srv.Engine != nil {
+	if srv.Runtime.Engine != nil {
 		t.Fatal("servertest: the server has an Engine; Start sets it")
 	}
 	if srv.Logger == nil {
 		srv.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
 	network := simnet.New(simnet.Config{})
-	srv.Engine, srv.Debug = network, true
+	srv.Runtime.Engine, srv.Runtime.Debug = network, true
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("servertest: %v", err)

@@ -75,7 +75,7 @@ func TestRequests(t *testing.T) {
 func TestClock(t *testing.T) {
 	closed := make(chan error, 1)
 	s := servertest.Start(t, &server.Server{
-		IdleTimeout: time.Minute, PingInterval: 10 * time.Second,
+		Timeouts: server.Timeouts{Idle: time.Minute}, Keepalive: server.Keepalive{Interval: 10 * time.Second},
 		Handler: server.HandlerFuncs{OnClose: func(_ *server.Conn, err error) { closed <- err }},
 	})
 	c := s.Connect("/")
@@ -182,7 +182,9 @@ func TestFailures(t *testing.T) {
 		"text where it is binary":       func(_ *failing, c *servertest.Client) { c.SendText("a"); c.ReceiveText() },
 		"nothing where there is some":   func(_ *failing, c *servertest.Client) { c.SendText("a"); c.ExpectNothing() },
 		"JSON where there is none":      func(_ *failing, c *servertest.Client) { c.SendText("{"); c.ReceiveJSON(new(int)) },
-		"an engine of its own":          func(f *failing, _ *servertest.Client) { servertest.Start(f, &server.Server{Engine: s.Network}) },
+		"an engine of its own": func(f *failing, _ *servertest.Client) {
+			servertest.Start(f, &server.Server{Runtime: server.Runtime{Engine: s.Network}})
+		},
 	} {
 		f := &failing{TB: t}
 		c := servertest.Misused(f, s)

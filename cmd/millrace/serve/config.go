@@ -199,7 +199,8 @@ Flags (each can also be set by the environment variable behind it; the flag wins
 const helpTail = `
 SIZE is a number of bytes or one with a unit: 64k, 1m, 64KiB, 1MiB (all powers of 1024).
 TIME is a number with its unit: 500ms, 30s, 5m, 1h30m.
-A SIZE or a number N of 0 is the default, unless it says otherwise.
+0 is the default of a SIZE, a TIME or a number N, unless it says otherwise; where off is
+allowed, there is no bound then.
 `
 
 // printHelp writes all flags with their defaults and units.

@@ -21,14 +21,43 @@ type misuseError struct{ error }
 // given is what a setting was set to, and where.
 type given struct{ source, text string }
 
-// otherNames are flags that have not just their field's name with dashes.
-var otherNames = map[string]string{
+// flagNames are the flags that set fields, but for those of Timeouts: see flagOf.
+var flagNames = map[string]string{
 	"Addr":                        "listen",
-	"SocketMode":                  "listen-mode",
-	"Origins":                     "origin",
-	"Hosts":                       "host",
-	"BalancerIdleTimeout":         "lb-idle-timeout",
-	"Engine":                      "poller",
+	"Origin.Allow":                "origin",
+	"Origin.Hosts":                "host",
+	"Proxy.Protocol":              "proxy-protocol",
+	"Proxy.Trusted":               "trusted-proxies",
+	"Limits.Conns":                "max-conns",
+	"Limits.ConnsPerAddr":         "max-conns-per-addr",
+	"Limits.Handshakes":           "max-handshakes",
+	"Limits.TLSHandshakes":        "max-tls-handshakes",
+	"Limits.HTTPConns":            "max-http-conns",
+	"Limits.HTTPStreams":          "max-http-streams",
+	"Limits.HandshakeRate":        "handshake-rate",
+	"Limits.HandshakeBurst":       "handshake-burst",
+	"Limits.Head":                 "max-head",
+	"Limits.HeadLines":            "max-head-lines",
+	"Limits.Message":              "max-message",
+	"Limits.EmptyFragments":       "max-empty-fragments",
+	"Limits.MessageRate":          "message-rate",
+	"Limits.MessageBurst":         "message-burst",
+	"Limits.ByteRate":             "byte-rate",
+	"Limits.ByteBurst":            "byte-burst",
+	"Limits.QueueMemory":          "max-backlog",
+	"Limits.InboundMemory":        "max-inbound",
+	"Queue.Max":                   "max-queue",
+	"Queue.HighWater":             "queue-high-water",
+	"Queue.LowWater":              "queue-low-water",
+	"Queue.Policy":                "queue-policy",
+	"Timeouts.HTTPIdle":           "http-idle-timeout",
+	"Timeouts.Lifetime":           "max-lifetime",
+	"Keepalive.Interval":          "ping-interval",
+	"Keepalive.BalancerIdle":      "lb-idle-timeout",
+	"Runtime.Engine":              "poller",
+	"Runtime.Loops":               "loops",
+	"Runtime.Workers":             "max-workers",
+	"Runtime.SocketMode":          "listen-mode",
 	"Deflate.Level":               "deflate-level",
 	"Deflate.Threshold":           "deflate-threshold",
 	"Deflate.ServerMaxWindowBits": "deflate-window",
@@ -36,19 +65,19 @@ var otherNames = map[string]string{
 	"Deflate.MaxWindows":          "deflate-windows",
 }
 
-// wordStart is where a word of a field's name begins: MaxHTTPConns is three.
-var wordStart = regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`)
-
-// flagOf is the flag that sets a field, as far as there is one.
+// flagOf is the flag that sets a field, "" if there is none.
 func flagOf(field string) string {
-	if name, ok := otherNames[field]; ok {
+	if name, ok := flagNames[field]; ok {
 		return name
 	}
-	return strings.ToLower(wordStart.ReplaceAllString(field, "$1$3-$2$4"))
+	if timeout, ok := strings.CutPrefix(field, "Timeouts."); ok {
+		return strings.ToLower(timeout) + "-timeout"
+	}
+	return ""
 }
 
 // fieldName is what may be a field's name in an error of the server's.
-var fieldName = regexp.MustCompile(`\b[A-Z][a-z]\w*`)
+var fieldName = regexp.MustCompile(`\b[A-Z][a-z]\w*(\.[A-Z]\w*)?`)
 
 // inFlags is an error of Server.Validate with the setting where the field was.
 func (c *config) inFlags(err error) error {

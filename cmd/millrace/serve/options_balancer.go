@@ -41,7 +41,7 @@ func (b *balancerOptions) warn(log *slog.Logger) {
 }
 
 func (b *balancerOptions) apply(s *server.Server) error {
-	s.ProxyProtocol, s.TrustedProxies, s.TrustUnix = b.proxyProtocol, b.trustedProxies, b.trustUnix
+	s.Proxy.Protocol, s.Proxy.Trusted, s.Proxy.TrustUnix = b.proxyProtocol, b.trustedProxies, b.trustUnix
 	return nil
 }
 

@@ -31,8 +31,10 @@ func (l *limitOptions) options() []option {
 			"descriptors, less an eighth of them (at most 16,384) for handshakes, plain HTTP and files", "0", number(&l.maxConns, 0, noMost)},
 		{"max-conns-per-addr", "N", "connections from one address, or one IPv6 /64, at once; those beyond get 503;\n" +
 			"0 is no bound", "0", number(&l.maxConnsPerAddr, 0, noMost)},
-		{"max-handshakes", "N", "connections at once that are accepted and not upgraded yet; those beyond get 503", "16384", number(&l.maxHandshakes, 0, noMost)},
-		{"max-http-conns", "N", "plain HTTP connections at once, idle ones included; a request on one more gets 503", "16384", number(&l.maxHTTPConns, 0, noMost)},
+		{"max-handshakes", "N", "connections at once that are accepted and not upgraded yet; those beyond get 503;\n" +
+			"off is no bound", "16384", orOff(&l.maxHandshakes, number(&l.maxHandshakes, 0, noMost))},
+		{"max-http-conns", "N", "plain HTTP connections at once, idle ones included; a request on one more gets 503;\n" +
+			"off is no bound", "16384", orOff(&l.maxHTTPConns, number(&l.maxHTTPConns, 0, noMost))},
 		{"handshake-rate", "N", "upgrades a second; those beyond get 503; 0 is no bound", "0", number(&l.handshakeRate, 0, noMost)},
 		{"handshake-burst", "N", "upgrades at once under handshake-rate; 0 is a second's worth", "0", number(&l.handshakeBurst, 0, noMost)},
 		{"max-head", "SIZE", "largest request head; a larger one gets 431, or 414", "16KiB", size(&l.maxHead, 0, noMost)},
@@ -46,12 +48,13 @@ func (l *limitOptions) options() []option {
 		{"max-queue", "SIZE", "most that waits for a connection that reads too slowly; 0 is what max-message needs\n" +
 			"above queue-high-water, at least 1MiB", "0", size(&l.maxQueue, 0, noMost)},
 		{"queue-high-water", "SIZE", "what may wait for a connection before it is not read any more; off reads on;\n" +
-			"0 is 64KiB, or a quarter of max-queue if that is less", "0", sizeOrOff(&l.highWater, noMost)},
+			"0 is 64KiB, or a quarter of max-queue if that is less", "0", orOff(&l.highWater, size(&l.highWater, 0, noMost))},
 		{"queue-low-water", "SIZE", "what may still wait when it is read again; 0 is a quarter of queue-high-water", "0", size(&l.lowWater, 0, noMost)},
 		{"max-backlog", "SIZE", "memory of all that waits for connections that read too slowly; beyond it those with\n" +
-			"the most are closed with 1008; 0 is half of the memory limit, 1GiB without one", "0", size(&l.maxBacklog, 0, noMost)},
+			"the most are closed with 1008; 0 is half of the memory limit, 1GiB without one;\n" +
+			"off is no bound", "0", orOff(&l.maxBacklog, size(&l.maxBacklog, 0, noMost))},
 		{"max-inbound", "SIZE", "memory of all that is received and not handled: unfinished messages and the like; beyond\n" +
-			"it the largest and slowest are closed with 1008; 0 is a quarter of the memory limit,\n512MiB without one", "0", size(&l.maxInbound, 0, noMost)},
+			"it the largest and slowest are closed with 1008; 0 is a quarter of the memory limit,\n512MiB without one; off is no bound", "0", orOff(&l.maxInbound, size(&l.maxInbound, 0, noMost))},
 		{"queue-policy", "POLICY", "beyond max-queue: close the connection with 1008, or drop the new message", "close", choice(&l.queuePolicy, policies, "close", "drop")},
 	}
 }
@@ -67,17 +70,17 @@ func (l *limitOptions) warn(log *slog.Logger) {
 }
 
 func (l *limitOptions) apply(s *server.Server) error {
-	s.MaxConns, s.MaxConnsPerAddr, s.MaxHandshakes = l.maxConns, l.maxConnsPerAddr, l.maxHandshakes
-	if s.MaxConns == 0 {
-		s.MaxConns = connsForDescriptors()
+	s.Limits.Conns, s.Limits.ConnsPerAddr, s.Limits.Handshakes = l.maxConns, l.maxConnsPerAddr, l.maxHandshakes
+	if s.Limits.Conns == 0 {
+		s.Limits.Conns = connsForDescriptors()
 	}
-	s.MaxHTTPConns = l.maxHTTPConns
-	s.HandshakeRate, s.HandshakeBurst = l.handshakeRate, l.handshakeBurst
-	s.MaxHead, s.MaxHeadLines, s.MaxEmptyFragments = l.maxHead, l.maxHeadLines, l.maxEmptyFragments
-	s.MessageRate, s.MessageBurst = l.messageRate, l.messageBurst
-	s.ByteRate, s.ByteBurst = l.byteRate, l.byteBurst
-	s.MaxMessage, s.MaxQueue, s.MaxBacklog, s.QueuePolicy = l.maxMessage, l.maxQueue, l.maxBacklog, l.queuePolicy
-	s.QueueHighWater, s.QueueLowWater, s.MaxInbound = l.highWater, l.lowWater, l.maxInbound
+	s.Limits.HTTPConns = l.maxHTTPConns
+	s.Limits.HandshakeRate, s.Limits.HandshakeBurst = l.handshakeRate, l.handshakeBurst
+	s.Limits.Head, s.Limits.HeadLines, s.Limits.EmptyFragments = l.maxHead, l.maxHeadLines, l.maxEmptyFragments
+	s.Limits.MessageRate, s.Limits.MessageBurst = l.messageRate, l.messageBurst
+	s.Limits.ByteRate, s.Limits.ByteBurst = l.byteRate, l.byteBurst
+	s.Limits.Message, s.Queue.Max, s.Limits.QueueMemory, s.Queue.Policy = l.maxMessage, l.maxQueue, l.maxBacklog, l.queuePolicy
+	s.Queue.HighWater, s.Queue.LowWater, s.Limits.InboundMemory = l.highWater, l.lowWater, l.maxInbound
 	return nil
 }
 

@@ -24,7 +24,7 @@ func (l *loopOptions) options() []option {
 }
 
 func (l *loopOptions) apply(s *server.Server) (err error) {
-	s.Loops, s.MaxWorkers = l.loops, l.maxWorkers
-	s.Engine, err = poller.New(l.engine)
+	s.Runtime.Loops, s.Runtime.Workers = l.loops, l.maxWorkers
+	s.Runtime.Engine, err = poller.New(l.engine)
 	return err
 }

@@ -37,6 +37,6 @@ func (m *mainOptions) check() error {
 }
 
 func (m *mainOptions) apply(s *server.Server) error {
-	s.Origins, s.Hosts, s.SocketMode = m.origins, m.hosts, m.mode
+	s.Origin.Allow, s.Origin.Hosts, s.Runtime.SocketMode = m.origins, m.hosts, m.mode
 	return nil
 }

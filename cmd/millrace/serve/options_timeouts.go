@@ -19,12 +19,12 @@ type timeoutOptions struct {
 
 func (t *timeoutOptions) options() []option {
 	return []option{
-		{"handshake-timeout", "TIME", "from connecting to the whole upgrade request", "10s", duration(&t.handshake, minTime, maxTime)},
-		{"write-timeout", "TIME", "how long a peer may take nothing of what waits for it", "30s", duration(&t.write, minTime, maxTime)},
+		{"handshake-timeout", "TIME", "from connecting to the whole upgrade request", "10s", duration(&t.handshake, 0, maxTime)},
+		{"write-timeout", "TIME", "how long a peer may take nothing of what waits for it", "30s", duration(&t.write, 0, maxTime)},
 		{"message-timeout", "TIME", "how long an unfinished message may bring less than 4KiB; then the connection is\n" +
-			"closed with 1008; 0 is never", "30s", duration(&t.message, 0, maxTime)},
-		{"close-timeout", "TIME", "how long a peer may take to answer a close frame", "5s", duration(&t.closing, minTime, maxTime)},
-		{"ping-interval", "TIME", "silence after which a peer is pinged; after two it is closed; 0 is never", "25s", duration(&t.pingInterval, 0, maxTime)},
+			"closed with 1008; off is never", "30s", orOff(&t.message, duration(&t.message, 0, maxTime))},
+		{"close-timeout", "TIME", "how long a peer may take to answer a close frame", "5s", duration(&t.closing, 0, maxTime)},
+		{"ping-interval", "TIME", "silence after which a peer is pinged; after two it is closed; off is never", "25s", orOff(&t.pingInterval, duration(&t.pingInterval, 0, maxTime))},
 		{"lb-idle-timeout", "TIME", "after how long of silence a balancer cuts connections: pings come before it, at half\n" +
 			"of it unless ping-interval says otherwise; at least 1s; 0 is no such balancer", "0", orZero(&t.balancerIdle, minBalancerIdle, maxTime)},
 		{"idle-timeout", "TIME", "close a connection that sent no message for so long, pongs or not; 0 is never", "0", duration(&t.idle, 0, maxTime)},
@@ -39,10 +39,10 @@ const minBalancerIdle = time.Second
 func (t *timeoutOptions) check() error {
 	longest := server.MaxPingInterval(t.balancerIdle)
 	switch {
-	case t.balancerIdle == 0 || t.pingByDefault:
+	case t.balancerIdle == 0 || t.pingByDefault || t.pingInterval == 0:
 		return nil
-	case t.pingInterval == 0:
-		return fmt.Errorf("--ping-interval 0 sends no pings, and the balancer of --lb-idle-timeout %v cuts idle connections: "+
+	case t.pingInterval < 0:
+		return fmt.Errorf("--ping-interval off sends no pings, and the balancer of --lb-idle-timeout %v cuts idle connections: "+
 			"leave it out, or give at most %v", t.balancerIdle, longest)
 	case t.pingInterval > longest:
 		return fmt.Errorf("--ping-interval %v is too long for --lb-idle-timeout %v: leave it out, or give at most %v "+
@@ -52,17 +52,11 @@ func (t *timeoutOptions) check() error {
 }
 
 func (t *timeoutOptions) apply(s *server.Server) error {
-	s.HandshakeTimeout, s.WriteTimeout, s.CloseTimeout = t.handshake, t.write, t.closing
-	s.PingInterval, s.IdleTimeout, s.MaxLifetime = t.pingInterval, t.idle, t.lifetime
-	s.BalancerIdleTimeout = t.balancerIdle
-	if s.MessageTimeout = t.message; t.message == 0 {
-		s.MessageTimeout = -1 // never; for Server 0 is the default
-	}
-	switch {
-	case t.pingByDefault:
-		s.PingInterval = 0 // as Server has it: the balancer's is considered
-	case t.pingInterval == 0:
-		s.PingInterval = -1 // never; for Server 0 is the default
+	s.Timeouts.Handshake, s.Timeouts.Write, s.Timeouts.Close = t.handshake, t.write, t.closing
+	s.Keepalive.Interval, s.Timeouts.Idle, s.Timeouts.Lifetime = t.pingInterval, t.idle, t.lifetime
+	s.Keepalive.BalancerIdle, s.Timeouts.Message = t.balancerIdle, t.message
+	if t.pingByDefault {
+		s.Keepalive.Interval = 0 // as Server has it: the balancer's is considered
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func (t *tlsOptions) options() []option {
 }
 
 func (t *tlsOptions) apply(s *server.Server) (err error) {
-	s.MaxTLSHandshakes, s.DisableHTTP2 = t.maxHandshakes, !t.http2
+	s.Limits.TLSHandshakes, s.DisableHTTP2 = t.maxHandshakes, !t.http2
 	switch {
 	case t.certFile == "" && t.keyFile == "" && t.clientCA == "":
 		return nil

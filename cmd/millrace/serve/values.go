@@ -44,9 +44,9 @@ func size[T int | int64](to *T, least, most int64) setter {
 	}
 }
 
-// sizeOrOff is size from 0, or "off" for -1.
-func sizeOrOff(to *int, most int64) setter {
-	set := size(to, 0, most)
+// orOff is a setter that takes "off" as well, which is -1: never, or no bound. For the
+// server 0 is the default.
+func orOff[T int | int64 | time.Duration](to *T, set setter) setter {
 	return func(text string) error {
 		if text == "off" {
 			*to = -1

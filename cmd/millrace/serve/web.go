@@ -25,7 +25,7 @@ func route(srv *server.Server, echo server.Handler, metrics http.Handler) {
 		pages.Handle("GET /metrics", metrics)
 	}
 	routeHealth(pages, srv)
-	srv.HTTP = withoutBodies(pages, srv.HandshakeTimeout)
+	srv.HTTP = withoutBodies(pages, srv.Timeouts.Handshake)
 }
 
 // withoutBodies gives a body the time that a head has. None of the pages reads one,
