@@ -1,7 +1,39 @@
-// Package server is an event-loop WebSocket server: it composes package poller
-// (readiness and I/O), package internal/loop (who runs when) and package ws (the
-// protocol) into connections and handlers. No goroutine, buffer or timer is held for
-// an idle connection.
+// Package server is an event-loop WebSocket server (RFC 6455, with permessage-deflate
+// of RFC 7692). An idle connection holds no goroutine, buffer or timer, and handlers may
+// block all the same.
+//
+//	srv := &server.Server{
+//		Addr: "127.0.0.1:8080",
+//		Handler: server.MessageFunc(func(c *server.Conn, m ws.Message) {
+//			c.Send(m.Opcode, m.Payload)
+//		}),
+//	}
+//	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+//	defer stop()
+//	err := srv.Run(ctx, server.DrainOptions{}) // serves until a signal, then drains
+//
+// A [Server] accepts connections and calls a [Handler] for each: Open, Message for each
+// message, Close, one at a time and in order. A [Conn] sends from any goroutine and
+// never blocks: what the peer does not take waits in a bounded queue ([Queue]). A
+// payload is valid until Message returns; [ws.Message.Clone] keeps it.
+//
+// Server.Upgrade decides on each upgrade request, and answers what belongs to the
+// connection: its handler, its value (Conn.Value, [Value]), its subprotocol. It may ask
+// a database. [Mux] is such a hook that routes by path. Pages of other origins are
+// refused unless [Origin] allows them.
+//
+// Plain requests on the same port go to Server.HTTP, and a Server is an http.Handler
+// itself, to be mounted in any router. TLS is ServeTLS, balancers are [Proxy], the end
+// is Run's, or Drain's and Shutdown's. Server.Stats counts all that happens; packages
+// server/prom and server/debug show it. Package server/servertest tests handlers
+// without a port.
+//
+// The zero value of each field is a default that bounds what peers may take up: see
+// [Limits], [Timeouts] and [Keepalive]. A value that can not work is refused when the
+// server starts: see Server.Validate.
+package server
+
+// For contributors:
 //
 // # The way of a byte
 //
@@ -27,4 +59,3 @@
 // taken, never the other way round. All
 // else belongs either to the loop's leader or to the turn's worker; which
 // fields are whose stands with them.
-package server
