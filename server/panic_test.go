@@ -76,6 +76,7 @@ func testFailing(t *testing.T, fail func(), method string) {
 		other.expect(opText, fmt.Sprint(i))
 	}
 	idle(t, n)
+	eventually(t, "no slow turn", func() bool { return srv.Stats().Workers.Held == 0 })
 	if got := srv.Stats(); got.Panics != times || got.Open != 1 {
 		t.Errorf("%+v, want %d panics and one open", got, times)
 	}
