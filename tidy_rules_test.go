@@ -78,6 +78,12 @@ var keptFrom = map[string]func(importer string) bool{
 	"C":      everybody,
 }
 
+// chapters are what the names of server's files begin with: the file is about that. Tests
+// stand beside what they test, under the same prefix.
+var chapters = []string{
+	"chaos", "conn", "conns", "doc", "drain", "example", "handler", "harness", "http", "limit", "log", "loop", "mux", "server", "stats", "tls",
+}
+
 // grabBags are names that say nothing of what is in a package.
 var grabBags = []string{"common", "helper", "helpers", "misc", "util", "utils"}
 
@@ -157,6 +163,10 @@ func (c *checker) file(name, text string, ownModule bool) {
 }
 
 func (c *checker) names(name, packageName string) {
+	chapter, _, _ := strings.Cut(strings.TrimSuffix(strings.TrimSuffix(path.Base(name), ".go"), "_test"), "_")
+	if path.Dir(name) == "server" && !slices.Contains(chapters, chapter) {
+		c.report("%s: no chapter of server begins with %s", name, chapter)
+	}
 	if path.Base(path.Dir(name)) == "internal" { // a folder above packages, as the go command knows it
 		c.report("%s: a package named internal says nothing of what is in it", name)
 		return

@@ -70,7 +70,7 @@ type inbound struct {
 
 	mark int64 // what the decoder had taken at entry.since
 
-	rest    *buffer.Buffer // read and not handled: see pause.go
+	rest    *buffer.Buffer // read and not handled: see conn_pause.go
 	putOff  bool           // there is a rest, or there may be more to read, when the pause is over
 	tooFast bool           // what came behind rest was too much a second
 

@@ -39,23 +39,23 @@ package server
 //
 // Who runs when is package internal/loop's: a leader waits and gives connections
 // their turns, one after another, and another worker leads when a handler blocks.
-// Here is what a connection does. Read the files in this order: shard.go (where the
-// two meet), turn.go (one connection's turn: read, decode, handle, write), proxied.go
-// (the PROXY header), head.go (from request head to open connection), send.go and
-// queue.go (the cork, the write, the queue), close.go (how a connection ends), and
-// deadline.go (what happens when nothing happens). stream.go is where bytes go when a
-// descriptor alone does not carry them, deflate.go what compression adds. web.go and
-// web_conn.go are how plain requests get to net/http, web_return.go how their
-// connections come back. limit.go names all limits; admission.go (who gets in), rates.go (what a peer may send) and
-// governor.go (what may wait for all of them) are those that need more than a
-// comparison. drain.go and drain_pace.go are how it all ends. logging.go and
-// details.go are what the log gets, and why nobody waits for it.
+// Here is what a connection does. Read the files in this order: loop_shard.go (where the
+// two meet), conn_turn.go (one connection's turn: read, decode, handle, write), conn_proxy.go
+// (the PROXY header), conn_head.go (from request head to open connection), conn_send.go and
+// conn_queue.go (the cork, the write, the queue), conn_close.go (how a connection ends), and
+// conn_deadline.go (what happens when nothing happens). conn_stream.go is where bytes go when a
+// descriptor alone does not carry them, conn_deflate.go what compression adds. http_out.go and
+// http_conn.go are how plain requests get to net/http, http_return.go how their
+// connections come back. limit.go names all limits; limit_admission.go (who gets in), limit_rates.go (what a peer may send) and
+// limit_governor.go (what may wait for all of them) are those that need more than a
+// comparison. drain.go and drain_conn.go are how it all ends. log.go and
+// log_peers.go are what the log gets, and why nobody waits for it.
 //
 // # Who may touch what
 //
 // Three locks matter here, and none is ever held while a handler or another
 // connection is called: Conn.mu (output, life, value), Loop.mu (the inbox) and
-// backlog.mu (a loop's queues). Conn.mu may be held while one of the others is
+// holders.mu (a loop's lists of what its connections hold). Conn.mu may be held while one of the others is
 // taken, never the other way round. All
 // else belongs either to the loop's leader or to the turn's worker; which
 // fields are whose stands with them.

@@ -15,7 +15,7 @@ import (
 // A server drains in phases, and only forward. Unready: Ready is false, all else
 // goes on, so that balancers notice. Draining: what waits to be accepted is taken,
 // the listeners close, upgrades are refused with 503, and each loop closes its
-// share of the open connections at its share of the pace (drain_pace.go). When
+// share of the open connections at its share of the pace (drain_conn.go). When
 // the last is gone net/http's part ends. Stopped: nothing is left, or it was cut.
 //
 // One goroutine, Server.drain's, goes through the phases and reports; it ends

@@ -77,7 +77,7 @@ func TestWebLogOwn(t *testing.T) {
 	}
 	c.send(get("/panic"))
 	c.expectEOF()
-	if line := lastLine(t, book, "HTTP handler panicked", 1); !strings.Contains(line, "level=ERROR") || !strings.Contains(line, "weblog_test.go") {
+	if line := lastLine(t, book, "HTTP handler panicked", 1); !strings.Contains(line, "level=ERROR") || !strings.Contains(line, "http_log_test.go") {
 		t.Errorf("%q", line)
 	}
 }

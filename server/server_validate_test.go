@@ -202,7 +202,7 @@ func TestFieldsAreRuled(t *testing.T) {
 		_, hasRule := ruled[field]
 		if _, isFree := anyValue[field]; hasRule == isFree {
 			t.Errorf("Server.%s has no rule: if there are values with which the server can not work as documented, refuse them in Server.Validate "+
-				"(server/validate.go) and list some, and the extremes that work, in ruled of this file; if every value works, say why in anyValue", field)
+				"(server/server_validate.go) and list some, and the extremes that work, in ruled of this file; if every value works, say why in anyValue", field)
 		}
 	}
 	for _, names := range []any{ruled, anyValue} {

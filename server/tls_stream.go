@@ -13,7 +13,7 @@ import (
 
 // # TLS on a loop
 //
-// A connection of a TLS listener first collects its peer's ClientHello (hello.go):
+// A connection of a TLS listener first collects its peer's ClientHello (tls_hello.go):
 // until that is whole it has no more than any other connection. Then it gets a
 // secure, the stream that runs crypto/tls, whose state says who may use the
 // tls.Conn in it. State changes under Conn.mu only:

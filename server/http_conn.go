@@ -18,7 +18,7 @@ import (
 // own parser has not passed: of a connection it is shown one request, whose framing
 // is known from its head, and nothing behind it. When it asks for the next one, a
 // whole plain head is vetted and passed on right away; anything else goes back to a
-// loop with the connection, as if it had just come (web_return.go): an upgrade, a bad
+// loop with the connection, as if it had just come (http_return.go): an upgrade, a bad
 // head, a head in part.
 //
 // While a handler runs, net/http reads on to see whether the client is gone. That
