@@ -8,6 +8,10 @@
 //     bytes out, no I/O.
 //   - [github.com/millrace/millrace/poller] is readiness and non-blocking I/O on
 //     descriptors: epoll, kqueue, and an in-memory network for tests.
+//   - [github.com/millrace/millrace/server/servertest] tests handlers;
+//     server/cert, server/prom, server/debug and server/xconnect are certificates that
+//     change, metrics, a page of connections, and WebSockets over HTTP/2.
+//   - [github.com/millrace/millrace/asynclog] keeps a slow log away from all else.
 //
 // The command cmd/millrace serves out of the box. ARCHITECTURE.md follows a
 // byte through the packages.

@@ -157,7 +157,8 @@ const (
 	unixSocket      uint32 = 1 << 18 // its descriptor is a Unix socket
 	anonymousClient uint32 = 1 << 19 // a PROXY header has named no client
 	inHTTP          uint32 = 1 << 20 // net/http has it, and its address's place with it
-	isBits                 = unixSocket | anonymousClient | inHTTP
+	hungUp          uint32 = 1 << 21 // its peer has ended its direction, before the upgrade
+	isBits                 = unixSocket | anonymousClient | inHTTP | hungUp
 )
 
 func (c *Conn) is(what uint32) bool { return c.state.Load()&what != 0 }

@@ -61,7 +61,11 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 	r := &w.request
 	r.Reset()
 	err := r.ParseScanned(in[:end], scanner)
-	r.RemoteAddr = c.RemoteAddr()
+	peer := c.RemoteAddr()
+	if c.waitsForHook() {
+		peer = c.in.hook.peer // the same request as before: forwarded headers count as then
+	}
+	r.RemoteAddr = peer
 	r.TLS = c.in != nil && c.in.secure
 	if s, ok := w.stream.(*secure); ok {
 		r.TLS, r.TLSState = true, s.connectionState()
@@ -82,7 +86,7 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 		err = c.upgrade(w, r)
 	}
 	if err == errWaits {
-		c.awaitHook(in, scanner)
+		c.awaitHook(in, scanner, peer)
 	} else if err != nil {
 		c.refuseRequest(r, in[:end], err)
 	}

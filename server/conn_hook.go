@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -35,7 +36,8 @@ type hooks struct {
 // hookWait is a connection that waits.
 type hookWait struct {
 	conn    *Conn
-	element *list.Element // in the line; nil: it has a place. Guarded by hooks.mu
+	peer    netip.AddrPort // the connection's, before it stood for its client
+	element *list.Element  // in the line; nil: it has a place. Guarded by hooks.mu
 }
 
 // hookContext is a hook's context, once it was asked for or is to end. Conn.mu guards it.
@@ -45,7 +47,8 @@ type hookContext struct {
 	over error // why it ends
 }
 
-func (h *hooks) init(workers int) { h.max = max(workers/2, 1) }
+// init leaves each loop a worker.
+func (h *hooks) init(workers, loops int) { h.max = max(min(workers/2, workers-loops), 1) }
 
 // enter takes a place, if there is one.
 func (h *hooks) enter() bool { return countIn(&h.running, h.max) }
@@ -57,8 +60,8 @@ func (h *hooks) leave() {
 }
 
 // wait puts c in the line.
-func (h *hooks) wait(c *Conn) *hookWait {
-	w := &hookWait{conn: c}
+func (h *hooks) wait(c *Conn, peer netip.AddrPort) *hookWait {
+	w := &hookWait{conn: c, peer: peer}
 	h.mu.Lock()
 	w.element = h.line.PushBack(w)
 	h.mu.Unlock()
@@ -118,6 +121,7 @@ var errWaits = errors.New("server: the upgrade waits")
 var (
 	refuseHooks    = busy("too many upgrades at once", "1")
 	refuseSlowHook = busy("the upgrade took too long", "1")
+	refuseLeft     = busy("the client has left", "1")
 )
 
 // enterHook takes a place for the upgrade, or says that it has to wait.
@@ -135,9 +139,9 @@ func (c *Conn) enterHook() error {
 
 // awaitHook waits for a place with the bytes received so far, the head and what is
 // behind it.
-func (c *Conn) awaitHook(in []byte, scanner *ws.HeadScanner) {
+func (c *Conn) awaitHook(in []byte, scanner *ws.HeadScanner, peer netip.AddrPort) {
 	c.keepHead(*scanner, in)
-	c.in.hook = c.loop.srv.hooks.wait(c)
+	c.in.hook = c.loop.srv.hooks.wait(c, peer)
 }
 
 // waitsForHook says whether the connection waits for a place: it is not read then.
@@ -165,8 +169,8 @@ func (c *Conn) lookForEnd(w *worker) {
 
 // resumeHook goes on with an upgrade whose place has come.
 func (c *Conn) resumeHook(w *worker) {
-	if !c.loop.srv.hooks.has(c.in.hook) {
-		return // kicked for another reason
+	if c.lifeNow() != lifeHead || !c.loop.srv.hooks.has(c.in.hook) {
+		return // it has ended, or was kicked for another reason
 	}
 	if rest := c.eatHead(w, nil); c.lifeNow() == lifeOpen {
 		c.eatOpen(w, rest)
@@ -181,18 +185,32 @@ func (w *worker) decideIn(c *Conn, r *ws.Request) (accept Accept, err error) {
 		return w.srv.decide(r)
 	}
 	w.hooked, r.Ctx = c, w
-	over := false
+	if c.is(hungUp) {
+		c.tellHook(hangup)
+	}
+	var over error
 	defer func() { w.endHook(c, r) }() // also if it panics
 	accept, err = c.loop.srv.decide(r)
 	c.mu.Lock()
 	if c.facts != nil && c.facts.hook != nil {
-		over = c.facts.hook.over != nil
+		over = c.facts.hook.over
 	}
 	c.mu.Unlock()
-	if over && errors.Is(err, context.Canceled) {
-		err = refuseSlowHook
+	if over != nil && errors.Is(err, context.Canceled) {
+		err = refusalFor(over)
 	}
 	return accept, err
+}
+
+// refusalFor is the answer to a request whose hook gave up because its context ended.
+func refusalFor(cause error) error {
+	switch cause {
+	case errTooLate:
+		return refuseSlowHook
+	case errStopped:
+		return refuseStopping
+	}
+	return refuseLeft // and reads no answer
 }
 
 // endHook gives the place back, and lets those go that wait for the context.

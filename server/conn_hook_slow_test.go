@@ -112,19 +112,21 @@ func TestWaitingForHooks(t *testing.T) {
 	after.expect(opText, "a")
 }
 
+// ended waits for a context's end, and gives its cause.
+func ended(t *testing.T, ctx context.Context) string {
+	t.Helper()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx).Error()
+	case <-time.After(patience):
+		t.Fatal("the context goes on")
+		return ""
+	}
+}
+
 // TestHookContext: a slow hook's context ends when the peer is gone, when its time is
 // over, when the server stops, and with the hook.
 func TestHookContext(t *testing.T) {
-	ended := func(t *testing.T, ctx context.Context) string {
-		t.Helper()
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx).Error()
-		case <-time.After(patience):
-			t.Fatal("the context goes on")
-			return ""
-		}
-	}
 	for name, start := range map[string]starter{
 		"simnet": onSimnet, "sockets": onSockets, "TLS on sockets": onTLSSockets, "mounted": onMounted(startBridge),
 	} {
@@ -169,6 +171,38 @@ func TestHookContext(t *testing.T) {
 		go func() { _ = srv.Close() }() // always nil
 		if got := ended(t, ctx); !strings.Contains(got, "server stopped") {
 			t.Errorf("cause %q", got)
+		}
+	})
+}
+
+// TestHookContextMounted: it ends likewise where net/http has the request.
+func TestHookContextMounted(t *testing.T) {
+	t.Run("timeout", func(t *testing.T) {
+		h := newSlowHook()
+		connect, _ := onMounted(startBridge)(t, func(s *server.Server) { s.Upgrade, s.Timeouts.Handshake = h.upgrade, 50*time.Millisecond })
+		c := connect()
+		c.send(upgradeTo("/slow"))
+		if got := ended(t, <-h.held); !strings.Contains(got, "handshake timeout") {
+			t.Errorf("cause %q", got)
+		}
+		if response, body := c.response(); response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "too long") {
+			t.Errorf("status %d, %q", response.StatusCode, body)
+		}
+	})
+	t.Run("stop", func(t *testing.T) {
+		h := newSlowHook()
+		connect, srv := onMounted(startBridge)(t, func(s *server.Server) { s.Upgrade = h.upgrade })
+		c := connect()
+		c.send(upgradeTo("/slow"))
+		ctx := <-h.held
+		if err := srv.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := ended(t, ctx); !strings.Contains(got, "server stopped") {
+			t.Errorf("cause %q", got)
+		}
+		if response, body := c.response(); response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "shutting down") {
+			t.Errorf("status %d, %q", response.StatusCode, body)
 		}
 	})
 }

@@ -135,6 +135,7 @@ func noteProxied(ctx context.Context, conn net.Conn) context.Context {
 	viaTLS, anonymous := false, false
 	if c := webConnOf(conn); c != nil {
 		viaTLS, anonymous = c.viaTLS, c.anonymous
+		ctx = context.WithValue(ctx, webConnKey{}, c)
 	} else if secured, ok := conn.(*tls.Conn); ok { // of HTTP/2
 		t, ok := secured.NetConn().(*transport)
 		anonymous = ok && t.conn.is(anonymousClient)

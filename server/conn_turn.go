@@ -15,6 +15,11 @@ func (m *member) Turn(base *loop.Worker, why reason) {
 	if why == writable && c.lifeNow() <= lifeHead && !c.hasQueue() {
 		return // the edge of its registration: it has nothing to write yet
 	}
+	if c.seat.HungUp() && c.lifeNow() <= lifeHead {
+		c.mu.Lock()
+		c.state.Or(hungUp) // no edge will tell of it any more
+		c.mu.Unlock()
+	}
 	c.cork(w)
 	if why&stopped != 0 {
 		c.cutOff()

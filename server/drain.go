@@ -1,11 +1,13 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/millrace/millrace/ws"
 )
@@ -60,6 +62,21 @@ type DrainOptions struct {
 	Reason string
 }
 
+// complete fills in the defaults, or says what can not be meant.
+func (o *DrainOptions) complete() error {
+	o.Code = cmp.Or(o.Code, ws.CodeGoingAway)
+	o.Reason = cmp.Or(o.Reason, "server shutting down")
+	switch {
+	case !o.Code.Sendable():
+		return fmt.Errorf("server: close code %d may not be sent", o.Code)
+	case o.Delay < 0 || o.Timeout < 0 || o.Rate < 0:
+		return fmt.Errorf("server: DrainOptions below 0: Delay %v, Rate %d, Timeout %v", o.Delay, o.Rate, o.Timeout)
+	case len(o.Reason) > ws.MaxControlPayload-2 || !utf8.ValidString(o.Reason):
+		return fmt.Errorf("server: a close frame's reason has at most %d bytes of UTF-8: %q", ws.MaxControlPayload-2, shorten(o.Reason))
+	}
+	return nil
+}
+
 // DrainProgress is how far a drain has come.
 type DrainProgress struct {
 	Phase  Phase
@@ -104,14 +121,8 @@ func (s *Server) DrainProgress() DrainProgress {
 // write what was logged, within ctx. A Drain or Shutdown while one is under way changes
 // nothing about it: it waits for it within its own ctx. Close ends it at once.
 func (s *Server) Drain(ctx context.Context, o DrainOptions) error {
-	if o.Code == 0 {
-		o.Code = ws.CodeGoingAway
-	}
-	if !o.Code.Sendable() {
-		return fmt.Errorf("server: close code %d may not be sent", o.Code)
-	}
-	if o.Reason == "" {
-		o.Reason = "server shutting down"
+	if err := o.complete(); err != nil {
+		return err
 	}
 	if !s.neverStarts() {
 		return nil

@@ -38,6 +38,7 @@ type webConn struct {
 	frame   webFrame
 	unread  []byte // of the request, or of the next ones
 	between bool   // no request is under way: net/http asks for the next
+	last    bool   // the request's body was not read to its end: no other follows
 	flaw    error  // why nothing more is read of this request
 
 	bodyLeft time.Duration // for the body's next 4 KiB, while they are waited for

@@ -69,7 +69,11 @@ func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(
 			s.giveBack()
 		}
 	}()
+	hook := &webHook{srv: s, r: r}
+	defer func() { _ = hook.end(nil) }() // the hook may have panicked
+	req.Ctx = hook
 	accept, err := decide(req)
+	err = hook.end(err)
 	switch {
 	case err != nil:
 	case req.ExtendedConnect:

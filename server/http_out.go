@@ -125,7 +125,7 @@ func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	if r.ProtoMajor == 1 {
-		s.HTTP.ServeHTTP(w, r)
+		s.servePage(w, r)
 		return
 	}
 	req, err := headOf(r)

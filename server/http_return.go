@@ -57,20 +57,22 @@ const restTime = 10 * time.Millisecond
 // readRest reads the rest of a head, of which in is the beginning, into unread.
 func (c *webConn) readRest(in []byte, scanner *ws.HeadScanner) (end int, bad error) {
 	limits := c.end.srv.limits.head
-	c.unread = append(make([]byte, 0, limits.Bytes), in...)
+	c.unread = append(make([]byte, 0, 2*len(in)), in...)
 	by := time.Now().Add(restTime)
 	defer func() { _ = c.setReadDeadline(func() { c.by = time.Time{} }) }() // a failure shows when it is read
 	if c.setReadDeadline(func() { c.by = by }) != nil {
 		return 0, nil
 	}
-	for end == 0 && bad == nil && len(c.unread) < cap(c.unread) {
+	for end == 0 && bad == nil && len(c.unread) < limits.Bytes {
 		size := len(c.unread)
-		n, err := c.Conn.Read(c.unread[size:cap(c.unread)])
+		c.unread = slices.Grow(c.unread, min(max(size, readAhead), limits.Bytes-size))
+		n, err := c.Conn.Read(c.unread[size:min(cap(c.unread), limits.Bytes)])
 		c.unread = c.unread[:size+n]
 		if end, bad = scanner.Scan(c.unread, limits); err != nil {
 			break
 		}
 	}
+	c.unread = slices.Clip(c.unread)
 	return end, bad
 }
 
@@ -225,6 +227,9 @@ func (web *web) follow(conn net.Conn, state http.ConnState) {
 	switch {
 	case c == nil:
 	case state == http.StateIdle:
+		if c.last || !c.frame.over() {
+			panic(http.ErrAbortHandler) // net/http closes the connection, whose body may be in its own buffer
+		}
 		c.between = true
 	case state == http.StateHijacked:
 		c.end.setFree()

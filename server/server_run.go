@@ -19,9 +19,18 @@ const defaultRunTimeout = 30 * time.Second
 //	err := srv.Run(ctx, server.DrainOptions{})
 //
 // It returns nil when all connections have ended politely, also if somebody else has
-// called Drain or Shutdown; context.DeadlineExceeded if the rest was cut; or why the
-// server could not serve.
+// called Drain or Shutdown; context.DeadlineExceeded if the rest was cut; ErrServerClosed
+// if it was closed before; or why the server could not serve. In any case it is closed
+// then.
 func (s *Server) Run(ctx context.Context, o DrainOptions) error {
+	o.Timeout = cmp.Or(o.Timeout, defaultRunTimeout)
+	if err := o.complete(); err != nil {
+		return err
+	}
+	if s.phaseNow() != PhaseServing {
+		return ErrServerClosed
+	}
+	defer func() { _ = s.Close() }() // nothing goes on behind it
 	served := make(chan error, 1)
 	go func() { served <- s.listenAndServe() }() // ends with the drain, at the latest
 	select {
@@ -31,7 +40,6 @@ func (s *Server) Run(ctx context.Context, o DrainOptions) error {
 		}
 	case <-ctx.Done():
 	}
-	o.Timeout = cmp.Or(o.Timeout, defaultRunTimeout)
 	return s.Drain(context.WithoutCancel(ctx), o)
 }
 

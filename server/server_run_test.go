@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -87,6 +88,27 @@ func TestRunEnds(t *testing.T) {
 	idle := &server.Server{Addr: "127.0.0.1:0", Runtime: server.Runtime{Engine: systemEngine(t)}}
 	if err := idle.Run(done, server.DrainOptions{}); err != nil {
 		t.Errorf("Run with a context that is done: %v", err)
+	}
+}
+
+// TestRunRefuses: options that can not be meant are refused before anything is served,
+// and so is a server that is closed.
+func TestRunRefuses(t *testing.T) {
+	t.Parallel()
+	srv := &server.Server{Addr: "127.0.0.1:0", Runtime: server.Runtime{Engine: systemEngine(t)}}
+	for _, o := range []server.DrainOptions{
+		{Code: 1006}, {Rate: -1}, {Timeout: -1}, {Delay: -1}, {Reason: strings.Repeat("r", 124)}, {Reason: "\xff"},
+	} {
+		if err := srv.Run(t.Context(), o); err == nil || errors.Is(err, server.ErrServerClosed) {
+			t.Errorf("Run with %+v: %v", o, err)
+		}
+		if err := srv.Drain(t.Context(), o); err == nil {
+			t.Errorf("Drain with %+v is taken", o)
+		}
+	}
+	_ = srv.Close() // always nil
+	if err := srv.Run(t.Context(), server.DrainOptions{}); !errors.Is(err, server.ErrServerClosed) {
+		t.Errorf("Run after Close: %v", err)
 	}
 }
 

@@ -116,7 +116,7 @@ func (s *Server) startLoops() error {
 	}
 	s.group = s.newGroup()
 	s.handshakes.init(s)
-	s.hooks.init(s.limits.workers)
+	s.hooks.init(s.limits.workers, s.limits.loops)
 	n := s.limits.loops
 	for i := range n {
 		p, err := s.engine.NewPoller()

@@ -226,6 +226,13 @@ func slotCode(slot int) ws.Code {
 	return ws.CodeNormal + ws.Code(slot-closeFirst)
 }
 
+// ClosedByPeer says of the error that Handler.Close gets who ended the connection: the
+// peer, with a close frame or by vanishing, or the server.
+func ClosedByPeer(err error) bool {
+	var end *ws.CloseError
+	return errors.As(err, &end) && (end.Remote || end == errGone || end == errReset || end == errDead)
+}
+
 // closed counts the end of an upgraded connection.
 func (n *loopCounters) closed(cause error) {
 	end, ok := cause.(*ws.CloseError)
@@ -234,7 +241,7 @@ func (n *loopCounters) closed(cause error) {
 	}
 	by := 0
 	if end.Remote || end == errGone || end == errReset || end == errDead {
-		by = 1
+		by = 1 // as ClosedByPeer
 	}
 	n.closes[by][closeSlot(end.Code)].Add(1)
 }

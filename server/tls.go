@@ -49,6 +49,9 @@ func (s *Server) tlsConfig(certFile, keyFile string) (*tls.Config, error) {
 	}
 	configured := len(config.Certificates) > 0 || config.GetCertificate != nil || config.GetConfigForClient != nil
 	if !configured || certFile != "" || keyFile != "" {
+		if certFile == "" || keyFile == "" {
+			return nil, errNoCertificate
+		}
 		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 		if err != nil {
 			return nil, fmt.Errorf("server: %w", err)
@@ -106,3 +109,5 @@ func (s *secure) detach(conn net.Conn, whole bool) *tls.Conn {
 	s.dropSealed()
 	return s.tls
 }
+
+var errNoCertificate = errors.New("server: TLS needs two files, a certificate and its key, or TLSConfig with a certificate")

@@ -158,10 +158,14 @@ func (l *line) enter(s *secure, key addressKey, known bool) (next *secure, waits
 
 // take gives a place to the first in the line, if there is one for it.
 func (l *line) take() *secure {
-	if len(l.first) == 0 || l.first[0].running >= 3*(l.max-l.running) {
+	free := l.max - l.running
+	if len(l.first) == 0 || free == 0 {
 		return nil
 	}
 	src := l.first[0]
+	if src.running > 0 && src.running+1 > 3*(free-1) {
+		return nil // it would have more than three times as many as are left
+	}
 	s := src.waiting.Front().Value.(*secure)
 	l.turns++
 	src.served, src.turn = true, l.turns

@@ -82,7 +82,7 @@ func TestDoubledSignal(t *testing.T) {
 	if err := c.answerClose(1001); err != nil {
 		t.Error(err)
 	}
-	p.expectStatus(0, `again="to stop at once"`)
+	p.expectStatus(0, `again="in a second or later, to stop at once"`)
 }
 
 // TestHangup: SIGHUP without TLS ends nothing.

@@ -82,7 +82,7 @@ func TestHealthWithoutHost(t *testing.T) {
 // may take, whatever body it announces.
 func TestBodyThatNeverComes(t *testing.T) {
 	t.Parallel()
-	p := serve(t, nil, "--handshake-timeout", "300ms")
+	p := serve(t, nil, "--body-timeout", "300ms")
 	for _, body := range []string{"Content-Length: 5\r\n\r\nfour", "Transfer-Encoding: chunked\r\n\r\n5\r\nfour"} {
 		for _, line := range []string{"GET /", "POST /", "POST /healthz", "GET /metrics", "PUT /nowhere"} {
 			c := dial(t, p.addr)

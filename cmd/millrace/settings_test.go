@@ -44,6 +44,18 @@ func TestUnknownVariables(t *testing.T) {
 	expectLimit(t, p, 200)
 }
 
+// TestEmptyValues: what is set to nothing is refused: an unset variable in a unit file
+// must not switch a protection off.
+func TestEmptyValues(t *testing.T) {
+	t.Parallel()
+	for _, flag := range []string{"tls-client-ca", "tls-cert", "host", "origin", "admin", "admin-token-file", "trusted-proxies", "max-message"} {
+		expectMisuse(t, nil, []string{"serve", "--" + flag + "="}, "--"+flag+": empty value")
+		variable := "MILLRACE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+		expectMisuse(t, []string{variable + "="}, []string{"serve"}, variable+": empty value")
+	}
+	expectMisuse(t, nil, []string{"serve", "--listen", "127.0.0.1:18660", "--admin", "127.0.0.1:18660"}, "--listen and --admin are the same address")
+}
+
 // TestZeroIsTheDefault: a number or a size of 0 is what README says of it: the default,
 // unless it says otherwise.
 func TestZeroIsTheDefault(t *testing.T) {

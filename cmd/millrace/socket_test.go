@@ -179,7 +179,7 @@ func TestUnixSocketSuccessor(t *testing.T) {
 func TestUnixSocketTrusted(t *testing.T) {
 	t.Parallel()
 	for flag, want := range map[string]int{"unix": http.StatusSwitchingProtocols, "10.0.0.0/8, unix": http.StatusSwitchingProtocols,
-		"0.0.0.0/0,::/0": http.StatusForbidden, "": http.StatusForbidden} {
+		"0.0.0.0/0,::/0": http.StatusForbidden, "10.0.0.0/8": http.StatusForbidden} {
 		path := socketPath(t)
 		p := serve(t, nil, "--listen", "unix:"+path, "--trusted-proxies", flag, "--access-log")
 		status := dialSocket(t, path).upgrade("/echo", "X-Forwarded-For: 192.0.2.66", "X-Forwarded-Proto: https", "Origin: https://localhost")

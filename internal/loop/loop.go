@@ -95,7 +95,13 @@ func (l *Loop[M]) lead(w *Worker) {
 				continue
 			}
 			m := l.table.find(event.Token) // nobody: the event was under way when its member left
-			if m != nobody && !l.turn(w, m, Reason(event.Ready)) {
+			if m == nobody {
+				continue
+			}
+			if s := m.Seat(); event.Ready&poller.Hangup != 0 && !s.away {
+				s.next |= markHungUp
+			}
+			if !l.turn(w, m, Reason(event.Ready)) {
 				return
 			}
 		}

@@ -61,9 +61,10 @@ type Seat struct {
 
 // Marks among the reasons in Seat.next, of those that no turn may ask for.
 const (
-	markDue  = Expired
-	markLeft = Stopped
-	marks    = markDue | markLeft
+	markDue    = Expired
+	markLeft   = Stopped
+	markHungUp = Flushed
+	marks      = markDue | markLeft | markHungUp
 )
 
 // Seat implements Member for a type that embeds it.
@@ -84,6 +85,10 @@ func (s *Seat) SetDue() { s.next |= markDue }
 
 // Leave says, in a turn, that it is the member's last.
 func (s *Seat) Leave() { s.next |= markLeft }
+
+// HungUp says, in a turn, whether the poller has just told of a hangup: a turn that was
+// asked for with Hangup as its reason may only look for one.
+func (s *Seat) HungUp() bool { return s.next&markHungUp != 0 }
 
 // Away says whether the member is in a slow turn without the loop. The leader asks.
 func (s *Seat) Away() bool { return s.away }

@@ -40,7 +40,7 @@ func (a accessed) Close(c *server.Conn, err error) {
 	end := &ws.CloseError{Code: ws.CodeAbnormal}
 	errors.As(err, &end)
 	by := "server"
-	if end.Remote {
+	if server.ClosedByPeer(err) {
 		by = "peer"
 	}
 	n := c.Stats()

@@ -93,8 +93,11 @@ func readConfig(args, environ []string) (*config, error) {
 			from = given{"--" + o.name, value}
 		}
 		c.given[o.name] = from
-		if from.text == o.byDefault && from.text == "" {
+		switch byDefault := strings.HasPrefix(from.source, "the default"); {
+		case byDefault && from.text == "":
 			continue // nothing is what it begins with
+		case from.text == "":
+			return nil, fmt.Errorf("%s: empty value: leave it out, or say what it is to be", from.source)
 		}
 		if err := o.set(from.text); err != nil {
 			return nil, fmt.Errorf("%s: invalid value %q: want %w", from.source, from.text, err)
@@ -106,6 +109,9 @@ func readConfig(args, environ []string) (*config, error) {
 
 // check reports settings that can not be meant together, where a group has such.
 func (c *config) check() error {
+	if c.admin.address != "" && c.admin.address == c.main.listen && !strings.HasSuffix(c.main.listen, ":0") {
+		return fmt.Errorf("--listen and --admin are the same address, %s", c.main.listen)
+	}
 	for _, g := range c.groups() {
 		if checked, ok := g.(interface{ check() error }); ok {
 			if err := checked.check(); err != nil {
@@ -190,8 +196,8 @@ func (o option) variable() string {
 const helpHead = `Usage: millrace serve [flags]
 
 Runs a WebSocket server with a page to try it in a browser at /, an echo at /echo,
-and /healthz and /readyz for balancers. SIGTERM or SIGINT drains and ends it; a
-second one stops it at once.
+and /healthz and /readyz for balancers. SIGTERM or SIGINT drains and ends it; one
+more, a second later, stops it at once.
 
 Flags (each can also be set by the environment variable behind it; the flag wins):
 `

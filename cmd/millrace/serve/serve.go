@@ -124,7 +124,7 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 	case err := <-served:
 		return err
 	case sig := <-signals:
-		log.Info("stopping", "signal", sig.String(), "again", "to stop at once")
+		log.Info("stopping", "signal", sig.String(), "again", "in a second or later, to stop at once")
 	}
 	return stop(c.drain.drain(), srv, signals)
 }

@@ -89,7 +89,11 @@ func duration(to *time.Duration, least, most time.Duration) setter {
 	return func(text string) error {
 		d, err := time.ParseDuration(text)
 		if err != nil || d < least || d > most {
-			return fmt.Errorf("a time with its unit such as 500ms, 30s or 5m, from %v to %v", least, most)
+			like := "500ms, 30s or 5m"
+			if least >= time.Second {
+				like = "30s or 5m"
+			}
+			return fmt.Errorf("a time with its unit such as %s, from %v to %v", like, least, most)
 		}
 		*to = d
 		return nil

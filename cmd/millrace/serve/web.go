@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
@@ -25,18 +24,7 @@ func route(srv *server.Server, echo server.Handler, metrics http.Handler) {
 		pages.Handle("GET /metrics", metrics)
 	}
 	routeHealth(pages, srv)
-	srv.HTTP = withoutBodies(pages, srv.Timeouts.Handshake)
-}
-
-// withoutBodies gives a body the time that a head has. None of the pages reads one,
-// but net/http does, to find the next request, and would wait for it without end.
-func withoutBodies(pages http.Handler, within time.Duration) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 {
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(within)) // a broken connection ends anyway
-		}
-		pages.ServeHTTP(w, r)
-	})
+	srv.HTTP = pages
 }
 
 // routeHealth adds what a balancer asks: /healthz is 200 while the process
