@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -36,14 +37,23 @@ func (c *Conn) eatHead(w *worker, in []byte) (rest []byte) {
 // refuseHead refuses a head that is none, or too much of one.
 func (c *Conn) refuseHead(head []byte, err error) {
 	var refusal *ws.Refusal
-	if errors.As(err, &refusal) {
-		switch refusal.Status {
-		case http.StatusRequestHeaderFieldsTooLarge, http.StatusRequestURITooLong:
-			c.loop.srv.hit(LimitHead)
-		}
+	switch {
+	case !errors.As(err, &refusal):
+	case refusal.Status == http.StatusRequestHeaderFieldsTooLarge, refusal.Status == http.StatusRequestURITooLong:
+		c.loop.srv.hit(LimitHead)
+	case bytes.HasPrefix(head, []byte{recordHandshake, 3}):
+		err = refuseTLS
+	case bytes.HasPrefix(head, []byte("PROXY ")), bytes.HasPrefix(head, []byte("\r\n\r\n\x00")):
+		err = refuseProxy
 	}
 	c.refuseRequest(nil, head, err)
 }
+
+// What is no request, but something that somebody has set up wrongly.
+var (
+	refuseTLS   = &ws.Refusal{Status: http.StatusBadRequest, Reason: "a TLS handshake where none is expected"}
+	refuseProxy = &ws.Refusal{Status: http.StatusBadRequest, Reason: "a PROXY header where none is expected"}
+)
 
 // keepHead keeps an unfinished head, or PROXY header, for the next turn.
 func (c *Conn) keepHead(scanner ws.HeadScanner, in []byte) {

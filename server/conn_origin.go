@@ -49,9 +49,14 @@ func (s *Server) originAllowed(r *ws.Request) bool {
 	return r.SameOrigin() || r.OriginIn(s.admits.origins)
 }
 
-// remedyFor says which setting would let r through, if there is one.
+// remedyFor says which setting would let r through, if there is one. r may be nil where
+// there was no request.
 func (s *Server) remedyFor(refusal *ws.Refusal, r *ws.Request) string {
 	switch {
+	case refusal == refuseTLS:
+		return "--tls-cert (Server.ServeTLS), or no TLS to this port"
+	case refusal == refuseProxy:
+		return "--proxy-protocol required (Server.Proxy.Protocol)"
 	case refusal == refuseHost:
 		return "--host (Server.Origin.Hosts)"
 	case refusal != refuseOrigin || s.Origin.Check != nil:

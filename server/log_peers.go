@@ -72,9 +72,7 @@ func (s *Server) logRefusal(refusal *ws.Refusal, remote netip.AddrPort, r *ws.Re
 	if r != nil && r.Method() != "" {
 		attrs = append(attrs, "method", shorten(r.Method()), "path", shorten(r.Path()))
 	}
-	if r != nil {
-		attrs = append(attrs, s.detailsOf(refusal, r)...)
-	}
+	attrs = append(attrs, s.detailsOf(refusal, r)...)
 	ok := true
 	if !s.LogRefusals {
 		attrs, ok = s.details.with(attrs...)

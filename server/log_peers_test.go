@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,6 +43,8 @@ var askedRefusals = []struct {
 	lacks         string
 }{
 	{"no request", "no request\r\n", nil, []string{"status=400", `reason="malformed`}, "path="},
+	{"TLS", "\x16\x03\x01\x02\x00\x01", nil, []string{"status=400", `reason="a TLS handshake`, `remedy="--tls-cert`}, "path="},
+	{"a PROXY header", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", nil, []string{"status=400", `reason="a PROXY header`, `remedy="--proxy-protocol required`}, "path="},
 	{"no upgrade", "GET /a?secret=1 HTTP/1.1\r\nHost: a\r\n\r\n", nil, []string{"status=426", "method=GET", "path=/a\n"}, "secret"},
 	{"no version", without("Sec-WebSocket-Version:"), nil, []string{"status=400", "method=GET", "path=/\n"}, "origin="},
 	{
@@ -92,7 +95,7 @@ func TestRefusalsLogged(t *testing.T) {
 	}
 	for _, r := range askedRefusals {
 		for network, start := range map[string]starter{"simnet": onSimnet, "sockets": onSockets, "net/http": mounted} {
-			if network == "net/http" && (r.name == "no request" || r.name == "origin that is none") {
+			if network == "net/http" && slices.Contains([]string{"no request", "origin that is none", "TLS", "a PROXY header"}, r.name) {
 				continue // these are net/http's own
 			}
 			t.Run(r.name+" on "+network, func(t *testing.T) {

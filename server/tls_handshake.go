@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -203,7 +204,8 @@ func (c *Conn) secured() {
 		c.end(broken, endNow)
 	case broken != nil:
 		c.loop.counters.tlsFailed.Add(1)
-		c.loop.srv.log().Debug("TLS handshake failed", "remote", c.RemoteName(), "err", broken)
+		why := strings.TrimPrefix(broken.Error(), errGone.Error()+": ") // it may be us who refused
+		c.loop.srv.log().Debug("TLS handshake failed", "remote", c.RemoteName(), "err", why)
 		c.broke(broken)
 	default:
 		c.loop.counters.tlsDone.Add(1)
