@@ -45,9 +45,9 @@ var importers = map[string][]string{
 // keptFrom says which packages must not import a folder of ours, or part of the
 // standard library; all others may. A folder may always import itself.
 var keptFrom = map[string]func(importer string) bool{
-	"poller": oneOf("ws", "internal/buffer", "internal/rate", "internal/heapwatch", "proxyproto", "asynclog"),
-	"ws":     oneOf("poller", "internal/loop", "internal/buffer", "internal/rate", "internal/heapwatch", "proxyproto", "asynclog"),
-	"server": oneOf("poller", "ws", "internal/loop", "internal/buffer", "internal/rate", "internal/heapwatch", "proxyproto", "asynclog"),
+	"poller": oneOf("ws", "internal/buffer", "internal/rate", "internal/heapwatch", "internal/route", "internal/addrcount", "internal/tlsrecord", "proxyproto", "asynclog"),
+	"ws":     oneOf("poller", "internal/loop", "internal/buffer", "internal/rate", "internal/heapwatch", "internal/route", "internal/addrcount", "internal/tlsrecord", "proxyproto", "asynclog"),
+	"server": oneOf("poller", "ws", "internal/loop", "internal/buffer", "internal/rate", "internal/heapwatch", "internal/route", "internal/addrcount", "internal/tlsrecord", "proxyproto", "asynclog"),
 	"proxyproto": func(importer string) bool {
 		return !within(importer, "server") && !within(importer, "cmd")
 	},
@@ -68,6 +68,9 @@ var keptFrom = map[string]func(importer string) bool{
 	"internal/buffer":    oneOf("proxyproto", "asynclog"),
 	"internal/rate":      notOf("server"), // leaves: nothing of a connection or a loop
 	"internal/heapwatch": notOf("server"),
+	"internal/route":     notOf("server"),
+	"internal/addrcount": notOf("server"),
+	"internal/tlsrecord": notOf("server"),
 
 	// Who runs when knows a poller, and nothing of what runs.
 	"internal/loop": notOf("server"),

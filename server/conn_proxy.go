@@ -98,7 +98,7 @@ func (c *Conn) standFor(client netip.AddrPort) error {
 		return nil
 	}
 	if s.limits.connsPerAddr > 0 && client.Addr() != before.Addr() {
-		if !s.admission.addresses.enter(client.Addr(), s.mostFrom(client.Addr())) {
+		if !s.admission.addresses.Enter(client.Addr(), s.mostFrom(client.Addr())) {
 			s.hit(LimitConnsPerAddr)
 			return refuseAddr
 		}

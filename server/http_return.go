@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/internal/tlsrecord"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -194,7 +195,7 @@ func (s *secure) reattach() (unread []byte) {
 	rest := s.blocking.rest()
 	s.blocking, s.state = nil, secureEstablished
 	var err error
-	for p := make([]byte, maxPlaintext); err == nil; {
+	for p := make([]byte, tlsrecord.MaxPlaintext); err == nil; {
 		var n int
 		n, err = s.tls.Read(p)
 		unread = append(unread, p[:n]...)

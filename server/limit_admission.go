@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"github.com/millrace/millrace/internal/addrcount"
 	"github.com/millrace/millrace/internal/rate"
 	"github.com/millrace/millrace/ws"
 )
@@ -30,7 +31,7 @@ type admission struct {
 	handshakes atomic.Int64 // accepted and no WebSocket, answered ones included until they are gone
 	turnedAway atomic.Int64 // refused when they came, and not gone yet; not among handshakes
 	upgrades   rate.Bucket
-	addresses  addresses
+	addresses  *addrcount.Counts // used with Limits.ConnsPerAddr only
 }
 
 // maxTurnedAway bounds the connections that were refused when they came and are
@@ -87,7 +88,7 @@ func (s *Server) judgeAddr(a *arrival) (in bool) {
 	if s.firstLife(a) == lifeProxy {
 		most = math.MaxInt32 // a proxy's; whose it is comes next
 	}
-	if s.admission.addresses.enter(a.remote.Addr(), most) {
+	if s.admission.addresses.Enter(a.remote.Addr(), most) {
 		return true
 	}
 	s.hit(LimitConnsPerAddr)
@@ -128,7 +129,7 @@ func (s *Server) forgetAddr(a *arrival) {
 
 func (s *Server) leaveAddr(remote netip.AddrPort) {
 	if s.limits.connsPerAddr > 0 && remote.IsValid() {
-		s.admission.addresses.leave(remote.Addr())
+		s.admission.addresses.Leave(remote.Addr())
 	}
 }
 

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"math/rand/v2"
 	"net"
 
+	"github.com/millrace/millrace/internal/addrcount"
 	"github.com/millrace/millrace/internal/loop"
 	"github.com/millrace/millrace/poller"
 )
@@ -102,7 +102,7 @@ func (s *Server) startLoops() error {
 	if s.Deflate != nil {
 		s.compression = newCompression(s.Deflate)
 	}
-	s.admission.addresses.seed = maphash.MakeSeed()
+	s.admission.addresses = addrcount.New()
 	s.instance = rand.Uint64()
 	if s.fallback = s.Handler; s.fallback == nil {
 		s.fallback = ignore{}

@@ -10,7 +10,9 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/millrace/millrace/internal/addrcount"
 	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/internal/tlsrecord"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -35,7 +37,7 @@ type handshake struct {
 
 // ready says whether the goroutine can go on.
 func (h *handshake) ready(s *secure) bool {
-	return s.state == secureGone || h.ended || h.cut || wholeRecords(s.raw.B) > 0
+	return s.state == secureGone || h.ended || h.cut || tlsrecord.Whole(s.raw.B) > 0
 }
 
 // handshakes lets a bounded number of handshakes go on at once, and fewer of them
@@ -48,7 +50,7 @@ type handshakes struct {
 
 func (h *handshakes) init(s *Server) {
 	h.max = s.limits.tlsAtOnce
-	h.sources = make(map[addressKey]*source)
+	h.sources = make(map[addrcount.Key]*source)
 	h.shares.free = max(1, runtime.GOMAXPROCS(0)/2)
 }
 
@@ -64,12 +66,12 @@ func (h *handshakes) begin(s *secure) {
 
 // sourceKey is the address that the connection's handshake counts for, if there is
 // one. The caller holds mu.
-func (c *Conn) sourceKey() (key addressKey, known bool) {
+func (c *Conn) sourceKey() (key addrcount.Key, known bool) {
 	addr := c.remote().Addr()
 	if !addr.IsValid() || c.is(anonymousClient) || c.loop.srv.trusts(addr) {
-		return addressKey{}, false
+		return addrcount.Key{}, false
 	}
-	return keyOf(addr), true
+	return addrcount.KeyOf(addr), true
 }
 
 // start begins the handshake of one that has just got a place; nil is nobody.
@@ -128,8 +130,8 @@ func (c *Conn) beginHandshake(w *worker, hello, behind []byte) {
 	s := &secure{conn: c, local: from.ln.Addr()}
 	s.shake = &handshake{conn: c, cond: sync.Cond{L: &c.mu}, silent: -1}
 	s.tls = tls.Server((*transport)(s), from.tls)
-	s.raw = buffer.Get(len(hello) + splitRoom + len(behind))
-	s.raw.B = append(splitHello(s.raw.B, hello), behind...)
+	s.raw = buffer.Get(len(hello) + tlsrecord.SplitRoom + len(behind))
+	s.raw.B = append(tlsrecord.SplitHello(s.raw.B, hello), behind...)
 	c.remember().stream = s
 	w.stream = s
 	w.srv.handshakes.begin(s)

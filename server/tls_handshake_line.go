@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace/millrace/internal/addrcount"
 	"github.com/millrace/millrace/internal/loop"
 )
 
@@ -40,7 +41,7 @@ const (
 
 // source is an address that has a handshake under way, in the line, or cut lately.
 type source struct {
-	key     addressKey
+	key     addrcount.Key
 	known   bool      // it is among handshakes.sources
 	running int       // handshakes under way
 	cuts    int       // those cut lately
@@ -123,7 +124,7 @@ type line struct {
 	inLine  int // they wait for a place
 	leaving int // they have a place and are to leave it
 	turns   uint64
-	sources map[addressKey]*source
+	sources map[addrcount.Key]*source
 	first   sources
 	silent  silents
 	cuts    list.List // of silenced, the oldest first
@@ -131,7 +132,7 @@ type line struct {
 
 // enter puts s into the line, and takes who has a place then, most likely s itself:
 // nil if nobody has. It says whether s waits. Conn.mu is held.
-func (l *line) enter(s *secure, key addressKey, known bool) (next *secure, waits bool) {
+func (l *line) enter(s *secure, key addrcount.Key, known bool) (next *secure, waits bool) {
 	now := s.conn.loop.RightNow()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/internal/tlsrecord"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -124,18 +125,18 @@ func (h *helloScanner) eatHeader(b byte) error {
 	ok := true
 	switch h.have++; h.have {
 	case 1:
-		ok = b == recordHandshake
+		ok = b == tlsrecord.Handshake
 	case 2:
 		ok = b == 3
 	case 3:
 		ok = b <= 4
 	case 4:
 		h.high = b
-		ok = int(b)<<8 <= maxPlaintext
+		ok = int(b)<<8 <= tlsrecord.MaxPlaintext
 	default:
 		h.have = 0
 		h.left = uint16(h.high)<<8 | uint16(b)
-		ok = h.left > 0 && h.left <= maxPlaintext
+		ok = h.left > 0 && h.left <= tlsrecord.MaxPlaintext
 	}
 	if !ok {
 		return errNotTLS
@@ -146,15 +147,15 @@ func (h *helloScanner) eatHeader(b byte) error {
 // helloSize is the length of the ClientHello that m begins with, its header of four
 // bytes included, or 0 while that is not whole.
 func helloSize(m []byte) (int, error) {
-	if m[0] != clientHello || len(m) > 1 && m[1] != 0 || len(m) > 2 && int(m[2])<<8 > maxHello {
+	if m[0] != tlsrecord.ClientHello || len(m) > 1 && m[1] != 0 || len(m) > 2 && int(m[2])<<8 > maxHello {
 		return 0, errNotTLS
 	}
-	if len(m) < messageHeader {
+	if len(m) < tlsrecord.MessageHeader {
 		return 0, nil
 	}
 	n := int(m[2])<<8 | int(m[3])
 	if n < minHello || n > maxHello {
 		return 0, errNotTLS
 	}
-	return messageHeader + n, nil
+	return tlsrecord.MessageHeader + n, nil
 }

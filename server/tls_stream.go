@@ -8,6 +8,7 @@ import (
 	"net"
 
 	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/internal/tlsrecord"
 	"github.com/millrace/millrace/poller"
 )
 
@@ -151,7 +152,7 @@ func (s *secure) receive(w *worker) (more bool, err error) {
 // readRecords gives the plaintext of what is there.
 func (s *secure) readRecords(w *worker, p []byte) (n int, more bool, err error) {
 	in, more := s.rawBytes(), true
-	if wholeRecords(in) == 0 { // else it came with the handshake
+	if tlsrecord.Whole(in) == 0 { // else it came with the handshake
 		room := w.rawRoom()
 		k := copy(room, in)
 		got, err := s.engine().Read(int(s.conn.fd), room[k:])
@@ -160,7 +161,7 @@ func (s *secure) readRecords(w *worker, p []byte) (n int, more bool, err error) 
 		}
 		in, more = room[:k+got], k+got == len(room)
 	}
-	whole := wholeRecords(in)
+	whole := tlsrecord.Whole(in)
 	n, err = s.open(in[:whole], p)
 	if err != nil && n > 0 {
 		more, err = true, nil // the next read tells of it
@@ -245,7 +246,7 @@ func (s *secure) write(p []byte) (n int, err error) {
 			return n, errBroken
 		}
 		piece := p[n:min(n+sealAtOnce, len(p))]
-		s.sealed = buffer.Get(len(piece) + len(piece)/16 + recordOverhead)
+		s.sealed = buffer.Get(len(piece) + len(piece)/16 + tlsrecord.Overhead)
 		if _, err := s.tls.Write(piece); err != nil {
 			return n, err
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/internal/tlsrecord"
 )
 
 // transport is the net.Conn under a secure's tls.Conn, in three times: the
@@ -35,7 +36,7 @@ func (t *transport) Read(p []byte) (int, error) {
 // takeRecord fills p from the record that in begins with or is within.
 func (s *secure) takeRecord(p, in []byte) int {
 	if s.left == 0 {
-		s.left = recordSize(in)
+		s.left = tlsrecord.Size(in)
 	}
 	n := copy(p, in[:min(s.left, len(in))])
 	s.left -= n
@@ -53,7 +54,7 @@ func (s *secure) await(p []byte) (int, error) {
 	switch {
 	case s.state == secureGone || h.cut:
 		return 0, net.ErrClosed
-	case s.left == 0 && wholeRecords(s.raw.B) == 0:
+	case s.left == 0 && tlsrecord.Whole(s.raw.B) == 0:
 		return 0, errEarlyEnd
 	}
 	n := s.takeRecord(p, s.raw.B)
@@ -188,8 +189,8 @@ func (b *blockingEnd) Read(p []byte) (int, error) {
 	}
 	for b.left == 0 {
 		in := b.rest()
-		if b.left = wholeRecords(in); b.left > 0 {
-			b.left = recordSize(in)
+		if b.left = tlsrecord.Whole(in); b.left > 0 {
+			b.left = tlsrecord.Size(in)
 		} else if !b.whole {
 			b.left = len(in)
 		} else if err := b.fill(p); err != nil {
@@ -217,7 +218,7 @@ func (b *blockingEnd) fill(scratch []byte) error {
 		}
 		return err
 	}
-	b.raw = b.raw.Grow(max(recordSize(b.raw.B)-len(b.raw.B), recordHeader))
+	b.raw = b.raw.Grow(max(tlsrecord.Size(b.raw.B)-len(b.raw.B), tlsrecord.Header))
 	size := len(b.raw.B)
 	n, err := b.Conn.Read(b.raw.B[size:cap(b.raw.B)])
 	b.raw.B = b.raw.B[:size+n]
