@@ -13,19 +13,19 @@ import (
 	"github.com/millrace/millrace/ws"
 )
 
-// life is where a connection stands; it only grows.
-type life uint8
+// connState is where a connection stands; it only grows.
+type connState uint8
 
 const (
-	lifeProxy     life = iota // a PROXY header is awaited
-	lifeSecure                // the TLS handshake is under way
-	lifeHead                  // its request head is being read
-	lifeOpen                  // upgraded
-	lifeClosing               // our close frame is out, the peer's is awaited
-	lifeEnding                // over: Handler.Close is due, if it was opened
-	lifeFlushing              // Handler.Close was called: what is queued is being written
-	lifeLingering             // our direction is ended: the peer has the time to read
-	lifeClosed                // the descriptor is gone, or handed to net/http
+	stateProxy     connState = iota // a PROXY header is awaited
+	stateSecure                     // the TLS handshake is under way
+	stateHead                       // its request head is being read
+	stateOpen                       // upgraded
+	stateClosing                    // our close frame is out, the peer's is awaited
+	stateEnding                     // over: Handler.Close is due, if it was opened
+	stateFlushing                   // Handler.Close was called: what is queued is being written
+	stateLingering                  // our direction is ended: the peer has the time to read
+	stateClosed                     // the descriptor is gone, or handed to net/http
 )
 
 // Conn is a WebSocket connection. All methods may be called from any goroutine,
@@ -39,12 +39,12 @@ type Conn struct {
 
 	// The turn's: only the worker whose turn it is touches these.
 	in       *inbound // unfinished bytes
-	fd       int32    // Send uses it under mu before lifeClosed; -1: handed to net/http, or a bridge's
+	fd       int32    // Send uses it under mu before stateClosed; -1: handed to net/http, or a bridge's
 	pingedAt tick     // when a keepalive ping went out since the last sign of life; 0: none did
 
 	seat   loop.Seat     // its place in the loop, and what its turn leaves to the leader
 	active atomic.Uint32 // tick of the last sign of life from the peer
-	state  atomic.Uint32 // a life, a manner from bit 8, why it is paused, and what it is; written under mu, read anywhere
+	state  atomic.Uint32 // a connState, a manner from bit 8, why it is paused, and what it is; written under mu, read anywhere
 
 	mu     sync.Mutex // guards what follows
 	out    *outbound  // the cork or the queue; nil: Send writes right away
@@ -150,7 +150,7 @@ type Stats struct {
 	Queued                  int    // bytes that wait in the outbound queue
 }
 
-func (c *Conn) lifeNow() life { return life(c.state.Load()) }
+func (c *Conn) stateNow() connState { return connState(c.state.Load()) }
 
 // What a connection is: bits of Conn.state.
 const (
@@ -164,7 +164,7 @@ const (
 func (c *Conn) is(what uint32) bool { return c.state.Load()&what != 0 }
 
 // over says whether the connection is finished: the leader frees its slot.
-func (c *Conn) over() bool { return c.lifeNow() == lifeClosed }
+func (c *Conn) over() bool { return c.stateNow() == stateClosed }
 
 // RemoteAddr is the client's address: the peer's, or what the PROXY header
 // (Server.Proxy.Protocol) or trusted proxies (Server.Proxy.Trusted) say, with port
@@ -247,7 +247,7 @@ func Value[T any](c *Conn) (value T, ok bool) {
 func (c *Conn) TLSState() *tls.ConnectionState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s, ok := c.stream().(interface{ tlsState() *tls.ConnectionState }); ok && c.lifeNow() < lifeClosed {
+	if s, ok := c.stream().(interface{ tlsState() *tls.ConnectionState }); ok && c.stateNow() < stateClosed {
 		return s.tlsState()
 	}
 	return nil
@@ -285,7 +285,7 @@ func (c *Conn) Stats() Stats {
 func (c *Conn) SetNoDelay(on bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lifeNow() >= lifeClosed {
+	if c.stateNow() >= stateClosed {
 		return ErrClosed
 	}
 	if b, ok := c.stream().(*bridge); ok {
@@ -312,5 +312,5 @@ func (c *Conn) remember() *facts {
 	return c.facts
 }
 
-// kick asks for a turn, from any goroutine.
-func (c *Conn) kick() { c.loop.Post(c.member(), kicked) }
+// wake asks for a turn, from any goroutine.
+func (c *Conn) wake() { c.loop.Post(c.member(), woken) }

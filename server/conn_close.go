@@ -21,13 +21,13 @@ import (
 //	endNow        the network failed, the peer      nothing is waited for
 //	              does nothing, the server stops
 //
-// endGraceful leads to lifeClosing, the others to lifeEnding, in which nothing is
+// endGraceful leads to stateClosing, the others to stateEnding, in which nothing is
 // sent or handled any more:
 //
-//	lifeEnding ── Handler.Close ──▶ lifeFlushing ── written ──▶ lifeLingering ──▶ lifeClosed
+//	stateEnding ── Handler.Close ──▶ stateFlushing ── written ──▶ stateLingering ──▶ stateClosed
 //	                                     └───────────────────────────────────────▶
 //
-// Handler.Close is called in the first turn that finds lifeEnding, once.
+// Handler.Close is called in the first turn that finds stateEnding, once.
 type manner uint8
 
 const (
@@ -52,21 +52,21 @@ func (c *Conn) end(cause error, how manner) {
 // endLocked ends the connection, or hastens its end. If it is open the peer is
 // told why, unless that would have to wait in a hurry. The caller holds mu.
 func (c *Conn) endLocked(cause error, how manner) {
-	before, next, paused := c.lifeNow(), lifeEnding, c.paused()
+	before, next, paused := c.stateNow(), stateEnding, c.paused()
 	if how == endGraceful {
-		next = lifeClosing
+		next = stateClosing
 	}
-	if before >= lifeEnding {
+	if before >= stateEnding {
 		next = before
 	} else {
 		c.noteEnd(cause)
 	}
 	c.setState(next, max(how, c.manner()))
-	if before == lifeOpen {
+	if before == stateOpen {
 		c.sayClose(cause, how)
 	}
 	if c.out == nil || !c.out.corked || paused {
-		c.kick() // not in its turn: for the deadline; or to read on
+		c.wake() // not in its turn: for the deadline; or to read on
 	}
 }
 
@@ -97,10 +97,10 @@ func (c *Conn) sayClose(cause error, how manner) {
 }
 
 // setState moves the connection on. The caller holds mu.
-func (c *Conn) setState(next life, how manner) {
-	before, now := c.state.Load(), c.lifeNow()
+func (c *Conn) setState(next connState, how manner) {
+	before, now := c.state.Load(), c.stateNow()
 	after := uint32(next) | uint32(how)<<mannerBits | before&isBits
-	if next <= lifeOpen {
+	if next <= stateOpen {
 		after |= before & pausedBits
 	}
 	c.state.Store(after)
@@ -109,14 +109,14 @@ func (c *Conn) setState(next life, how manner) {
 		return
 	}
 	c.loop.counters.states[now].Add(-1)
-	if next < lifeClosed {
+	if next < stateClosed {
 		c.loop.counters.states[next].Add(1)
 	}
 }
 
-// setLife is setState for the life alone, which never goes back.
-func (c *Conn) setLife(next life) {
-	if next > c.lifeNow() {
+// advance is setState for the state alone, which never goes back.
+func (c *Conn) advance(next connState) {
+	if next > c.stateNow() {
 		c.setState(next, c.manner())
 	}
 }
@@ -133,7 +133,7 @@ func (c *Conn) Close(code ws.Code, reason string) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lifeNow() != lifeOpen {
+	if c.stateNow() != stateOpen {
 		return ErrClosed
 	}
 	c.endLocked(&ws.CloseError{Code: code, Reason: reason}, endGraceful)
@@ -172,7 +172,7 @@ func (c *Conn) failBy(err error) {
 func (c *Conn) peerClosed(w *worker, payload []byte) {
 	code, reason := ws.ParseClose(payload)
 	how := endFlush
-	if _, secure := w.stream.(*secure); secure && c.lifeNow() == lifeOpen {
+	if _, secure := w.stream.(*secure); secure && c.stateNow() == stateOpen {
 		how = endLinger
 		c.partial().answered = true
 	}
@@ -185,9 +185,9 @@ func (c *Conn) peerClosed(w *worker, payload []byte) {
 func (c *Conn) peerGone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lifeNow() >= lifeEnding {
+	if c.stateNow() >= stateEnding {
 		if c.manner() == endLinger {
-			c.setState(c.lifeNow(), endFlush) // there is nothing to linger for
+			c.setState(c.stateNow(), endFlush) // there is nothing to linger for
 		}
 		return
 	}
@@ -228,7 +228,7 @@ func causeOf(err error) error {
 func (c *Conn) writeFailed(err error) {
 	c.dropQueue()
 	switch {
-	case c.lifeNow() >= lifeEnding:
+	case c.stateNow() >= stateEnding:
 		c.endLocked(err, endNow)
 		return
 	case c.mute():
@@ -237,7 +237,7 @@ func (c *Conn) writeFailed(err error) {
 	f := c.remember()
 	f.broken = causeOf(err)
 	f.closeAt = c.loop.RightNow() + c.loop.srv.limits.closing
-	c.kick()
+	c.wake()
 }
 
 // overflow does what the policy says when the queue may not grow. The caller
@@ -257,7 +257,7 @@ var errSlow = &ws.CloseError{Code: ws.CodePolicy, Reason: "outbound queue full: 
 
 // endPanicked ends the connection of a handler that panicked.
 func (c *Conn) endPanicked() {
-	if c.lifeNow() <= lifeHead {
+	if c.stateNow() <= stateHead {
 		c.refuse(refuseInternal) // the panic was the Upgrade hook's
 	}
 	if c.in != nil && c.in.rest != nil {

@@ -18,10 +18,10 @@ func (c *Conn) nextDue() tick {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	lim := &c.loop.srv.limits
-	switch c.lifeNow() {
-	case lifeProxy, lifeSecure, lifeHead:
+	switch c.stateNow() {
+	case stateProxy, stateSecure, stateHead:
 		return c.loop.Due(&c.seat) // counts from accept, whatever the peer does
-	case lifeOpen:
+	case stateOpen:
 		return c.nextOpenDue(lim)
 	default:
 		if c.out != nil && c.facts.saidAt == 0 {
@@ -126,10 +126,10 @@ func (c *Conn) expire(w *worker) {
 	c.seat.SetDue()
 	lim := &c.loop.srv.limits
 	now := c.loop.RightNow() // timeouts are armed anew from it
-	switch c.lifeNow() {
-	case lifeProxy, lifeSecure, lifeHead:
+	switch c.stateNow() {
+	case stateProxy, stateSecure, stateHead:
 		c.headTimedOut()
-	case lifeOpen:
+	case stateOpen:
 		c.expireOpen(w, lim, now)
 	default:
 		c.expireEnd(lim, now)

@@ -230,7 +230,7 @@ func (c *Conn) Deflate() ws.DeflateParams {
 // sendDeflated is send for a message, with compression, by a caller that holds
 // nothing.
 func (c *Conn) sendDeflated(d *deflation, op ws.Opcode, payload []byte) error {
-	if len(payload) < d.sender.Threshold || len(payload) > c.loop.srv.limits.maxQueue || c.lifeNow() != lifeOpen {
+	if len(payload) < d.sender.Threshold || len(payload) > c.loop.srv.limits.maxQueue || c.stateNow() != stateOpen {
 		return c.sendPlain(op, payload, nil) // which may refuse it
 	}
 	b := buffer.Get(ws.MaxHeader + len(payload) + ws.DeflateRoom)

@@ -20,9 +20,9 @@ import (
 // tells the handler, once, and lets the descriptor go when all is written.
 func (c *Conn) conclude(w *worker) {
 	c.dropUnfinished(w)
-	if c.lifeNow() == lifeEnding {
+	if c.stateNow() == stateEnding {
 		c.mu.Lock()
-		c.setLife(lifeFlushing)
+		c.advance(stateFlushing)
 		cause := c.facts.cause
 		c.mu.Unlock()
 		if c.handler != nil {
@@ -88,8 +88,8 @@ func (c *Conn) allSaid() bool {
 		return true
 	}
 	answered := c.in != nil && c.in.answered
-	if (how == endFlush || answered || c.handler == nil || c.streamBroken()) && c.lifeNow() < lifeLingering {
-		c.setLife(lifeLingering)
+	if (how == endFlush || answered || c.handler == nil || c.streamBroken()) && c.stateNow() < stateLingering {
+		c.advance(stateLingering)
 		if c.closeWrite() != nil {
 			return true // the peer has reset it
 		}
@@ -154,7 +154,7 @@ func (c *Conn) expireEnd(lim *limits, now tick) {
 		if f.behind {
 			limit = LimitWriteTimeout
 		}
-		if f.behind || c.lifeNow() == lifeClosing {
+		if f.behind || c.stateNow() == stateClosing {
 			c.loop.srv.hit(limit)
 		}
 		c.noteCut()
@@ -195,7 +195,7 @@ func (c *Conn) findClose(w *worker, d *ws.Decoder, in []byte) {
 // settles the turn.
 func (c *Conn) finish() {
 	c.mu.Lock()
-	c.setLife(lifeClosed)
+	c.advance(stateClosed)
 	c.dropQueue()
 	c.closeStream()
 	c.loop.srv.freeWindows(c.deflation())

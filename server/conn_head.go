@@ -11,9 +11,9 @@ import (
 	"github.com/millrace/millrace/ws"
 )
 
-// eatHead takes the request head from in, answers it, and returns what is left:
+// consumeHead takes the request head from in, answers it, and returns what is left:
 // frames that came in the same segment. A head that is not whole yet is kept.
-func (c *Conn) eatHead(w *worker, in []byte) (rest []byte) {
+func (c *Conn) consumeHead(w *worker, in []byte) (rest []byte) {
 	var scanner ws.HeadScanner
 	if c.in != nil && c.in.head != nil {
 		c.in.head = c.in.head.Grow(len(in))
@@ -216,7 +216,7 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	c.loop.counters.upgraded.Add(1)
 
 	c.mu.Lock()
-	c.setLife(lifeOpen)
+	c.advance(stateOpen)
 	c.putPlain(response)
 	c.value = accept.Value
 	if c.facts == nil {
@@ -273,7 +273,7 @@ func (ignore) Close(*Conn, error)        {}
 // read the answer.
 func (c *Conn) refuse(err error) {
 	var head []byte
-	if c.in != nil && c.in.head != nil && c.lifeNow() == lifeHead {
+	if c.in != nil && c.in.head != nil && c.stateNow() == stateHead {
 		head = c.in.head.B
 	}
 	c.refuseRequest(nil, head, err)
@@ -323,7 +323,7 @@ func (c *Conn) headTimedOut() {
 	default:
 		c.loop.srv.hit(LimitHandshakeTimeout)
 	}
-	if c.in == nil || c.in.head == nil || c.lifeNow() < lifeHead {
+	if c.in == nil || c.in.head == nil || c.stateNow() < stateHead {
 		c.end(errTooLate, endNow) // it said nothing and gets no answer
 		return
 	}

@@ -74,7 +74,7 @@ func (h *hooks) wait(c *Conn, peer netip.AddrPort) *hookWait {
 func (h *hooks) wake() {
 	for h.waiting.Load() > 0 && h.enter() {
 		if c := h.next(); c != nil {
-			c.kick()
+			c.wake()
 		} else {
 			h.running.Add(-1)
 		}
@@ -169,11 +169,11 @@ func (c *Conn) lookForEnd(w *worker) {
 
 // resumeHook goes on with an upgrade whose place has come.
 func (c *Conn) resumeHook(w *worker) {
-	if c.lifeNow() != lifeHead || !c.loop.srv.hooks.has(c.in.hook) {
-		return // it has ended, or was kicked for another reason
+	if c.stateNow() != stateHead || !c.loop.srv.hooks.has(c.in.hook) {
+		return // it has ended, or was woken for another reason
 	}
-	if rest := c.eatHead(w, nil); c.lifeNow() == lifeOpen {
-		c.eatOpen(w, rest)
+	if rest := c.consumeHead(w, nil); c.stateNow() == stateOpen {
+		c.consumeOpen(w, rest)
 	}
 	c.dropHead()
 	c.seat.Again(readable | hangup) // it was not read
@@ -269,7 +269,7 @@ func (c *Conn) tellHook(why reason) {
 	}
 	var end context.CancelCauseFunc
 	c.mu.Lock()
-	if c.lifeNow() == lifeHead {
+	if c.stateNow() == stateHead {
 		h := c.hookContext()
 		h.over, end = cause, h.end
 	}

@@ -47,7 +47,7 @@ func (c *Conn) PauseReading() {
 	paused := c.setPaused(pausedByHandler, true)
 	c.mu.Unlock()
 	if paused && c.loop.srv.limits.idle > 0 {
-		c.kick() // its deadline stands still from here on
+		c.wake() // its deadline stands still from here on
 	}
 }
 
@@ -57,7 +57,7 @@ func (c *Conn) ResumeReading() {
 	resumed := c.setPaused(pausedByHandler, false)
 	c.mu.Unlock()
 	if resumed {
-		c.kick()
+		c.wake()
 	}
 }
 
@@ -66,7 +66,7 @@ func (c *Conn) ResumeReading() {
 func (c *Conn) setPaused(why uint32, on bool) (changed bool) {
 	before := c.state.Load()
 	after := before &^ why
-	if on && life(before) == lifeOpen {
+	if on && connState(before) == stateOpen {
 		after = before | why
 	}
 	if after == before {
@@ -137,13 +137,13 @@ func (c *Conn) resume(w *worker) (read bool) {
 	in.putOff = false
 	in.since.Store(uint32(c.loop.RightNow()))
 	c.seat.SetDue()
-	if c.loop.srv.limits.idle > 0 && c.lifeNow() == lifeOpen {
+	if c.loop.srv.limits.idle > 0 && c.stateNow() == stateOpen {
 		c.facts.messageAt = c.loop.RightNow()
 	}
 	if w.pacing.rates != nil {
 		w.pacing.more = true // we were not ready: what came meanwhile is not too fast
 	}
-	c.eatRest(w, in)
+	c.consumeRest(w, in)
 	if !in.putOff {
 		in.rest.Free()
 		in.rest = nil
@@ -156,22 +156,22 @@ func (c *Conn) resume(w *worker) (read bool) {
 	return !in.putOff
 }
 
-// eatRest gives the open connection what was kept of an earlier read, whose rates
+// consumeRest gives the open connection what was kept of an earlier read, whose rates
 // were looked at then.
-func (c *Conn) eatRest(w *worker, in *inbound) {
+func (c *Conn) consumeRest(w *worker, in *inbound) {
 	var rest []byte
 	if in.rest != nil {
 		rest = in.rest.B
 	}
-	if c.lifeNow() >= lifeEnding {
+	if c.stateNow() >= stateEnding {
 		c.leaveDecoder(w, c.decoder(w), rest)
 		return
 	}
 	if w.pacing.rates != nil {
 		w.pacing.read(c.loop, w.Round)
 	}
-	c.eatFrames(w, rest)
-	if in.tooFast && !in.putOff && c.lifeNow() <= lifeClosing {
+	c.consumeFrames(w, rest)
+	if in.tooFast && !in.putOff && c.stateNow() <= stateClosing {
 		c.tooFast(LimitByteRate, errManyBytes)
 	}
 }

@@ -18,7 +18,7 @@ import "github.com/millrace/millrace/poller"
 const progressBytes = 4 << 10
 
 // unacked is how many bytes the kernel has that the peer's side has not. The caller
-// holds mu, before lifeClosed.
+// holds mu, before stateClosed.
 func (c *Conn) unacked() int64 {
 	if c.is(unixSocket) {
 		return 0 // it has no other side: what we wrote is there

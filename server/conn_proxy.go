@@ -16,16 +16,16 @@ import (
 // errUntrusted ends a connection that does not come from a trusted proxy.
 var errUntrusted = errors.New("server: not from a trusted proxy")
 
-// firstLife is where an arrival begins.
-func (s *Server) firstLife(a *arrival) life {
+// firstState is where an arrival begins.
+func (s *Server) firstState(a *arrival) connState {
 	switch {
 	case a.back != nil:
 	case s.Proxy.Protocol && a.taken == nil:
-		return lifeProxy
+		return stateProxy
 	case a.secure():
-		return lifeSecure
+		return stateSecure
 	}
-	return lifeHead
+	return stateHead
 }
 
 // mayProxy tells whether a PROXY header from this address counts. A Unix socket
@@ -39,9 +39,9 @@ func (s *Server) trusts(addr netip.Addr) bool {
 	return slices.ContainsFunc(s.Proxy.Trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// eatProxy takes the PROXY header from in and returns what is left for the next
+// consumeProxy takes the PROXY header from in and returns what is left for the next
 // stage. A header that is not whole yet is kept.
-func (c *Conn) eatProxy(in []byte) (rest []byte) {
+func (c *Conn) consumeProxy(in []byte) (rest []byte) {
 	all := in
 	if c.in != nil {
 		c.in.head = c.in.head.Grow(len(in))
@@ -76,8 +76,8 @@ func (c *Conn) passProxy(h *proxyproto.Header) error {
 		c.partial().secure = true
 	}
 	c.mu.Lock()
-	if c.setLife(lifeSecure); c.value == nil {
-		c.setLife(lifeHead)
+	if c.advance(stateSecure); c.value == nil {
+		c.advance(stateHead)
 	}
 	if !h.Source.IsValid() {
 		c.state.Or(anonymousClient)

@@ -67,7 +67,7 @@ func (c *Conn) sendPlain(op ws.Opcode, payload, frame []byte) error {
 
 func (c *Conn) sendLarge(op ws.Opcode, payload, frame []byte) error {
 	var own *buffer.Buffer
-	if size := len(payload) + len(frame); size-ws.MaxHeader <= c.loop.srv.limits.maxQueue && c.lifeNow() == lifeOpen {
+	if size := len(payload) + len(frame); size-ws.MaxHeader <= c.loop.srv.limits.maxQueue && c.stateNow() == stateOpen {
 		own = buffer.Get(ws.MaxHeader + size)
 		if frame == nil {
 			own.B = ws.AppendFrame(own.B, op, payload)
@@ -129,7 +129,7 @@ func (c *Conn) Ping(payload []byte) error {
 // or the queue. If the frame stands in *own (own may be nil), that becomes the
 // queue's where it has to wait, and *own nil. The caller holds mu.
 func (c *Conn) send(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
-	if c.lifeNow() != lifeOpen || c.mute() {
+	if c.stateNow() != stateOpen || c.mute() {
 		return ErrClosed
 	}
 	if max(len(payload), len(frame)-ws.MaxHeader) > c.loop.srv.limits.maxQueue {
@@ -144,7 +144,7 @@ func (c *Conn) send(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) er
 	return nil
 }
 
-// put is send whatever the connection's life.
+// put is send whatever the connection's state.
 func (c *Conn) put(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
 	if c.mute() {
 		return nil // Handler.Close will tell
@@ -195,7 +195,7 @@ func (c *Conn) putDirect(op ws.Opcode, payload, frame []byte, own **buffer.Buffe
 	}
 	c.sentBytes(len(head) + len(tail))
 	if c.writeOut(head, tail, 0, own) {
-		c.kick() // for the write deadline; the edge comes by itself
+		c.wake() // for the write deadline; the edge comes by itself
 	}
 	b.Free()
 }
@@ -340,7 +340,7 @@ func (c *Conn) flushAway() (drained bool) {
 // flush writes what waits and, if that was all, gives up the queue. The caller
 // holds mu.
 func (c *Conn) flush() (drained bool) {
-	if c.lifeNow() == lifeClosed {
+	if c.stateNow() == stateClosed {
 		return false
 	}
 	now := c.loop.RightNow()
@@ -369,7 +369,7 @@ func (c *Conn) pong(payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch o := c.queue(); {
-	case c.lifeNow() != lifeOpen:
+	case c.stateNow() != stateOpen:
 	case o != nil && !o.empty():
 		o.setPong(payload)
 		c.charge()

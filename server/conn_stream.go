@@ -159,7 +159,7 @@ func (c *Conn) broke(cause error) {
 	} else {
 		c.dropQueue()
 	}
-	if c.lifeNow() >= lifeEnding {
+	if c.stateNow() >= stateEnding {
 		c.endLocked(cause, endNow)
 		return
 	}

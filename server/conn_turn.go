@@ -12,10 +12,10 @@ import (
 // as it is: a processor foresees only so many returns, 16 perhaps.)
 func (m *member) Turn(base *loop.Worker, why reason) {
 	c, w := (*Conn)(m), base.Desk.(*worker)
-	if why == writable && c.lifeNow() <= lifeHead && !c.hasQueue() {
+	if why == writable && c.stateNow() <= stateHead && !c.hasQueue() {
 		return // the edge of its registration: it has nothing to write yet
 	}
-	if c.seat.HungUp() && c.lifeNow() <= lifeHead {
+	if c.seat.HungUp() && c.stateNow() <= stateHead {
 		c.mu.Lock()
 		c.state.Or(hungUp) // no edge will tell of it any more
 		c.mu.Unlock()
@@ -27,19 +27,19 @@ func (m *member) Turn(base *loop.Worker, why reason) {
 	if why&(expired|draining) != 0 {
 		why |= readable | writable // look before the cut: the loop itself may have been late
 	}
-	if why&kicked != 0 && c.in != nil {
+	if why&woken != 0 && c.in != nil {
 		c.begin(w)
 	}
-	if why&kicked != 0 && c.lifeNow() == lifeSecure {
+	if why&woken != 0 && c.stateNow() == stateSecure {
 		c.secured()
 		why |= readable | hangup // to the end, as below: what came meanwhile waits to be read
 	}
-	if why&kicked != 0 {
+	if why&woken != 0 {
 		if mute, _ := c.muted(); mute {
 			why |= readable | hangup // to the end: no edge may tell of it any more
 		}
 	}
-	if why&kicked != 0 && c.waitsForHook() {
+	if why&woken != 0 && c.waitsForHook() {
 		c.resumeHook(w)
 	}
 	drained := why&(writable|emptied) != 0 && c.flushQueue(w, why)
@@ -89,7 +89,7 @@ func (c *Conn) read(w *worker, why reason) {
 			c.seat.Again(readable | why&hangup) // a short read means drained, unless the end is behind it
 		}
 		if n > 0 { // a stream may have had bytes that make none
-			c.eat(w, w.in[:n])
+			c.consume(w, w.in[:n])
 		}
 	case err == poller.ErrAgain:
 		w.pacing.caughtUp(c.loop)
@@ -111,21 +111,21 @@ func (c *Conn) readAll() {
 	}
 }
 
-// eat gives bytes to the connection's stages, each of which leaves the rest to
+// consume gives bytes to the connection's stages, each of which leaves the rest to
 // the next.
-func (c *Conn) eat(w *worker, in []byte) {
-	if c.lifeNow() == lifeProxy {
-		in = c.eatProxy(in)
+func (c *Conn) consume(w *worker, in []byte) {
+	if c.stateNow() == stateProxy {
+		in = c.consumeProxy(in)
 	}
-	if c.lifeNow() == lifeSecure {
-		in = c.eatHello(w, in)
+	if c.stateNow() == stateSecure {
+		in = c.consumeHello(w, in)
 	}
-	if c.lifeNow() == lifeHead {
-		in = c.eatHead(w, in)
+	if c.stateNow() == stateHead {
+		in = c.consumeHead(w, in)
 	}
-	switch life := c.lifeNow(); {
-	case life == lifeOpen || life == lifeClosing:
-		c.eatOpen(w, in)
+	switch state := c.stateNow(); {
+	case state == stateOpen || state == stateClosing:
+		c.consumeOpen(w, in)
 	case c.lingers():
 		c.findClose(w, c.decoder(w), in)
 	}
@@ -141,8 +141,8 @@ func (c *Conn) decoder(w *worker) *ws.Decoder {
 	return w.decoder
 }
 
-// eatFrames decodes messages and hands them to the handler.
-func (c *Conn) eatFrames(w *worker, in []byte) {
+// consumeFrames decodes messages and hands them to the handler.
+func (c *Conn) consumeFrames(w *worker, in []byte) {
 	d := c.decoder(w)
 	if w.deflate != nil || d.Deflate {
 		w.deflate.setUp(d)
@@ -184,7 +184,7 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 		if m.Compressed > 0 {
 			c.loop.counters.inflated.addPiece(m)
 		}
-		if c.lifeNow() == lifeOpen {
+		if c.stateNow() == stateOpen {
 			if c.loop.srv.limits.idle > 0 {
 				c.facts.messageAt = c.loop.RightNow()
 			}
@@ -197,19 +197,19 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 		return false
 	case ws.Ping:
 		c.pong(m.Payload)
-		if h, ok := (*c.handler).(PingHandler); ok && c.lifeNow() == lifeOpen {
+		if h, ok := (*c.handler).(PingHandler); ok && c.stateNow() == stateOpen {
 			h.Ping(c, m.Payload)
 			w.noteSlow(c, "Ping")
 			c.loop.srv.spoil(m.Payload)
 		}
 	case ws.Pong:
-		if h, ok := (*c.handler).(PongHandler); ok && c.lifeNow() == lifeOpen {
+		if h, ok := (*c.handler).(PongHandler); ok && c.stateNow() == stateOpen {
 			h.Pong(c, m.Payload)
 			w.noteSlow(c, "Pong")
 			c.loop.srv.spoil(m.Payload)
 		}
 	}
-	return c.lifeNow() <= lifeClosing
+	return c.stateNow() <= stateClosing
 }
 
 // keepDecoder keeps d with the connection while it is in the midst of something,
@@ -260,7 +260,7 @@ func (c *Conn) leaveDecoder(w *worker, d *ws.Decoder, in []byte) {
 // lingers says whether the connection is a WebSocket that has failed and waits for
 // the peer to have read why.
 func (c *Conn) lingers() bool {
-	return c.handler != nil && c.lifeNow() >= lifeEnding && c.manner() == endLinger
+	return c.handler != nil && c.stateNow() >= stateEnding && c.manner() == endLinger
 }
 
 // dropDecoder forgets what d is in the midst of: the connection reads nothing
@@ -279,7 +279,7 @@ func (c *Conn) dropHead() {
 	if c.in == nil {
 		return
 	}
-	if c.lifeNow() > lifeHead {
+	if c.stateNow() > stateHead {
 		c.in.head.Free()
 		c.in.head = nil
 		c.in.secure = false
@@ -316,24 +316,24 @@ func (c *Conn) endTurn(w *worker) {
 	} else {
 		c.chargeInbound(w)
 	}
-	if c.lifeNow() == lifeClosing {
+	if c.stateNow() == stateClosing {
 		c.said()
 	}
-	if c.out != nil || c.mute() || c.lifeNow() > lifeOpen {
+	if c.out != nil || c.mute() || c.stateNow() > stateOpen {
 		c.seat.SetDue()
 	}
 	sent := w.out.sent // complete: the cork is no longer the connection's
 	c.mu.Unlock()
 	c.loop.counters.add(w.received, sent)
 	w.received, w.out.sent = turnStats{}, turnStats{}
-	if life := c.lifeNow(); life >= lifeEnding && life < lifeClosed {
+	if state := c.stateNow(); state >= stateEnding && state < stateClosed {
 		c.conclude(w)
 	}
 }
 
 // callDrained tells the handler that the queue is empty again.
 func (c *Conn) callDrained(w *worker) {
-	if c.lifeNow() != lifeOpen {
+	if c.stateNow() != stateOpen {
 		return
 	}
 	if h, ok := (*c.handler).(DrainedHandler); ok {

@@ -240,7 +240,7 @@ func (r ranking) infos(most int) []ConnInfo {
 	infos := make([]ConnInfo, 0, min(most, len(r)))
 	for _, c := range r[:cap(infos)] {
 		info := c.ConnInfo
-		info.Remote, info.State, info.Subprotocol = c.conn.RemoteAddr(), c.conn.lifeNow().state(), c.conn.Subprotocol()
+		info.Remote, info.State, info.Subprotocol = c.conn.RemoteAddr(), c.conn.stateNow().name(), c.conn.Subprotocol()
 		info.RemoteName = c.conn.RemoteName()
 		info.Transport, info.Deflate = c.conn.transport(), c.conn.Deflate().Agreed()
 		info.Stats = c.conn.Stats()
@@ -252,14 +252,14 @@ func (r ranking) infos(most int) []ConnInfo {
 	return infos
 }
 
-// state is the name of a life, as in States.
-func (l life) state() string {
+// name is the state's, as in States.
+func (s connState) name() string {
 	switch {
-	case l < lifeOpen:
+	case s < stateOpen:
 		return "handshake"
-	case l == lifeOpen:
+	case s == stateOpen:
 		return "open"
-	case l == lifeClosing:
+	case s == stateClosing:
 		return "closing"
 	}
 	return "ending"
@@ -286,7 +286,7 @@ func (c *Conn) rtt() time.Duration {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lifeNow() >= lifeClosed || c.fd < 0 {
+	if c.stateNow() >= stateClosed || c.fd < 0 {
 		return 0
 	}
 	rtt, _ := meter.RTT(int(c.fd)) // 0 on an error: no TCP

@@ -28,7 +28,7 @@ func (s *Server) Each(ctx context.Context, do func(c *Conn) bool) error {
 				return ctx.Err()
 			}
 			for _, c := range slice.conns {
-				if c.lifeNow() == lifeOpen && !do(c) {
+				if c.stateNow() == stateOpen && !do(c) {
 					return nil
 				}
 			}

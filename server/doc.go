@@ -54,7 +54,7 @@ package server
 // # Who may touch what
 //
 // Three locks matter here, and none is ever held while a handler or another
-// connection is called: Conn.mu (output, life, value), Loop.mu (the inbox) and
+// connection is called: Conn.mu (output, state, value), Loop.mu (the inbox) and
 // holders.mu (a loop's lists of what its connections hold). Conn.mu may be held while one of the others is
 // taken, never the other way round. All
 // else belongs either to the loop's leader or to the turn's worker; which

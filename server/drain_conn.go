@@ -43,7 +43,7 @@ const (
 // arriving says whether a drain waits for what had arrived when it came to this
 // connection: the peer may have sent it long ago. What comes later is not waited for.
 func (c *Conn) arriving(w *worker) bool {
-	if c.lifeNow() != lifeOpen {
+	if c.stateNow() != stateOpen {
 		return false
 	}
 	switch state := c.state.Load(); {
@@ -135,10 +135,10 @@ func (c *Conn) arrivingOverBridge(w *worker, received uint64) bool {
 // come in part with an answer. Of others something may still come.
 func (c *Conn) letGo() {
 	o := &c.loop.srv.drain.options
-	switch life := c.lifeNow(); {
-	case life == lifeOpen:
+	switch state := c.stateNow(); {
+	case state == stateOpen:
 		_ = c.Close(o.Code, o.Reason) // always right: it is open, the code was checked
-	case life == lifeHead && c.in != nil && c.in.head != nil:
+	case state == stateHead && c.in != nil && c.in.head != nil:
 		c.refuse(refuseStopping)
 	}
 }
@@ -154,7 +154,7 @@ func (c *Conn) cutOff() {
 // noteCut notes that the connection ends now, if its last word is not said or not
 // written. The caller holds mu.
 func (c *Conn) noteCut() {
-	if c.lifeNow() < lifeEnding || c.queue() != nil {
+	if c.stateNow() < stateEnding || c.queue() != nil {
 		c.remember().cut = true
 	}
 }

@@ -341,7 +341,7 @@ func (c *Conn) begin(w *worker) {
 	case c.in.taken != nil:
 		c.openTaken(w)
 	case c.in.back != nil:
-		c.eatReturned(w)
+		c.consumeReturned(w)
 	}
 }
 
@@ -350,9 +350,9 @@ func (c *Conn) openTaken(w *worker) {
 	t := c.in.taken
 	c.in.taken = nil
 	c.open(w, t.request, t.accept, t.response)
-	if c.lifeNow() == lifeOpen && len(t.unread) > 0 {
+	if c.stateNow() == stateOpen && len(t.unread) > 0 {
 		w.received.bytes += len(t.unread)
-		c.eatOpen(w, t.unread)
+		c.consumeOpen(w, t.unread)
 	}
 	c.dropHead()
 }

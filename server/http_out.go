@@ -29,7 +29,7 @@ func (c *Conn) handToHTTP(in []byte, frame webFrame) {
 		frame.head -= len(emptyLine)
 	}
 	c.mu.Lock()
-	c.setLife(lifeClosed)
+	c.advance(stateClosed)
 	c.dropQueue() // empty: what a stream holds goes along
 	c.mu.Unlock()
 	c.seat.Leave()

@@ -181,12 +181,12 @@ func (c *Conn) comeBack(back *returned) {
 	}
 }
 
-// eatReturned goes on, in its first turn, with what net/http has not read.
-func (c *Conn) eatReturned(w *worker) {
+// consumeReturned goes on, in its first turn, with what net/http has not read.
+func (c *Conn) consumeReturned(w *worker) {
 	back := c.in.back
 	c.in.back = nil
 	w.received.bytes += len(back.unread)
-	c.eat(w, back.unread)
+	c.consume(w, back.unread)
 }
 
 // reattach takes the stream back from net/http, and gives what was decrypted and not

@@ -89,7 +89,7 @@ func (h *holders) list(to []listed) []listed {
 		rest := h.entries[min(next, len(h.entries)):]
 		rest = rest[:min(len(rest), listedAtOnce)]
 		for _, e := range rest {
-			to = append(to, listed{entry: e, size: e.charged.Load(), over: e.conn.lifeNow() >= lifeEnding})
+			to = append(to, listed{entry: e, size: e.charged.Load(), over: e.conn.stateNow() >= stateEnding})
 		}
 		h.mu.Unlock()
 		if len(rest) < listedAtOnce {

@@ -85,7 +85,7 @@ func (s *Server) judgeAddr(a *arrival) (in bool) {
 		return true
 	}
 	most := s.mostFrom(a.remote.Addr())
-	if s.firstLife(a) == lifeProxy {
+	if s.firstState(a) == stateProxy {
 		most = math.MaxInt32 // a proxy's; whose it is comes next
 	}
 	if s.admission.addresses.Enter(a.remote.Addr(), most) {
@@ -186,5 +186,5 @@ func (s *Server) giveBack() {
 func (l *shard) turnAway(c *Conn, refusal *ws.Refusal) {
 	c.remember().turnedAway = true
 	c.turnDown(refusal)
-	l.NextRound(c.member(), kicked)
+	l.NextRound(c.member(), woken)
 }

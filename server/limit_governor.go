@@ -240,7 +240,7 @@ func (c *Conn) shed(e *entry) {
 	if c.facts == nil || c.facts.cause != errShed {
 		c.loop.srv.hit(LimitBacklog)
 	}
-	if c.lifeNow() == lifeOpen {
+	if c.stateNow() == stateOpen {
 		o.truncate()
 		c.charge()
 		if o.charged.Load() <= shedRest {
@@ -257,7 +257,7 @@ func (c *Conn) shed(e *entry) {
 func (c *Conn) shedUnfinished(e *entry, size int64) (shed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lifeNow() >= lifeEnding || e.charged.Load() < size/2 {
+	if c.stateNow() >= stateEnding || e.charged.Load() < size/2 {
 		return false
 	}
 	c.shedInbound()
@@ -267,12 +267,12 @@ func (c *Conn) shedUnfinished(e *entry, size int64) (shed bool) {
 // shedInbound closes the connection because of what it holds unfinished. The caller
 // holds mu.
 func (c *Conn) shedInbound() {
-	if c.lifeNow() >= lifeEnding {
+	if c.stateNow() >= stateEnding {
 		return
 	}
 	c.loop.srv.hit(LimitInbound)
 	how := endLinger
-	if c.lifeNow() < lifeOpen {
+	if c.stateNow() < stateOpen {
 		how = endNow
 	}
 	c.endLocked(errShedInbound, how)

@@ -48,10 +48,10 @@ func (l *shard) newRates() *rates {
 	return &rates{drained: now, ready: now}
 }
 
-// eatOpen gives bytes to an open connection.
-func (c *Conn) eatOpen(w *worker, in []byte) {
+// consumeOpen gives bytes to an open connection.
+func (c *Conn) consumeOpen(w *worker, in []byte) {
 	if w.pacing.rates == nil {
-		c.eatFrames(w, in)
+		c.consumeFrames(w, in)
 		return
 	}
 	p := &w.pacing
@@ -60,10 +60,10 @@ func (c *Conn) eatOpen(w *worker, in []byte) {
 	if limit := c.loop.srv.limits.bytes; limit.Limited() {
 		p.bytes, within = limit.TakeUpTo(p.bytes, p.since, p.now, len(in))
 	}
-	c.eatFrames(w, in[:within])
-	paused := c.in != nil && c.in.putOff // as eatFrames has found it
+	c.consumeFrames(w, in[:within])
+	paused := c.in != nil && c.in.putOff // as consumeFrames has found it
 	switch {
-	case within == len(in) || c.lifeNow() > lifeClosing:
+	case within == len(in) || c.stateNow() > stateClosing:
 	case paused:
 		c.in.tooFast = true
 	default:

@@ -191,7 +191,7 @@ func (l *shard) admit(a arrival) *Conn {
 	}
 	c := &Conn{loop: l, fd: int32(a.fd)}
 	c.setRemote(a.remote)
-	c.state.Store(uint32(l.srv.firstLife(&a)))
+	c.state.Store(uint32(l.srv.firstState(&a)))
 	if a.unix {
 		c.state.Or(unixSocket)
 	}
@@ -213,7 +213,7 @@ func (l *shard) admit(a arrival) *Conn {
 		return nil
 	}
 	l.counters.open.Add(1)
-	l.counters.states[c.lifeNow()].Add(1)
+	l.counters.states[c.stateNow()].Add(1)
 	l.SetDue(c.member(), l.RightNow()+l.handshakeTime()) // the batch may have been long
 	if a.refusal != nil {
 		l.turnAway(c, a.refusal)
@@ -255,7 +255,7 @@ func (l *shard) arrive(a arrival) {
 		l.counters.returned.Add(1)
 	}
 	if c := l.admit(a); c != nil && (a.taken != nil || a.back != nil) {
-		l.ThisRound(c.member(), kicked|readable|l.StopSeen())
+		l.ThisRound(c.member(), woken|readable|l.StopSeen())
 	}
 }
 

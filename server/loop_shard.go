@@ -23,7 +23,7 @@ const (
 	readable = loop.Readable
 	writable = loop.Writable
 	hangup   = loop.Hangup
-	kicked   = loop.Woken
+	woken    = loop.Woken
 	expired  = loop.Expired
 	draining = loop.Draining
 	stopped  = loop.Stopped
@@ -133,7 +133,7 @@ func (m *member) Beside(why reason) (more reason) {
 	if why&writable != 0 && c.flushAway() {
 		more = emptied
 	}
-	if c.lifeNow() == lifeHead {
+	if c.stateNow() == stateHead {
 		c.tellHook(why)
 	}
 	return more
@@ -143,7 +143,7 @@ func (m *member) Beside(why reason) (more reason) {
 // to bring the request that may be on its way.
 func (m *member) Drains() {
 	c := (*Conn)(m)
-	if l := c.loop; c.lifeNow() < lifeOpen {
+	if l := c.loop; c.stateNow() < stateOpen {
 		l.SetDue(m, min(l.Due(&c.seat), l.RightNow()+l.srv.limits.grace))
 	}
 }

@@ -96,7 +96,7 @@ type Compressed struct {
 type loopCounters struct {
 	open         atomic.Int64
 	bridged      atomic.Int64
-	states       [lifeClosed]atomic.Int64 // by life
+	states       [stateClosed]atomic.Int64 // by connState
 	accepted     atomic.Uint64
 	acceptErrors atomic.Uint64
 	proxyRefused atomic.Uint64
@@ -314,10 +314,10 @@ func (s *Server) Stats() (sum ServerStats) {
 func (n *loopCounters) addTo(sum *ServerStats) {
 	sum.Open += n.open.Load()
 	sum.Bridged += n.bridged.Load()
-	sum.States.Handshake += n.states[lifeProxy].Load() + n.states[lifeSecure].Load() + n.states[lifeHead].Load()
-	sum.States.Open += n.states[lifeOpen].Load()
-	sum.States.Closing += n.states[lifeClosing].Load()
-	sum.States.Ending += n.states[lifeEnding].Load() + n.states[lifeFlushing].Load() + n.states[lifeLingering].Load()
+	sum.States.Handshake += n.states[stateProxy].Load() + n.states[stateSecure].Load() + n.states[stateHead].Load()
+	sum.States.Open += n.states[stateOpen].Load()
+	sum.States.Closing += n.states[stateClosing].Load()
+	sum.States.Ending += n.states[stateEnding].Load() + n.states[stateFlushing].Load() + n.states[stateLingering].Load()
 	sum.Accepted += n.accepted.Load()
 	sum.AcceptErrors += n.acceptErrors.Load()
 	sum.ProxyRefused += n.proxyRefused.Load()

@@ -22,7 +22,7 @@ type handshake struct {
 	conn    *Conn
 	cond    sync.Cond   // on Conn.mu: there is a whole record, or there will be none
 	yields  atomic.Bool // it is to end: others wait, and its peer takes too long
-	stalled bool        // raw is at its bound: kick when there is room
+	stalled bool        // raw is at its bound: wake when there is room
 	ended   bool        // the peer has ended its direction
 	cut     bool        // a callback has closed the connection
 
@@ -153,7 +153,7 @@ func (s *secure) doHandshake(h *handshakes) {
 	c.mu.Lock()
 	s.endHandshake(err)
 	c.mu.Unlock()
-	c.kick()
+	c.wake()
 }
 
 // shakeHands runs crypto/tls and the callbacks of the configuration.
@@ -261,6 +261,6 @@ func (c *Conn) takeHandshake() (done bool, proto string, broken error) {
 	case s.state == secureBroken:
 		return true, "", s.over
 	}
-	c.setLife(lifeHead)
+	c.advance(stateHead)
 	return true, s.tls.ConnectionState().NegotiatedProtocol, nil
 }

@@ -302,7 +302,7 @@ func (l *line) makeRoom(now tick) {
 		heap.Pop(&l.silent)
 		l.leaving++
 		k.yields.Store(true)
-		k.conn.kick() // its turn does it: that connection's lock may not be taken here
+		k.conn.wake() // its turn does it: that connection's lock may not be taken here
 	}
 }
 

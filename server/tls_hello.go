@@ -30,9 +30,9 @@ type helloScanner struct {
 	high uint8  // half of the header's length
 }
 
-// eatHello takes the ClientHello from in, and begins the handshake with it and all
+// consumeHello takes the ClientHello from in, and begins the handshake with it and all
 // that is there.
-func (c *Conn) eatHello(w *worker, in []byte) (rest []byte) {
+func (c *Conn) consumeHello(w *worker, in []byte) (rest []byte) {
 	if len(in) == 0 {
 		return nil
 	}
@@ -41,7 +41,7 @@ func (c *Conn) eatHello(w *worker, in []byte) (rest []byte) {
 	if p == nil || p.head == nil {
 		p = &inbound{head: buffer.Get(min(len(in), 2048))} // most are whole now
 	}
-	behind, whole, err := p.eatHello(in)
+	behind, whole, err := p.consumeHello(in)
 	switch {
 	case err != nil:
 		c.helloFailed(err)
@@ -72,7 +72,7 @@ func (c *Conn) helloFailed(err error) {
 // turnDown ends a connection that is one too many. Without a TLS handshake the
 // peer can read no answer.
 func (c *Conn) turnDown(refusal error) {
-	if c.lifeNow() == lifeSecure {
+	if c.stateNow() == stateSecure {
 		c.end(refusal, endNow)
 	} else {
 		c.refuse(refusal)
@@ -86,9 +86,9 @@ var (
 	refuseHTTP = &ws.Refusal{Status: http.StatusBadRequest, Reason: "client sent an HTTP request to an HTTPS server"}
 )
 
-// eatHello adds in to the ClientHello that is p's head, and says whether that is
+// consumeHello adds in to the ClientHello that is p's head, and says whether that is
 // whole: then behind is what came after it.
-func (p *inbound) eatHello(in []byte) (behind []byte, whole bool, err error) {
+func (p *inbound) consumeHello(in []byte) (behind []byte, whole bool, err error) {
 	h := &p.hello
 	if h.have == 0 && len(p.head.B) == 0 && in[0] >= 'A' && in[0] <= 'Z' {
 		return nil, false, errHTTP

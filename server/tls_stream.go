@@ -31,7 +31,7 @@ import (
 //	any of them ──▶ gone
 //
 // The goroutine takes queued to shaking, and shaking to established or broken as
-// its last act, after which it kicks the connection; that turn moves its life
+// its last act, after which it wakes the connection; that turn moves its state
 // on. Turns (and Send) take the other steps. A goroutine that finds gone when it
 // comes back under Conn.mu touches nothing more: neither buffers nor descriptor.
 //
@@ -115,9 +115,9 @@ func (s *secure) read(w *worker, p []byte) (n int, more bool, err error) {
 	case s.state <= secureShaking:
 		more, err = s.receive(w)
 		return 0, more, err
-	case s.conn.lifeNow() == lifeSecure:
-		return 0, false, poller.ErrAgain // the kick of the handshake's end is on its way
-	case s.state == secureBroken && s.conn.lifeNow() >= lifeEnding:
+	case s.conn.stateNow() == stateSecure:
+		return 0, false, poller.ErrAgain // the wake of the handshake's end is on its way
+	case s.state == secureBroken && s.conn.stateNow() >= stateEnding:
 		n, err = s.engine().Read(int(s.conn.fd), w.rawRoom()) // for the end of the stream only
 		return 0, n == rawRoom, err
 	case s.over != nil:
@@ -127,7 +127,7 @@ func (s *secure) read(w *worker, p []byte) (n int, more bool, err error) {
 }
 
 // receive takes bytes for the handshake, whose goroutine is woken when a record is
-// whole. At the bound it takes none: the goroutine kicks when there is room.
+// whole. At the bound it takes none: the goroutine wakes when there is room.
 func (s *secure) receive(w *worker) (more bool, err error) {
 	if len(s.raw.B) >= rawBound {
 		s.shake.stalled = true

@@ -61,7 +61,7 @@ func (s *secure) await(p []byte) (int, error) {
 	s.raw.B = s.raw.B[:copy(s.raw.B, s.raw.B[n:])]
 	if h.stalled && len(s.raw.B) < rawBound {
 		h.stalled = false
-		c.kick()
+		c.wake()
 	}
 	return n, nil
 }
