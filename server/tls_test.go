@@ -274,7 +274,7 @@ func TestServeTLSErrors(t *testing.T) {
 		complains  string
 		isNotExist bool
 	}{
-		"no certificate":     {complains: "no such file"},
+		"no certificate":     {complains: "two files"},
 		"no such file":       {cert: "/nowhere/cert.pem", key: "/nowhere/key.pem", complains: "/nowhere/cert.pem"},
 		"h2 without handler": {config: &tls.Config{Certificates: []tls.Certificate{serverCertificate()}, NextProtos: []string{"h2"}}, complains: "Server.HTTP"},
 	} {
