@@ -121,7 +121,7 @@ func isName(p []byte) bool {
 
 // isIPv6 reports whether p is an IPv6 address without zone in brackets.
 func isIPv6(p []byte) bool {
-	if len(p) < 2 {
+	if len(p) < 2 || p[0] != '[' || p[len(p)-1] != ']' {
 		return false
 	}
 	addr, err := netip.ParseAddr(string(p[1 : len(p)-1]))

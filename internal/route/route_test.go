@@ -1,7 +1,6 @@
 package route_test
 
 import (
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -111,7 +110,7 @@ func FuzzMatch(f *testing.F) {
 		}
 		mux.ServeHTTP(httptest.NewRecorder(), r)
 		if got := p.Match([]byte(path)); got != matched {
-			t.Error(fmt.Sprintf("%q on %q: %v, net/http says %v", pattern, path, got, matched))
+			t.Errorf("%q on %q: %v, net/http says %v", pattern, path, got, matched)
 		}
 	})
 }
