@@ -212,11 +212,11 @@ func TestValues(t *testing.T) {
 		{flags.Whole(&n, 1, 9), "1.5", "a whole number from 1 to 9"},
 		{flags.Size(&n, 0, flags.Unbounded), "1g", ""},
 		{flags.Size(&n, 0, flags.Unbounded), "-1", "a size such as 65536, 64k or 1MiB, from 0 byte up"},
-		{flags.Duration(&d, time.Second, time.Minute), "0", "a time with its unit such as 500ms, 30s or 5m, from 1s to 1m0s"},
+		{flags.Duration(&d, time.Second, time.Minute), "0", "a time with its unit such as 30s or 5m, from 1s to 1m0s"},
 		{flags.Duration(&d, 0, flags.Unbounded), "0", ""},
 		{flags.Duration(&d, 0, flags.Unbounded), "-1s", "a time from 0 up with its unit such as 500ms, 30s or 5m"},
 		{flags.Duration(&d, 1, flags.Unbounded), "0", "a time above 0 with its unit such as 500ms, 30s or 5m"},
-		{flags.Duration(&d, time.Second, flags.Unbounded), "9", "a time from 1s up with its unit such as 500ms, 30s or 5m"},
+		{flags.Duration(&d, time.Second, flags.Unbounded), "9", "a time from 1s up with its unit such as 30s or 5m"},
 		{flags.DurationOrZero(&d, time.Second, time.Minute), "0", ""},
 		{flags.DurationOrZero(&d, time.Second, time.Minute), "5", "0 or a time with its unit"},
 		{levels, "high", ""},
@@ -233,10 +233,11 @@ func TestValues(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
-	names := []string{"help", "connections", "connect-rate", "size", "loops"}
+	names := []string{"help", "connections", "connect-rate", "size", "loops", "trusted-proxies"}
 	for mistyped, want := range map[string]string{
 		"conections": "connections", "connectoins": "connections", "connection": "connections", "connectrate": "connect-rate",
 		"sise": "size", "szie": "size", "loop": "loops", "lops": "loops", "sz": "", "x": "", "nonsense": "", "": "", "rate": "",
+		"trusted-proxy": "trusted-proxies", "trusted-prx": "",
 	} {
 		if got := flags.Nearest(mistyped, names); got != want {
 			t.Errorf("%q: %q, want %q", mistyped, got, want)

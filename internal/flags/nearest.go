@@ -1,10 +1,10 @@
 package flags
 
 // Nearest gives the name that a mistyped one is likely meant to be: the first of
-// those that the fewest letters tell from it, if those are at most two, and less
-// than half of it. "": none is near.
+// those that the fewest letters tell from it, if those are at most two or a quarter
+// of it, and less than half. "": none is near.
 func Nearest(mistyped string, names []string) string {
-	best, least := "", min(2, (len(mistyped)-1)/2)+1
+	best, least := "", min(max(2, len(mistyped)/4), (len(mistyped)-1)/2)+1
 	for _, name := range names {
 		if n := distance(mistyped, name); n < least {
 			best, least = name, n

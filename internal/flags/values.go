@@ -78,7 +78,10 @@ func FormatSize(n int64) string {
 // Duration is a time from least to most; a bare 0 needs no unit.
 func Duration(to *time.Duration, least, most time.Duration) Setter {
 	return func(text string) error {
-		const such = "with its unit such as 500ms, 30s or 5m"
+		such := "with its unit such as 500ms, 30s or 5m"
+		if least >= time.Second {
+			such = "with its unit such as 30s or 5m"
+		}
 		d, err := time.ParseDuration(text)
 		switch {
 		case err == nil && d >= least && d <= most:

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/server"
 )
 
@@ -48,18 +49,15 @@ type option struct {
 	value     string // what stands for the value in the help
 	help      string
 	byDefault string
-	set       setter
+	set       flags.Setter
 }
 
-// A setter keeps a value, or says what it should have been: the error completes
-// the sentence that begins with "want".
-type setter func(text string) error
-
 const (
-	maxBytes = 1 << 30
-	maxTime  = 366 * 24 * time.Hour // as in server
-	minTime  = time.Millisecond
-	noMost   = math.MaxInt // for what only the server bounds
+	maxTime = 366 * 24 * time.Hour // as in server
+	minTime = time.Millisecond
+	noMost  = math.MaxInt // for numbers that only the server bounds
+
+	maxBytes = 1 << 60 // far from where sums of sizes overflow; the server bounds them too
 )
 
 // options are those of all groups.
@@ -126,10 +124,10 @@ func (c *config) check() error {
 // by commas if it is a list, else the last counts.
 func readFlags(args []string, options []option) (given map[string]string, err error) {
 	given = make(map[string]string)
-	flags := flag.NewFlagSet("millrace serve", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // the caller prints the error
+	parsed := flag.NewFlagSet("millrace serve", flag.ContinueOnError)
+	parsed.SetOutput(io.Discard) // the caller prints the error
 	for _, o := range options {
-		flags.Func(o.name, o.help, func(text string) error {
+		parsed.Func(o.name, o.help, func(text string) error {
 			if before, ok := given[o.name]; ok && o.isList() {
 				text = before + "," + text
 			}
@@ -137,13 +135,13 @@ func readFlags(args []string, options []option) (given map[string]string, err er
 			return nil
 		})
 	}
-	switch err := flags.Parse(withValues(args, options)); {
+	switch err := parsed.Parse(withValues(args, options)); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil, err
 	case err != nil:
 		return nil, unknownFlag(err, options)
-	case flags.NArg() > 0:
-		return nil, fmt.Errorf("unexpected argument %q (only flags are allowed, millrace serve --help lists them)", flags.Arg(0))
+	case parsed.NArg() > 0:
+		return nil, fmt.Errorf("unexpected argument %q (only flags are allowed, millrace serve --help lists them)", parsed.Arg(0))
 	}
 	return given, nil
 }
@@ -151,8 +149,8 @@ func readFlags(args []string, options []option) (given map[string]string, err er
 // unknownFlag adds to an error of package flag what may have been meant.
 func unknownFlag(err error, options []option) error {
 	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
-	if near := closest(strings.ToLower(name), options); unknown && near != nil {
-		return fmt.Errorf("unknown flag --%s: did you mean --%s?", name, near.name)
+	if near := flags.Nearest(strings.ToLower(name), names(options)); unknown && near != "" {
+		return fmt.Errorf("unknown flag --%s: did you mean --%s?", name, near)
 	}
 	return fmt.Errorf("%w (millrace serve --help lists the flags that are allowed)", err)
 }
@@ -191,6 +189,14 @@ func withValues(args []string, options []option) (all []string) {
 
 func (o option) variable() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
+}
+
+// names are those of the flags.
+func names(options []option) (all []string) {
+	for _, o := range options {
+		all = append(all, o.name)
+	}
+	return all
 }
 
 const helpHead = `Usage: millrace serve [flags]

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/poller"
 )
 
@@ -17,7 +18,7 @@ import (
 const unixPrefix = "unix:"
 
 // endpoint is where to listen: host:port with a number for the port, or unix:path.
-func endpoint(to *string) setter {
+func endpoint(to *string) flags.Setter {
 	set := address(to)
 	return func(text string) error {
 		if path, ok := strings.CutPrefix(text, unixPrefix); ok {
@@ -35,7 +36,7 @@ func endpoint(to *string) setter {
 }
 
 // permissions are a file's.
-func permissions(to *fs.FileMode) setter {
+func permissions(to *fs.FileMode) flags.Setter {
 	return func(text string) error {
 		mode, err := strconv.ParseUint(text, 8, 32)
 		if err != nil || mode == 0 || mode > 0o777 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/server"
 )
 
@@ -39,11 +40,11 @@ func (a *adminOptions) options() []option {
 			"main one is at; keep it on loopback or a private network", "", endpoint(&a.address)},
 		{"admin-mode", "MODE", "permissions of the socket's file of --admin unix:PATH, in octal: who may write may connect", defaultAdminMode, permissions(&a.mode)},
 		{"admin-token-file", "FILE", "file with a token that /metrics and /debug/conns on the admin address want, as\n" +
-			"Authorization: Bearer TOKEN or, in a browser, as the password of any user; read again when it changes", "", text(&a.tokenFile)},
+			"Authorization: Bearer TOKEN or, in a browser, as the password of any user; read again when it changes", "", flags.Text(&a.tokenFile)},
 		{"admin-host", "NAMES", "names by which /metrics and /debug/conns may be asked for besides IP addresses and localhost,\n" +
 			"separated by commas (repeatable), as admin.example.com", "", list(&a.hosts, hostName)},
 		{"metrics", "WHERE", "auto: /metrics is on the admin address, or on the main one if there is no other; public: on both;\n" +
-			"off: nowhere", metricsAuto, name(&a.metrics, []string{metricsAuto, metricsPublic, metricsOff})},
+			"off: nowhere", metricsAuto, flags.Name(&a.metrics, []string{metricsAuto, metricsPublic, metricsOff})},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/server"
 )
 
@@ -20,7 +21,7 @@ func (b *balancerOptions) options() []option {
 	modes := map[string]bool{"off": false, "required": true}
 	return []option{
 		{"proxy-protocol", "MODE", "required: each connection begins with a PROXY header, version 1 or 2, or is closed;\n" +
-			"off: a header is a malformed request", "off", choice(&b.proxyProtocol, modes, "off", "required")},
+			"off: a header is a malformed request", "off", flags.Choice(&b.proxyProtocol, modes, "off", "required")},
 		{"trusted-proxies", "CIDRS", "networks of balancers, separated by commas (repeatable), as 10.0.0.0/8: whose Forwarded,\n" +
 			"X-Forwarded-For, -Proto, -Host and -Port count, and who may send PROXY headers (anybody, if none is given);\n" +
 			"unix: the peers on the socket of --listen unix:PATH", "", proxies(&b.trustedProxies, &b.trustUnix)},
@@ -46,7 +47,7 @@ func (b *balancerOptions) apply(s *server.Server) error {
 }
 
 // proxies are networks between commas, and "unix".
-func proxies(to *[]netip.Prefix, unix *bool) setter {
+func proxies(to *[]netip.Prefix, unix *bool) flags.Setter {
 	set := prefixes(to)
 	return func(text string) error {
 		var networks []string

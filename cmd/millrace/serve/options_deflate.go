@@ -3,6 +3,7 @@ package serve
 import (
 	"fmt"
 
+	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/server"
 )
 
@@ -25,12 +26,12 @@ func (d *deflateOptions) options() []option {
 	modes := map[string]deflateMode{"off": deflateOff, "on": deflateOn, "takeover": deflateTakeover}
 	return []option{
 		{"deflate", "MODE", "permessage-deflate for clients that offer it: off, on (each message by itself) or takeover\n" +
-			"(messages refer to those before; 8 KiB a connection to send, up to 32 KiB to receive)", "off", choice(&d.mode, modes, "off", "on", "takeover")},
-		{"deflate-level", "N", "effort, from 1, the fastest, to 9", "1", number(&d.level, 0, noMost)},
-		{"deflate-threshold", "SIZE", "messages below it are sent uncompressed", "128", size(&d.threshold, 0, noMost)},
+			"(messages refer to those before; 8 KiB a connection to send, up to 32 KiB to receive)", "off", flags.Choice(&d.mode, modes, "off", "on", "takeover")},
+		{"deflate-level", "N", "effort, from 1, the fastest, to 9", "1", flags.Whole(&d.level, 0, noMost)},
+		{"deflate-threshold", "SIZE", "messages below it are sent uncompressed", "128", flags.Size(&d.threshold, 0, maxBytes)},
 		{"deflate-window", "BITS", "largest window in either direction, 2^BITS bytes, 9 to 15; with takeover so much is kept\n" +
-			"for a connection in each direction", "", number(&d.window, 9, 15)},
-		{"deflate-windows", "SIZE", "most memory that takeover may come to; who comes beyond it has none", "256MiB", size(&d.windows, 0, noMost)},
+			"for a connection in each direction", "", flags.Whole(&d.window, 9, 15)},
+		{"deflate-windows", "SIZE", "most memory that takeover may come to; who comes beyond it has none", "256MiB", flags.Size(&d.windows, 0, maxBytes)},
 	}
 }
 

@@ -3,6 +3,7 @@ package serve
 import (
 	"time"
 
+	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/server"
 )
 
@@ -15,9 +16,9 @@ type httpOptions struct {
 func (h *httpOptions) options() []option {
 	return []option{
 		{"http-idle-timeout", "TIME", "how long a plain HTTP connection is kept between two requests, which must be longer than\n" +
-			"a balancer in front keeps it; 0 is lb-idle-timeout and 20s, or 620s without one; off is never", "0", orOff(&h.idle, duration(&h.idle, 0, maxTime))},
-		{"body-timeout", "TIME", "how long a plain request's body may bring less than 4KiB; then reading it fails; off is never", "30s", orOff(&h.body, duration(&h.body, 0, maxTime))},
-		{"max-http-streams", "N", "plain requests at once over HTTP/2; one more gets 503; off is no bound", "16384", orOff(&h.maxStreams, number(&h.maxStreams, 0, noMost))},
+			"a balancer in front keeps it; 0 is lb-idle-timeout and 20s, or 620s without one; off is never", "0", orOff(&h.idle, flags.Duration(&h.idle, 0, maxTime))},
+		{"body-timeout", "TIME", "how long a plain request's body may bring less than 4KiB; then reading it fails; off is never", "30s", orOff(&h.body, flags.Duration(&h.body, 0, maxTime))},
+		{"max-http-streams", "N", "plain requests at once over HTTP/2; one more gets 503; off is no bound", "16384", orOff(&h.maxStreams, flags.Whole(&h.maxStreams, 0, noMost))},
 	}
 }
 

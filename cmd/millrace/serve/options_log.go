@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/server"
 )
 
@@ -23,10 +24,10 @@ func (l *logOptions) options() []option {
 	formats := map[string]bool{"text": false, "json": true}
 	modes := map[string]bool{"off": false, "on": true}
 	return []option{
-		{"log-level", "LEVEL", "least level that is logged: debug, info, warn or error", "info", choice(&l.level, levels, "debug", "info", "warn", "error")},
-		{"log-format", "FORMAT", "a line's form: text (key=value) or json", "text", choice(&l.json, formats, "text", "json")},
+		{"log-level", "LEVEL", "least level that is logged: debug, info, warn or error", "info", flags.Choice(&l.level, levels, "debug", "info", "warn", "error")},
+		{"log-format", "FORMAT", "a line's form: text (key=value) or json", "text", flags.Choice(&l.json, formats, "text", "json")},
 		{"access-log", "MODE", "on, or the flag alone: log each WebSocket's beginning and end, and each refused request;\n" +
-			"off", "off", choice(&l.access, modes, "off", "on")},
+			"off", "off", flags.Choice(&l.access, modes, "off", "on")},
 	}
 }
 

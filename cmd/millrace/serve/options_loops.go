@@ -3,6 +3,7 @@ package serve
 import (
 	"strings"
 
+	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/server"
 )
@@ -17,9 +18,9 @@ type loopOptions struct {
 func (l *loopOptions) options() []option {
 	engines := poller.Engines()
 	return []option{
-		{"poller", "ENGINE", "how the kernel is asked for events: " + strings.Join(engines, " or "), append(engines, "")[0], name(&l.engine, engines)},
-		{"loops", "N", "event loops; 0 is one for each processor", "0", number(&l.loops, 0, noMost)},
-		{"max-workers", "N", "goroutines that blocked handlers may hold, the loops' own included", "1024", number(&l.maxWorkers, 0, noMost)},
+		{"poller", "ENGINE", "how the kernel is asked for events: " + strings.Join(engines, " or "), append(engines, "")[0], flags.Name(&l.engine, engines)},
+		{"loops", "N", "event loops; 0 is one for each processor", "0", flags.Whole(&l.loops, 0, noMost)},
+		{"max-workers", "N", "goroutines that blocked handlers may hold, the loops' own included", "1024", flags.Whole(&l.maxWorkers, 0, noMost)},
 	}
 }
 

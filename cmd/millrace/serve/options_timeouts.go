@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/server"
 )
 
@@ -19,16 +20,16 @@ type timeoutOptions struct {
 
 func (t *timeoutOptions) options() []option {
 	return []option{
-		{"handshake-timeout", "TIME", "from connecting to the whole upgrade request", "10s", duration(&t.handshake, 0, maxTime)},
-		{"write-timeout", "TIME", "how long a peer may take nothing of what waits for it", "30s", duration(&t.write, 0, maxTime)},
+		{"handshake-timeout", "TIME", "from connecting to the whole upgrade request", "10s", flags.Duration(&t.handshake, 0, maxTime)},
+		{"write-timeout", "TIME", "how long a peer may take nothing of what waits for it", "30s", flags.Duration(&t.write, 0, maxTime)},
 		{"message-timeout", "TIME", "how long an unfinished message may bring less than 4KiB; then the connection is\n" +
-			"closed with 1008; off is never", "30s", orOff(&t.message, duration(&t.message, 0, maxTime))},
-		{"close-timeout", "TIME", "how long a peer may take to answer a close frame", "5s", duration(&t.closing, 0, maxTime)},
-		{"ping-interval", "TIME", "silence after which a peer is pinged; after two it is closed; off is never", "25s", orOff(&t.pingInterval, duration(&t.pingInterval, 0, maxTime))},
+			"closed with 1008; off is never", "30s", orOff(&t.message, flags.Duration(&t.message, 0, maxTime))},
+		{"close-timeout", "TIME", "how long a peer may take to answer a close frame", "5s", flags.Duration(&t.closing, 0, maxTime)},
+		{"ping-interval", "TIME", "silence after which a peer is pinged; after two it is closed; off is never", "25s", orOff(&t.pingInterval, flags.Duration(&t.pingInterval, 0, maxTime))},
 		{"lb-idle-timeout", "TIME", "after how long of silence a balancer cuts connections: pings come before it, at half\n" +
-			"of it unless ping-interval says otherwise; at least 1s; 0 is no such balancer", "0", orZero(&t.balancerIdle, minBalancerIdle, maxTime)},
-		{"idle-timeout", "TIME", "close a connection that sent no message for so long, pongs or not; 0 is never", "0", duration(&t.idle, 0, maxTime)},
-		{"max-lifetime", "TIME", "close a connection so long after it came, at a time of its own in the last fifth; 0 is never", "0", duration(&t.lifetime, 0, maxTime)},
+			"of it unless ping-interval says otherwise; at least 1s; 0 is no such balancer", "0", flags.DurationOrZero(&t.balancerIdle, minBalancerIdle, maxTime)},
+		{"idle-timeout", "TIME", "close a connection that sent no message for so long, pongs or not; 0 is never", "0", flags.Duration(&t.idle, 0, maxTime)},
+		{"max-lifetime", "TIME", "close a connection so long after it came, at a time of its own in the last fifth; 0 is never", "0", flags.Duration(&t.lifetime, 0, maxTime)},
 	}
 }
 

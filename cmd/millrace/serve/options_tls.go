@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/server/cert"
@@ -29,12 +30,12 @@ func (t *tlsOptions) options() []option {
 	versions := map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
 	return []option{
 		{"tls-cert", "FILE", "speak TLS with this certificate, a PEM file with its chain behind it; read again on\n" +
-			"SIGHUP and when it changes", "", text(&t.certFile)},
-		{"tls-key", "FILE", "the certificate's key, a PEM file", "", text(&t.keyFile)},
-		{"tls-client-ca", "FILE", "want a certificate of each client, signed by one of those in this PEM file; read\nagain as --tls-cert", "", text(&t.clientCA)},
-		{"tls-min-version", "VERSION", "least version of TLS: 1.2 or 1.3", "1.2", choice(&t.minVersion, versions, "1.2", "1.3")},
-		{"http2", "WHEN", "offer HTTP/2 for pages: on or off", "on", choice(&t.http2, map[string]bool{"on": true, "off": false}, "on", "off")},
-		{"max-tls-handshakes", "N", "TLS handshakes that run at once; the others wait for their turn, the address with the\nfewest first", "1024", number(&t.maxHandshakes, 0, noMost)},
+			"SIGHUP and when it changes", "", flags.Text(&t.certFile)},
+		{"tls-key", "FILE", "the certificate's key, a PEM file", "", flags.Text(&t.keyFile)},
+		{"tls-client-ca", "FILE", "want a certificate of each client, signed by one of those in this PEM file; read\nagain as --tls-cert", "", flags.Text(&t.clientCA)},
+		{"tls-min-version", "VERSION", "least version of TLS: 1.2 or 1.3", "1.2", flags.Choice(&t.minVersion, versions, "1.2", "1.3")},
+		{"http2", "WHEN", "offer HTTP/2 for pages: on or off", "on", flags.Choice(&t.http2, map[string]bool{"on": true, "off": false}, "on", "off")},
+		{"max-tls-handshakes", "N", "TLS handshakes that run at once; the others wait for their turn, the address with the\nfewest first", "1024", flags.Whole(&t.maxHandshakes, 0, noMost)},
 	}
 }
 

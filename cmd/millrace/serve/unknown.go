@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/millrace/millrace/internal/flags"
 )
 
 const envPrefix = "MILLRACE_"
@@ -34,48 +36,12 @@ func variables(environ []string, options []option) (map[string]string, error) {
 		case known:
 			values[name] = value
 		case !slices.ContainsFunc(foreign, func(r *regexp.Regexp) bool { return r.MatchString(entry) }):
-			near := closest(strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, envPrefix)), "_", "-"), options)
-			if near != nil {
-				return nil, fmt.Errorf("unknown variable %s: did you mean %s?", name, near.variable())
+			flag := strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, envPrefix)), "_", "-")
+			if near := flags.Nearest(flag, names(options)); near != "" {
+				return nil, fmt.Errorf("unknown variable %s: did you mean %s?", name, option{name: near}.variable())
 			}
 			return nil, fmt.Errorf("unknown variable %s (millrace serve --help lists those that are allowed)", name)
 		}
 	}
 	return values, nil
-}
-
-// closest is the option whose name is most like name, nil if all have more than a third
-// of it wrong.
-func closest(name string, options []option) (near *option) {
-	best := len(name)/3 + 1
-	for i := range options {
-		if d := distance(name, options[i].name); d < best {
-			best, near = d, &options[i]
-		}
-	}
-	return near
-}
-
-// distance is how many letters are to be added, dropped, changed, or swapped with the
-// next to make b of a.
-func distance(a, b string) int {
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row[0] = i + 1
-		for j := range len(b) {
-			changed := last[j]
-			if a[i] != b[j] {
-				changed++
-			}
-			row[j+1] = min(changed, last[j+1]+1, row[j]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(b)]
 }
