@@ -265,15 +265,18 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte, own **buffer.Buffe
 }
 
 // cork makes what is sent from here on wait for the end of the turn, unless the
-// loop was taken already: take uncorks under the same lock.
-func (c *Conn) cork(w *worker) {
+// loop was taken already: take uncorks under the same lock. queued says whether
+// bytes wait to be written.
+func (c *Conn) cork(w *worker) (queued bool) {
 	c.mu.Lock()
 	w.stream, w.pacing.rates, w.deflate = nil, nil, nil
 	if f := c.facts; f != nil {
 		w.stream, w.pacing.rates, w.deflate = f.stream, f.rates, f.deflate
 	}
+	queued = c.queue() != nil
 	c.corkLocked(w)
 	c.mu.Unlock()
+	return queued
 }
 
 // hasQueue says whether bytes wait to be written, those of the turn under way

@@ -20,7 +20,10 @@ func (m *member) Turn(base *loop.Worker, why reason) {
 		c.state.Or(hungUp) // no edge will tell of it any more
 		c.mu.Unlock()
 	}
-	c.cork(w)
+	queued := c.cork(w)
+	if why&^(readable|writable) == 0 && !queued {
+		why &^= writable // each edge tells of both directions: there is nothing to write
+	}
 	if why&stopped != 0 {
 		c.cutOff()
 	}
