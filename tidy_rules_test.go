@@ -42,12 +42,20 @@ var importers = map[string][]string{
 	"golang.org/x/sys":                    {"poller"},
 }
 
+// leaves know nothing of a connection, a loop or a poller, nor of what else is ours,
+// but each other.
+var leaves = []string{
+	"internal/buffer", "internal/rate", "internal/heapwatch", "internal/route", "internal/addrcount", "internal/tlsrecord", "proxyproto", "asynclog",
+}
+
+func leafOr(others ...string) func(string) bool { return oneOf(append(others, leaves...)...) }
+
 // keptFrom says which packages must not import a folder of ours, or part of the
 // standard library; all others may. A folder may always import itself.
 var keptFrom = map[string]func(importer string) bool{
-	"poller": oneOf("ws", "internal/buffer", "internal/rate", "internal/heapwatch", "internal/route", "internal/addrcount", "internal/tlsrecord", "proxyproto", "asynclog"),
-	"ws":     oneOf("poller", "internal/loop", "internal/buffer", "internal/rate", "internal/heapwatch", "internal/route", "internal/addrcount", "internal/tlsrecord", "proxyproto", "asynclog"),
-	"server": oneOf("poller", "ws", "internal/loop", "internal/buffer", "internal/rate", "internal/heapwatch", "internal/route", "internal/addrcount", "internal/tlsrecord", "proxyproto", "asynclog"),
+	"poller": leafOr("ws", "internal/outqueue"),
+	"ws":     leafOr("poller", "internal/loop"),
+	"server": leafOr("poller", "ws", "internal/loop", "internal/outqueue"),
 	"proxyproto": func(importer string) bool {
 		return !within(importer, "server") && !within(importer, "cmd")
 	},
@@ -66,11 +74,12 @@ var keptFrom = map[string]func(importer string) bool{
 	"internal/wsload":  notOf("internal/load", "internal/compare"),
 
 	"internal/buffer":    oneOf("proxyproto", "asynclog"),
-	"internal/rate":      notOf("server"), // leaves: nothing of a connection or a loop
+	"internal/rate":      notOf("server"),
 	"internal/heapwatch": notOf("server"),
 	"internal/route":     notOf("server"),
 	"internal/addrcount": notOf("server"),
 	"internal/tlsrecord": notOf("server"),
+	"internal/outqueue":  notOf("server"), // knows frames, and nothing of who sends them
 
 	// Who runs when knows a poller, and nothing of what runs.
 	"internal/loop": notOf("server"),

@@ -202,6 +202,12 @@ func TestTidyRooms(t *testing.T) {
 		{"server", "internal/process", false},
 		{"cmd/millrace/serve", "internal/flags", true},
 		{"server", "internal/flags", false},
+		{"server", "internal/outqueue", true},
+		{"internal/outqueue", "ws", true},
+		{"internal/outqueue", "server", false},
+		{"internal/outqueue", "poller", false},
+		{"internal/outqueue", "internal/loop", false},
+		{"bench", "internal/outqueue", false},
 		{"internal/wsload", "cmd/millbench/internal/cli", false},
 	} {
 		if may := allowed(tt.importer, ours+tt.imported); may != tt.may {

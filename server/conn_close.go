@@ -248,7 +248,7 @@ func (c *Conn) overflow(limit Limit, cause *ws.CloseError) {
 	if c.loop.srv.Queue.Policy == DropNewest {
 		return
 	}
-	c.out.truncate()
+	c.out.Truncate()
 	c.charge()
 	c.endLocked(cause, endLinger)
 }

@@ -342,7 +342,7 @@ func (c *Conn) putPlain(b []byte) {
 		return
 	}
 	if c.out != nil {
-		c.out.add(b, nil, len(b), 0) // of the TLS handshake
+		c.out.Add(b, nil, len(b), 0) // of the TLS handshake
 		c.charge()
 		return
 	}

@@ -215,10 +215,10 @@ func (c *Conn) writeOut(head, tail []byte, plain int, own **buffer.Buffer) (queu
 	case n < len(head)+len(tail):
 		c.openQueue()
 		if own != nil && *own != nil {
-			c.out.adopt(*own, n)
+			c.out.Adopt(*own, n)
 			*own = nil
 		} else {
-			c.out.add(head, tail, plain, n)
+			c.out.Add(head, tail, plain, n)
 		}
 		if err == nil && n >= writeAtOnce {
 			c.loop.Post(c.member(), writable) // no edge will tell
@@ -246,18 +246,18 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte, own **buffer.Buffe
 		return ErrQueueFull
 	}
 	if op == ws.Close {
-		c.out.pong = nil // nothing comes behind a close frame
+		c.out.DropPong() // nothing comes behind a close frame
 	}
 	before := c.out.size()
 	switch {
 	case own != nil && *own != nil:
-		c.out.adopt(*own, 0)
+		c.out.Adopt(*own, 0)
 		*own = nil
 	case frame != nil:
-		c.out.add(frame, nil, 0, 0)
+		c.out.Add(frame, nil, 0, 0)
 	default:
 		var header [ws.MaxHeader]byte
-		c.out.add(ws.AppendHeader(header[:0], op, true, len(payload)), payload, 0, 0)
+		c.out.Add(ws.AppendHeader(header[:0], op, true, len(payload)), payload, 0, 0)
 	}
 	c.sentBytes(c.out.size() - before)
 	c.charge()
@@ -355,7 +355,7 @@ func (c *Conn) flush() (drained bool) {
 	if more {
 		c.loop.Post(c.member(), writable) // after the others
 	}
-	if !c.out.empty() || c.held() > 0 {
+	if !c.out.Empty() || c.held() > 0 {
 		if c.out.started == now {
 			c.out.acked = c.acked()
 		}
@@ -373,8 +373,8 @@ func (c *Conn) pong(payload []byte) {
 	defer c.mu.Unlock()
 	switch o := c.queue(); {
 	case c.stateNow() != stateOpen:
-	case o != nil && !o.empty():
-		o.setPong(payload)
+	case o != nil && !o.Empty():
+		o.SetPong(payload)
 		c.charge()
 	default:
 		_ = c.put(ws.Pong, payload, nil, nil) // corked, or the first of a queue: nothing to fail here

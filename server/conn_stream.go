@@ -88,14 +88,6 @@ func writeBoth(s stream, head, tail []byte) (n int, err error) {
 	return n + m, err
 }
 
-// writePieces is write of many pieces, of which it may take only the first few.
-func (c *Conn) writePieces(pieces [][]byte) (n int, err error) {
-	if s := c.stream(); s != nil {
-		return s.write(pieces[0])
-	}
-	return c.loop.engine.Writev(int(c.fd), pieces)
-}
-
 // held is how many bytes were taken by the connection's stream and go no
 // further for now. The caller holds mu.
 func (c *Conn) held() int {

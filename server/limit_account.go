@@ -20,9 +20,6 @@ import (
 const (
 	// queueMemory is what an empty queue takes: itself, and the pieces of a write.
 	queueMemory = 768
-	// segmentMemory is what a segment takes besides its bytes: its place in
-	// outbound.segments, which grows by halves, and the buffer's header.
-	segmentMemory = 96
 	// inboundMemory is what an unfinished message takes besides its bytes: the
 	// decoder, and its place.
 	inboundMemory = 384
@@ -132,9 +129,7 @@ func (a *account) full() bool {
 }
 
 // memory is what the queue is to be charged with, without what a stream holds.
-func (o *outbound) memory() int {
-	return queueMemory + o.room + len(o.segments)*segmentMemory + cap(o.pong)
-}
+func (o *outbound) memory() int { return queueMemory + o.Queue.Memory() }
 
 // openQueue gives the connection an empty queue. The caller holds mu and charges
 // it.
@@ -164,7 +159,7 @@ func (c *Conn) dropQueue() {
 		return
 	}
 	c.checkMarks(0)
-	o.release()
+	o.Release()
 	c.loop.queues.remove(&o.entry)
 	c.loop.srv.governor.outbound.charge(&o.entry, 0)
 }

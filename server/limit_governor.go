@@ -241,7 +241,7 @@ func (c *Conn) shed(e *entry) {
 		c.loop.srv.hit(LimitBacklog)
 	}
 	if c.stateNow() == stateOpen {
-		o.truncate()
+		o.Truncate()
 		c.charge()
 		if o.charged.Load() <= shedRest {
 			c.endLocked(errShed, endLinger)

@@ -1,0 +1,275 @@
+package outqueue_test
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/internal/outqueue"
+	"github.com/millrace/millrace/ws"
+)
+
+var errAgain = errors.New("no more for now")
+
+// sink is a Writer that takes so many bytes a call, and fails with errAgain if that is none.
+type sink struct {
+	t      *testing.T
+	takes  int
+	wire   []byte
+	pieces [][]byte // of the last call
+}
+
+func (s *sink) Write(p []byte) (int, error) { return s.take([][]byte{p}) }
+
+func (s *sink) Writev(pieces [][]byte) (int, error) {
+	if len(pieces) < 2 || len(pieces) > 16 {
+		s.t.Errorf("Writev got %d pieces", len(pieces))
+	}
+	return s.take(pieces)
+}
+
+func (s *sink) take(pieces [][]byte) (n int, err error) {
+	s.pieces = append(s.pieces[:0], pieces...)
+	for _, p := range pieces {
+		if len(p) == 0 {
+			s.t.Error("got an empty piece")
+		}
+		k := min(len(p), s.takes-n)
+		s.wire = append(s.wire, p[:k]...)
+		n += k
+	}
+	if n == 0 {
+		return 0, errAgain
+	}
+	return n, nil
+}
+
+// model is a queue in plain slices.
+type model struct {
+	units [][]byte // what waits: frames, behind plain bytes perhaps
+	plain bool     // the first is no frame
+	off   int      // bytes of the first that are written
+	pong  []byte
+	wire  []byte // what was written
+}
+
+func (m *model) unwritten() (n int) {
+	for _, u := range m.units {
+		n += len(u)
+	}
+	return n - m.off
+}
+
+func (m *model) write(n int) {
+	for n > 0 {
+		k := min(n, len(m.units[0])-m.off)
+		m.wire = append(m.wire, m.units[0][m.off:m.off+k]...)
+		n -= k
+		if m.off += k; m.off == len(m.units[0]) {
+			m.units, m.off, m.plain = m.units[1:], 0, false
+		}
+	}
+}
+
+func (m *model) truncate() {
+	m.pong = nil
+	if m.off > 0 || m.plain {
+		m.units = m.units[:1]
+	} else {
+		m.units = nil
+	}
+}
+
+// sizes are those of payloads: around the edges of headers and segments.
+var sizes = []int{0, 1, 100, 125, 126, 500, 1000, 2043, 2044, 4091, 4092, 4093, 5000, 9000, 65_536}
+
+// player plays a script to a queue and a model, and compares.
+type player struct {
+	t      *testing.T
+	q      outqueue.Queue
+	m      model
+	sink   sink
+	script []byte
+	count  byte
+}
+
+// next is the script's next byte, below bound.
+func (p *player) next(bound int) int {
+	if len(p.script) == 0 {
+		return 0
+	}
+	b := p.script[0]
+	p.script = p.script[1:]
+	return int(b) % bound
+}
+
+// units makes up to three frames, or plain bytes and then frames.
+func (p *player) units(plain int) (units [][]byte, all []byte) {
+	if plain > 0 {
+		units = append(units, bytes.Repeat([]byte{'p'}, plain))
+	}
+	for range 1 + p.next(3) {
+		p.count++
+		payload := bytes.Repeat([]byte{p.count}, sizes[p.next(len(sizes))])
+		units = append(units, ws.AppendFrame(nil, ws.Binary, payload))
+	}
+	return units, bytes.Join(units, nil)
+}
+
+// before is how many of these bytes were written before they are queued.
+func (p *player) before(all []byte) (n int) {
+	if p.q.Unwritten() == 0 {
+		n = min(p.next(256)*p.next(256), len(all)-1)
+	}
+	p.sink.wire = append(p.sink.wire, all[:n]...)
+	return n
+}
+
+func (p *player) step() {
+	switch p.next(9) {
+	case 0, 1:
+		plain := 0
+		if p.q.Unwritten() == 0 {
+			plain = p.next(4) * 50
+		}
+		units, all := p.units(plain)
+		n, cut := p.before(all), len(all)
+		if len(units) == 1 && plain == 0 { // a frame may come in two: its header, and its payload
+			cut -= p.next(2) * (len(all) - 2)
+		}
+		p.q.Add(all[:cut], all[cut:], plain, n)
+		p.m.units, p.m.plain = append(p.m.units, units...), p.m.plain || plain > 0
+		p.m.write(n)
+		clear(all) // it was copied
+	case 2:
+		units, all := p.units(0)
+		n := p.before(all)
+		buf := buffer.Get(len(all))
+		buf.B = append(buf.B, all...)
+		p.q.Adopt(buf, n)
+		p.m.units = append(p.m.units, units...)
+		p.m.write(n)
+	case 3, 4, 5:
+		p.write(p.next(256)*p.next(256), 1+p.next(256)*p.next(256)*p.next(256))
+	case 6:
+		p.q.Truncate()
+		p.m.truncate()
+	case 7:
+		p.pong()
+	case 8:
+		if p.next(4) == 0 {
+			p.q.Release()
+			p.m = model{wire: p.m.wire}
+		}
+	}
+}
+
+// write writes once.
+func (p *player) write(takes, most int) {
+	if p.q.Unwritten() == 0 {
+		return
+	}
+	p.sink.takes = takes
+	n, err := p.q.Write(&p.sink, most)
+	if n > most || (n == 0) != (err == errAgain) {
+		p.t.Fatalf("Write of %d bytes at most: %d, %v", most, n, err)
+	}
+	if n < min(takes, most, p.m.unwritten()) && len(p.sink.pieces) < 16 {
+		p.t.Fatalf("Write offered %d bytes of %d", n, min(most, p.m.unwritten()))
+	}
+	p.m.write(n)
+}
+
+func (p *player) pong() {
+	switch p.next(3) {
+	case 0:
+		p.count++
+		p.m.pong = bytes.Repeat([]byte{p.count}, p.next(ws.MaxControlPayload+1))
+		p.q.SetPong(p.m.pong)
+	case 1:
+		p.q.DropPong()
+		p.m.pong = nil
+	case 2:
+		want := []byte(nil)
+		if p.m.pong != nil && len(p.m.units) == 0 {
+			want = ws.AppendFrame(nil, ws.Pong, p.m.pong)
+			p.m.units, p.m.pong = append(p.m.units, want), nil
+		}
+		if n := p.q.FramePong(); n != len(want) {
+			p.t.Fatalf("FramePong: %d, want %d", n, len(want))
+		}
+	}
+}
+
+// check compares the counts, and the memory with the buffers that a Writer is shown.
+func (p *player) check() {
+	q, bytes := &p.q, p.m.unwritten()
+	if q.Unwritten() != bytes || q.Len() != bytes+len(p.m.pong) || q.Empty() != (bytes == 0 && p.m.pong == nil) {
+		p.t.Fatalf("Unwritten %d, Len %d, Empty %v; %d bytes wait, and a pong of %d", q.Unwritten(), q.Len(), q.Empty(), bytes, len(p.m.pong))
+	}
+	room := q.Memory()
+	if p.m.pong != nil {
+		room -= ws.MaxControlPayload
+	}
+	if bytes == 0 {
+		if room != 0 && room != ws.MaxControlPayload {
+			p.t.Fatalf("%d bytes of memory, and nothing waits", room)
+		}
+		return
+	}
+	p.sink.takes = 0
+	_, _ = q.Write(&p.sink, math.MaxInt) // it only looks
+	if len(p.sink.pieces) == 16 {
+		return // there may be more
+	}
+	for i, piece := range p.sink.pieces {
+		room -= 96
+		if i > 0 {
+			room -= cap(piece)
+		}
+	}
+	if first := cap(p.sink.pieces[0]); room < first || buffer.CapOf(room) != room {
+		p.t.Fatalf("%d bytes are left for a buffer of which %d are there", room, first)
+	}
+}
+
+// play plays the script, and then writes all.
+func play(t *testing.T, script []byte) {
+	script = script[:min(len(script), 500)]
+	p := &player{t: t, script: script}
+	p.sink.t = t
+	for len(p.script) > 0 {
+		p.step()
+		p.check()
+	}
+	for p.q.Unwritten() > 0 {
+		p.write(math.MaxInt, math.MaxInt)
+	}
+	if !bytes.Equal(p.sink.wire, p.m.wire) {
+		t.Errorf("%d bytes were written, want %d others", len(p.sink.wire), len(p.m.wire))
+	}
+}
+
+// TestModel: whatever comes in which order, what is written is whole frames in their order,
+// and after a truncation at most the rest of the one that is begun.
+func TestModel(t *testing.T) {
+	for seed := range uint64(150) {
+		random := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
+		script := make([]byte, 20+seed)
+		_, _ = random.Read(script) // it does not fail
+		play(t, script)
+		if t.Failed() {
+			t.Fatalf("with seed %d", seed)
+		}
+	}
+}
+
+func FuzzModel(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 3, 0, 0, 3, 3, 1, 9, 1, 6, 0, 0, 4, 3, 255, 255, 255, 255, 9})
+	f.Add([]byte{0, 2, 1, 7, 0, 9, 7, 2, 3, 10, 1, 255, 1, 1, 6})
+	f.Add([]byte{2, 0, 16, 100, 100, 3, 200, 200, 255, 255, 255, 6, 7, 0, 100, 7, 2})
+	f.Fuzz(play)
+}
