@@ -24,6 +24,7 @@ type easygoEngine struct{ sockets }
 var (
 	_ Dialer = easygoEngine{}
 	_ Gauge  = easygoEngine{}
+	_ Namer  = easygoEngine{}
 )
 
 func (easygoEngine) Name() string { return "easygo" }

@@ -18,6 +18,7 @@ type epollEngine struct{ sockets }
 var (
 	_ Dialer = epollEngine{}
 	_ Gauge  = epollEngine{}
+	_ Namer  = epollEngine{}
 )
 
 func (epollEngine) Name() string { return "epoll" }

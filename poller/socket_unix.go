@@ -17,7 +17,7 @@ import (
 )
 
 // sockets is the kernel's network without readiness: the part of [Dialer] that
-// epoll's and easygo's engines share, and [Gauge]'s. socket_linux.go and
+// epoll's and easygo's engines share, and [Gauge]'s and [Namer]'s. socket_linux.go and
 // socket_bsd.go define its Read, Write, Writev, Close and Unread, the functions
 // accept, dup, openStream and bindWithoutPort, and inheritsNoDelay. Unacked is in
 // socket_linux.go, and in a file of each BSD's own.
@@ -30,6 +30,14 @@ func (sockets) CloseWrite(fd int) error {
 		return systemError("shutdown", err)
 	}
 	return nil
+}
+
+func (sockets) LocalAddr(fd int) (netip.AddrPort, error) {
+	local, err := unix.Getsockname(fd)
+	if err != nil {
+		return netip.AddrPort{}, systemError("getsockname", err)
+	}
+	return addrPort(local), nil
 }
 
 func (sockets) SetNoDelay(fd int, on bool) error {

@@ -187,6 +187,26 @@ func (c *Conn) remote() netip.AddrPort {
 	return netip.AddrPortFrom(c.facts.remote, c.port)
 }
 
+// LocalAddr is the address that the peer has reached: of this machine, also where the
+// peer is a proxy. It is the zero value on a Unix socket, when the connection is closed,
+// and where the engine is no poller.Namer. The system is asked each time.
+func (c *Conn) LocalAddr() netip.AddrPort {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stateNow() >= stateClosed || c.is(unixSocket) {
+		return netip.AddrPort{}
+	}
+	if b, ok := c.stream().(*bridge); ok {
+		return b.local
+	}
+	namer, ok := c.loop.engine.(poller.Namer)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	local, _ := namer.LocalAddr(int(c.fd)) // zero on an error: some systems tell none after a reset
+	return local
+}
+
 // setRemote changes it. The caller holds mu, or nobody else has c yet.
 func (c *Conn) setRemote(remote netip.AddrPort) {
 	c.port, c.ipv4 = remote.Port(), [4]byte{}

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -59,6 +60,7 @@ func serveStream(t *testing.T, conn *net.TCPConn, h http.Handler) {
 	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
 	r.RemoteAddr = conn.RemoteAddr().String()
 	r.Body = io.NopCloser(in)
+	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, conn.LocalAddr()))
 	w := &streamWriter{t: t, conn: conn, header: http.Header{}}
 	h.ServeHTTP(w, r)
 	w.finish()

@@ -52,6 +52,7 @@ type bridge struct {
 	begun chan struct{}
 
 	secured *tls.ConnectionState // nil: the far side is not TLS
+	local   netip.AddrPort       // see Conn.LocalAddr
 
 	// Set before begun is closed.
 	conn    *Conn       // nil: no loop takes it

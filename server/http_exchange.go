@@ -54,7 +54,8 @@ func (s *Server) takeStream(w http.ResponseWriter, r *http.Request, req *ws.Requ
 	}
 	e := &exchange{body: r.Body, w: w, ctl: http.NewResponseController(w), unix: onUnix(r), header: header}
 	b := newBridge(s, e)
-	b.secured = r.TLS
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	b.secured, b.local = r.TLS, addrPortOf(local)
 	s.send(arrival{fd: -1, taken: t, bridge: b})
 	if <-b.begun; b.conn == nil {
 		s.answerWeb(w, r, cmp.Or(b.refusal, refuseStopping))

@@ -292,7 +292,7 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 		s.send(arrival{fd: fd, remote: remote, taken: t, unix: unix})
 	case errors.Is(err, poller.ErrNotSupported) && !s.Runtime.LoopsOnly:
 		b := newBridge(s, conn)
-		b.secured = t.request.TLSState
+		b.secured, b.local = t.request.TLSState, addrPortOf(conn.LocalAddr())
 		go b.run() // ends with the connection
 		s.send(arrival{fd: -1, remote: remoteOf(conn), taken: t, bridge: b})
 	default:
@@ -317,8 +317,11 @@ func (s *Server) notTaken(conn net.Conn, t *takenOver, err error) {
 
 // remoteOf is the address of conn's peer; the zero value unless it has one of
 // TCP.
-func remoteOf(conn net.Conn) netip.AddrPort {
-	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+func remoteOf(conn net.Conn) netip.AddrPort { return addrPortOf(conn.RemoteAddr()) }
+
+// addrPortOf is an address of net's, the zero value unless it is one of TCP.
+func addrPortOf(addr net.Addr) netip.AddrPort {
+	if a, ok := addr.(*net.TCPAddr); ok {
 		ap := a.AddrPort()
 		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}

@@ -55,6 +55,7 @@ func Run(t *testing.T, cfg Config) {
 		{"Unix", unixTests},
 		{"Dialer", dialerTests},
 		{"Meter", meterTests},
+		{"Namer", namerTests},
 		{"Gauge", gaugeTests},
 		{"HandOver", handOverTests},
 		{"Concurrency", concurrencyTests},

@@ -96,6 +96,16 @@ func dialAddress(text string) (address, error) {
 	return address{}, fmt.Errorf("simnet: %q has no port and is no path", text)
 }
 
+// LocalAddr returns the address of this end; see [poller.Namer].
+func (n *Network) LocalAddr(fd int) (netip.AddrPort, error) {
+	c, s, ok := n.lockConn(fd)
+	if !ok {
+		return netip.AddrPort{}, n.badFD("getsockname", fd)
+	}
+	defer c.mu.Unlock()
+	return c.addrPort(s), nil
+}
+
 // addrPort returns the address of an end, or none for a unix socket. c.mu is
 // held, as for clientAddr and netAddr.
 func (c *Conn) addrPort(s side) netip.AddrPort {

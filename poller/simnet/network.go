@@ -71,6 +71,7 @@ type Network struct {
 var (
 	_ poller.Dialer = (*Network)(nil)
 	_ poller.Gauge  = (*Network)(nil)
+	_ poller.Namer  = (*Network)(nil)
 )
 
 // New returns a network with nothing in it. It needs no closing.
