@@ -41,7 +41,7 @@ func Example_netHTTP() {
 	defer srv.Close()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/hello/{name}", func(w http.ResponseWriter, r *http.Request) {
-		srv.HandleHTTP(w, r, server.Accept{Value: r.PathValue("name")})
+		_ = srv.Accept(w, r, server.Accept{Value: r.PathValue("name")})
 	})
 	ask(mux)
 	// Output: hello Ada <nil>
@@ -53,7 +53,7 @@ func Example_chi() {
 	defer srv.Close()
 	r := chi.NewRouter()
 	r.Handle("/hello/{name}", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		srv.HandleHTTP(w, r, server.Accept{Value: chi.URLParam(r, "name")})
+		_ = srv.Accept(w, r, server.Accept{Value: chi.URLParam(r, "name")})
 	}))
 	ask(r)
 	// Output: hello Ada <nil>
@@ -66,7 +66,7 @@ func Example_gin() {
 	gin.SetMode(gin.ReleaseMode)
 	r := gin.New()
 	r.Any("/hello/:name", func(c *gin.Context) {
-		srv.HandleHTTP(c.Writer, c.Request, server.Accept{Value: c.Param("name")})
+		_ = srv.Accept(c.Writer, c.Request, server.Accept{Value: c.Param("name")})
 	})
 	ask(r)
 	// Output: hello Ada <nil>

@@ -42,7 +42,7 @@ var routers = map[string]func(srv *server.Server) http.Handler{
 	"net/http": func(srv *server.Server) http.Handler {
 		mux := http.NewServeMux()
 		mux.HandleFunc("/rooms/{room}", func(w http.ResponseWriter, r *http.Request) {
-			srv.HandleHTTP(w, r, server.Accept{Value: session{userOf(r), r.PathValue("room")}})
+			_ = srv.Accept(w, r, server.Accept{Value: session{userOf(r), r.PathValue("room")}})
 		})
 		mux.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { panic("the router's own fault") })
 		return recovered(logged(zipped(authenticated(mux))))
@@ -51,7 +51,7 @@ var routers = map[string]func(srv *server.Server) http.Handler{
 		r := chi.NewRouter()
 		r.Use(middleware.RequestID, middleware.RequestLogger(quiet{}), middleware.Recoverer, middleware.Compress(5), authenticated)
 		r.Handle("/rooms/{room}", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			srv.HandleHTTP(w, r, server.Accept{Value: session{userOf(r), chi.URLParam(r, "room")}})
+			_ = srv.Accept(w, r, server.Accept{Value: session{userOf(r), chi.URLParam(r, "room")}})
 		}))
 		r.Get("/panic", func(http.ResponseWriter, *http.Request) { panic("the router's own fault") })
 		return r
@@ -67,7 +67,7 @@ var routers = map[string]func(srv *server.Server) http.Handler{
 			c.Set("user", user)
 		})
 		r.Any("/rooms/:room", func(c *gin.Context) {
-			srv.HandleHTTP(c.Writer, c.Request, server.Accept{Value: session{c.GetString("user"), c.Param("room")}})
+			_ = srv.Accept(c.Writer, c.Request, server.Accept{Value: session{c.GetString("user"), c.Param("room")}})
 		})
 		r.GET("/panic", func(*gin.Context) { panic("the router's own fault") })
 		return r

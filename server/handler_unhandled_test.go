@@ -63,14 +63,14 @@ func TestUnconnectedMux(t *testing.T) {
 	}
 }
 
-// TestHandleHTTPWithoutHandler: mounted, each Accept may bring its handler. One that
+// TestAcceptWithoutHandler: mounted, each Accept may bring its handler. One that
 // brings none is told, once.
-func TestHandleHTTPWithoutHandler(t *testing.T) {
+func TestAcceptWithoutHandler(t *testing.T) {
 	t.Parallel()
 	for want, accept := range []server.Accept{{Handler: echo{}}, {}} {
 		book := &logBook{}
 		s := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Logger: book.logger()}
-		addr := mountAs(t, s, func(w http.ResponseWriter, r *http.Request) { s.HandleHTTP(w, r, accept) })
+		addr := mountAs(t, s, func(w http.ResponseWriter, r *http.Request) { _ = s.Accept(w, r, accept) })
 		for range 2 {
 			dial(t, addr).upgraded()
 		}

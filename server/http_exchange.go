@@ -39,18 +39,18 @@ var refuseNoStream = &ws.Refusal{
 }
 
 // takeStream serves a WebSocket over HTTP/2 and returns when it is over. An error
-// says that it has not begun.
-func (s *Server) takeStream(w http.ResponseWriter, r *http.Request, req *ws.Request, accept Accept) error {
+// says that it has not begun; taken, as takeOver.
+func (s *Server) takeStream(w http.ResponseWriter, r *http.Request, req *ws.Request, accept Accept) (taken bool, err error) {
 	w = innermost(w) // as Hijack does: frames are no content for a middleware to change
 	if _, ok := w.(http.Flusher); !ok {
-		return refuseNoStream
+		return false, refuseNoStream
 	}
-	t := &takenOver{accept: accept, request: req}
+	t := &takenOver{accept: accept, request: req, settled: make(chan *ws.Refusal, 1)}
 	resp := s.responseTo(req, &t.accept)
 	header, err := ws.ConnectHeader(req, &resp)
 	if err != nil {
 		s.freeWindows(t.accept.deflate)
-		return err
+		return false, err
 	}
 	e := &exchange{body: r.Body, w: w, ctl: http.NewResponseController(w), unix: onUnix(r), header: header}
 	b := newBridge(s, e)
@@ -58,14 +58,13 @@ func (s *Server) takeStream(w http.ResponseWriter, r *http.Request, req *ws.Requ
 	b.secured, b.local = r.TLS, addrPortOf(local)
 	s.send(arrival{fd: -1, taken: t, bridge: b})
 	if <-b.begun; b.conn == nil {
-		s.answerWeb(w, r, cmp.Or(b.refusal, refuseStopping))
-		return nil // the place that upgradeWeb took is given back
+		return true, cmp.Or(b.refusal, refuseStopping) // the place that was reserved is given back
 	}
 	_ = e.accept() // the writer will know
 	b.run()
 	b.wait()
 	e.end()
-	return nil
+	return true, nil
 }
 
 // innermost is the ResponseWriter that is not a middleware's.

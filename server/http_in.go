@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
-	"time"
 
-	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -37,13 +34,19 @@ import (
 // has to be told to accept the extended CONNECT that opens it: see package
 // xconnect.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.answerWeb(w, r, s.upgradeWeb(w, r, s.decide))
+	_ = s.answerWeb(w, r, s.upgradeWeb(w, r, s.decide)) // the client is told, and the log
 }
 
-// HandleHTTP is ServeHTTP for a router that has decided already: accept takes the
-// place of the Upgrade hook. Host and origin are checked.
-func (s *Server) HandleHTTP(w http.ResponseWriter, r *http.Request, accept Accept) {
-	s.answerWeb(w, r, s.upgradeWeb(w, r, func(req *ws.Request) (Accept, error) {
+// Accept is ServeHTTP for a router that has decided already: accept takes the place of
+// the Upgrade hook. Host and origin are checked.
+//
+// It returns nil when the connection is the server's: the handler's Open is called, and
+// its Close at the end. Over HTTP/2 that end has come then. Otherwise the client has its
+// answer, as far as it can be told, there is nothing more to be written to w, and the
+// error says why: it is a *ws.Refusal, or wraps one together with its cause (use
+// errors.As).
+func (s *Server) Accept(w http.ResponseWriter, r *http.Request, accept Accept) error {
+	return s.answerWeb(w, r, s.upgradeWeb(w, r, func(req *ws.Request) (Accept, error) {
 		if err := s.admit(req); err != nil {
 			return accept, err
 		}
@@ -63,7 +66,7 @@ func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(
 	if err := s.reserve(); err != nil {
 		return err
 	}
-	taken := false
+	taken := false // it has the place that was reserved
 	defer func() {
 		if !taken { // refused, or the hook panicked
 			s.giveBack()
@@ -77,11 +80,10 @@ func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(
 	switch {
 	case err != nil:
 	case req.ExtendedConnect:
-		err = s.takeStream(w, r, req, accept)
+		taken, err = s.takeStream(w, r, req, accept)
 	default:
-		err = s.takeOver(w, req, accept)
+		taken, err = s.takeOver(w, req, accept)
 	}
-	taken = err == nil
 	return err
 }
 
@@ -103,12 +105,15 @@ func (s *Server) checkHead(r *http.Request, req *ws.Request, wrong error) error 
 	return s.trustWeb(r, req)
 }
 
-// answerWeb answers an error; after a successful take-over it is nil and w is no
-// longer ours. As on the server's own port the connection ends with a refusal:
-// what follows it may be frames.
-func (s *Server) answerWeb(w http.ResponseWriter, r *http.Request, err error) {
+// answerWeb answers an error, and returns it with the refusal that it was answered with;
+// after a successful take-over it is nil and w is no longer ours. As on the server's own
+// port the connection ends with a refusal: what follows it may be frames.
+func (s *Server) answerWeb(w http.ResponseWriter, r *http.Request, err error) error {
 	if err == nil {
-		return
+		return nil
+	}
+	if told := new(answered); errors.As(err, told) {
+		return told.Refusal
 	}
 	req, _ := headOf(r)    // if it fails that is err
 	_ = s.trustWeb(r, req) // so here
@@ -129,6 +134,10 @@ func (s *Server) answerWeb(w http.ResponseWriter, r *http.Request, err error) {
 		h.Set("Sec-WebSocket-Version", "13")
 	}
 	http.Error(w, cmp.Or(refusal.Reason, http.StatusText(status)), status)
+	if refusal == refuseInternal {
+		return fmt.Errorf("%w: %w", refusal, err)
+	}
+	return err
 }
 
 // headOf is r as package ws sees requests, vetted by the same rules as on the
@@ -217,14 +226,6 @@ func extendedConnect(r *http.Request) bool {
 	return r.ProtoMajor == 2 && r.Method == http.MethodConnect && strings.EqualFold(r.Header.Get(":protocol"), "websocket")
 }
 
-// takenOver is what a connection of net/http brings along.
-type takenOver struct {
-	accept   Accept
-	request  *ws.Request
-	response []byte
-	unread   []byte
-}
-
 var (
 	refuseTakeOver = &ws.Refusal{
 		Status: http.StatusNotImplemented,
@@ -254,108 +255,4 @@ func (s *Server) startTaking() error {
 		return refuseStopping
 	}
 	return err
-}
-
-// takeOver takes the connection out of net/http and gives it to a loop.
-func (s *Server) takeOver(w http.ResponseWriter, req *ws.Request, accept Accept) error {
-	t := &takenOver{accept: accept, request: req}
-	var err error
-	if t.response, err = s.appendUpgrade(nil, req, &t.accept, httpDate()); err != nil {
-		return err
-	}
-	conn, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		s.freeWindows(t.accept.deflate)
-	}
-	if errors.Is(err, http.ErrNotSupported) {
-		return refuseNoHijack
-	} else if err != nil {
-		return fmt.Errorf("server: taking over from net/http: %w", err)
-	}
-	// From here on w is not to be written to.
-	t.unread, _ = buffered.Reader.Peek(buffered.Reader.Buffered()) // what is buffered can be peeked
-	if c := webConnOf(conn); c != nil {
-		s.takeFromWeb(c, t)
-	} else {
-		s.attach(conn, t)
-	}
-	return nil
-}
-
-// attach moves a hijacked connection into a loop, or a bridge to it.
-func (s *Server) attach(conn net.Conn, t *takenOver) {
-	_ = conn.SetDeadline(time.Time{}) // net/http's own; Attach finds out if conn is broken
-	unix := isUnix(conn.LocalAddr())
-	fd, remote, err := s.engine.Attach(conn)
-	switch {
-	case err == nil:
-		s.send(arrival{fd: fd, remote: remote, taken: t, unix: unix})
-	case errors.Is(err, poller.ErrNotSupported) && !s.Runtime.LoopsOnly:
-		b := newBridge(s, conn)
-		b.secured, b.local = t.request.TLSState, addrPortOf(conn.LocalAddr())
-		go b.run() // ends with the connection
-		s.send(arrival{fd: -1, remote: remoteOf(conn), taken: t, bridge: b})
-	default:
-		s.notTaken(conn, t, err)
-	}
-}
-
-// notTaken turns down an upgrade whose connection can not be watched.
-func (s *Server) notTaken(conn net.Conn, t *takenOver, err error) {
-	refusal := refuseTakeOver
-	if errors.Is(err, poller.ErrExhausted) {
-		refusal = refuseNoRoom // for now
-		s.loops[0].counters.acceptErrors.Add(1)
-	}
-	s.log().Warn("connection not taken over", "remote", addrName(remoteOf(conn)), "err", err)
-	s.refused(refusal, t.request.RemoteAddr, t.request)
-	_, _ = conn.Write(appendRefusal(nil, nil, refusal))
-	_ = conn.Close()
-	s.giveBack()
-	s.freeWindows(t.accept.deflate)
-}
-
-// remoteOf is the address of conn's peer; the zero value unless it has one of
-// TCP.
-func remoteOf(conn net.Conn) netip.AddrPort { return addrPortOf(conn.RemoteAddr()) }
-
-// addrPortOf is an address of net's, the zero value unless it is one of TCP.
-func addrPortOf(addr net.Addr) netip.AddrPort {
-	if a, ok := addr.(*net.TCPAddr); ok {
-		ap := a.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
-}
-
-// send gives a connection that was taken over to one of the loops.
-func (s *Server) send(a arrival) {
-	if client := a.taken.request.RemoteAddr; client.IsValid() {
-		a.remote = client // maybe not the peer: proxies, or net/http's user, said so
-	}
-	l := s.pickLoop()
-	l.counters.accepted.Add(1)
-	l.send(a)
-}
-
-// begin goes on, in its first turn, with a connection that net/http had.
-func (c *Conn) begin(w *worker) {
-	switch {
-	case c.in.taken != nil:
-		c.openTaken(w)
-	case c.in.back != nil:
-		c.consumeReturned(w)
-	}
-}
-
-// openTaken opens a connection that was taken over, in its first turn.
-func (c *Conn) openTaken(w *worker) {
-	t := c.in.taken
-	c.in.taken = nil
-	c.open(w, t.request, t.accept, t.response)
-	if c.stateNow() == stateOpen && len(t.unread) > 0 {
-		w.received.bytes += len(t.unread)
-		c.consumeOpen(w, t.unread)
-	}
-	c.dropHead()
 }

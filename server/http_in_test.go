@@ -93,17 +93,17 @@ func TestServeHTTP(t *testing.T) {
 	})
 }
 
-// TestHandleHTTP: the router has decided, the Upgrade hook is not asked.
-func TestHandleHTTP(t *testing.T) {
+// TestAccept: the router has decided, the Upgrade hook is not asked.
+func TestAccept(t *testing.T) {
 	t.Parallel()
 	rec := newRecorder(t)
 	srv := &server.Server{Upgrade: func(*ws.Request) (server.Accept, error) {
 		t.Error("the hook was asked")
 		return server.Accept{}, nil
 	}}
-	values := make(chan any, 1)
+	values, errs := make(chan any, 1), make(chan error, 1)
 	addr := mount(t, srv, func(w http.ResponseWriter, r *http.Request) {
-		srv.HandleHTTP(w, r, server.Accept{
+		errs <- srv.Accept(w, r, server.Accept{
 			Handler: valueFirst{rec, values}, Value: r.PathValue("none") + "routed", Subprotocol: "v2",
 			Header: http.Header{"X-Router": {"net/http"}},
 		})
@@ -119,13 +119,22 @@ func TestHandleHTTP(t *testing.T) {
 		t.Errorf("Value() = %v in Open", v)
 	}
 	rec.expect("open", "1 pipelined")
+	if err := <-errs; err != nil {
+		t.Errorf("Accept: %v", err)
+	}
 
 	c = dial(t, addr)
 	c.send(upgradeRequest("Origin: http://evil.example"))
 	c.expectRefusal(403)
+	expectRefused(t, <-errs, 403)
 	c = dial(t, addr)
 	c.send(upgradeRequest()) // "v2" is not offered: the router's mistake
 	c.expectRefusal(500)
+	if err := <-errs; !strings.Contains(err.Error(), "v2") {
+		t.Errorf("Accept: %v, want it to name the subprotocol", err)
+	} else {
+		expectRefused(t, err, 500)
+	}
 }
 
 type valueFirst struct {

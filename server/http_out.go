@@ -134,7 +134,7 @@ func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err = s.trustWeb(r, req); err != nil {
-		s.answerWeb(w, r, err)
+		_ = s.answerWeb(w, r, err) // the client is told
 		return
 	}
 	s.serveStream(w, r)

@@ -30,7 +30,7 @@ type webStream struct {
 func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 	if !countIn(&s.web.streams, s.limits.httpStreams) {
 		s.hit(LimitHTTPStreams)
-		s.answerWeb(w, r, refuseStreams)
+		_ = s.answerWeb(w, r, refuseStreams) // the client is told
 		return
 	}
 	defer s.web.streams.Add(-1)

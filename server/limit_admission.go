@@ -92,6 +92,9 @@ func (s *Server) judgeAddr(a *arrival) (in bool) {
 		return true
 	}
 	s.hit(LimitConnsPerAddr)
+	if a.taken != nil {
+		a.taken.settle(refuseAddr)
+	}
 	s.forget(a)
 	a.taken = nil
 	a.refusal = refuseAddr
@@ -115,6 +118,7 @@ func (s *Server) forget(a *arrival) {
 	case a.taken != nil:
 		s.giveBack()
 		s.freeWindows(a.taken.accept.deflate)
+		a.taken.settle(refuseStopping) // if nothing else is said: no loop goes on
 	default:
 		s.admission.handshakes.Add(-1)
 	}

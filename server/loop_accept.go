@@ -207,6 +207,9 @@ func (l *shard) admit(a arrival) *Conn {
 		l.Withdraw(c.member())
 		l.closeFD(a.fd)
 		l.srv.forgetAddr(&a)
+		if a.taken != nil {
+			a.taken.settle(refuseNoRoom)
+		}
 		l.srv.forget(&a)
 		l.counters.acceptErrors.Add(1)
 		l.srv.log().Warn("connection not watched", "remote", addrName(a.remote), "err", err)
