@@ -86,21 +86,35 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 	}
 	switch {
 	case err != nil:
-	case !r.WantsUpgrade() && c.loop.srv.HTTP != nil:
-		if err = c.loop.srv.roomForHTTP(); err == nil {
-			c.handToHTTP(in, frameOf(r, end))
-			return
+	case r.WantsUpgrade():
+		if err = c.upgrade(w, r); err != nil && errors.Is(err, ErrUseHTTP) {
+			err = c.toHTTP(r, in, end, refuseNoHTTP)
 		}
-	case !r.WantsUpgrade():
-		err = r.RefusePlain()
 	default:
-		err = c.upgrade(w, r)
+		err = c.toHTTP(r, in, end, nil)
 	}
 	if err == errWaits {
 		c.awaitHook(in, scanner, peer)
 	} else if err != nil {
 		c.refuseRequest(r, in[:end], err)
 	}
+}
+
+// toHTTP has Server.HTTP serve the request, or says why not: none if there is no HTTP, or
+// what is right for a plain request then.
+func (c *Conn) toHTTP(r *ws.Request, in []byte, end int, none *ws.Refusal) error {
+	switch {
+	case c.loop.srv.HTTP != nil:
+	case none != nil:
+		return none
+	default:
+		return r.RefusePlain()
+	}
+	if err := c.loop.srv.roomForHTTP(); err != nil {
+		return err
+	}
+	c.handToHTTP(in, frameOf(r, end))
+	return nil
 }
 
 // upgrade opens the connection, or says why not.

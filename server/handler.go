@@ -73,6 +73,21 @@ var (
 	// ErrServerClosed is what Serve and ListenAndServe return after Drain,
 	// Shutdown or Close.
 	ErrServerClosed = errors.New("server: closed")
+	// ErrUseHTTP is what an Upgrade hook returns, wrapped or not, to leave a request to
+	// Server.HTTP: for another WebSocket library, or for httputil.ReverseProxy. The request
+	// comes there as it was sent, with its Upgrade header, and the connection may be hijacked
+	// (over HTTP/2 it is the CONNECT of RFC 8441). Without HTTP it gets 404.
+	//
+	// RFC 6455's rules for the request, Limits.Conns, Limits.HandshakeRate, Origin.Hosts and
+	// the origin have let the request pass before the hook is asked. What is served behind
+	// HTTP may have other rules for origins: an Origin.Check that lets its paths pass leaves
+	// the check to it. It must have one then, and needs the request's own Host for it: a page
+	// elsewhere could open WebSockets in its visitor's name otherwise.
+	//
+	// A connection that is hijacked is HTTP's own, as with net/http: its place for its address
+	// (Limits.ConnsPerAddr) is all of the server's that it has until it is closed. No deadline
+	// holds, and a drain neither waits for it nor closes it.
+	ErrUseHTTP = errors.New("server: the upgrade is left to Server.HTTP")
 	// ErrClosed: the connection is closing or closed, and takes nothing more.
 	ErrClosed = errors.New("server: connection closed")
 	// ErrQueueFull: the peer does not read fast enough and the connection's

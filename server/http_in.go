@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -33,9 +34,43 @@ import (
 // that calls ServeHTTP, which returns when it is over, and takes 18 KB. net/http
 // has to be told to accept the extended CONNECT that opens it: see package
 // xconnect.
+//
+// What the hook leaves to Server.HTTP (ErrUseHTTP) is served by that at once.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_ = s.answerWeb(w, r, s.upgradeWeb(w, r, s.decide)) // the client is told, and the log
+	s.serveUpgrade(w, r, s.serveHTTP)
 }
+
+// serveHTTP is Server.HTTP's.
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) { s.HTTP.ServeHTTP(w, r) }
+
+// serveUpgrade is ServeHTTP, which has page serve what the hook leaves to HTTP. Once:
+// what HTTP serves may be the server itself.
+func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request, page http.HandlerFunc) {
+	err := s.upgradeWeb(w, r, s.decide)
+	switch {
+	case !errors.Is(err, ErrUseHTTP):
+	case s.HTTP == nil:
+		err = refuseNoHTTP
+	case r.Context().Value(leftToHTTP{}) == s:
+		err = refuseCircle
+	default:
+		page(w, r.WithContext(context.WithValue(r.Context(), leftToHTTP{}, s)))
+		return
+	}
+	_ = s.answerWeb(w, r, err) // the client is told, and the log
+}
+
+// leftToHTTP is the context key of requests that an Upgrade hook has left to HTTP; the
+// value is whose hook.
+type leftToHTTP struct{}
+
+var (
+	refuseNoHTTP = &ws.Refusal{Status: http.StatusNotFound, Reason: "no WebSocket at this path, and no HTTP behind it"}
+	refuseCircle = &ws.Refusal{
+		Status: http.StatusNotFound,
+		Reason: "the Upgrade hook has left this to HTTP, which has given it back to the server",
+	}
+)
 
 // Accept is ServeHTTP for a router that has decided already: accept takes the place of
 // the Upgrade hook. Host and origin are checked.

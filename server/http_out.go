@@ -118,9 +118,13 @@ func (s *Server) startWeb() bool {
 }
 
 // serveWeb serves a request of a connection that net/http has: over HTTP/2 it may be
-// for a WebSocket, over HTTP/1 a loop has those. Once the server is not ready each
-// answer is its connection's last.
+// for a WebSocket, over HTTP/1 a loop has those, but for what the hook has left to HTTP.
+// Once the server is not ready each answer is its connection's last.
 func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && asksForUpgrade(r) {
+		s.servePage(w, r.WithContext(context.WithValue(r.Context(), leftToHTTP{}, s)))
+		return
+	}
 	if s.phaseNow() != PhaseServing {
 		w.Header().Set("Connection", "close")
 	}
@@ -130,7 +134,7 @@ func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
 	}
 	req, err := headOf(r)
 	if req.WantsUpgrade() || err != nil && asksForUpgrade(r) {
-		s.ServeHTTP(w, r)
+		s.serveUpgrade(w, r, s.serveStream)
 		return
 	}
 	if err = s.trustWeb(r, req); err != nil {

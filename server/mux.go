@@ -46,7 +46,7 @@ func (m *Mux) Handle(pattern string, h Handler) {
 }
 
 // HandleUpgrade lets hook decide on the requests that match the pattern, as
-// Server.Upgrade does.
+// Server.Upgrade does. ErrUseHTTP leaves them to Server.HTTP.
 func (m *Mux) HandleUpgrade(pattern string, hook func(*ws.Request) (Accept, error)) {
 	if hook == nil {
 		panic("server: nil upgrade hook")

@@ -38,7 +38,8 @@ type Server struct {
 	Handler Handler
 	// Upgrade decides on each upgrade request, after the checks of RFC 6455
 	// section 4.2.1 and of the origin. An error refuses: a *ws.Refusal with its
-	// status, any other with 500 and a log line. It may block: the request's Context
+	// status, any other with 500 and a log line; ErrUseHTTP leaves the request to HTTP. It
+	// may block: the request's Context
 	// ends when there is nobody to wait for any more. Half of Runtime.Workers may be in a
 	// hook at once, other upgrades wait, within Timeouts.Handshake, and then get 503. The
 	// request is valid until the hook returns (Clone keeps it). nil accepts all.
@@ -55,8 +56,9 @@ type Server struct {
 	// Stream gives messages to Handler.Message in pieces, as their bytes arrive:
 	// Message.More is set on all but the last.
 	Stream bool
-	// HTTP serves requests that are not WebSocket upgrades, through net/http, on
-	// the same port; nil answers them with 426.
+	// HTTP serves requests that are not WebSocket upgrades, and those that the Upgrade hook
+	// leaves to it (ErrUseHTTP), through net/http, on the same port; nil answers them with
+	// 426.
 	HTTP http.Handler
 	// TLSConfig is for ListenAndServeTLS and ServeTLS, which take a copy; nil is
 	// the zero configuration. Without NextProtos "h2" and "http/1.1" are offered.
