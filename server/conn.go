@@ -158,7 +158,8 @@ const (
 	anonymousClient uint32 = 1 << 19 // a PROXY header has named no client
 	inHTTP          uint32 = 1 << 20 // net/http has it, and its address's place with it
 	hungUp          uint32 = 1 << 21 // its peer has ended its direction, before the upgrade
-	isBits                 = unixSocket | anonymousClient | inHTTP | hungUp
+	streaming       uint32 = 1 << 22 // its handler is a StreamHandler
+	isBits                 = unixSocket | anonymousClient | inHTTP | hungUp | streaming
 )
 
 func (c *Conn) is(what uint32) bool { return c.state.Load()&what != 0 }

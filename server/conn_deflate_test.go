@@ -42,8 +42,7 @@ func TestDeflate(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, stream %v", c.name, stream), func(t *testing.T) {
 				t.Parallel()
 				n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-					s.Deflate, s.Stream = c.deflate, stream
-					s.Handler = &gatherer{}
+					s.Deflate, s.Handler = c.deflate, inPieces(stream, &gatherer{})
 				})
 				d := dialDeflating(t, n, addr, c.offer)
 				if d.answer != c.answer {
@@ -155,8 +154,7 @@ func TestDeflateRefuses(t *testing.T) {
 	}
 	for _, stream := range []bool{false, true} {
 		n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
-			s.Deflate, s.Stream, s.Runtime.Loops = bothTakeOver, stream, 1
-			s.Handler = &gatherer{}
+			s.Deflate, s.Handler, s.Runtime.Loops = bothTakeOver, inPieces(stream, &gatherer{}), 1
 		})
 		for _, c := range cases {
 			d := dialDeflating(t, n, addr, offerDeflate)

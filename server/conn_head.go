@@ -229,8 +229,13 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	c.seat.SetDue()
 	c.loop.counters.upgraded.Add(1)
 
+	_, streams := (*c.handler).(StreamHandler)
+
 	c.mu.Lock()
 	c.advance(stateOpen)
+	if streams {
+		c.state.Or(streaming)
+	}
 	c.putPlain(response)
 	c.value = accept.Value
 	if c.facts == nil {

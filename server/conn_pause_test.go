@@ -47,11 +47,11 @@ func TestBackPressureDeflated(t *testing.T) {
 		got := make(chan string, 1000)
 		n, addr, srv := startSim(t, simnet.Config{SendBuffer: 10_000}, func(s *server.Server) {
 			s.Deflate = &server.Deflate{ServerTakeover: true, ClientTakeover: true}
-			s.Stream, s.Queue.HighWater = stream, 20_000
-			s.Handler = onlyMessage(func(c *server.Conn, m ws.Message) {
+			s.Queue.HighWater = 20_000
+			s.Handler = inPieces(stream, onlyMessage(func(c *server.Conn, m ws.Message) {
 				got <- string(m.Payload)
 				_ = c.Send(ws.Binary, noise[:len(m.Payload)]) // which does not become smaller
-			})
+			}))
 		})
 		c := dialSim(t, n, addr)
 		c.send(upgradeRequest("Sec-WebSocket-Extensions: permessage-deflate"))

@@ -147,9 +147,7 @@ func (c *Conn) decoder(w *worker) *ws.Decoder {
 // consumeFrames decodes messages and hands them to the handler.
 func (c *Conn) consumeFrames(w *worker, in []byte) {
 	d := c.decoder(w)
-	if w.deflate != nil || d.Deflate {
-		w.deflate.setUp(d)
-	}
+	c.setUp(w, d)
 	messages := w.received.messages
 	for {
 		if c.paused() {
@@ -174,6 +172,15 @@ func (c *Conn) consumeFrames(w *worker, in []byte) {
 	c.keepDecoder(w, d, w.received.messages > messages)
 }
 
+// setUp has d take what c's peer may send: decoders go from one connection to another.
+// A message is never in both at once, so nothing changes within one.
+func (c *Conn) setUp(w *worker, d *ws.Decoder) {
+	d.Stream = c.is(streaming)
+	if w.deflate != nil || d.Deflate {
+		w.deflate.setUp(d)
+	}
+}
+
 // deliver hands a message on; false means that nothing after it counts.
 func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 	if w.pacing.rates != nil && m.Opcode != ws.Close && !m.More && !c.withinRate(&w.pacing) {
@@ -188,11 +195,7 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 			c.loop.counters.inflated.addPiece(m)
 		}
 		if c.stateNow() == stateOpen {
-			if c.loop.srv.limits.idle > 0 {
-				c.facts.messageAt = c.loop.RightNow()
-			}
-			(*c.handler).Message(c, m)
-			w.noteSlow(c, "Message")
+			c.callMessage(w, m)
 			c.loop.srv.spoil(m.Payload)
 		}
 	case ws.Close:
@@ -213,6 +216,20 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 		}
 	}
 	return c.stateNow() <= stateClosing
+}
+
+// callMessage calls the handler with a message, or a piece of one.
+func (c *Conn) callMessage(w *worker, m ws.Message) {
+	if c.loop.srv.limits.idle > 0 {
+		c.facts.messageAt = c.loop.RightNow()
+	}
+	if c.is(streaming) {
+		(*c.handler).(StreamHandler).Piece(c, m)
+		w.noteSlow(c, "Piece")
+		return
+	}
+	(*c.handler).Message(c, m)
+	w.noteSlow(c, "Message")
 }
 
 // keepDecoder keeps d with the connection while it is in the midst of something,
@@ -292,7 +309,7 @@ func (c *Conn) dropHead() {
 	}
 }
 
-// newDecoder is a decoder with the server's limits, used or new.
+// newDecoder is a decoder with the server's limits, used or new, for setUp.
 func (s *Server) newDecoder() *ws.Decoder {
 	if d, _ := s.decoders.Get().(*ws.Decoder); d != nil {
 		return d
@@ -300,7 +317,6 @@ func (s *Server) newDecoder() *ws.Decoder {
 	return &ws.Decoder{
 		MaxMessage:        s.limits.maxMessage,
 		MaxEmptyFragments: s.limits.maxEmpty,
-		Stream:            s.Stream,
 	}
 }
 

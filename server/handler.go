@@ -26,6 +26,18 @@ type Handler interface {
 	Close(c *Conn, err error)
 }
 
+// StreamHandler is a Handler that gets messages in pieces, as their bytes arrive,
+// instead of whole: Piece is called in place of Message, which is never called. m.More
+// is set on all pieces of a message but the last, which may be empty; a text may be cut
+// within a rune, but all its bytes so far were checked. m.Payload is valid until Piece
+// returns and may be changed. Limits.Message holds for the sum of the pieces. A
+// compressed message is kept compressed until its last frame is there, and then given in
+// pieces of at most 32 KiB. What the handler is, is looked at once, at the upgrade: one
+// server may have handlers of both kinds.
+type StreamHandler interface {
+	Piece(c *Conn, m ws.Message)
+}
+
 // PingHandler is a Handler that wants to see the peer's pings. The pong is sent
 // by the server in any case. The payload is valid until it returns.
 type PingHandler interface {

@@ -14,8 +14,24 @@ func (f MessageFunc) Message(c *Conn, m ws.Message) { f(c, m) }
 // Close implements Handler.
 func (MessageFunc) Close(*Conn, error) {}
 
+// StreamFunc is a StreamHandler that is one function, for the pieces of messages alone.
+type StreamFunc func(c *Conn, m ws.Message)
+
+// Open implements Handler.
+func (StreamFunc) Open(*Conn) {}
+
+// Message implements Handler. The server does not call it.
+func (f StreamFunc) Message(c *Conn, m ws.Message) { f(c, m) }
+
+// Piece implements StreamHandler.
+func (f StreamFunc) Piece(c *Conn, m ws.Message) { f(c, m) }
+
+// Close implements Handler.
+func (StreamFunc) Close(*Conn, error) {}
+
 // HandlerFuncs is a Handler made of functions; nil ones do nothing. What holds for
-// the methods of Handler, PingHandler, PongHandler and DrainedHandler holds for them.
+// the methods of Handler, PingHandler, PongHandler and DrainedHandler holds for them. It
+// gets messages whole: a type that embeds it and has a method Piece is a StreamHandler.
 type HandlerFuncs struct {
 	OnOpen    func(c *Conn)
 	OnMessage func(c *Conn, m ws.Message)

@@ -19,7 +19,9 @@ type pieces struct {
 
 func (pieces) Open(c *server.Conn) { c.SetValue(new(strings.Builder)) }
 
-func (p pieces) Message(c *server.Conn, m ws.Message) {
+func (p pieces) Message(*server.Conn, ws.Message) { p.t.Error("Message of a StreamHandler") }
+
+func (p pieces) Piece(c *server.Conn, m ws.Message) {
 	b := c.Value().(*strings.Builder)
 	fmt.Fprintf(b, "%s", m.Payload)
 	p.seen <- fmt.Sprintf("%v %d more %v", m.Opcode, len(m.Payload), m.More)
@@ -31,13 +33,13 @@ func (p pieces) Message(c *server.Conn, m ws.Message) {
 
 func (pieces) Close(*server.Conn, error) {}
 
-// TestStream: with Server.Stream a message comes in pieces as its bytes arrive,
-// and every rule holds for its whole.
+// TestStream: a StreamHandler gets a message in pieces as its bytes arrive, and every
+// rule holds for its whole.
 func TestStream(t *testing.T) {
 	t.Parallel()
 	p := pieces{t, make(chan string, 1000)}
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.Stream, s.Limits.Message, s.Handler = true, 1000, p
+		s.Limits.Message, s.Handler = 1000, p
 	})
 	expect := func(want ...string) {
 		t.Helper()
@@ -84,4 +86,66 @@ func TestStream(t *testing.T) {
 		c.send(bad.stream)
 		c.expectClose(bad.code)
 	}
+}
+
+// TestStreamRoutes: one server has handlers of both kinds, whose connections' halves of
+// messages come in turn on one loop, wherever they come from.
+func TestStreamRoutes(t *testing.T) {
+	onAll(t, func(t *testing.T, start starter) {
+		seen := make(chan string, 100)
+		tell := func(c *server.Conn, m ws.Message) {
+			seen <- fmt.Sprintf("%s: %q more %v", c.Value(), m.Payload, m.More)
+		}
+		connect, _ := start(t, func(s *server.Server) {
+			s.Runtime.Loops = 1
+			s.Upgrade = func(r *ws.Request) (server.Accept, error) {
+				if r.Header("X") == "pieces" {
+					return server.Accept{Value: "pieces", Handler: server.StreamFunc(tell)}, nil
+				}
+				return server.Accept{Value: "whole", Handler: server.MessageFunc(tell)}, nil
+			}
+		})
+		for range 3 {
+			pieces, whole := connect().upgraded("X: pieces"), connect().upgraded()
+			pieces.send(fragment(opText, "a") + frame(opPing, ""))
+			pieces.expect(opPong, "")
+			whole.send(fragment(opText, "a") + frame(opPing, ""))
+			whole.expect(opPong, "")
+			pieces.send(frame(opContinuation, "b") + frame(opText, "c") + frame(opPing, ""))
+			pieces.expect(opPong, "")
+			whole.send(frame(opContinuation, "b") + frame(opText, "c") + frame(opPing, ""))
+			whole.expect(opPong, "")
+			for _, want := range []string{
+				`pieces: "a" more true`, `pieces: "b" more false`, `pieces: "c" more false`,
+				`whole: "ab" more false`, `whole: "c" more false`,
+			} {
+				if got := <-seen; got != want {
+					t.Errorf("%s, want %s", got, want)
+				}
+			}
+		}
+	})
+}
+
+// TestStreamPanic: a piece's panic ends its connection and leaves nothing to others on
+// the loop.
+func TestStreamPanic(t *testing.T) {
+	t.Parallel()
+	n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
+		s.Runtime.Loops = 1
+		s.Upgrade = func(r *ws.Request) (server.Accept, error) {
+			if r.Header("X") != "pieces" {
+				return server.Accept{}, nil
+			}
+			return server.Accept{Handler: server.StreamFunc(func(*server.Conn, ws.Message) { panic("of a piece") })}, nil
+		}
+	})
+	c := dialSim(t, n, addr).upgraded("X: pieces")
+	c.send(frame(opText, "all")[:7])
+	c.expectClose(1011)
+	other := dialSim(t, n, addr).upgraded()
+	other.send(fragment(opText, "a"))
+	idle(t, n)
+	other.send(frame(opContinuation, "b"))
+	other.expect(opText, "ab")
 }

@@ -156,7 +156,7 @@ type page struct{ busy bool }
 // watch puts the ledger between srv and its handlers.
 func (l *ledger) watch(srv *server.Server) {
 	if srv.Handler != nil {
-		srv.Handler = watched{l, srv.Handler}
+		srv.Handler = l.watched(srv.Handler)
 	}
 	hook := srv.Upgrade
 	if hook == nil {
@@ -165,7 +165,7 @@ func (l *ledger) watch(srv *server.Server) {
 	srv.Upgrade = func(r *ws.Request) (server.Accept, error) {
 		accept, err := hook(r)
 		if accept.Handler != nil {
-			accept.Handler = watched{l, accept.Handler}
+			accept.Handler = l.watched(accept.Handler)
 		}
 		return accept, err
 	}
@@ -205,10 +205,31 @@ func (l *ledger) enter(c *server.Conn, method string) (leave func()) {
 	}
 }
 
-// watched is a handler with the ledger in front.
+// watched puts the ledger in front of a handler.
+func (l *ledger) watched(h server.Handler) server.Handler {
+	if s, ok := h.(server.StreamHandler); ok {
+		return watchedPieces{watched{l, h}, s}
+	}
+	return watched{l, h}
+}
+
 type watched struct {
 	l     *ledger
 	inner server.Handler
+}
+
+type watchedPieces struct {
+	watched
+	inner server.StreamHandler
+}
+
+func (h watchedPieces) Message(*server.Conn, ws.Message) {
+	h.l.t.Error("Message of a StreamHandler")
+}
+
+func (h watchedPieces) Piece(c *server.Conn, m ws.Message) {
+	defer h.l.enter(c, "Piece")()
+	h.inner.Piece(c, m)
 }
 
 func (h watched) Open(c *server.Conn) {
@@ -253,6 +274,18 @@ type echo struct{}
 func (echo) Open(*server.Conn)                    {}
 func (echo) Message(c *server.Conn, m ws.Message) { _ = c.Send(m.Opcode, m.Payload) } // closing: the test sees
 func (echo) Close(*server.Conn, error)            {}
+
+// inPieces is h with its Message called for pieces, if they are wanted.
+func inPieces(wanted bool, h server.Handler) server.Handler {
+	if wanted {
+		return pieceByPiece{h}
+	}
+	return h
+}
+
+type pieceByPiece struct{ server.Handler }
+
+func (h pieceByPiece) Piece(c *server.Conn, m ws.Message) { h.Handler.Message(c, m) }
 
 // handler is a Handler of functions; those that are nil do nothing.
 type handler struct {

@@ -157,8 +157,7 @@ func TestMessageTimeout(t *testing.T) {
 			conns := make(chan *server.Conn, 1)
 			causes := make(chan *ws.CloseError, 1)
 			n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-				s.Stream = stream
-				s.Handler = handler{open: func(c *server.Conn) { conns <- c }, close: closeCause(causes)}
+				s.Handler = inPieces(stream, handler{open: func(c *server.Conn) { conns <- c }, close: closeCause(causes)})
 			})
 			c := dialSim(t, n, addr).upgraded()
 			conn := <-conns

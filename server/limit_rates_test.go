@@ -137,11 +137,11 @@ func TestRatesWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestRatesStream: with Stream the pieces of a message count as one.
+// TestRatesStream: the pieces of a message count as one.
 func TestRatesStream(t *testing.T) {
 	t.Parallel()
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.Stream, s.Limits.MessageRate, s.Limits.MessageBurst = true, 1, 2
+		s.Handler, s.Limits.MessageRate, s.Limits.MessageBurst = inPieces(true, echo{}), 1, 2
 	})
 	c := dialSim(t, n, addr).upgraded()
 	for range 2 {

@@ -53,9 +53,6 @@ type Server struct {
 	Origin Origin
 	// Deflate compresses messages with clients that offer it; nil does not.
 	Deflate *Deflate
-	// Stream gives messages to Handler.Message in pieces, as their bytes arrive:
-	// Message.More is set on all but the last.
-	Stream bool
 	// HTTP serves requests that are not WebSocket upgrades, and those that the Upgrade hook
 	// leaves to it (ErrUseHTTP), through net/http, on the same port; nil answers them with
 	// 426.
@@ -110,7 +107,7 @@ type Server struct {
 	nextLoop  atomic.Uint32
 	group     *loop.Group
 	web       web
-	decoders  sync.Pool   // of *ws.Decoder with the server's limits
+	decoders  sync.Pool   // of *ws.Decoder, see Conn.setUp
 	accepting atomic.Bool // a listener is, or was, accepted from
 	phase     phaseWord
 	stopping  atomic.Bool   // draining or stopped: no more listeners, no more upgrades
