@@ -131,13 +131,14 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 			return err
 		}
 	}
-	if s.asks() {
+	asks := s.asks()
+	if asks {
 		if err := c.enterHook(); err != nil {
 			return err
 		}
 	}
 	if err := s.reserve(); err != nil {
-		if s.asks() {
+		if asks {
 			s.hooks.leave()
 		}
 		return err
@@ -147,8 +148,14 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 			s.giveBack()
 		}
 	}()
-	accept, err := w.decideIn(c, r)
-	w.noteSlow(c, "Upgrade")
+	var accept Accept
+	var err error
+	if asks {
+		accept, err = w.decideIn(c, r)
+		w.noteSlow(c, "Upgrade")
+	} else {
+		accept, err = s.decide(r)
+	}
 	if err != nil {
 		return err
 	}

@@ -181,9 +181,6 @@ func (c *Conn) resumeHook(w *worker) {
 
 // decideIn is decide in a turn, which has a place for it, and gives the hook a context.
 func (w *worker) decideIn(c *Conn, r *ws.Request) (accept Accept, err error) {
-	if !w.srv.asks() {
-		return w.srv.decide(r)
-	}
 	w.hooked, r.Ctx = c, w
 	if c.is(hungUp) {
 		c.tellHook(hangup)

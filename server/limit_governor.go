@@ -286,16 +286,17 @@ func (c *Conn) cut(cause error) {
 }
 
 // budget is a bound for an account with its default: a part of the memory limit, or
-// so much without one; 0 is no bound.
-func budget(field, part, without int64) int64 {
+// so much without one, and at least what one connection may need; 0 is no bound.
+func budget(field, part, without, needs int64) int64 {
 	limit := heapwatch.Limit()
 	switch {
 	case field < 0:
 		return 0
 	case field > 0:
-		return min(field, math.MaxInt64/2) // a quarter comes on top
 	case limit < math.MaxInt64:
-		return max(limit/part, 1)
+		field = max(limit/part, needs)
+	default:
+		field = max(without, needs)
 	}
-	return without
+	return min(field, math.MaxInt64/2) // a quarter comes on top
 }

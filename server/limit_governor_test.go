@@ -166,7 +166,7 @@ func TestShedsALargeFrame(t *testing.T) {
 	t.Parallel()
 	h := newHub()
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) {
-		srv.Limits.QueueMemory = 300_000
+		srv.Limits.QueueMemory, srv.Queue.Max = 300_000, 300_000
 		srv.Handler = h
 	})
 	large, small := dialSim(t, n, addr).upgraded(), dialSim(t, n, addr).upgraded()
@@ -202,7 +202,7 @@ func TestShedsTheClosing(t *testing.T) {
 	t.Parallel()
 	conns := make(chan *server.Conn, 1)
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) {
-		srv.Limits.QueueMemory = 300_000
+		srv.Limits.QueueMemory, srv.Queue.Max = 300_000, 300_000
 		srv.Queue.HighWater = -1 // or the end of the stream would be put off
 		srv.Handler = opened(conns)
 	})

@@ -3,6 +3,7 @@ package server_test
 import (
 	"fmt"
 	"math"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -265,4 +266,24 @@ func TestShedsNoMoreThanNeeded(t *testing.T) {
 	if innocent.buffered() > 0 {
 		t.Error("one more was shed, with a third of the budget in use")
 	}
+}
+
+// TestDefaultsHoldOne: what one connection may bring, and have waiting, has room in both
+// accounts also where their parts of the memory limit are less. The limit is the
+// process's, and looked at when a server starts.
+func TestDefaultsHoldOne(t *testing.T) {
+	limit := debug.SetMemoryLimit(1 << 20)
+	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, nil)
+	debug.SetMemoryLimit(limit)
+	c := dialSim(t, n, addr).upgraded()
+	payload := pattern(1, 1<<20)
+	for rest := frame(opBinary, payload); rest != ""; {
+		piece := min(len(rest), 100_000)
+		c.send(rest[:piece])
+		idle(t, n)
+		rest = rest[piece:]
+	}
+	c.expect(opBinary, payload)
+	hits(t, srv, server.LimitInbound, 0)
+	hits(t, srv, server.LimitBacklog, 0)
 }

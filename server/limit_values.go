@@ -105,8 +105,7 @@ func (s *Server) effectiveLimits() limits {
 		proxyHeader:  positive(s.Proxy.MaxHeader, proxyproto.MaxSize),
 		maxMessage:   s.maxMessage(),
 		maxEmpty:     positive(s.Limits.EmptyFragments, defaultMaxEmpty),
-		backlog:      budget(s.Limits.QueueMemory, 2, defaultMaxBacklog),
-		inbound:      budget(s.Limits.InboundMemory, 4, defaultMaxInbound),
+		inbound:      budget(s.Limits.InboundMemory, 4, defaultMaxInbound, s.inboundOfOne()),
 		tlsAtOnce:    positive(s.Limits.TLSHandshakes, defaultMaxTLSHandshakes),
 		workers:      max(positive(s.Runtime.Workers, defaultMaxWorkers), loops+1),
 		handshake:    loop.TimeoutTicks(positive(s.Timeouts.Handshake, defaultHandshakeTimeout)),
@@ -122,6 +121,7 @@ func (s *Server) effectiveLimits() limits {
 		eventsABatch: eventsABatch,
 	}
 	l.setQueue(s)
+	l.backlog = budget(s.Limits.QueueMemory, 2, defaultMaxBacklog, int64(l.maxQueue))
 	l.messages = rate.New(int64(s.Limits.MessageRate), int64(s.Limits.MessageBurst))
 	burst := s.Limits.ByteBurst
 	if burst <= 0 {

@@ -109,7 +109,8 @@ type Limits struct {
 	// where a large frame is half out, until nine tenths are left; and under a memory
 	// limit, Go's (GOMEMLIMIT) or the control group's, also below it, down to an eighth,
 	// when the heap comes near the limit. A quarter beyond it no queue may grow:
-	// Queue.Policy. 0 is half of the memory limit, 1 GiB without one; below 0 is no bound.
+	// Queue.Policy. At least Queue.Max; 0 is half of the memory limit, 1 GiB without one,
+	// and never less than that; below 0 is no bound.
 	// Where only the control group has a limit, half of that counts, since Go's heap may
 	// grow to twice of what it holds: GOMEMLIMIT makes use of more.
 	QueueMemory int64
@@ -119,7 +120,7 @@ type Limits struct {
 	// first that hold the most for the longest without progress; before the upgrade they
 	// are cut. It follows memory limits as QueueMemory does, and gives way first. At least
 	// what Message and Head need, and 64 KiB; 0 is a quarter of the memory limit,
-	// 512 MiB without one; below 0 is no bound.
+	// 512 MiB without one, and never less than that; below 0 is no bound.
 	InboundMemory int64
 	// TLSHandshakes bounds the TLS handshakes that are under way at once, each
 	// with a goroutine from when its ClientHello is whole. Others wait for their turn,

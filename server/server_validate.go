@@ -206,8 +206,8 @@ func (v *validation) queues(s *Server) {
 	default:
 		v.want(s.Queue.LowWater <= high.highWater, "Queue.LowWater", s.Queue.LowWater, "0, or at most Queue.HighWater, which is %d", high.highWater)
 	}
-	v.want(s.Limits.QueueMemory <= 0 || s.Limits.QueueMemory >= int64(s.Queue.Max), "Limits.QueueMemory", s.Limits.QueueMemory,
-		"0, or at least the Queue.Max of one connection, which is %d", s.Queue.Max)
+	v.want(s.Limits.QueueMemory <= 0 || s.Limits.QueueMemory >= int64(high.maxQueue), "Limits.QueueMemory", s.Limits.QueueMemory,
+		"0, or at least the Queue.Max of one connection, which is %d", high.maxQueue)
 }
 
 // maxMessage is the effective Limits.Message.

@@ -29,6 +29,8 @@ const (
 	day         = 24 * time.Hour
 	longestTime = 366 * day
 	slack       = 64 << 10 // beside the largest message, in Limits.InboundMemory
+
+	leastQueueMemory = 1<<20 + 64<<10 + 128<<10 // a message, the mark, and what a turn has gathered
 )
 
 // shortest is a handshake in as few bytes as possible.
@@ -111,8 +113,12 @@ var ruled = map[string]fieldCases{
 		right: []any{1, 64 << 10, setting(func(s *server.Server) { s.Queue.HighWater, s.Queue.LowWater = math.MaxInt, math.MaxInt })},
 	},
 	"Limits.QueueMemory": {
-		wrong: []any{setting(func(s *server.Server) { s.Queue.Max, s.Limits.QueueMemory = 1000, 999 })},
-		right: []any{int64(-1), int64(1), int64(math.MaxInt64), int64(math.MinInt64), setting(func(s *server.Server) { s.Queue.Max, s.Limits.QueueMemory = 1000, 1000 })},
+		wrong: []any{
+			int64(1), int64(leastQueueMemory - 1),
+			setting(func(s *server.Server) { s.Queue.Max, s.Limits.QueueMemory = 1000, 999 }),
+			setting(func(s *server.Server) { s.Limits.Message, s.Limits.QueueMemory = 5<<20, 5<<20 }),
+		},
+		right: []any{int64(-1), int64(leastQueueMemory), int64(math.MaxInt64), int64(math.MinInt64), setting(func(s *server.Server) { s.Queue.Max, s.Limits.QueueMemory = 1000, 1000 })},
 	},
 	"Limits.InboundMemory": {
 		wrong: []any{
