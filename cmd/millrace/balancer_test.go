@@ -21,7 +21,7 @@ func TestPingsAndBalancer(t *testing.T) {
 		{nil, []string{"--ping-interval", "50s", "--lb-idle-timeout", "60s"}, []string{"--ping-interval 50s is too long", "at most 49.8s"}},
 		{nil, []string{"--ping-interval", "25s", "--lb-idle-timeout", "30s"}, []string{"--ping-interval 25s is too long", "at most 24.8s"}},
 		{[]string{"MILLRACE_LB_IDLE_TIMEOUT=1s"}, []string{"--ping-interval=601ms"}, []string{"--ping-interval 601ms is too long", "at most 600ms"}},
-		{[]string{"MILLRACE_PING_INTERVAL=2s"}, []string{"--lb-idle-timeout=2s"}, []string{"--ping-interval 2s is too long"}},
+		{[]string{"MILLRACE_PING_INTERVAL=2s"}, []string{"--lb-idle-timeout=2s"}, []string{"MILLRACE_PING_INTERVAL 2s is too long"}},
 	} {
 		expectMisuse(t, c.env, append([]string{"serve"}, c.args...), c.words...)
 	}

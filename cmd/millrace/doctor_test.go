@@ -51,18 +51,18 @@ func TestDoctorMisuse(t *testing.T) {
 		{"doctor --target=-5", "--target: "},
 		{"doctor --target=1e6", `"1e6"`},
 		{"doctor --active=101", `--active: invalid value "101": want a whole number from 0 to 100`},
-		{"doctor --own-bytes=1k", `--own-bytes: invalid value "1k": want a whole number`},
+		{"doctor --own-bytes=1x", `--own-bytes: invalid value "1x": want a size such as 65536, 64k or 1MiB, from 0 to 1GiB`},
 		{"doctor --json=maybe", "maybe"},
 		{"doctor --tls=1.3", "1.3"},
-		{"doctor --target", "-target"},
-		{"doctor --nonsense", "-nonsense (millrace doctor --help lists the flags"},
+		{"doctor --target", "--target: value missing: want a whole number from 1 to"},
+		{"doctor --nonsense", "unknown flag --nonsense"},
 		{"doctor now", `unexpected argument "now"`},
 	} {
 		expectMisuse(t, nil, strings.Fields(c.args), "millrace doctor: ", c.want)
 	}
-	for _, args := range []string{"doctor --help", "doctor -h"} {
+	for _, args := range []string{"doctor --help", "doctor -h", "help doctor"} {
 		stdout, stderr, status := runToEnd(t, nil, strings.Fields(args)...)
-		if status != 0 || stderr != "" || !strings.Contains(stdout, "Exit status: 0") || !strings.Contains(stdout, "(default 10)") {
+		if status != 0 || stderr != "" || !strings.Contains(stdout, "Exit status:\n  0  the report is printed") || !strings.Contains(stdout, "(default 10)") {
 			t.Errorf("%s: status %d, stderr %q, stdout:\n%s", args, status, stderr, stdout)
 		}
 	}

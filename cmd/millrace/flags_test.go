@@ -32,8 +32,8 @@ var settings = []struct{ flag, wrong, allowed string }{
 	{"trusted-proxies", "10.1.2.3/8", "10.0.0.0/8 for the network, or 10.1.2.3/32 for the address"},
 	{"trusted-proxies", "fe80::1%eth0", "addresses and networks"},
 	{"trusted-proxies", "::ffff:10.0.0.0/104", "addresses and networks"},
-	{"lb-idle-timeout", "999ms", "0 or a time with its unit such as 30s or 5m, from 1s to"},
-	{"lb-idle-timeout", "60", "0 or a time"},
+	{"lb-idle-timeout", "999ms", "0, or a time with its unit such as 30s or 5m, from 1s to"},
+	{"lb-idle-timeout", "60", "0, or a time"},
 	{"trusted-proxies", "unix:/run/lb.sock", "or unix"},
 	{"admin", "9090", "HOST:PORT"},
 	{"admin", "9090", "or unix:PATH"},
@@ -43,9 +43,9 @@ var settings = []struct{ flag, wrong, allowed string }{
 	{"metrics", "on", "one of auto, public, off"},
 	{"max-conns", "-1", "a whole number from 0"},
 	{"max-conns-per-addr", "many", "a whole number from 0"},
-	{"max-handshakes", "-1", "off, or a whole number from 0"},
-	{"max-http-conns", "-1", "a whole number from 0"},
-	{"max-http-streams", "-1", "a whole number from 0"},
+	{"max-handshakes", "-2", "off, or a whole number from 0"},
+	{"max-http-conns", "-2", "off, or a whole number from 0"},
+	{"max-http-streams", "-2", "off, or a whole number from 0"},
 	{"http-idle-timeout", "10", "a time with its unit"},
 	{"body-timeout", "-1s", "off, or a time with its unit"},
 	{"http-idle-timeout", "never", "off, or a time with its unit"},
@@ -112,13 +112,24 @@ func TestWrongValues(t *testing.T) {
 func TestWrongUse(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ args, want string }{
-		{"serve --nonsense", "-nonsense"},
+		{"serve --nonsense", "millrace serve: unknown flag --nonsense\n"},
 		{"serve --max-mesage 1k", "unknown flag --max-mesage: did you mean --max-message?"},
 		{"serve -Origins=*", "unknown flag --Origins: did you mean --origin?"},
 		{"serve --trusted-proxy 10.0.0.1", "unknown flag --trusted-proxy: did you mean --trusted-proxies?"},
-		{"serve --loops", "-loops"},
-		{"serve now", `"now"`},
+		{"serve --loops", "--loops: value missing: want a whole number from 0 up"},
+		{"serve --tls-cert --tls-key k.pem", "--tls-cert: value missing before --tls-key: want FILE"},
+		{"serve --listen", "--listen: value missing: want HOST:PORT such as :8080"},
+		{"serve --listen :0 --listen 127.0.0.1:0", `--listen: given twice, as ":0" and "127.0.0.1:0": want one`},
+		{"serve --admin :0 --admin :0", "--admin: given twice"},
+		{"serve now", `unexpected argument "now": want flags only`},
 		{"serve --access-log now", "--access-log: invalid value \"now\""},
+		{"serve --deflate-level 9", "--deflate-level 9 says nothing with --deflate off"},
+		{"serve --deflate off --deflate-windows 1m", "--deflate-windows 1m says nothing with --deflate off"},
+		{"serve --version", "unknown flag --version: want 'millrace version'"},
+		{"serve --max-head", "--max-head: value missing: want a size such as 65536, 64k or 1MiB, from 0 up\n"},
+		{"serve --listen :18660 --admin 127.0.0.1:18660", "--listen and --admin are the same address, :18660 and 127.0.0.1:18660: want two"},
+		{"serve --listen localhost:18660 --admin 127.0.0.1:18660", "--listen and --admin are the same address"},
+		{"serve --listen unix:/tmp/a --admin unix:/tmp/a", "--listen and --admin are the same address"},
 		{"serve --handshake-burst 5", "--handshake-burst: invalid value \"5\": want 0 without a --handshake-rate"},
 		{"serve --deflate-window 10", "--deflate-window 10 says nothing with --deflate off"},
 		{"serve --idle-timeout 2h --max-lifetime 1h", "--idle-timeout: invalid value \"2h\": want 0, or at most --max-lifetime, which is 1h0m0s"},
@@ -133,22 +144,44 @@ func TestWrongUse(t *testing.T) {
 		{"serve --queue-high-water on", "off, or a size such as"},
 		{"serve --listen-mode 0600", "--listen-mode says nothing without --listen unix:PATH"},
 		{"serve --admin :0 --admin-mode 0660", "--admin-mode says nothing without --admin unix:PATH"},
+		{"serve --tls-cert c.pem", "--tls-cert without --tls-key: TLS needs both files"},
+		{"serve --tls-key k.pem", "--tls-key without --tls-cert: TLS needs both files"},
+		{"serve --tls-client-ca ca.pem", "--tls-client-ca says nothing without TLS: want --tls-cert and --tls-key too"},
 		{"serve --admin-token-file x", "--admin-token-file says nothing without --admin"},
-		{"server", `unknown command "server": use serve, doctor, help or --version`},
+		{"server", `millrace: unknown command "server": did you mean serve?`},
+		{"run", `millrace: unknown command "run": want one of serve, doctor, help, version`},
+		{"--listen :80 serve", "millrace: --listen stands before the command: want one of serve, doctor, help, version first"},
+		{"help serv", `unknown command "serv": did you mean serve?`},
 	} {
 		expectMisuse(t, nil, strings.Fields(c.args), c.want)
+	}
+	// What the environment says is told as that, also where it contradicts a flag.
+	for variable, want := range map[string]string{
+		"MILLRACE_TLS_CERT=c.pem":       "MILLRACE_TLS_CERT without --tls-key",
+		"MILLRACE_LISTEN_MODE=0600":     "MILLRACE_LISTEN_MODE says nothing without --listen unix:PATH",
+		"MILLRACE_DEFLATE_WINDOW=10":    "MILLRACE_DEFLATE_WINDOW 10 says nothing with --deflate off",
+		"MILLRACE_ADMIN_TOKEN_FILE=x":   "MILLRACE_ADMIN_TOKEN_FILE says nothing without --admin",
+		"MILLRACE_HANDSHAKE_BURST=5":    "MILLRACE_HANDSHAKE_BURST: invalid value \"5\": want 0 without a --handshake-rate",
+		"MILLRACE_LISTEN=127.0.0.1:www": "MILLRACE_LISTEN: invalid value",
+	} {
+		expectMisuse(t, []string{variable}, []string{"serve"}, want)
 	}
 	if _, stderr, status := runToEnd(t, nil); status != 2 || !strings.Contains(stderr, "Usage: millrace COMMAND") {
 		t.Errorf("without a command: status %d, stderr %q", status, stderr)
 	}
 }
 
-// expectMisuse: one line on stderr with all the words, nothing on stdout, status 2.
+// hints are the lines that say where to read more.
+var hints = regexp.MustCompile(`^Run 'millrace (help|\w+ --help)' for .*\n$`)
+
+// expectMisuse: one line on stderr with all the words, a line that says where to read
+// more, nothing on stdout, status 2.
 func expectMisuse(t *testing.T, env, args []string, words ...string) {
 	t.Helper()
 	stdout, stderr, status := runToEnd(t, env, args...)
-	if status != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 {
-		t.Errorf("%v %v: status %d, stdout %q, stderr %q; want 2 and one line on stderr", env, args, status, stdout, stderr)
+	line, hint, _ := strings.Cut(stderr, "\n")
+	if status != 2 || stdout != "" || !strings.HasPrefix(line, "millrace") || !hints.MatchString(hint) {
+		t.Errorf("%v %v: status %d, stdout %q, stderr %q; want 2, and one line and a hint on stderr", env, args, status, stdout, stderr)
 	}
 	for _, word := range words {
 		if !strings.Contains(stderr, word) {
@@ -159,7 +192,7 @@ func expectMisuse(t *testing.T, env, args []string, words ...string) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, args := range []string{"serve --help", "serve -h"} {
+	for _, args := range []string{"serve --help", "serve -h", "help serve"} {
 		stdout, stderr, status := runToEnd(t, nil, strings.Fields(args)...)
 		if status != 0 || stderr != "" {
 			t.Errorf("%s: status %d, stderr %q", args, status, stderr)
@@ -177,9 +210,12 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%s: status %d, %q", args, status, stdout)
 		}
 	}
-	stdout, _, status := runToEnd(t, nil, "--version")
-	if want := runtime.Version() + " " + runtime.GOOS; status != 0 || !strings.HasPrefix(stdout, "millrace ") || !strings.Contains(stdout, want) {
-		t.Errorf("--version: status %d, %q, want %q in it", status, stdout, want)
+	for _, arg := range []string{"version", "--version"} {
+		stdout, stderr, status := runToEnd(t, nil, arg)
+		want := regexp.MustCompile(`^millrace \S+, commit .+, ` + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + "\n$")
+		if status != 0 || stderr != "" || !want.MatchString(stdout) {
+			t.Errorf("%s: status %d, stderr %q, %q, want %v", arg, status, stderr, stdout, want)
+		}
 	}
 }
 

@@ -96,17 +96,23 @@ func serve(t *testing.T, env []string, flags ...string) *process {
 // serveTo is serve with another stderr, unless that is nil.
 func serveTo(t *testing.T, stderr io.Writer, env []string, flags ...string) *process {
 	t.Helper()
-	args := append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)
-	return start(t, command(context.Background(), env, args...), stderr, flags)
+	return start(t, command(context.Background(), env, serveArgs(flags)...), stderr, flags)
+}
+
+// serveArgs are those of "millrace serve", on a free port unless the flags say where.
+func serveArgs(flags []string) []string {
+	if slices.Contains(flags, "--listen") {
+		return append([]string{"serve"}, flags...)
+	}
+	return append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)
 }
 
 // serveIn is serve in a control group.
 func serveIn(t *testing.T, group string, flags ...string) *process {
 	t.Helper()
-	args := append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)
 	cmd := command(context.Background(), nil)
 	cmd.Path = "/bin/sh"
-	cmd.Args = append([]string{"sh", "-c", `echo $$ > "$1/cgroup.procs" && shift && exec "$@"`, "sh", group, program}, args...)
+	cmd.Args = append([]string{"sh", "-c", `echo $$ > "$1/cgroup.procs" && shift && exec "$@"`, "sh", group, program}, serveArgs(flags)...)
 	return start(t, cmd, nil, flags)
 }
 

@@ -213,9 +213,8 @@ func TestTLSErrors(t *testing.T) {
 		flags []string
 		words []string
 	}{
-		{[]string{"--tls-cert", k.cert}, []string{"--tls-key", "needs both"}},
-		{[]string{"--tls-client-ca", k.cert}, []string{"--tls-cert", "needs both"}},
-		{[]string{"--tls-cert", k.cert + "x", "--tls-key", k.key}, []string{"--tls-cert", k.cert + "x", "no such file"}},
+		{[]string{"--tls-cert", k.cert + "x", "--tls-key", k.key}, []string{"--tls-cert " + k.cert + "x: no such file"}},
+		{[]string{"--tls-cert", k.cert, "--tls-key", k.key + "x"}, []string{"--tls-key " + k.key + "x: no such file"}},
 		{[]string{"--tls-cert", k.cert, "--tls-key", garbage}, []string{"--tls-cert", garbage, "PEM"}},
 		{[]string{"--tls-cert", k.cert, "--tls-key", other.key}, []string{"--tls-key", "does not match"}},
 		{[]string{"--tls-cert", expired.cert, "--tls-key", expired.key}, []string{expired.cert, "expired on "}},

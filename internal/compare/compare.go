@@ -3,7 +3,6 @@ package compare
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,14 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/poller"
-)
-
-// Exit statuses.
-const (
-	done   = 0
-	failed = 1
-	misuse = 2
 )
 
 // Main runs the command with its flags and gives its exit status: 0 when all runs
@@ -31,32 +24,26 @@ const (
 // the context ends it shows what it has so far. It starts this very program
 // again as the client, so it must be called by millbench. One call at a time.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	o, err := readOptions(args)
-	if errors.Is(err, flag.ErrHelp) {
-		printHelp(stdout)
-		return done
-	}
-	if err != nil {
-		fmt.Fprintln(stderr, "millbench compare:", err)
-		return misuse
+	o := &options{}
+	set := o.flags()
+	if _, err := set.Read(args, nil); err != nil {
+		return set.Refuse(err, stdout, stderr)
 	}
 	s := &study{options: o, stderr: stderr}
 	if err := s.prepare(ctx, args); err != nil {
-		fmt.Fprintln(stderr, "millbench compare:", err)
-		return misuse
+		return set.Refuse(err, stdout, stderr)
 	}
-	err = s.compare(ctx)
+	err := s.compare(ctx)
 	if err == nil {
 		err = s.show(stdout)
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "millbench compare:", err)
-		return failed
+		return set.Fail(err, stderr)
 	}
 	if ctx.Err() != nil || s.leftOut || !s.result.good() {
-		return failed
+		return flags.Failed
 	}
-	return done
+	return flags.Done
 }
 
 // study is one comparison on its way.
@@ -89,14 +76,14 @@ func (s *study) prepare(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	for _, file := range []string{s.json, s.report, s.markdown} {
-		if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
-			return fmt.Errorf("%s: its folder is not there", file)
+	for _, f := range []struct{ flag, path string }{{"json", s.json}, {"report", s.report}, {"markdown", s.markdown}} {
+		if info, err := os.Stat(filepath.Dir(f.path)); err != nil || !info.IsDir() {
+			return fmt.Errorf("--%s: %s: its folder is not there", f.flag, f.path)
 		}
 	}
 	if s.pictures != "" {
 		if err := os.MkdirAll(s.pictures, 0o755); err != nil {
-			return err
+			return fmt.Errorf("--pictures: %w", err)
 		}
 	}
 	// A server that does not raise its limit of descriptors inherits ours.

@@ -124,7 +124,7 @@ func TestAddress(t *testing.T) {
 }
 
 func TestScenarios(t *testing.T) {
-	all, err := parseScenarios("")
+	all, err := parseScenarios("all")
 	if err != nil || len(all) != len(scenarios) {
 		t.Errorf("by default %d scenarios, %v", len(all), err)
 	}

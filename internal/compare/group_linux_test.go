@@ -11,7 +11,7 @@ import (
 func TestKilled(t *testing.T) {
 	ln, address := listen(t)
 	cmd := exec.Command(program(t), "compare", "--servers", fake(t, "mute", "mute", address),
-		"--scenarios", "echo-100", "--warmup", "250ms", "--duration", "1s", "--server-cpus", "", "--client-cpus", "")
+		"--scenarios", "echo-100", "--warmup", "250ms", "--duration", "1s", "--server-cpus", "all", "--client-cpus", "all")
 	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // it leaves a folder behind
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ func fake(t *testing.T, name, behaviour string, args ...string) string {
 func run(ctx context.Context, servers []string, flags ...string) (status int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	args := append([]string{"--servers", strings.Join(servers, ","), "--warmup", "250ms", "--duration", "1s",
-		"--server-cpus", "", "--client-cpus", ""}, flags...)
+		"--server-cpus", "all", "--client-cpus", "all"}, flags...)
 	status = compare.Main(ctx, args, &out, &errs)
 	return status, out.String(), errs.String()
 }
@@ -351,7 +351,7 @@ func TestPinned(t *testing.T) {
 	expect(t, stderr, "millbench compare: --client-cpus: taskset: ")
 }
 
-// TestMisuse wants a line and status 2 for what can not work, before anything is
+// TestMisuse wants a line, where to read more, and status 2 for what can not work, before anything is
 // started.
 func TestMisuse(t *testing.T) {
 	t.Chdir(t.TempDir())
@@ -361,28 +361,29 @@ func TestMisuse(t *testing.T) {
 		flags         []string
 		want          string
 	}{
-		{"an unknown flag", own, []string{"--what"}, "-what"},
-		{"a flag that is nearly one", own, []string{"--scenario", "echo-100"}, "-scenario: did you mean --scenarios?"},
+		{"an unknown flag", own, []string{"--what"}, "unknown flag --what"},
+		{"a flag that is nearly one", own, []string{"--scenario", "echo-100"}, "unknown flag --scenario: did you mean --scenarios?"},
 		{"an argument", own, []string{"millrace"}, `unexpected argument "millrace"`},
-		{"an unknown server", "nginx", nil, `no server "nginx": there are millrace, floor, gorilla,`},
-		{"an unknown scenario", own, []string{"--scenarios", "echo-7"}, `no scenario "echo-7": there are echo-100, echo-1k,`},
-		{"no placeholder", "a=./server 8080", nil, `server "a": the command must say LISTEN`},
-		{"a placeholder within a word", "a=./server $REPORTS", nil, `server "a": the command must say LISTEN`},
+		{"an unknown server", "nginx", nil, `--servers: invalid value "nginx": want some of millrace, floor, gorilla,`},
+		{"an unknown scenario", own, []string{"--scenarios", "echo-7"}, `--scenarios: invalid value "echo-7": want all, or some of echo-100, echo-1k,`},
+		{"no placeholder", "a=./server 8080", nil, `want LISTEN (host:port) or PORT in the command of "a"`},
+		{"a placeholder within a word", "a=./server $REPORTS", nil, `want LISTEN (host:port) or PORT in the command of "a"`},
 		{"a name of blanks", "a b=./server PORT", nil, "with a name of letters"},
-		{"twice the same", own + "," + own, nil, `server "a" is there twice`},
+		{"twice the same", own + "," + own, nil, `want each server once, but "a" is there twice`},
 		{"an unknown generator", own, []string{"--load", "wrk"}, `--load: invalid value "wrk": want one of millbench, wsload`},
 		{"half a second of wsload", own, []string{"--load", "wsload", "--warmup", "500ms"}, "--duration and --warmup: 1s and 500ms, but wsload takes whole seconds"},
 		{"no repetitions", own, []string{"--reps", "0"}, `--reps: invalid value "0": want a whole number from 1 up`},
+		{"no CPUs", own, []string{"--server-cpus", ""}, "--server-cpus: empty value: leave it out, or give CPUS"},
 		{"no time", own, []string{"--duration", "0s"}, "want a time above 0"},
-		{"a folder that is not there", own, []string{"--report", "no/such/page.html"}, "no/such/page.html: its folder is not there"},
+		{"a folder that is not there", own, []string{"--report", "no/such/page.html"}, "--report: no/such/page.html: its folder is not there"},
 		{"outside of a checkout", "millrace,gws", nil, "is not in a checkout of millrace (no go.mod of github.com/millrace/millrace here or above); go there, or give servers as NAME=COMMAND"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			status, stdout, stderr := run(t.Context(), []string{tt.servers}, tt.flags...)
-			if status != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 {
-				t.Errorf("exit status %d, stdout %q, want 2 and one line on stderr", status, stdout)
+			if status != 2 || stdout != "" || strings.Count(stderr, "\n") != 2 {
+				t.Errorf("exit status %d, stdout %q, want 2, and a line and a hint on stderr", status, stdout)
 			}
-			expect(t, stderr, "millbench compare: ", tt.want)
+			expect(t, stderr, "millbench compare: ", tt.want, "\nRun 'millbench compare --help' for its flags")
 		})
 	}
 }

@@ -38,7 +38,7 @@ func words(s string) []string { return strings.Fields(s) }
 
 // parseScenarios takes names separated by commas; none: all.
 func parseScenarios(list string) ([]scenario, error) {
-	if list == "" {
+	if list == "all" {
 		return scenarios, nil
 	}
 	var picked []scenario
@@ -50,7 +50,7 @@ func parseScenarios(list string) ([]scenario, error) {
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("no scenario %q: there are %s", strings.TrimSpace(name), scenarioNames())
+			return nil, fmt.Errorf("all, or some of %s, but %q is none", scenarioNames(), strings.TrimSpace(name))
 		}
 	}
 	return picked, nil

@@ -60,7 +60,7 @@ func parseServers(list string) ([]server, error) {
 			return nil, err
 		}
 		if slices.ContainsFunc(servers, func(o server) bool { return o.name == s.name }) {
-			return nil, fmt.Errorf("server %q is there twice: give each a name of its own, NAME=COMMAND", s.name)
+			return nil, fmt.Errorf("each server once, but %q is there twice: NAME=COMMAND gives it a name of its own", s.name)
 		}
 		servers = append(servers, s)
 	}
@@ -72,7 +72,7 @@ func parseServer(text string) (server, error) {
 	if !own {
 		i := slices.IndexFunc(known, func(k server) bool { return k.name == text })
 		if i < 0 {
-			return server{}, fmt.Errorf("no server %q: there are %s, and your own as NAME=COMMAND (without a comma)", text, knownNames())
+			return server{}, fmt.Errorf("some of %s, or your own as NAME=COMMAND (without a comma), but %q is neither", knownNames(), text)
 		}
 		s := known[i]
 		s.path = "/"
@@ -81,9 +81,9 @@ func parseServer(text string) (server, error) {
 	name, path, _ := strings.Cut(name, "/")
 	switch {
 	case !serverName.MatchString(name):
-		return server{}, fmt.Errorf("server %q: want NAME=COMMAND with a name of letters, digits and -_.+", text)
+		return server{}, fmt.Errorf("NAME=COMMAND with a name of letters, digits and -_.+, unlike %q", name)
 	case !placeholder.MatchString(command):
-		return server{}, fmt.Errorf("server %q: the command must say LISTEN (host:port) or PORT where the address goes", name)
+		return server{}, fmt.Errorf("LISTEN (host:port) or PORT in the command of %q, where the address goes", name)
 	}
 	// The shell becomes the command, so that no process stands between.
 	return server{name: name, path: "/" + path, command: []string{"sh", "-c", "exec " + command}}, nil

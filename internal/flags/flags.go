@@ -1,42 +1,106 @@
-// Package flags reads the command lines of our programs: flags, the environment
-// variables of their names, and defaults. An error is one line that says which
-// flag, what was wrong with it and what is allowed, and of a flag that is not
-// there, which one may be meant.
+// Package flags reads the command lines of our programs: subcommands, flags, the
+// environment variables of the same names, and defaults.
 //
-// A program lists its flags once, as a [Set] of options; their help is printed
-// from the same list. values.go has the kinds of values: whole numbers, sizes,
-// times, choices.
+// A command lists its flags once, as a [Set]: options in groups, each with a setter
+// for its kind of value ([Whole], [Size], [Duration], [Choice], [List], ...).
+//
+//	set := &flags.Set{Command: "tool run", Prefix: "TOOL_", Groups: []flags.Group{
+//		{Title: "Limits", Options: []flags.Option{
+//			flags.New("max-size", "SIZE", "largest file", "1MiB", flags.Size(&c.maxSize, 0, flags.Unbounded)),
+//		}},
+//	}}
+//	values, err := set.Read(os.Args[1:], os.Environ())
+//	if err != nil {
+//		return set.Refuse(err, os.Stdout, os.Stderr) // help, or what was wrong
+//	}
+//
+// A [Program] picks the command, and prints the overview and the version. Nothing here
+// may be called by several goroutines at once.
 package flags
 
 import (
-	"flag"
+	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"strings"
 )
 
-// Option is one flag.
+// Exit statuses of a program. A command may have others besides.
+const (
+	Done   = 0
+	Failed = 1
+	Misuse = 2 // the command line is wrong, and nothing was done
+)
+
+// ErrHelp is Read's error when help was asked for.
+var ErrHelp = errors.New("flags: help was asked for")
+
+// Option is one flag, and the environment variable of its name.
 type Option struct {
 	Name    string
-	Value   string // what stands for its value in the help; "": it has none, and Set gets "true"
+	Value   string // stands for the value in the help: "SIZE"; "": it has none, and Set gets "true"
 	Help    string // may have several lines
-	Default string // what Set gets if nobody has given another; "": Set is not called
-	// Set keeps a value. It is called for each time that the flag is given, in their
-	// order: one that adds to a list makes the flag repeatable.
-	Set Setter
-	// Alone is the value of the flag if none stands behind it: if it is followed by
-	// another flag, or by nothing. "": it needs one.
+	Default string // what Set gets if nobody gives another; "": Set is not called
+	Set     Setter
+	// Alone is the value of a flag that is followed by another flag, or by nothing.
+	// "": it needs one of its own.
 	Alone string
+	// Repeat says what it means to give the flag several times.
+	Repeat Repeat
+	// Fields are the fields that it sets, separated by spaces, as errors name them.
+	Fields string
 }
+
+// Repeat says what it means to give a flag several times.
+type Repeat uint8
+
+// Set is called for each value, in their order.
+const (
+	LastCounts Repeat = iota // a script's own flag can come before its caller's
+	AllCount                 // the setter adds to a list
+	Refused                  // nobody could want one of two to be dropped unseen
+)
 
 // A Setter keeps a value, or says what it should have been: its error completes
 // the sentence that begins with "want".
 type Setter func(text string) error
 
+// New is an option with what all have.
+func New(name, value, help, byDefault string, set Setter) Option {
+	return Option{Name: name, Value: value, Help: help, Default: byDefault, Set: set}
+}
+
+// Sets is o with the fields that it sets.
+func (o Option) Sets(fields string) Option {
+	o.Fields = fields
+	return o
+}
+
+// Listed is o of which all values count.
+func (o Option) Listed() Option {
+	o.Repeat = AllCount
+	return o
+}
+
+// Once is o that may be given once only.
+func (o Option) Once() Option {
+	o.Repeat = Refused
+	return o
+}
+
+// Group is a part of the help.
+type Group struct {
+	Title   string
+	Options []Option
+}
+
 // Set is the flags of a command.
 type Set struct {
 	Command string // as it is typed: "millrace serve"
-	Options []Option
+	Usage   string // what may stand behind it: "[flags] [URL]"; "" is "[flags]"
+	About   string // what the command does, in the help before the flags
+	Groups  []Group
+	Notes   string // ends the help
 	// Aliases are other names of flags.
 	Aliases map[string]string
 	// Operand is the option that an argument without a dash stands for; "": there
@@ -45,185 +109,139 @@ type Set struct {
 	// Prefix begins the names of environment variables, as "MILLRACE_"; "": the
 	// environment is not asked.
 	Prefix string
-	// Unknown says why a flag is not among the options, if another command has it;
+	// Foreign tells of a variable that begins with Prefix, NAME=VALUE, whether it is
+	// meant for somebody else. It may be nil.
+	Foreign func(variable string) bool
+	// Elsewhere says why a flag is not among the options, if another command has it;
 	// "" if none has. It may be nil.
-	Unknown func(name string) string
+	Elsewhere func(name string) string
+	// Check judges the values together, after all setters. It may be nil.
+	Check func(Values) error
 }
 
-// given is one flag as it was given.
-type given struct{ name, text string }
+// Value is what an option was set to.
+type Value struct {
+	Text      string // as it was written; several of a list with commas between
+	Source    string // "--max-head", "MILLRACE_MAX_HEAD" or "the default of --max-head"
+	ByDefault bool
+}
 
-// Read takes each option from the arguments, or else from the environment, or else
-// its default, and sets it. byHand has the names of those that somebody has given.
-// The error is flag.ErrHelp when help was asked for.
-func (s *Set) Read(args []string, lookupEnv func(string) (string, bool)) (byHand map[string]bool, err error) {
-	all, err := s.parse(args)
+// Values are those of all options, by name.
+type Values map[string]Value
+
+// Read sets each option: from the arguments, or else from the environment, given as
+// NAME=VALUE, or else to its default. The error is [ErrHelp], or one line that says
+// which flag or variable, what was wrong with it and what is allowed; some setters
+// have been called then. It is for [Set.Refuse].
+func (s *Set) Read(args, environ []string) (Values, error) {
+	arguments, err := s.parse(args)
 	if err != nil {
 		return nil, err
 	}
-	byHand = map[string]bool{}
-	for _, g := range all {
-		byHand[g.name] = true
+	variables, err := s.variables(environ)
+	if err != nil {
+		return nil, err
 	}
-	for _, o := range s.Options {
-		if byHand[o.Name] {
-			continue
+	values := Values{}
+	for _, o := range s.options() {
+		text, inEnvironment := variables[s.variable(o.Name)]
+		switch texts := arguments[o.Name]; {
+		case len(texts) > 0:
+			values[o.Name], err = o.take("--"+o.Name, texts)
+		case inEnvironment:
+			values[o.Name], err = o.take(s.variable(o.Name), []string{text})
+		default:
+			values[o.Name], err = o.byDefault()
 		}
-		text, source := o.Default, "the default of --"+o.Name
-		if s.Prefix != "" {
-			if value, ok := lookupEnv(s.Variable(o.Name)); ok {
-				text, source, byHand[o.Name] = value, s.Variable(o.Name), true
-			}
-		}
-		if text == "" && !byHand[o.Name] {
-			continue
-		}
-		if err := o.set(text, source); err != nil {
-			return nil, err
-		}
-	}
-	for _, g := range all {
-		if err := s.option(g.name).set(g.text, "--"+g.name); err != nil {
-			return nil, err
-		}
-	}
-	return byHand, nil
-}
-
-func (o *Option) set(text, source string) error {
-	if err := o.Set(text); err != nil {
-		return fmt.Errorf("%s: invalid value %q: want %w", source, text, err)
-	}
-	return nil
-}
-
-// Variable is the environment variable of a flag.
-func (s *Set) Variable(name string) string {
-	return s.Prefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-}
-
-// option gives the option of that name, or nil.
-func (s *Set) option(name string) *Option {
-	if other, ok := s.Aliases[name]; ok {
-		name = other
-	}
-	for i := range s.Options {
-		if s.Options[i].Name == name {
-			return &s.Options[i]
-		}
-	}
-	return nil
-}
-
-// parse gives the flags in args, in their order. What they look like is what
-// package flag takes: one dash or two, a value behind = or in the next argument,
-// and -- before arguments that are no flags.
-func (s *Set) parse(args []string) (all []given, err error) {
-	flagsOver := false
-	for len(args) > 0 {
-		arg := args[0]
-		args = args[1:]
-		switch {
-		case arg == "--" && !flagsOver:
-			flagsOver = true
-			continue
-		case flagsOver || len(arg) < 2 || arg[0] != '-':
-			if err := s.operand(arg, all); err != nil {
-				return nil, err
-			}
-			all = append(all, given{s.Operand, arg})
-			continue
-		}
-		g, used, err := s.flag(arg, args)
 		if err != nil {
 			return nil, err
 		}
-		all, args = append(all, g), args[used:]
 	}
-	return all, nil
+	if s.Check != nil {
+		return values, s.Check(values)
+	}
+	return values, nil
 }
 
-// operand tells whether an argument that is no flag may stand where it does.
-func (s *Set) operand(arg string, before []given) error {
-	if s.Operand == "" {
-		return fmt.Errorf("unexpected argument %q (only flags are allowed, %s --help lists them)", arg, s.Command)
+// take sets what somebody has given.
+func (o *Option) take(source string, texts []string) (Value, error) {
+	v := Value{Source: source}
+	for i, text := range texts {
+		if text == "" {
+			return v, fmt.Errorf("%s: empty value: leave it out, or give %s", source, o.want())
+		}
+		if i > 0 && o.Repeat == Refused {
+			return v, fmt.Errorf("%s: given twice, as %q and %q: want one", source, v.Text, text)
+		}
+		if i > 0 && o.Repeat == AllCount {
+			v.Text += ","
+		} else {
+			v.Text = ""
+		}
+		v.Text += text
+		if err := o.Set(text); err != nil {
+			return v, Value{Source: source, Text: text}.Invalid(err.Error())
+		}
 	}
-	for _, g := range before {
-		if g.name == s.Operand {
-			return fmt.Errorf("unexpected argument %q (--%s is given already, %s --help lists the flags)", arg, s.Operand, s.Command)
+	return v, nil
+}
+
+func (o *Option) byDefault() (Value, error) {
+	v := Value{Text: o.Default, Source: "the default of --" + o.Name, ByDefault: true}
+	if v.Text != "" {
+		if err := o.Set(v.Text); err != nil {
+			return v, v.Invalid(err.Error())
+		}
+	}
+	return v, nil
+}
+
+// Invalid is the error of a value that should have been as want says.
+func (v Value) Invalid(want string) error {
+	return fmt.Errorf("%s: invalid value %q: want %s", v.Source, v.Text, want)
+}
+
+// want is what a value may be, as the setter says it.
+func (o *Option) want() string {
+	if err := o.Set(""); err != nil {
+		return err.Error()
+	}
+	return o.Value
+}
+
+func (s *Set) options() (all []Option) {
+	for _, g := range s.Groups {
+		all = append(all, g.Options...)
+	}
+	return all
+}
+
+// Named is the option of that name or alias, or nil.
+func (s *Set) Named(name string) *Option {
+	if other, ok := s.Aliases[name]; ok {
+		name = other
+	}
+	return s.find(func(o Option) bool { return o.Name == name })
+}
+
+// Setting is the option that sets a field, or nil.
+func (s *Set) Setting(field string) *Option {
+	return s.find(func(o Option) bool { return slices.Contains(strings.Fields(o.Fields), field) })
+}
+
+func (s *Set) find(is func(Option) bool) *Option {
+	for _, o := range s.options() {
+		if is(o) {
+			return &o
 		}
 	}
 	return nil
 }
 
-// flag reads one flag, and says how many of the arguments behind it belong to it.
-func (s *Set) flag(arg string, behind []string) (g given, used int, err error) {
-	name := strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-")
-	name, text, hasValue := strings.Cut(name, "=")
-	o := s.option(name)
-	switch {
-	case o == nil && (name == "help" || name == "h"):
-		return given{}, 0, flag.ErrHelp
-	case name == "" || name[0] == '-':
-		return given{}, 0, s.wrong("bad flag syntax: %s", arg)
-	case o == nil:
-		return given{}, 0, s.unknown(name)
-	case hasValue:
-	case o.Value == "":
-		text = "true"
-	case len(behind) > 0 && (o.Alone == "" || !strings.HasPrefix(behind[0], "-")):
-		text, used = behind[0], 1
-	case o.Alone != "":
-		text = o.Alone
-	default:
-		return given{}, 0, s.wrong("flag needs an argument: -%s", name)
+// names are those of all flags.
+func (s *Set) names() (all []string) {
+	for _, o := range s.options() {
+		all = append(all, o.Name)
 	}
-	return given{o.Name, text}, used, nil
-}
-
-func (s *Set) wrong(format string, args ...any) error {
-	return fmt.Errorf(format+" (%s --help lists the flags that are allowed)", append(args, s.Command)...)
-}
-
-// unknown says that there is no such flag, and which one may be meant.
-func (s *Set) unknown(name string) error {
-	if s.Unknown != nil {
-		if why := s.Unknown(name); why != "" {
-			return fmt.Errorf("--%s: %s", name, why)
-		}
-	}
-	names := []string{"help"}
-	for _, o := range s.Options {
-		names = append(names, o.Name)
-	}
-	if meant := Nearest(name, names); meant != "" {
-		return s.wrong("flag provided but not defined: -%s: did you mean --%s?", name, meant)
-	}
-	return s.wrong("flag provided but not defined: -%s", name)
-}
-
-// What the help calls SIZE and TIME, a line each.
-const (
-	SizeHelp = "SIZE is a number of bytes or one with a unit: 64k, 1m, 1g, 64KiB, 1MiB (all powers of 1024).\n"
-	TimeHelp = "TIME is a number with its unit: 500ms, 30s, 5m, 1h30m.\n"
-)
-
-// Print writes an option's lines of the help: its name, the environment variable
-// if there is one, what it does and its default, for which none stands if it has
-// none ("" leaves the line out).
-func (s *Set) Print(w io.Writer, o Option, none string) {
-	const indent = "\n        "
-	line := strings.TrimSpace("--" + o.Name + " " + o.Value)
-	if s.Prefix != "" {
-		line += "  [" + s.Variable(o.Name) + "]"
-	}
-	line += indent + strings.ReplaceAll(o.Help, "\n", indent)
-	byDefault := o.Default
-	if byDefault == "" {
-		byDefault = none
-	}
-	if byDefault != "" {
-		line += indent + "(default " + byDefault + ")"
-	}
-	fmt.Fprintf(w, "  %s\n", line)
+	return all
 }

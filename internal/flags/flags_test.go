@@ -2,9 +2,10 @@ package flags_test
 
 import (
 	"errors"
-	"flag"
 	"math"
-	"os"
+	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,45 +15,47 @@ import (
 
 // sample is a command with a flag of each sort, and what they set.
 type sample struct {
-	flags.Set
+	set     flags.Set
 	size    int64
 	names   []string
 	verbose bool
 	log     string
 	url     string
+	key     string
 }
 
 func newSample() *sample {
 	s := &sample{}
-	s.Set = flags.Set{
-		Command: "tool run", Prefix: "TOOL_", Operand: "url", Aliases: map[string]string{"s": "max-size"},
-		Options: []flags.Option{
-			{Name: "max-size", Value: "SIZE", Help: "the most,\nin bytes", Default: "1k", Set: flags.Size(&s.size, 1, 1<<20)},
-			{Name: "name", Value: "NAME", Help: "a name", Set: flags.Texts(&s.names)},
-			{Name: "verbose", Help: "more words", Set: flags.Bool(&s.verbose)},
-			{Name: "log", Value: "MODE", Help: "how to log", Default: "off", Alone: "on", Set: flags.Name(&s.log, []string{"off", "on"})},
-			{Name: "url", Value: "URL", Help: "where", Set: flags.Text(&s.url)},
+	s.set = flags.Set{
+		Command: "tool run", Usage: "[flags] [URL]", About: "Runs.", Notes: "That is all.",
+		Prefix: "TOOL_", Operand: "url", Aliases: map[string]string{"s": "max-size"},
+		Groups: []flags.Group{
+			{Title: "Limits", Options: []flags.Option{
+				flags.New("max-size", "SIZE", "the most,\nin bytes", "1k", flags.Size(&s.size, 1, 1<<20)).Sets("Limits.Size Limits.Max"),
+			}},
+			{Title: "Else", Options: []flags.Option{
+				flags.New("name", "NAME", "a name", "", flags.Texts(&s.names)).Listed(),
+				flags.New("verbose", "", "more words", "", flags.Bool(&s.verbose)),
+				{Name: "log", Value: "MODE", Help: "how to log", Default: "off", Alone: "on", Set: flags.Name(&s.log, []string{"off", "on"})},
+				flags.New("url", "URL", "where", "", flags.Text(&s.url)).Once(),
+				flags.New("key", "FILE", "the key", "", flags.Text(&s.key)).Once(),
+			}},
 		},
-		Unknown: func(name string) string {
+		Foreign: func(variable string) bool { return variable == "TOOL_PORT=1" },
+		Elsewhere: func(name string) string {
 			if name == "walk" {
 				return "run has no such flag (only stroll)"
 			}
 			return ""
 		},
+		Check: func(flags.Values) error {
+			if s.key == s.url && s.key != "" {
+				return errors.New("--key is --url: want two")
+			}
+			return nil
+		},
 	}
 	return s
-}
-
-// environment looks up NAME=VALUE texts.
-func environment(texts ...string) func(string) (string, bool) {
-	return func(name string) (string, bool) {
-		for _, text := range texts {
-			if value, ok := strings.CutPrefix(text, name+"="); ok {
-				return value, true
-			}
-		}
-		return "", false
-	}
 }
 
 // TestRead: flags win over the environment, and that over the defaults.
@@ -60,101 +63,171 @@ func TestRead(t *testing.T) {
 	for _, tt := range []struct {
 		args, env string
 		want      sample
-		byHand    string
+		values    string // NAME=SOURCE=TEXT of those that somebody has given
 	}{
 		{"", "", sample{size: 1024, log: "off"}, ""},
-		{"--max-size 2k", "", sample{size: 2048, log: "off"}, "max-size"},
-		{"-max-size=2k", "TOOL_MAX_SIZE=3k", sample{size: 2048, log: "off"}, "max-size"},
-		{"", "TOOL_MAX_SIZE=3k", sample{size: 3072, log: "off"}, "max-size"},
-		{"-s 5 -s 6", "", sample{size: 6, log: "off"}, "max-size"},
-		{"--name a --name=b,c", "TOOL_NAME=x", sample{size: 1024, names: []string{"a", "b,c"}, log: "off"}, "name"},
-		{"--verbose ws://a/", "", sample{size: 1024, verbose: true, log: "off", url: "ws://a/"}, "verbose url"},
-		{"--verbose=false", "TOOL_VERBOSE=true", sample{size: 1024, log: "off"}, "verbose"},
-		{"ws://a/ --log", "", sample{size: 1024, log: "on", url: "ws://a/"}, "log url"},
-		{"--log --verbose", "", sample{size: 1024, log: "on", verbose: true}, "log verbose"},
-		{"--log off --verbose", "TOOL_LOG=on", sample{size: 1024, log: "off", verbose: true}, "log verbose"},
-		{"--name --verbose", "", sample{size: 1024, names: []string{"--verbose"}, log: "off"}, "name"},
-		{"-- -s", "", sample{size: 1024, log: "off", url: "-s"}, "url"},
-		{"-", "", sample{size: 1024, log: "off", url: "-"}, "url"},
-		{"--name=", "", sample{size: 1024, names: []string{""}, log: "off"}, "name"},
+		{"--max-size 2k", "", sample{size: 2048, log: "off"}, "max-size=--max-size=2k"},
+		{"-max-size=2k", "TOOL_MAX_SIZE=3k", sample{size: 2048, log: "off"}, "max-size=--max-size=2k"},
+		{"", "TOOL_MAX_SIZE=3k", sample{size: 3072, log: "off"}, "max-size=TOOL_MAX_SIZE=3k"},
+		{"-s 5 -s 6", "", sample{size: 6, log: "off"}, "max-size=--max-size=6"},
+		{"--name a --name=b,c", "TOOL_NAME=x", sample{size: 1024, names: []string{"a", "b,c"}, log: "off"}, "name=--name=a,b,c"},
+		{"--verbose ws://a/", "TOOL_PORT=1", sample{size: 1024, verbose: true, log: "off", url: "ws://a/"}, "verbose=--verbose=true url=--url=ws://a/"},
+		{"--verbose=false", "TOOL_VERBOSE=true", sample{size: 1024, log: "off"}, "verbose=--verbose=false"},
+		{"ws://a/ --log", "OTHER=1", sample{size: 1024, log: "on", url: "ws://a/"}, "log=--log=on url=--url=ws://a/"},
+		{"--log --verbose", "", sample{size: 1024, log: "on", verbose: true}, "log=--log=on verbose=--verbose=true"},
+		{"--log off --verbose", "TOOL_LOG=on", sample{size: 1024, log: "off", verbose: true}, "log=--log=off verbose=--verbose=true"},
+		{"--name=--verbose", "", sample{size: 1024, names: []string{"--verbose"}, log: "off"}, "name=--name=--verbose"},
+		{"--name --other", "", sample{size: 1024, names: []string{"--other"}, log: "off"}, "name=--name=--other"},
+		{"-- -s", "", sample{size: 1024, log: "off", url: "-s"}, "url=--url=-s"},
+		{"-", "", sample{size: 1024, log: "off", url: "-"}, "url=--url=-"},
 	} {
 		s := newSample()
-		byHand, err := s.Read(strings.Fields(tt.args), environment(tt.env))
+		values, err := s.set.Read(strings.Fields(tt.args), []string{tt.env})
 		if err != nil {
 			t.Errorf("%q, %q: %v", tt.args, tt.env, err)
 			continue
 		}
-		got := sample{size: s.size, names: s.names, verbose: s.verbose, log: s.log, url: s.url}
-		if got.size != tt.want.size || strings.Join(got.names, "|") != strings.Join(tt.want.names, "|") || len(got.names) != len(tt.want.names) ||
-			got.verbose != tt.want.verbose || got.log != tt.want.log || got.url != tt.want.url {
-			t.Errorf("%q, %q: %+v, want %+v", tt.args, tt.env, got, tt.want)
+		if s.set = (flags.Set{}); !reflect.DeepEqual(*s, tt.want) {
+			t.Errorf("%q, %q: %+v, want %+v", tt.args, tt.env, *s, tt.want)
 		}
-		for _, name := range strings.Fields(tt.byHand) {
-			if !byHand[name] {
-				t.Errorf("%q, %q: %s was given, by hand were %v", tt.args, tt.env, name, byHand)
+		for _, given := range strings.Fields(tt.values) {
+			name, rest, _ := strings.Cut(given, "=")
+			source, text, _ := strings.Cut(rest, "=")
+			if want := (flags.Value{Text: text, Source: source}); values[name] != want {
+				t.Errorf("%q, %q: %s is %+v, want %+v", tt.args, tt.env, name, values[name], want)
+			}
+			delete(values, name)
+		}
+		for name, v := range values {
+			if !v.ByDefault || v.Source != "the default of --"+name {
+				t.Errorf("%q, %q: %s is %+v, want the default", tt.args, tt.env, name, v)
 			}
 		}
-		if len(byHand) != len(strings.Fields(tt.byHand)) {
-			t.Errorf("%q, %q: by hand %v, want %s", tt.args, tt.env, byHand, tt.byHand)
-		}
 	}
+}
+
+// wrongUses are command lines, variables, and what the one line of the error says.
+var wrongUses = []struct{ args, env, want string }{
+	{"--max-size 2m", "", `--max-size: invalid value "2m": want a size such as 65536, 64k or 1MiB, from 1 byte to 1MiB`},
+	{"-s 0", "", `--max-size: invalid value "0": want a size such as 65536, 64k or 1MiB, from 1 byte to 1MiB`},
+	{"-s x -s 2", "", `--max-size: invalid value "x": want a size such as 65536, 64k or 1MiB, from 1 byte to 1MiB`},
+	{"--max-size", "", `--max-size: value missing: want a size such as 65536, 64k or 1MiB, from 1 byte to 1MiB`},
+	{"-s", "", `--max-size: value missing: want a size such as 65536, 64k or 1MiB, from 1 byte to 1MiB`},
+	{"--max-size=", "", `--max-size: empty value: leave it out, or give a size such as 65536, 64k or 1MiB, from 1 byte to 1MiB`},
+	{"", "TOOL_MAX_SIZE=", `TOOL_MAX_SIZE: empty value: leave it out, or give a size such as 65536, 64k or 1MiB, from 1 byte to 1MiB`},
+	{"", "TOOL_MAX_SIZE=x", `TOOL_MAX_SIZE: invalid value "x": want a size such as 65536, 64k or 1MiB, from 1 byte to 1MiB`},
+	{"", "TOOL_MAX_SIEZ=1", `unknown variable TOOL_MAX_SIEZ: did you mean TOOL_MAX_SIZE?`},
+	{"", "TOOL_max_size=1", `unknown variable TOOL_max_size: did you mean TOOL_MAX_SIZE?`},
+	{"", "TOOL_COLOUR=1", `unknown variable TOOL_COLOUR`},
+	{"", "TOOL_PORT=2", `unknown variable TOOL_PORT`},
+	{"--key --url a", "", `--key: value missing before --url: want FILE`},
+	{"--key --url=a", "", `--key: value missing before --url=a: want FILE`},
+	{"--key=", "", `--key: empty value: leave it out, or give FILE`},
+	{"--key a --key b", "", `--key: given twice, as "a" and "b": want one`},
+	{"--log loud", "", `--log: invalid value "loud": want one of off, on`},
+	{"--verbose=2", "", `--verbose: invalid value "2": want no value, or true or false`},
+	{"--nonsense", "", "unknown flag --nonsense"},
+	{"--max-szie 1", "", "unknown flag --max-szie: did you mean --max-size?"},
+	{"-Max_Size=1", "", "unknown flag --Max_Size: did you mean --max-size?"},
+	{"--hepl", "", "unknown flag --hepl: did you mean --help?"},
+	{"--walk", "", "--walk: run has no such flag (only stroll)"},
+	{"--name", "", "--name: value missing: want NAME"},
+	{"---name x", "", "bad flag syntax: ---name: want --NAME, --NAME VALUE or --NAME=VALUE"},
+	{"--=x", "", "bad flag syntax: --=x: want --NAME, --NAME VALUE or --NAME=VALUE"},
+	{"a b", "", `unexpected argument "b": --url is "a" already`},
+	{"--url a b", "", `unexpected argument "b": --url is "a" already`},
+	{"b --url a", "", `--url: given twice, as "b" and "a": want one`},
+	{"a --key a", "", "--key is --url: want two"},
 }
 
 // TestWrongUse: an error is one line with the flag, what was wrong and what is
-// allowed.
+// allowed, and a line behind it says where to read more.
 func TestWrongUse(t *testing.T) {
-	const lists = " (tool run --help lists the flags that are allowed)"
-	for _, tt := range []struct{ args, env, want string }{
-		{"--max-size 2m", "", `--max-size: invalid value "2m": want a size such as 65536, 64k or 1MiB, from 1 byte to 1MiB`},
-		{"-s 0", "", `--max-size: invalid value "0": want `},
-		{"", "TOOL_MAX_SIZE=x", `TOOL_MAX_SIZE: invalid value "x": want `},
-		{"--log loud", "", `--log: invalid value "loud": want one of off, on`},
-		{"--verbose=2", "", `--verbose: invalid value "2": want no value, or true or false`},
-		{"--nonsense", "", "flag provided but not defined: -nonsense" + lists},
-		{"--max-szie 1", "", "flag provided but not defined: -max-szie: did you mean --max-size?" + lists},
-		{"--hepl", "", "flag provided but not defined: -hepl: did you mean --help?" + lists},
-		{"--walk", "", "--walk: run has no such flag (only stroll)"},
-		{"--name", "", "flag needs an argument: -name" + lists},
-		{"---name x", "", "bad flag syntax: ---name" + lists},
-		{"--=x", "", "bad flag syntax: --=x" + lists},
-		{"a b", "", `unexpected argument "b" (--url is given already, tool run --help lists the flags)`},
-		{"--url a b", "", `unexpected argument "b" (--url is given already`},
-	} {
+	for _, tt := range wrongUses {
 		s := newSample()
-		if _, err := s.Read(strings.Fields(tt.args), environment(tt.env)); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+		_, err := s.set.Read(strings.Fields(tt.args), []string{tt.env})
+		if err == nil || err.Error() != tt.want {
 			t.Errorf("%q, %q: %v, want %s", tt.args, tt.env, err, tt.want)
+			continue
+		}
+		var stdout, stderr strings.Builder
+		status := s.set.Refuse(err, &stdout, &stderr)
+		want := "tool run: " + tt.want + "\nRun 'tool run --help' for its flags and what they take.\n"
+		if status != flags.Misuse || stdout.Len() > 0 || stderr.String() != want {
+			t.Errorf("%q, %q: status %d, stdout %q, stderr %q", tt.args, tt.env, status, stdout.String(), stderr.String())
 		}
 	}
 	s := newSample()
-	s.Operand = ""
-	if _, err := s.Read([]string{"now"}, os.LookupEnv); err == nil || err.Error() != `unexpected argument "now" (only flags are allowed, tool run --help lists them)` {
+	s.set.Operand = ""
+	if _, err := s.set.Read([]string{"now"}, nil); err == nil || err.Error() != `unexpected argument "now": want flags only` {
 		t.Error(err)
 	}
-	for _, help := range []string{"-h", "--help", "-help"} {
-		if _, err := newSample().Read([]string{"--verbose", help, "--nonsense"}, os.LookupEnv); !errors.Is(err, flag.ErrHelp) {
-			t.Errorf("%s: %v, want flag.ErrHelp", help, err)
-		}
-	}
 	s = newSample()
-	s.Options[0].Default = "none"
-	if _, err := s.Read(nil, environment("")); err == nil || !strings.HasPrefix(err.Error(), `the default of --max-size: invalid value "none": want `) {
+	s.set.Groups[0].Options[0].Default = "none"
+	if _, err := s.set.Read(nil, nil); err == nil || !strings.HasPrefix(err.Error(), `the default of --max-size: invalid value "none": want `) {
 		t.Error(err)
 	}
 }
 
-func TestPrint(t *testing.T) {
-	s := newSample()
-	var out strings.Builder
-	for _, o := range s.Options[:2] {
-		s.Print(&out, o, "none")
+// TestFail: each line of an error says whose it is.
+func TestFail(t *testing.T) {
+	var stderr strings.Builder
+	if status := newSample().set.Fail(errors.Join(errors.New("a"), errors.New("b")), &stderr); status != flags.Failed || stderr.String() != "tool run: a\ntool run: b\n" {
+		t.Errorf("status %d, stderr %q", status, stderr.String())
 	}
-	s.Prefix = ""
-	s.Print(&out, s.Options[2], "")
-	const want = "  --max-size SIZE  [TOOL_MAX_SIZE]\n        the most,\n        in bytes\n        (default 1k)\n" +
-		"  --name NAME  [TOOL_NAME]\n        a name\n        (default none)\n" +
-		"  --verbose\n        more words\n"
-	if out.String() != want {
-		t.Errorf("got\n%swant\n%s", out.String(), want)
+}
+
+func TestHelp(t *testing.T) {
+	const want = `Usage: tool run [flags] [URL]
+
+Runs.
+
+Each flag can also be set by the environment variable behind it; the flag wins.
+
+Limits:
+  --max-size SIZE  [TOOL_MAX_SIZE]
+        the most,
+        in bytes
+        (default 1k)
+
+Else:
+  --name NAME  [TOOL_NAME]
+        a name
+        (default none)
+  --verbose  [TOOL_VERBOSE]
+        more words
+`
+	for _, help := range []string{"-h", "--help", "-help"} {
+		s := newSample()
+		s.set.Groups[1].Options = s.set.Groups[1].Options[:2]
+		_, err := s.set.Read([]string{"--verbose", help, "--nonsense"}, []string{"TOOL_COLOUR=1"})
+		if !errors.Is(err, flags.ErrHelp) {
+			t.Errorf("%s: %v, want ErrHelp", help, err)
+		}
+		var stdout, stderr strings.Builder
+		status := s.set.Refuse(err, &stdout, &stderr)
+		rest, ok := strings.CutPrefix(stdout.String(), want)
+		if status != flags.Done || stderr.Len() > 0 || !ok || !strings.HasPrefix(rest, "\nSIZE is a number of bytes") || !strings.HasSuffix(rest, "takes it.\n\nThat is all.\n") {
+			t.Errorf("%s: status %d, stderr %q, stdout\n%s", help, status, stderr.String(), stdout.String())
+		}
+	}
+	s := newSample()
+	s.set.Prefix, s.set.Notes, s.set.Groups = "", "", s.set.Groups[1:]
+	var out strings.Builder
+	s.set.PrintHelp(&out)
+	if text := out.String(); !strings.Contains(text, "  --verbose\n        more words\n  --log") || strings.Contains(text, "environment") || strings.Contains(text, "SIZE is") || strings.Contains(text, "0 is") {
+		t.Errorf("without a prefix, sizes and fields:\n%s", text)
+	}
+}
+
+// TestSetting: the option of a field is found by the field's whole name.
+func TestSetting(t *testing.T) {
+	set := newSample().set
+	for field, want := range map[string]bool{"Limits.Size": true, "Limits.Max": true, "Limits": false, "Size": false, "": false} {
+		o := set.Setting(field)
+		if (o != nil) != want || want && o.Name != "max-size" {
+			t.Errorf("%q is set by %v", field, o)
+		}
 	}
 }
 
@@ -199,7 +272,10 @@ func FuzzParseSize(f *testing.F) {
 func TestValues(t *testing.T) {
 	var n int
 	var d time.Duration
-	var level int
+	var level, off int
+	var u uint64
+	var alsoOff time.Duration
+	var list []int
 	levels := flags.Choice(&level, map[string]int{"low": 1, "high": 2}, "low", "high")
 	for _, tt := range []struct {
 		set  flags.Setter
@@ -211,14 +287,26 @@ func TestValues(t *testing.T) {
 		{flags.Whole(&n, 1, 9), "10", "a whole number from 1 to 9"},
 		{flags.Whole(&n, 1, 9), "1.5", "a whole number from 1 to 9"},
 		{flags.Size(&n, 0, flags.Unbounded), "1g", ""},
-		{flags.Size(&n, 0, flags.Unbounded), "-1", "a size such as 65536, 64k or 1MiB, from 0 byte up"},
+		{flags.Size(&n, 0, flags.Unbounded), "-1", "a size such as 65536, 64k or 1MiB, from 0 up"},
 		{flags.Duration(&d, time.Second, time.Minute), "0", "a time with its unit such as 30s or 5m, from 1s to 1m0s"},
 		{flags.Duration(&d, 0, flags.Unbounded), "0", ""},
 		{flags.Duration(&d, 0, flags.Unbounded), "-1s", "a time from 0 up with its unit such as 500ms, 30s or 5m"},
 		{flags.Duration(&d, 1, flags.Unbounded), "0", "a time above 0 with its unit such as 500ms, 30s or 5m"},
 		{flags.Duration(&d, time.Second, flags.Unbounded), "9", "a time from 1s up with its unit such as 30s or 5m"},
-		{flags.DurationOrZero(&d, time.Second, time.Minute), "0", ""},
-		{flags.DurationOrZero(&d, time.Second, time.Minute), "5", "0 or a time with its unit"},
+		{flags.Whole(&u, 0, math.MaxUint64), "18446744073709551615", ""},
+		{flags.Whole(&u, 0, math.MaxUint64), "18446744073709551616", "a whole number from 0 up"},
+		{flags.Whole(&u, 0, math.MaxUint64), "-1", "a whole number from 0 up"},
+		{flags.Whole(&n, -1, math.MaxInt), "-2", "a whole number from -1 up"},
+		{flags.Whole(&n, 0, 9), "18446744073709551615", "a whole number from 0 to 9"},
+		{flags.OrZero(&d, flags.Duration(&d, time.Second, time.Minute)), "5", "0, or a time with its unit"},
+		{flags.OrOff(&off, flags.Whole(&off, 0, 9)), "off", ""},
+		{flags.OrOff(&alsoOff, flags.Duration(&alsoOff, 0, time.Minute)), "-1", ""},
+		{flags.OrOff(&off, flags.Whole(&off, 0, 9)), "-2", "off, or a whole number from 0 to 9"},
+		{flags.List(&list, strconv.Atoi), "1, 2,", ""},
+		{flags.List(&list, strconv.Atoi), "3", ""},
+		{flags.List(&list, strconv.Atoi), "4,x", `strconv.Atoi: parsing "x"`},
+		{flags.List(&list, strconv.Atoi), ",", `strconv.Atoi: parsing ""`},
+		{flags.OrZero(&d, flags.Duration(&d, time.Second, time.Minute)), "0", ""},
 		{levels, "high", ""},
 		{levels, "top", "one of low, high"},
 	} {
@@ -227,8 +315,8 @@ func TestValues(t *testing.T) {
 			t.Errorf("%q: %v, want %s", tt.text, err, tt.want)
 		}
 	}
-	if n != 1<<30 || d != 0 || level != 2 {
-		t.Errorf("kept %d, %v, %d", n, d, level)
+	if n != 1<<30 || d != 0 || level != 2 || u != math.MaxUint64 || off != -1 || alsoOff != -1 || !slices.Equal(list, []int{1, 2, 3}) {
+		t.Errorf("kept %d, %v, %d, %d, %d, %d, %v", n, d, level, u, off, alsoOff, list)
 	}
 }
 

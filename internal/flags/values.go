@@ -13,35 +13,50 @@ import (
 // Unbounded is the upper bound of values that have none.
 const Unbounded = math.MaxInt64
 
-// Whole is a whole number from least to most.
-func Whole(to *int, least, most int) Setter {
+// Whole is a whole number from least to most; the type's largest one is no bound.
+func Whole[T int | int64 | uint64](to *T, least, most T) Setter {
 	return func(text string) error {
-		n, err := strconv.Atoi(text)
+		n, ok := parseWhole[T](text)
 		switch {
-		case err == nil && n >= least && n <= most:
+		case ok && n >= least && n <= most:
 			*to = n
 			return nil
-		case most == math.MaxInt:
+		case most+1 < most:
 			return fmt.Errorf("a whole number from %d up", least)
 		}
 		return fmt.Errorf("a whole number from %d to %d", least, most)
 	}
 }
 
+func parseWhole[T int | int64 | uint64](text string) (n T, ok bool) {
+	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return T(n), T(n) >= 0 && uint64(T(n)) == n
+	}
+	signed, err := strconv.ParseInt(text, 10, 64)
+	return T(signed), err == nil && (T(signed) < 0) == (signed < 0) && int64(T(signed)) == signed
+}
+
 // Size is a number of bytes from least to most, see ParseSize.
-func Size[T int | int64](to *T, least, most int64) Setter {
+func Size[T int | int64 | uint64](to *T, least, most int64) Setter {
 	return func(text string) error {
 		n, ok := ParseSize(text)
-		switch {
-		case ok && n >= least && n <= most && int64(T(n)) == n:
+		if ok && n >= least && n <= most && int64(T(n)) == n {
 			*to = T(n)
 			return nil
-		case most == Unbounded:
-			return fmt.Errorf("a size such as 65536, 64k or 1MiB, from %d byte up", least)
 		}
-		return fmt.Errorf("a size such as 65536, 64k or 1MiB, from %d byte to %s", least, FormatSize(most))
+		from, upTo := strconv.FormatInt(least, 10), "up"
+		if least > 0 {
+			from += " byte"
+		}
+		if most < vastSize {
+			upTo = "to " + FormatSize(most)
+		}
+		return fmt.Errorf("a size such as 65536, 64k or 1MiB, from %s %s", from, upTo)
 	}
 }
+
+// vastSize is more than there is of anything: an error need not tell of such a bound.
+const vastSize = 1 << 60
 
 // sizeUnits are all powers of 1024, in any letter case; an i and a B may follow.
 var sizeUnits = []string{"", "k", "m", "g"}
@@ -100,16 +115,25 @@ func Duration(to *time.Duration, least, most time.Duration) Setter {
 	}
 }
 
-// DurationOrZero is Duration, or 0, which may mean that there is none.
-func DurationOrZero(to *time.Duration, least, most time.Duration) Setter {
-	set := Duration(to, least, most)
+// OrZero is set, or 0 where the least that set takes is more.
+func OrZero[T int | int64 | time.Duration](to *T, set Setter) Setter {
+	return or(to, 0, []string{"0"}, set)
+}
+
+// OrOff is set, or "off", which is -1 and may be given as that: no bound, or never.
+func OrOff[T int | int64 | time.Duration](to *T, set Setter) Setter {
+	return or(to, -1, []string{"off", "-1"}, set)
+}
+
+// or is set, or a value that has names, of which the first is told.
+func or[T any](to *T, value T, names []string, set Setter) Setter {
 	return func(text string) error {
-		if text == "0" {
-			*to = 0
+		if slices.Contains(names, text) {
+			*to = value
 			return nil
 		}
 		if err := set(text); err != nil {
-			return fmt.Errorf("0 or %w", err)
+			return fmt.Errorf("%s, or %w", names[0], err)
 		}
 		return nil
 	}
@@ -127,6 +151,26 @@ func Text(to *string) Setter {
 func Texts(to *[]string) Setter {
 	return func(text string) error {
 		*to = append(*to, text)
+		return nil
+	}
+}
+
+// List is what stands between commas, each as parse makes it of its text, added to
+// what is there. The error of parse says what the texts should have been.
+func List[T any](to *[]T, parse func(string) (T, error)) Setter {
+	return func(text string) error {
+		var items []T
+		for item := range strings.SplitSeq(text, ",") {
+			if item = strings.TrimSpace(item); item == "" && strings.Trim(text, ", ") != "" {
+				continue // a comma too many
+			}
+			parsed, err := parse(item)
+			if err != nil {
+				return err
+			}
+			items = append(items, parsed)
+		}
+		*to = append(*to, items...)
 		return nil
 	}
 }

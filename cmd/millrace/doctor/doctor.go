@@ -7,18 +7,10 @@ package doctor
 
 import (
 	"encoding/json"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"strconv"
-)
 
-// Exit statuses.
-const (
-	done   = 0
-	failed = 1
-	misuse = 2
+	"github.com/millrace/millrace/internal/flags"
 )
 
 const (
@@ -26,98 +18,57 @@ const (
 	maxOwnBytes = 1 << 30
 )
 
-const help = `Usage: millrace doctor [flags]
-
-Reads this machine and says how many idle connections "millrace serve" can hold on
-it, which limit binds first, then the next ones, each with what raises it. It reads
-the limits of its own process: run it as the server runs, as the same user and in
-the same unit or container. It changes nothing.
-
-Flags:
-  --target N
-        say whether N connections can be held, and if not, what to change
-        (default none)
-  --active PERCENT
-        how many of them have a message under way at once, both ways
-        (default 10)
-  --own-bytes N
-        bytes of user memory a connection that the handlers keep for it
-        (default 0)
-  --tls
-        the server ends TLS itself, which takes 6,400 bytes more for each
-        (default off)
-  --json
-        the report as JSON
-
-Exit status: 0 the report is printed and the target, if there is one, can be held;
-1 it can't, or nothing could be read; 2 wrong flags.
-`
-
 // Main runs the command with its flags on this machine and gives its exit status:
 // 0 when the report is on stdout and the target, if there is one, can be held, 1
-// when it can't or nothing could be read, 2 for wrong flags, which are told in one
-// line on stderr.
+// when it can't or nothing could be read, 2 for wrong flags, which are told on stderr.
 func Main(args []string, stdout, stderr io.Writer) (status int) {
-	p, asJSON, err := readPlan(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(stdout, help)
-		return done
-	case err != nil:
-		fmt.Fprintln(stderr, "millrace doctor:", err)
-		return misuse
+	var p Plan
+	var asJSON bool
+	set := flagSet(&p, &asJSON)
+	if _, err := set.Read(args, nil); err != nil {
+		return set.Refuse(err, stdout, stderr)
 	}
 	r := Examine(thisMachine(), p)
+	write := r.WriteText
 	if asJSON {
-		err = r.writeJSON(stdout)
-	} else {
-		err = r.WriteText(stdout)
+		write = r.writeJSON
 	}
-	if err != nil {
-		fmt.Fprintln(stderr, "millrace doctor: writing the report:", err)
-		return failed
+	if err := write(stdout); err != nil {
+		return set.Fail(fmt.Errorf("writing the report: %w", err), stderr)
 	}
 	if !r.Holds {
-		return failed
+		return flags.Failed
 	}
-	return done
+	return flags.Done
 }
 
-// readPlan reads the flags. An error is one line, or flag.ErrHelp when help was
-// asked for.
-func readPlan(args []string) (p Plan, asJSON bool, err error) {
-	p.Active = 10
-	flags := flag.NewFlagSet("millrace doctor", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // the caller prints the error
-	flags.BoolVar(&asJSON, "json", false, "")
-	flags.BoolVar(&p.TLS, "tls", false, "")
-	var wrong error // flag would wrap it in words of its own
-	number := func(name string, to *uint64, least, most uint64) {
-		flags.Func(name, "", func(text string) error {
-			n, err := strconv.ParseUint(text, 10, 64)
-			if err != nil || n < least || n > most {
-				wrong = fmt.Errorf("--%s: invalid value %q: want a whole number from %d to %d", name, text, least, most)
-				return wrong
-			}
-			*to = n
-			return nil
-		})
-	}
-	number("target", &p.Target, 1, maxTarget)
-	number("active", &p.Active, 0, 100)
-	number("own-bytes", &p.OwnBytes, 0, maxOwnBytes)
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return p, false, err
-	case wrong != nil:
-		return p, false, wrong
-	case err != nil:
-		return p, false, fmt.Errorf("%w (millrace doctor --help lists the flags that are allowed)", err)
-	case flags.NArg() > 0:
-		return p, false, fmt.Errorf("unexpected argument %q (only flags are allowed, millrace doctor --help lists them)", flags.Arg(0))
-	}
-	return p, asJSON, nil
+// flagSet are the command's flags. They have no environment variables: those of
+// millrace serve are around where it runs, and say other things.
+func flagSet(p *Plan, asJSON *bool) *flags.Set {
+	return &flags.Set{Command: "millrace doctor", About: about, Notes: statuses, Groups: []flags.Group{
+		{Title: "What is to be held", Options: []flags.Option{
+			flags.New("target", "N", "say whether N connections can be held, and if not, what to change", "", flags.Whole(&p.Target, 1, maxTarget)),
+			flags.New("active", "PERCENT", "how many of them have a message under way at once, both ways", "10", flags.Whole(&p.Active, 0, 100)),
+			flags.New("own-bytes", "SIZE", "user memory that the handlers keep for a connection", "0", flags.Size(&p.OwnBytes, 0, maxOwnBytes)),
+			flags.New("tls", "", "the server ends TLS itself, which takes 6,400 bytes more for each", "", flags.Bool(&p.TLS)),
+		}},
+		{Title: "Output", Options: []flags.Option{
+			flags.New("json", "", "the report as JSON", "", flags.Bool(asJSON)),
+		}},
+	}}
 }
+
+const about = `Reads this machine and says how many idle connections "millrace serve" can hold on
+it, which limit binds first, then the next ones, each with what raises it. It reads
+the limits of its own process: run it as the server runs, as the same user and in
+the same unit or container. It changes nothing.`
+
+const statuses = `
+Exit status:
+  0  the report is printed and the target, if there is one, can be held
+  1  it can't, or nothing could be read
+  2  wrong flags
+`
 
 func (r *Report) writeJSON(w io.Writer) error {
 	encoder := json.NewEncoder(w)

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -34,26 +35,26 @@ const (
 
 const defaultAdminMode = "0600"
 
-func (a *adminOptions) options() []option {
-	return []option{
-		{"admin", "ADDRESS", "HOST:PORT, or unix:PATH, that answers /healthz, /readyz, /metrics and /debug/conns whatever the\n" +
-			"main one is at; keep it on loopback or a private network", "", endpoint(&a.address)},
-		{"admin-mode", "MODE", "permissions of the socket's file of --admin unix:PATH, in octal: who may write may connect", defaultAdminMode, permissions(&a.mode)},
-		{"admin-token-file", "FILE", "file with a token that /metrics and /debug/conns on the admin address want, as\n" +
-			"Authorization: Bearer TOKEN or, in a browser, as the password of any user; read again when it changes", "", flags.Text(&a.tokenFile)},
-		{"admin-host", "NAMES", "names by which /metrics and /debug/conns may be asked for besides IP addresses and localhost,\n" +
-			"separated by commas (repeatable), as admin.example.com", "", list(&a.hosts, hostName)},
-		{"metrics", "WHERE", "auto: /metrics is on the admin address, or on the main one if there is no other; public: on both;\n" +
-			"off: nowhere", metricsAuto, flags.Name(&a.metrics, []string{metricsAuto, metricsPublic, metricsOff})},
+func (a *adminOptions) options() []flags.Option {
+	return []flags.Option{
+		flags.New("admin", "ADDRESS", "HOST:PORT, or unix:PATH, that answers /healthz, /readyz, /metrics and /debug/conns whatever the\n"+
+			"main one is at; keep it on loopback or a private network", "", endpoint(&a.address)).Once(),
+		flags.New("admin-mode", "MODE", "permissions of the socket's file of --admin unix:PATH, in octal: who may write may connect", defaultAdminMode, permissions(&a.mode)),
+		flags.New("admin-token-file", "FILE", "file with a token that /metrics and /debug/conns on the admin address want, as\n"+
+			"Authorization: Bearer TOKEN or, in a browser, as the password of any user; read again when it changes", "", flags.Text(&a.tokenFile)).Once(),
+		flags.New("admin-host", "NAMES", "names by which /metrics and /debug/conns may be asked for besides IP addresses and localhost,\n"+
+			"separated by commas (repeatable), as admin.example.com", "", flags.List(&a.hosts, hostName)).Listed(),
+		flags.New("metrics", "WHERE", "auto: /metrics is on the admin address, or on the main one if there is no other; public: on both;\n"+
+			"off: nowhere", metricsAuto, flags.Name(&a.metrics, []string{metricsAuto, metricsPublic, metricsOff})),
 	}
 }
 
-func (a *adminOptions) check() error {
+func (a *adminOptions) check(v flags.Values) error {
 	switch {
 	case a.tokenFile != "" && a.address == "":
-		return errors.New("--admin-token-file says nothing without --admin")
+		return fmt.Errorf("%s says nothing without --admin", v["admin-token-file"].Source)
 	case a.mode != 0o600 && !strings.HasPrefix(a.address, unixPrefix):
-		return errors.New("--admin-mode says nothing without --admin unix:PATH")
+		return fmt.Errorf("%s says nothing without --admin unix:PATH", v["admin-mode"].Source)
 	}
 	return nil
 }
@@ -83,12 +84,10 @@ func (a *adminOptions) publicMetrics(registry *prometheus.Registry, log *slog.Lo
 	return nil
 }
 
-var errHostName = errors.New("names such as admin.example.com, without a scheme, a port or a path")
-
-// hostName checks a value that Host may have, less its port.
-func hostName(text string) error {
-	if strings.ContainsAny(text, ":/@*?#[]\\ \t\"") {
-		return errHostName
+// hostName is a value that Host may have, less its port.
+func hostName(text string) (string, error) {
+	if text == "" || strings.ContainsAny(text, ":/@*?#[]\\ \t\"") {
+		return "", errors.New("names such as admin.example.com, without a scheme, a port or a path")
 	}
-	return nil
+	return text, nil
 }

@@ -17,14 +17,14 @@ type balancerOptions struct {
 	trustUnix      bool // the peers on a Unix socket are among them
 }
 
-func (b *balancerOptions) options() []option {
+func (b *balancerOptions) options() []flags.Option {
 	modes := map[string]bool{"off": false, "required": true}
-	return []option{
-		{"proxy-protocol", "MODE", "required: each connection begins with a PROXY header, version 1 or 2, or is closed;\n" +
-			"off: a header is a malformed request", "off", flags.Choice(&b.proxyProtocol, modes, "off", "required")},
-		{"trusted-proxies", "CIDRS", "networks of balancers, separated by commas (repeatable), as 10.0.0.0/8: whose Forwarded,\n" +
-			"X-Forwarded-For, -Proto, -Host and -Port count, and who may send PROXY headers (anybody, if none is given);\n" +
-			"unix: the peers on the socket of --listen unix:PATH", "", proxies(&b.trustedProxies, &b.trustUnix)},
+	return []flags.Option{
+		flags.New("proxy-protocol", "MODE", "required: each connection begins with a PROXY header, version 1 or 2, or is closed;\n"+
+			"off: a header is a malformed request", "off", flags.Choice(&b.proxyProtocol, modes, "off", "required")).Sets("Proxy.Protocol"),
+		flags.New("trusted-proxies", "CIDRS", "networks of balancers, separated by commas (repeatable), as 10.0.0.0/8: whose Forwarded,\n"+
+			"X-Forwarded-For, -Proto, -Host and -Port count, and who may send PROXY headers (anybody, if none is given);\n"+
+			"unix: the peers on the socket of --listen unix:PATH", "", proxies(&b.trustedProxies, &b.trustUnix)).Sets("Proxy.Trusted").Listed(),
 	}
 }
 
@@ -48,15 +48,18 @@ func (b *balancerOptions) apply(s *server.Server) error {
 
 // proxies are networks between commas, and "unix".
 func proxies(to *[]netip.Prefix, unix *bool) flags.Setter {
-	set := prefixes(to)
+	set := flags.List(to, cidr)
 	return func(text string) error {
 		var networks []string
 		for item := range strings.SplitSeq(text, ",") {
 			if strings.TrimSpace(item) == "unix" {
 				*unix = true
-				continue
+			} else {
+				networks = append(networks, item)
 			}
-			networks = append(networks, item)
+		}
+		if len(networks) == 0 {
+			return nil
 		}
 		if err := set(strings.Join(networks, ",")); err != nil {
 			return fmt.Errorf("%w, or unix", err)

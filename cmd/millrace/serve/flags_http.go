@@ -13,12 +13,12 @@ type httpOptions struct {
 	maxStreams int
 }
 
-func (h *httpOptions) options() []option {
-	return []option{
-		{"http-idle-timeout", "TIME", "how long a plain HTTP connection is kept between two requests, which must be longer than\n" +
-			"a balancer in front keeps it; 0 is lb-idle-timeout and 20s, or 620s without one; off is never", "0", orOff(&h.idle, flags.Duration(&h.idle, 0, maxTime))},
-		{"body-timeout", "TIME", "how long a plain request's body may bring less than 4KiB; then reading it fails; off is never", "30s", orOff(&h.body, flags.Duration(&h.body, 0, maxTime))},
-		{"max-http-streams", "N", "plain requests at once over HTTP/2; one more gets 503; off is no bound", "16384", orOff(&h.maxStreams, flags.Whole(&h.maxStreams, 0, noMost))},
+func (h *httpOptions) options() []flags.Option {
+	return []flags.Option{
+		flags.New("http-idle-timeout", "TIME", "how long a plain HTTP connection is kept between two requests, which must be longer than\n"+
+			"a balancer in front keeps it; 0 is lb-idle-timeout and 20s, or 620s without one; off is never", "0", flags.OrOff(&h.idle, flags.Duration(&h.idle, 0, maxTime))).Sets("Timeouts.HTTPIdle"),
+		flags.New("body-timeout", "TIME", "how long a plain request's body may bring less than 4KiB; then reading it fails; off is never", "30s", flags.OrOff(&h.body, flags.Duration(&h.body, 0, maxTime))).Sets("Timeouts.Body"),
+		flags.New("max-http-streams", "N", "plain requests at once over HTTP/2; one more gets 503; off is no bound", "16384", flags.OrOff(&h.maxStreams, flags.Whole(&h.maxStreams, 0, noMost))).Sets("Limits.HTTPStreams"),
 	}
 }
 

@@ -17,17 +17,19 @@ type logOptions struct {
 	access bool
 }
 
-func (l *logOptions) options() []option {
+func (l *logOptions) options() []flags.Option {
 	levels := map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}
 	formats := map[string]bool{"text": false, "json": true}
 	modes := map[string]bool{"off": false, "on": true}
-	return []option{
-		{"log-level", "LEVEL", "least level that is logged: debug, info, warn or error", "info", flags.Choice(&l.level, levels, "debug", "info", "warn", "error")},
-		{"log-format", "FORMAT", "a line's form: text (key=value) or json", "text", flags.Choice(&l.json, formats, "text", "json")},
-		{"access-log", "MODE", "on, or the flag alone: log each WebSocket's beginning and end, and each refused request;\n" +
-			"off", "off", flags.Choice(&l.access, modes, "off", "on")},
+	return []flags.Option{
+		flags.New("log-level", "LEVEL", "least level that is logged: debug, info, warn or error", "info", flags.Choice(&l.level, levels, "debug", "info", "warn", "error")),
+		flags.New("log-format", "FORMAT", "a line's form: text (key=value) or json", "text", flags.Choice(&l.json, formats, "text", "json")),
+		{
+			Name: "access-log", Value: "MODE", Default: "off", Alone: "on", Set: flags.Choice(&l.access, modes, "off", "on"),
+			Help: "on, or the flag alone: log each WebSocket's beginning and end, and each refused request;\noff",
+		},
 	}
 }
 

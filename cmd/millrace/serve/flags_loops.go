@@ -15,12 +15,12 @@ type loopOptions struct {
 	maxWorkers int
 }
 
-func (l *loopOptions) options() []option {
+func (l *loopOptions) options() []flags.Option {
 	engines := poller.Engines()
-	return []option{
-		{"poller", "ENGINE", "how the kernel is asked for events: " + strings.Join(engines, " or "), append(engines, "")[0], flags.Name(&l.engine, engines)},
-		{"loops", "N", "event loops; 0 is one for each processor", "0", flags.Whole(&l.loops, 0, noMost)},
-		{"max-workers", "N", "goroutines that blocked handlers may hold, the loops' own included", "1024", flags.Whole(&l.maxWorkers, 0, noMost)},
+	return []flags.Option{
+		flags.New("poller", "ENGINE", "how the kernel is asked for events: "+strings.Join(engines, " or "), append(engines, "")[0], flags.Name(&l.engine, engines)).Sets("Runtime.Engine"),
+		flags.New("loops", "N", "event loops; 0 is one for each processor", "0", flags.Whole(&l.loops, 0, noMost)).Sets("Runtime.Loops"),
+		flags.New("max-workers", "N", "goroutines that blocked handlers may hold, the loops' own included", "1024", flags.Whole(&l.maxWorkers, 0, noMost)).Sets("Runtime.Workers"),
 	}
 }
 

@@ -47,6 +47,18 @@ func permissions(to *fs.FileMode) flags.Setter {
 	}
 }
 
+// sameAddress tells whether two endpoints can't both be listened on, as far as their
+// texts show it: they are one, or one is all addresses of the machine.
+func sameAddress(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(strings.Replace(a, "localhost:", "127.0.0.1:", 1))
+	hostB, portB, errB := net.SplitHostPort(strings.Replace(b, "localhost:", "127.0.0.1:", 1))
+	if strings.HasPrefix(a, unixPrefix) || errA != nil || errB != nil {
+		return a == b
+	}
+	all := func(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
+	return portA == portB && portA != "0" && (hostA == hostB || all(hostA) || all(hostB))
+}
+
 // network is that of an address, and the address in it.
 func network(endpoint string) (name, addr string) {
 	if path, ok := strings.CutPrefix(endpoint, unixPrefix); ok {

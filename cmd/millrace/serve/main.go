@@ -1,12 +1,15 @@
 // Package serve is the command "millrace serve": a WebSocket server to try, to
-// measure and to put behind a balancer. Read serve.go for its life, web.go for
-// what it answers, config.go for what can be set.
+// measure and to put behind a balancer. [Main] is all of it.
+//
+// main.go is its life, from the flags to the end of the drain; flags.go lists what can
+// be set, and each flags_*.go has one group of it; listen.go are addresses, pages.go
+// and pages_metrics.go what it answers, admin.go the operator's address.
 package serve
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,15 +23,9 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"github.com/millrace/millrace/asynclog"
+	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/server"
-)
-
-// Exit statuses.
-const (
-	done   = 0
-	failed = 1
-	misuse = 2
 )
 
 // Main runs the command with its flags and gives its exit status: 0 after a
@@ -38,14 +35,10 @@ const (
 // and all else goes on. SIGTERM, SIGINT and SIGHUP are the process's own
 // while it runs, and SIGPIPE is ignored.
 func Main(args []string, stdout, stderr io.Writer) (status int) {
-	c, err := readConfig(args, os.Environ())
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		printHelp(stdout)
-		return done
-	case err != nil:
-		say(stderr, "millrace serve: %v\n", err)
-		return misuse
+	c := &config{}
+	set := c.flagSet()
+	if _, err := set.Read(args, os.Environ()); err != nil {
+		return set.Refuse(err, patient{stdout}, patient{stderr})
 	}
 	signal.Ignore(syscall.SIGPIPE) // or a line to a pipe without a reader would end the process
 	defer signal.Reset(syscall.SIGPIPE)
@@ -56,35 +49,39 @@ func Main(args []string, stdout, stderr io.Writer) (status int) {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	queue := asynclog.New(c.log.handler(stderr))
-	err = run(c, slog.New(queue), signals, hangups, stdout)
+	err := run(c, slog.New(queue), signals, hangups, stdout)
 	ctx, cancel := context.WithTimeout(context.Background(), sayTime)
 	defer cancel()
 	_ = queue.Flush(ctx) // what is lost, is lost
-	if err == nil {
-		return done
+	switch {
+	case err == nil:
+		return flags.Done
+	case errors.As(err, new(misuseError)):
+		return set.Refuse(err, patient{stdout}, patient{stderr})
 	}
-	say(stderr, "millrace serve: %v\n", err)
-	if errors.As(err, new(misuseError)) {
-		return misuse
-	}
-	return failed
+	return set.Fail(err, patient{stderr})
 }
 
 // sayTime is how long is waited for somebody to read stdout or stderr.
 const sayTime = time.Second
 
-// say writes to stdout or stderr, which may be a full pipe that nobody reads: then its
-// goroutine goes on waiting, for as long as the process lives.
-func say(w io.Writer, format string, args ...any) {
+// patient writes to stdout or stderr, which may be a full pipe that nobody reads: then
+// its goroutine goes on waiting, for as long as the process lives.
+type patient struct{ io.Writer }
+
+// Write implements io.Writer. It says that all was written, whatever came of it.
+func (p patient) Write(text []byte) (int, error) {
 	said := make(chan struct{})
+	text = bytes.Clone(text) // the caller's again when Write returns
 	go func() {
 		defer close(said)
-		fmt.Fprintf(w, format, args...)
+		_, _ = p.Writer.Write(text) // who could be told?
 	}()
 	select {
 	case <-said:
 	case <-time.After(sayTime):
 	}
+	return len(text), nil
 }
 
 // run serves until a signal comes.
@@ -102,9 +99,9 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 	}
 	defer admin.close()
 	boundMemory(log) // before the server looks at it
-	ln, err := srv.Listen(network(c.main.listen))
+	ln, err := srv.Listen(network(c.listen.address))
 	if err != nil {
-		return listenError("--listen", c.main.listen, err)
+		return listenError(c.values["listen"].Source, c.listen.address, err)
 	}
 	raiseDescriptorLimit(log)
 	c.balancer.warn(log)
@@ -118,7 +115,7 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c.tls.renew(ctx, hangups, log)
-	say(stdout, "listening on %s\n%s", urlOf(c.tls.scheme(), ln.Addr()), admin.where())
+	fmt.Fprintf(patient{stdout}, "listening on %s\n%s", urlOf(c.tls.scheme(), ln.Addr()), admin.where())
 
 	select {
 	case err := <-served:

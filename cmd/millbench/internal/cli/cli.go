@@ -5,23 +5,16 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/millrace/millrace/bench"
 	"github.com/millrace/millrace/bench/result"
+	"github.com/millrace/millrace/internal/flags"
 )
 
-// Exit statuses.
-const (
-	done   = 0
-	failed = 1
-	misuse = 2
-	held   = 3
-)
+// held is an exit status besides those of package flags.
+const held = 3
 
 const statuses = `
 Exit status:
@@ -43,79 +36,24 @@ type App struct {
 	Run func(context.Context, bench.Target, bench.Scenario, bench.Watch) (*result.Result, error)
 }
 
-// command is a subcommand.
-type command struct {
-	name, about string
-	main        func(a *App, args []string) (status int)
-}
-
-// commands are all subcommands, in the order of the help.
-func commands() []command {
-	var all []command
-	for _, s := range scenarios {
-		all = append(all, command{s.name, s.about, func(a *App, args []string) int { return a.scenario(s, args) }})
-	}
-	return append(all, command{"compare", "servers against each other, in turns, with intervals of confidence",
-		(*App).compareServers})
-}
-
 // Main runs a subcommand with its flags and gives the exit status, see statuses.
 // Results go to stdout; progress and errors, a line each, to stderr.
 func (a *App) Main(args []string) (status int) {
-	name := ""
-	if len(args) > 0 {
-		name, args = args[0], args[1:]
+	p := flags.Program{
+		Name: "millbench", Usage: "[flags] [URL]", About: about, Notes: example + statuses,
+		Stdout: a.Stdout, Stderr: a.Stderr,
 	}
-	switch name {
-	case "":
-		printOverview(a.Stderr)
-		return misuse
-	case "help", "--help", "-help", "-h":
-		if len(args) > 0 {
-			return a.Main([]string{args[0], "--help"})
-		}
-		printOverview(a.Stdout)
-		return done
-	case "version", "--version", "-version":
-		fmt.Fprintf(a.Stdout, "millbench %s (%s %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-		return done
+	for _, s := range scenarios {
+		p.Commands = append(p.Commands, flags.Command{Name: s.name, About: s.about,
+			Main: func(args []string) int { return a.scenario(s, args) }})
 	}
-	for _, c := range commands() {
-		if c.name == name {
-			return c.main(a, args)
-		}
-	}
-	fmt.Fprintf(a.Stderr, "millbench: unknown command %q: millbench help lists them\n", name)
-	return misuse
+	p.Commands = append(p.Commands, flags.Command{Name: "compare", About: "servers against each other, in turns, with intervals of confidence",
+		Main: a.compareServers})
+	return p.Main(args)
 }
 
-const overviewHead = `Usage: millbench COMMAND [flags] [URL]
+const about = "Loads a WebSocket server with many connections and measures it."
 
-Loads a WebSocket server with many connections and measures it.
-
-Commands:
-`
-
-const overviewTail = `
-  help       print this; millbench help COMMAND lists a command's flags
-  --version  print the version
-
-Example:
+const example = `Example:
   millbench echo --connections 1000 --size 64 --report echo.html ws://127.0.0.1:9001/
 `
-
-func printOverview(w io.Writer) {
-	fmt.Fprint(w, overviewHead)
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-9s  %s\n", c.name, c.about)
-	}
-	fmt.Fprint(w, overviewTail, statuses)
-}
-
-// version is what the Go tool wrote into the binary.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
-}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/millrace/millrace/internal/compare"
+	"github.com/millrace/millrace/internal/flags"
 )
 
 // compareServers is the subcommand compare, with flags of its own. The first
@@ -15,8 +16,8 @@ func (a *App) compareServers(args []string) (status int) {
 		return compare.Main(ctx, args, a.Stdout, a.Stderr)
 	})
 	if err != nil {
-		a.complain("compare", err)
-		return failed
+		fmt.Fprintln(a.Stderr, "millbench compare:", err)
+		return flags.Failed
 	}
 	return status
 }

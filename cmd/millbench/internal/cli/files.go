@@ -51,6 +51,9 @@ func create(path string) (*output, error) {
 func createTemporary(path string, mode fs.FileMode) (*output, error) {
 	name := fmt.Sprintf("%s.%d.tmp", path, os.Getpid())
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if wrong, ok := errors.AsType[*fs.PathError](err); ok {
+		wrong.Path = path // nobody has asked for the other one
+	}
 	if err != nil {
 		return nil, err
 	}

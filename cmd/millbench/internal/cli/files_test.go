@@ -118,7 +118,7 @@ func TestUnwritable(t *testing.T) {
 	folder := t.TempDir()
 	in := func(name string) string { return filepath.Join(folder, name) }
 	good := []string{"echo", "--json", in("r.json")}
-	expectMisuse(t, append(good, "--hgrm", in("none/r.hgrm")), "--hgrm: ", in("none/r.hgrm"))
+	expectMisuse(t, append(good, "--hgrm", in("none/r.hgrm")), "--hgrm: open "+in("none/r.hgrm")+": ")
 	expectMisuse(t, append(good, "--report", folder), "--report: "+folder+" is a folder")
 	expectMisuse(t, append(good, "--report", in("./r.json")), "--report: "+in("./r.json")+" is the file of --json")
 	expectMisuse(t, append(good, "--report", in("r.json/r.html")), "--report: ")

@@ -74,7 +74,8 @@ var settings = []struct {
 	{"sweep --rate 0.5", func(p *result.Plan) { p.Rate = 0.5 }},
 	{"slow --rate 10", func(p *result.Plan) { p.Rate = 10 }},
 	{"broadcast --rate 1e3", func(p *result.Plan) { p.Rate = 1000 }},
-	{"echo --warmup 0", func(p *result.Plan) { p.Warmup = -1 }},
+	{"echo --warmup off", func(p *result.Plan) { p.Warmup = -1 }},
+	{"echo --warmup -1", func(p *result.Plan) { p.Warmup = -1 }},
 	{"idle --warmup 500ms", func(p *result.Plan) { p.Warmup = 500 * time.Millisecond }},
 	{"sweep --duration 1m30s", func(p *result.Plan) { p.Duration = 90 * time.Second }},
 	{"storm --duration 2s", func(p *result.Plan) { p.Duration = 2 * time.Second }},
@@ -82,7 +83,7 @@ var settings = []struct {
 	{"storm --handshakes 9", func(p *result.Plan) { p.Handshakes = 9 }},
 	{"storm --connect-timeout 3s", func(p *result.Plan) { p.ConnectTimeout = 3 * time.Second }},
 	{"churn --messages 4 --reset", func(p *result.Plan) { p.Messages, p.Reset = 4, true }},
-	{"churn --messages 0", func(p *result.Plan) { p.Messages = -1 }},
+	{"churn --messages off", func(p *result.Plan) { p.Messages = -1 }},
 	{"wave --waves 2 --reset", func(p *result.Plan) { p.Waves, p.Reset = 2, true }},
 	{"slow --slow-share 0.25 --slow-rate 1k", func(p *result.Plan) { p.SlowShare, p.SlowRate = 0.25, 1024 }},
 	{"sweep --sweep-factor 2 --sweep-limit 10ms", func(p *result.Plan) { p.SweepFactor, p.SweepLimit = 2, 10*time.Millisecond }},
@@ -99,9 +100,29 @@ var settings = []struct {
 	{"echo --insecure", func(p *result.Plan) { p.Insecure = true }},
 	{"echo --ca ca.pem", func(p *result.Plan) { p.CAFile = "ca.pem" }},
 	{"echo --server-pid 42", func(p *result.Plan) { p.ServerPID = 42 }},
+	{"echo --server-pid -1", func(p *result.Plan) { p.ServerPID = -1 }},
 	{"echo --server-pid none", func(p *result.Plan) { p.ServerPID = -1 }},
 	{"echo --server-pid none --server-pid auto", func(*result.Plan) {}},
 	{"echo --timeout 2m", func(p *result.Plan) { p.Timeout = 2 * time.Minute }},
+}
+
+// TestZeroIsTheDefault: 0 is for a flag what it is for the field, the default.
+func TestZeroIsTheDefault(t *testing.T) {
+	for _, c := range []struct{ args, fields string }{
+		{"echo -c 0 --in-flight 0 --handshakes 0 --connect-rate 0 --connect-timeout 0", "Connections InFlight Handshakes ConnectRate ConnectTimeout"},
+		{"echo --warmup 0 --duration 0 --timeout 0 --seed 0 --loops 0 --processes 0 --server-pid 0", "Warmup Duration Timeout Seed Loops Processes ServerPID"},
+		{"rate --rate 0", "Rate"}, {"broadcast --rate 0", "Rate"}, {"churn --messages 0", "Messages"}, {"wave --waves 0", "Waves"},
+		{"sweep --rate 0 --sweep-factor 0 --sweep-limit 0", "Rate SweepFactor SweepLimit"},
+		{"slow --rate 0 --in-flight 0 --slow-share 0 --slow-rate 0", "Rate InFlight SlowShare SlowRate"},
+	} {
+		s := newStage()
+		s.expect(t, 0, strings.Fields(c.args))
+		for _, field := range strings.Fields(c.fields) {
+			if v := reflect.ValueOf(s.plan).FieldByName(field); !v.IsZero() {
+				t.Errorf("%s: %s is %v, want 0", c.args, field, v)
+			}
+		}
+	}
 }
 
 func lastEngine() string {
@@ -139,11 +160,11 @@ func TestAllFields(t *testing.T) {
 
 func TestWrongValues(t *testing.T) {
 	for _, c := range []struct{ scenario, flag, wrong, allowed string }{
-		{"echo", "connections", "0", "want a whole number from 1 up"},
+		{"echo", "connections", "-1", "want a whole number from 0 up"},
 		{"echo", "connections", "1.5", "a whole number"},
 		{"echo", "connections", "99999999999999999999", "a whole number"},
-		{"echo", "in-flight", "-1", "a whole number from 1 up"},
-		{"echo", "size", "", "a size from 1 byte up such as 64, 64k or 1MiB, or a range of them such as 16-1024"},
+		{"echo", "in-flight", "-1", "a whole number from 0 up"},
+		{"echo", "size", "x", "a size from 1 byte up such as 64, 64k or 1MiB, or a range of them such as 16-1024"},
 		{"echo", "size", "0", "from 1 byte"},
 		{"echo", "size", "64x", "a size"},
 		{"echo", "size", "k", "a size"},
@@ -151,33 +172,33 @@ func TestWrongValues(t *testing.T) {
 		{"echo", "size", "1-", "a range"},
 		{"echo", "size", "9223372036854775807k", "a size"},
 		{"echo", "binary", "maybe", "no value, or true or false"},
-		{"rate", "rate", "0", "a number above 0"},
-		{"rate", "rate", "NaN", "a number above 0"},
-		{"rate", "rate", "Inf", "a number above 0"},
-		{"broadcast", "rate", "-1", "a number above 0"},
-		{"echo", "warmup", "1", "a time from 0 up with its unit"},
+		{"rate", "rate", "-0.5", "a number from 0 up"},
+		{"rate", "rate", "NaN", "a number from 0 up"},
+		{"rate", "rate", "Inf", "a number from 0 up"},
+		{"broadcast", "rate", "-1", "a number from 0 up such as 20000 or 0.5"},
+		{"echo", "warmup", "1", "off, or a time from 0 up with its unit"},
 		{"echo", "warmup", "-1s", "a time from 0 up"},
-		{"echo", "duration", "0", "a time above 0 with its unit such as 500ms, 30s or 5m"},
-		{"echo", "connect-rate", "-1", "0 or a number above it"},
-		{"echo", "handshakes", "0", "from 1 up"},
-		{"echo", "connect-timeout", "soon", "a time above 0"},
-		{"churn", "messages", "-1", "from 0 up"},
+		{"echo", "duration", "-1s", "a time from 0 up with its unit such as 500ms, 30s or 5m"},
+		{"echo", "connect-rate", "-1", "a number from 0 up"},
+		{"echo", "handshakes", "x", "from 0 up"},
+		{"echo", "connect-timeout", "soon", "a time from 0 up"},
+		{"churn", "messages", "-2", "off, or a whole number from 0 up"},
 		{"churn", "reset", "2", "no value"},
-		{"wave", "waves", "0", "from 1 up"},
-		{"slow", "slow-share", "10%", "a number above 0"},
-		{"slow", "slow-rate", "-1", "0 or a size"},
-		{"sweep", "sweep-factor", "0", "a number above 0"},
-		{"sweep", "sweep-limit", "0s", "a time above 0"},
+		{"wave", "waves", "-1", "from 0 up"},
+		{"slow", "slow-share", "10%", "a number from 0 up"},
+		{"slow", "slow-rate", "-1", "a size such as 65536, 64k or 1MiB, from 0 up"},
+		{"sweep", "sweep-factor", "half", "a number from 0 up"},
+		{"sweep", "sweep-limit", "5", "a time from 0 up"},
 		{"echo", "sources", "localhost", "IP addresses separated by commas"},
-		{"echo", "sources", "127.0.0.1,", "IP addresses"},
-		{"echo", "seed", "0", "from 1 up"},
+		{"echo", "sources", ",", "IP addresses"},
+		{"echo", "seed", "-1", "from 0 up"},
 		{"echo", "loops", "-1", "from 0 up"},
 		{"echo", "processes", "-1", "from 0 up"},
 		{"echo", "poller", "select", "one of " + strings.Join(poller.Engines(), ", ")},
-		{"echo", "server-pid", "0", "a process id, auto or none"},
-		{"echo", "timeout", "0", "a time above 0"},
+		{"echo", "server-pid", "-2", "a process id, auto or none"},
+		{"echo", "timeout", "-1s", "a time from 0 up"},
 		{"echo", "hgrm", "-", "the name of a file"},
-		{"echo", "report", "", "the name of a file"},
+		{"echo", "report", "-", "the name of a file"},
 		{"echo", "fail-if", "p99", "a condition such as 'p99>5ms': no > >= < or <= in it"},
 		{"echo", "fail-if", "p98>1ms", `no figure "p98"; there are rate, `},
 		{"echo", "fail-if", "p99>1", "needs one of the units"},
@@ -190,11 +211,14 @@ func TestWrongValues(t *testing.T) {
 
 func TestWrongUse(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
-		{"ehco", `millbench: unknown command "ehco": millbench help lists them`},
+		{"ehco", `millbench: unknown command "ehco": did you mean echo?`},
 		{"help ehco", `unknown command "ehco"`},
-		{"echo --nonsense", "-nonsense (millbench echo --help lists the flags"},
-		{"echo --conections 5", "-conections: did you mean --connections? (millbench echo --help lists the flags"},
-		{"echo --loops", "-loops"},
+		{"echo --nonsense", "unknown flag --nonsense"},
+		{"echo --conections 5", "unknown flag --conections: did you mean --connections?"},
+		{"echo --loops", "--loops: value missing: want a whole number from 0 up"},
+		{"echo --hgrm --quiet", "--hgrm: value missing before --quiet: want the name of a file"},
+		{"echo --size=", "--size: empty value: leave it out, or give a size from 1 byte up"},
+		{"echo --url=ws://a/ --url=ws://b/", `--url: given twice, as "ws://a/" and "ws://b/": want one`},
 		{"echo ws://a/ ws://b/", `unexpected argument "ws://b/"`},
 		{"echo --url ws://a/ ws://b/", `unexpected argument "ws://b/"`},
 		{"echo --rate 5", "--rate: echo has no such flag (only rate, sweep, slow, broadcast)"},
@@ -204,7 +228,7 @@ func TestWrongUse(t *testing.T) {
 		expectMisuse(t, strings.Fields(c.args), c.want)
 	}
 	s := newStage()
-	s.expect(t, 2, nil, "Usage: millbench COMMAND", "millbench help COMMAND", "Exit status:")
+	s.expect(t, 2, nil, "Usage: millbench COMMAND [flags] [URL]", "millbench help COMMAND", "Exit status:")
 	if s.stdout.Len() > 0 {
 		t.Errorf("without a command: stdout %q", s.stdout.String())
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -76,14 +77,18 @@ func (s *stage) expect(t *testing.T, status int, args []string, words ...string)
 	}
 }
 
-// expectMisuse: one line on stderr with all the words, nothing on stdout, no run,
-// status 2.
+// hints are the lines that say where to read more.
+var hints = regexp.MustCompile(`^Run 'millbench (help|\w+ --help)' for .*\n$`)
+
+// expectMisuse: one line on stderr with all the words, a line that says where to read
+// more, nothing on stdout, no run, status 2.
 func expectMisuse(t *testing.T, args []string, words ...string) {
 	t.Helper()
 	s := newStage()
 	s.expect(t, 2, args, words...)
-	if s.stdout.Len() > 0 || strings.Count(s.stderr.String(), "\n") != 1 || s.runs > 0 {
-		t.Errorf("%q: %d runs, stdout %q, stderr %q; want one line on stderr and no run", args, s.runs, s.stdout.String(), s.stderr.String())
+	line, hint, _ := strings.Cut(s.stderr.String(), "\n")
+	if s.stdout.Len() > 0 || !strings.HasPrefix(line, "millbench") || !hints.MatchString(hint) || s.runs > 0 {
+		t.Errorf("%q: %d runs, stdout %q, stderr %q; want one line and a hint on stderr and no run", args, s.runs, s.stdout.String(), s.stderr.String())
 	}
 }
 

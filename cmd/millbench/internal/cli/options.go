@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"math"
 	"strings"
 
 	"github.com/millrace/millrace/bench"
@@ -47,13 +48,24 @@ func (c *config) scenario(name string) bench.Scenario {
 // option is one flag.
 type option struct {
 	flags.Option
-	fields string   // that it sets, separated by spaces, as a bench.PlanError names them
-	only   []string // the scenarios that have it; nil: all
+	only []string // the scenarios that have it; nil: all
 }
 
-// opt is an option, for a list of them.
+// opt is an option that sets some fields, as a bench.PlanError names them.
 func opt(name, value, help, byDefault string, set flags.Setter, fields string, only []string) option {
-	return option{flags.Option{Name: name, Value: value, Help: help, Default: byDefault, Set: set}, fields, only}
+	return option{flags.New(name, value, help, byDefault, set).Sets(fields), only}
+}
+
+// listed is o of which all values count.
+func (o option) listed() option {
+	o.Option = o.Listed()
+	return o
+}
+
+// once is o that may be given once only.
+func (o option) once() option {
+	o.Option = o.Once()
+	return o
 }
 
 // section is a part of the help.
@@ -82,13 +94,13 @@ func (c *config) loadOptions() []option {
 		return opt("rate", "N", what, "1000", decimal(to), field, []string{only})
 	}
 	inFlight := func(to *int, only string) option {
-		return opt("in-flight", "N", "messages of a connection that are under way at once", "1", from(to, 1), "InFlight", []string{only})
+		return opt("in-flight", "N", "messages of a connection that are under way at once", "1", whole(to), "InFlight", []string{only})
 	}
 	span := func(what string, only ...string) option {
-		return opt("duration", "TIME", what, "5s", above0(&l.Duration), "Duration", only)
+		return opt("duration", "TIME", what, "5s", duration(&l.Duration), "Duration", only)
 	}
 	return []option{
-		opt("connections", "N", "connections to hold at once (also -c N)", "100", from(&l.Connections.Count, 1), "Connections.Count", nil),
+		opt("connections", "N", "connections to hold at once (also -c N)", "100", whole(&l.Connections.Count), "Connections.Count", nil),
 		opt("size", "SIZE", "bytes of payload of a message, or MIN-MAX: each message has a size between them", "64",
 			sizes(&l.Messages.MinSize, &l.Messages.MaxSize), "Messages.MinSize Messages.MaxSize", nil),
 		opt("binary", "", "binary messages instead of text", "", flags.Bool(&l.Messages.Binary), "Messages.Binary", nil),
@@ -103,7 +115,7 @@ func (c *config) loadOptions() []option {
 		span("how long the connections stay idle", result.Idle),
 		span("how long the connections stay before they drop", result.Wave),
 		span("without effect: it ends when all connections are open", result.Storm),
-		opt("warmup", "TIME", "load before measuring; idle, storm and wave have none", "1s", warmup(&l.Warmup), "Warmup", nil),
+		opt("warmup", "TIME", "load before measuring; off is none, as idle, storm and wave have it", "1s", flags.OrOff(&l.Warmup, duration(&l.Warmup)), "Warmup", nil),
 	}
 }
 
@@ -115,35 +127,35 @@ func (c *config) special() []option {
 		return opt("reset", "", "end connections with a reset instead of a close handshake", "", flags.Bool(to), "Reset", only)
 	}
 	return []option{
-		opt("messages", "N", "messages of each connection, one after another", "1", messages(&c.churn.Each), "Each", churn),
+		opt("messages", "N", "messages of each connection, one after another; off is none", "1", flags.OrOff(&c.churn.Each, whole(&c.churn.Each)), "Each", churn),
 		reset(&c.churn.Reset, churn),
 		reset(&c.wave.Reset, wave),
-		opt("waves", "N", "how often all drop and come back", "3", from(&c.wave.Times, 1), "Times", wave),
+		opt("waves", "N", "how often all drop and come back", "3", whole(&c.wave.Times), "Times", wave),
 		opt("slow-share", "PART", "part of the connections that is slow, above 0 and below 1", "0.1", decimal(&c.slow.Share), "Share", slow),
-		opt("slow-rate", "SIZE", "what a slow connection reads in a second; 0 is nothing", "0", bytesOrNone(&c.slow.ReadRate), "ReadRate", slow),
+		opt("slow-rate", "SIZE", "what a slow connection reads in a second; 0 is nothing", "0", flags.Size(&c.slow.ReadRate, 0, flags.Unbounded), "ReadRate", slow),
 		opt("sweep-factor", "N", "by how much each rate exceeds the one before", "1.5", decimal(&c.sweep.Factor), "Factor", sweep),
-		opt("sweep-limit", "TIME", "p99 beyond which the server has fallen behind", "50ms", above0(&c.sweep.Limit), "Limit", sweep),
+		opt("sweep-limit", "TIME", "p99 beyond which the server has fallen behind", "50ms", duration(&c.sweep.Limit), "Limit", sweep),
 	}
 }
 
 func (c *config) connections() []option {
 	to := &c.load.Connections
 	return []option{
-		opt("connect-rate", "N", "new connections a second at most; 0 is as fast as allowed", "0", decimalOrNone(&to.Rate), "Connections.Rate", nil),
-		opt("handshakes", "N", "connections that may be opening at once", "256", from(&to.Handshakes, 1), "Connections.Handshakes", nil),
-		opt("connect-timeout", "TIME", "longest time from connect to the upgrade", "10s", above0(&to.Timeout), "Connections.Timeout", nil),
+		opt("connect-rate", "N", "new connections a second at most; 0 is as fast as allowed", "0", decimal(&to.Rate), "Connections.Rate", nil),
+		opt("handshakes", "N", "connections that may be opening at once", "256", whole(&to.Handshakes), "Connections.Handshakes", nil),
+		opt("connect-timeout", "TIME", "longest time from connect to the upgrade", "10s", duration(&to.Timeout), "Connections.Timeout", nil),
 		opt("sources", "ADDRESSES", "addresses to connect from, separated by commas (repeatable), each until it has no\n"+
-			"port left; by default the system's choice, to a server on 127.0.0.0/8 all of 127.0.0.1 on", "", addresses(&to.Sources), "Connections.Sources", nil),
+			"port left; none is the system's choice, to a server on 127.0.0.0/8 all of 127.0.0.1 on", "", flags.List(&to.Sources, address), "Connections.Sources", nil).listed(),
 	}
 }
 
 func (c *config) request() []option {
 	to := &c.target
 	return []option{
-		opt("url", "URL", "the server's, as ws://HOST[:PORT]/PATH, or wss:// with TLS; it may also stand without --url", defaultURL, flags.Text(&to.URL), "Target.URL", nil),
-		opt("ca", "FILE", "certificates in PEM to trust in wss; by default the system's", "", flags.Text(&to.CAFile), "Target.CAFile", nil),
+		opt("url", "URL", "the server's, as ws://HOST[:PORT]/PATH, or wss:// with TLS; it may also stand without --url", defaultURL, flags.Text(&to.URL), "Target.URL", nil).once(),
+		opt("ca", "FILE", "certificates in PEM to trust in wss; none is the system's", "", flags.Text(&to.CAFile), "Target.CAFile", nil),
 		opt("insecure", "", "trust any certificate in wss", "", flags.Bool(&to.Insecure), "Target.Insecure", nil),
-		opt("header", "LINE", "another line \"Name: value\" of the request (repeatable)", "", flags.Texts(&to.Header), "Target.Header", nil),
+		opt("header", "LINE", "another line \"Name: value\" of the request (repeatable)", "", flags.Texts(&to.Header), "Target.Header", nil).listed(),
 		opt("origin", "ORIGIN", "the request's Origin", "", flags.Text(&to.Origin), "Target.Origin", nil),
 		opt("deflate", "HOW", "compress messages: off, on (each by itself) or takeover (with those before it in mind, both ways)", bench.DeflateOff,
 			flags.Name(&to.Deflate, []string{bench.DeflateOff, bench.DeflateOn, bench.DeflateTakeover}), "Target.Deflate", nil),
@@ -155,15 +167,15 @@ func (c *config) machine() []option {
 	to := &c.load.Client
 	engines := poller.Engines()
 	return []option{
-		opt("loops", "N", "event loops that share the load; 0 is one for each processor, or every other one in an open loop", "0", from(&to.Loops, 0), "Client.Loops", nil),
-		opt("processes", "N", "child processes that share the load; 0 and 1 are none", "0", from(&to.Processes, 0), "Client.Processes", nil),
+		opt("loops", "N", "event loops that share the load; 0 is one for each processor, or every other one in an open loop", "0", whole(&to.Loops), "Client.Loops", nil),
+		opt("processes", "N", "child processes that share the load; 0 and 1 are none", "0", whole(&to.Processes), "Client.Processes", nil),
 		opt("poller", "ENGINE", "how the kernel is asked for events: "+strings.Join(engines, " or "),
 			append(engines, "")[0], flags.Name(&to.Poller, engines), "Client.Poller", nil),
 		opt("server-pid", "PID", "the server's process on this machine, for its CPU time and memory: its number, none, or\n"+
 			"auto: whoever listens on the URL's port", "auto", serverPID(&c.target.PID), "Target.PID", nil),
-		opt("seed", "N", "makes the payloads", "1", seed(&c.load.Messages.Seed), "Messages.Seed", nil),
-		opt("timeout", "TIME", "ends the run, whatever its state; by default what it should take, and a minute", "",
-			above0(&to.Timeout), "Client.Timeout", nil),
+		opt("seed", "N", "makes the payloads", "1", flags.Whole(&c.load.Messages.Seed, 0, math.MaxUint64), "Messages.Seed", nil),
+		opt("timeout", "TIME", "ends the run, whatever its state; none is what it should take, and a minute", "",
+			duration(&to.Timeout), "Client.Timeout", nil),
 	}
 }
 
@@ -174,7 +186,7 @@ func (c *config) output() []option {
 			"go to files beside it with -service and -skew in their names", "", file(&c.histogram), "", nil),
 		opt("report", "FILE", "write an HTML page with charts", "", file(&c.page), "", nil),
 		opt("fail-if", "CONDITION", "exit with 3 if it holds of the result, as 'p99>5ms' (repeatable): a figure, one of\n"+
-			"> >= < <=, and a number with its unit. Figures:\n"+figures(), "", condition(&c.conditions), "", nil),
+			"> >= < <=, and a number with its unit. Figures:\n"+figures(), "", condition(&c.conditions), "", nil).listed(),
 		opt("quiet", "", "no progress and no summary: only what went wrong", "", flags.Bool(&c.quiet), "", nil),
 	}
 }

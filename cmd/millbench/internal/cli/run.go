@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -12,51 +11,39 @@ import (
 
 	"github.com/millrace/millrace/bench"
 	"github.com/millrace/millrace/bench/result"
+	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/internal/report"
 )
 
 // scenario is a subcommand that runs one.
 func (a *App) scenario(s scenario, args []string) (status int) {
-	c, err := readConfig(s.name, args)
-	if errors.Is(err, flag.ErrHelp) {
-		s.printHelp(a.Stdout)
-		return done
-	}
+	c := &config{}
+	set := c.flagSet(s)
+	values, err := set.Read(args, nil)
 	if err != nil {
-		a.complain(s.name, err)
-		return misuse
+		return set.Refuse(err, a.Stdout, a.Stderr)
 	}
 	files, err := c.openOutputs()
 	if err != nil {
-		a.complain(s.name, err)
-		return misuse
+		return set.Refuse(err, a.Stdout, a.Stderr)
 	}
 	defer files.discard()
 	r, interrupted, err := a.run(s.name, c)
 	if err != nil {
-		a.complain(s.name, c.explain(s.name, err))
 		if _, wrong := errors.AsType[*bench.PlanError](err); wrong && !interrupted {
-			return misuse
+			return set.Refuse(inFlags(set, values, err), a.Stdout, a.Stderr)
 		}
-		return failed
+		return set.Fail(err, a.Stderr)
 	}
 	err = a.show(c, files, r)
-	status = a.judge(s.name, c, r)
+	status = a.judge(set, c, r)
 	if err != nil {
-		a.complain(s.name, err)
-		return failed
+		return set.Fail(err, a.Stderr)
 	}
 	if interrupted {
-		return failed
+		return flags.Failed
 	}
 	return status
-}
-
-// complain prints an error, each line of it with the command's name.
-func (a *App) complain(command string, err error) {
-	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintf(a.Stderr, "millbench %s: %s\n", command, strings.TrimSpace(line))
-	}
 }
 
 // run runs a scenario, with its progress, until it is done or ended by a signal.
@@ -133,8 +120,8 @@ func (a *App) show(c *config, files *outputs, r *result.Result) error {
 
 // judge gives the status of a result, and says on stderr what the summary does
 // not.
-func (a *App) judge(scenario string, c *config, r *result.Result) (status int) {
-	say := func(format string, args ...any) { a.complain(scenario, fmt.Errorf(format, args...)) }
+func (a *App) judge(set *flags.Set, c *config, r *result.Result) (status int) {
+	say := func(format string, args ...any) { set.Fail(fmt.Errorf(format, args...), a.Stderr) }
 	wrong := len(r.Troubles) > 0
 	for _, condition := range c.conditions {
 		holds, actual, err := condition.Holds(r)
@@ -157,7 +144,7 @@ func (a *App) judge(scenario string, c *config, r *result.Result) (status int) {
 		say("nothing was measured")
 	}
 	if wrong {
-		return failed
+		return flags.Failed
 	}
 	return status
 }

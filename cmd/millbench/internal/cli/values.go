@@ -16,66 +16,20 @@ import (
 
 // What follows only keeps out what a scenario can't say: bench.Run knows the limits.
 
-// from is a whole number from least up.
-func from(to *int, least int) flags.Setter { return flags.Whole(to, least, math.MaxInt) }
+// whole is a whole number from 0, which is the default, up.
+func whole(to *int) flags.Setter { return flags.Whole(to, 0, math.MaxInt) }
 
-// above0 is a time above 0.
-func above0(to *time.Duration) flags.Setter { return flags.Duration(to, 1, flags.Unbounded) }
+// duration is a time from 0, which is the default, up.
+func duration(to *time.Duration) flags.Setter { return flags.Duration(to, 0, flags.Unbounded) }
 
-// decimal is a number above 0.
+// decimal is a number from 0, which is the default, up.
 func decimal(to *float64) flags.Setter {
-	return func(text string) error {
-		if err := decimalOrNone(to)(text); err != nil || *to == 0 {
-			return errors.New("a number above 0 such as 20000 or 0.5")
-		}
-		return nil
-	}
-}
-
-func decimalOrNone(to *float64) flags.Setter {
 	return func(text string) error {
 		n, err := strconv.ParseFloat(text, 64)
 		if err != nil || !(n >= 0) || math.IsInf(n, 0) { // a NaN is not
-			return errors.New("0 or a number above it such as 20000 or 0.5")
+			return errors.New("a number from 0 up such as 20000 or 0.5")
 		}
 		*to = n
-		return nil
-	}
-}
-
-// messages is a whole number, for which a plan's 0 is not 0.
-func messages(to *int) flags.Setter {
-	return func(text string) error {
-		if err := from(to, 0)(text); err != nil {
-			return err
-		}
-		if *to == 0 {
-			*to = -1
-		}
-		return nil
-	}
-}
-
-func seed(to *uint64) flags.Setter {
-	return func(text string) error {
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil || n == 0 {
-			return errors.New("a whole number from 1 up")
-		}
-		*to = n
-		return nil
-	}
-}
-
-// warmup is a time, for which a plan's 0 is not 0.
-func warmup(to *time.Duration) flags.Setter {
-	return func(text string) error {
-		if err := flags.Duration(to, 0, flags.Unbounded)(text); err != nil {
-			return err
-		}
-		if *to == 0 {
-			*to = -1
-		}
 		return nil
 	}
 }
@@ -98,18 +52,9 @@ func sizes(least, most *int) flags.Setter {
 	}
 }
 
-func bytesOrNone(to *int) flags.Setter {
-	return func(text string) error {
-		if flags.Size(to, 0, flags.Unbounded)(text) != nil {
-			return errors.New("0 or a size such as 100, 64k or 1MiB")
-		}
-		return nil
-	}
-}
-
 func file(to *string) flags.Setter {
 	return func(text string) error {
-		if text == "" || text == "-" {
+		if text == "" || text == "-" { // stdout is for JSON
 			return errors.New("the name of a file")
 		}
 		*to = text
@@ -117,30 +62,25 @@ func file(to *string) flags.Setter {
 	}
 }
 
-func addresses(to *[]netip.Addr) flags.Setter {
-	return func(text string) error {
-		for item := range strings.SplitSeq(text, ",") {
-			address, err := netip.ParseAddr(strings.TrimSpace(item))
-			if err != nil {
-				return errors.New("IP addresses separated by commas such as 127.0.0.2,127.0.0.3")
-			}
-			*to = append(*to, address)
-		}
-		return nil
+func address(text string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return a, errors.New("IP addresses separated by commas such as 127.0.0.2,127.0.0.3")
 	}
+	return a, nil
 }
 
 func serverPID(to *int) flags.Setter {
+	set := flags.Whole(to, -1, math.MaxInt)
 	return func(text string) error {
 		switch text {
 		case "auto":
-			*to = 0
+			text = "0"
 		case "none":
-			*to = -1
-		default:
-			if err := from(to, 1)(text); err != nil {
-				return errors.New("a process id, auto or none")
-			}
+			text = "-1"
+		}
+		if set(text) != nil {
+			return errors.New("a process id, auto or none")
 		}
 		return nil
 	}

@@ -40,7 +40,7 @@ func serve(t *testing.T) string {
 func TestWhole(t *testing.T) {
 	s := newStage()
 	s.app.Run = bench.RunWatched
-	s.expect(t, 0, []string{"echo", "-c", "5", "--size", "10-100", "--warmup", "0", "--duration", "300ms",
+	s.expect(t, 0, []string{"echo", "-c", "5", "--size", "10-100", "--warmup", "off", "--duration", "300ms",
 		"ws://" + serve(t) + "/", "--json", "-", "--fail-if", "errors>0"}, "5 connections", "round trip")
 	r, err := report.ReadJSON(&s.stdout)
 	if err != nil {
