@@ -11,7 +11,7 @@ COUNT       ?= 6
 BARS        ?=
 # One package at a time: beside a load the server's handlers look slow to its watchdog.
 GOTEST      := go test -count=1 -timeout=10m -p 1
-OTHERS      := $(patsubst %/go.mod,%,$(wildcard interop/go.mod bench/peers/go.mod))
+OTHERS      := $(patsubst %/go.mod,%,$(wildcard interop/go.mod bench/peers/go.mod examples/go.mod))
 MODULES     := . $(OTHERS)
 
 # A cross build checks that it compiles; the tests are type-checked too, once
@@ -78,7 +78,7 @@ fuzz: ## each fuzz target for FUZZTIME (3s)
 	$(call heading,fuzz: each target for $(FUZZTIME))
 	@scripts/fuzz.sh $(FUZZTIME)
 
-interop: ## other people's clients and servers, in modules of their own
+interop: ## other people's clients and servers, and the examples, in modules of their own
 	$(call heading,interop: other people's clients and servers)
 	@for m in $(OTHERS); do echo "module $$m"; (cd $$m && $(GOTEST) -race ./...) || exit 1; done
 

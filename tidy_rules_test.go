@@ -62,9 +62,10 @@ var keptFrom = map[string]func(importer string) bool{
 	"asynclog": func(importer string) bool {
 		return !within(importer, "server") && !within(importer, "cmd")
 	},
-	"bench":   notOf("cmd", "internal/load", "internal/report", "internal/compare"),
-	"cmd":     everybody,
-	"interop": everybody,
+	"bench":    notOf("cmd", "internal/load", "internal/report", "internal/compare"),
+	"cmd":      everybody,
+	"interop":  everybody,
+	"examples": everybody,
 
 	"internal/flags":   notOf("cmd", "internal/compare"),
 	"internal/load":    func(importer string) bool { return importer != "bench" && importer != "internal/compare" },

@@ -85,6 +85,7 @@ func TestTidyRules(t *testing.T) {
 		{"server imports gobwas", on("server/conn_a.go", "github.com/gobwas/ws"), "must not import"},
 		{"wsutil is not ws", on("wsutil/a.go", "github.com/gobwas/ws"), "must not import"},
 		{"a peer's module", on("server/conn_a_test.go", "github.com/gorilla/websocket"), "must not import"},
+		{"the module of the examples", on("server/conn_a_test.go", ours+"examples/internal/program"), "must not import"},
 		{"the module of the peers", on("server/conn_a_test.go", ours+"interop"), "must not import"},
 		{"poller imports ws", on("poller/a.go", ours+"ws"), "must not import"},
 		{"simnet imports poller", on("poller/simnet/a.go", ours+"poller"), ""},

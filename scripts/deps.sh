@@ -75,7 +75,7 @@ if [ "${DEPS:-}" != no ]; then
   done < <(find interop bench/peers -name node_modules -prune -o -name package-lock.json -print 2>/dev/null)
 fi
 go mod download
-for module in interop bench/peers; do
+for module in interop bench/peers examples; do
   if [ -f "$module/go.mod" ]; then (cd "$module" && go mod download); fi
 done
 echo 'ready'
