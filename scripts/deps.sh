@@ -18,7 +18,7 @@ need() {
 
 need 'command -v cc' 'gcc libc6-dev' 'go test -race cannot run (it needs a C compiler)'
 need '/usr/bin/python3 -c "import websockets"' 'python3-websockets' 'the tests with the Python client will skip'
-need '/usr/bin/python3 -c "import tornado"' 'python3-tornado' 'the tests of the echo server on Tornado will skip'
+need '/usr/bin/python3 -c "import tornado"' 'python3-tornado' 'the tests with Tornado will skip'
 need 'command -v chromium' 'chromium' 'the tests in a browser will skip'
 need 'command -v chromedriver' 'chromium-driver' 'the tests in a browser will skip'
 
