@@ -20,7 +20,7 @@ import (
 //
 // Without takeover two kinds of clients are not served: those that fail if the answer has
 // a no_context_takeover that they have not asked for (Netty's), and those that keep their
-// context whatever it says (of iOS 15), whose second message is closed with 1007.
+// context whatever it says (of iOS 15, and Tornado's), whose second message is closed with 1007.
 type Deflate struct {
 	// Level is the effort, from 1, the fastest, to 9; 0 is 1.
 	Level int
