@@ -5,31 +5,31 @@ import (
 	"log/slog"
 )
 
-// Handler is a slog.Handler whose Handle never waits: a copy of the record waits in
-// a queue, and one goroutine gives the records to another handler, in order. That
-// goroutine is there only while there is something to write. Any goroutine may use
-// a Handler, whatever locks it holds.
+// Handler is a slog.Handler whose Handle never blocks: it puts a copy of the record
+// into a queue, and one goroutine gives the records to another handler, in order. That
+// goroutine runs only while there is something to write. A Handler may be used by any
+// goroutine, whatever locks it holds.
 //
-// A record that does not fit into the queue is dropped, and so is one for which the
-// other handler panics or returns an error. Drops are counted, and as soon as the
-// other handler takes records again it gets a warning with their number, in the
-// place of what is missing.
+// A record is dropped if the queue is full, or if the other handler panics or returns
+// an error for it. Drops are counted. As soon as the other handler takes records again
+// it gets a warning with their number, in the place of the missing ones.
 //
-// Values are formatted later, on the queue's goroutine: log what does not change.
+// Attributes are formatted later, on the queue's goroutine: do not change them after
+// logging.
 type Handler struct {
 	queue *queue
 	inner slog.Handler
 }
 
-// New gives a Handler with a queue of its own before inner. Nobody else calls
-// inner's Handle; its Enabled, WithAttrs and WithGroup are called by who logs and
-// must not block.
+// New returns a Handler that passes records on to inner through a queue of its own. Only
+// the queue's goroutine calls inner's Handle. Loggers call its Enabled, WithAttrs and
+// WithGroup directly, so these must not block.
 func New(inner slog.Handler) *Handler {
 	return &Handler{queue: &queue{root: inner}, inner: inner}
 }
 
-// Enabled implements slog.Handler: it asks the other handler, at once. One that
-// panics is not enabled, and has dropped a record.
+// Enabled implements slog.Handler: it asks the other handler directly. If that panics,
+// Enabled reports false and counts a drop.
 func (h *Handler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -61,11 +61,12 @@ func (h *Handler) WithGroup(name string) slog.Handler {
 	return &Handler{h.queue, h.inner.WithGroup(name)}
 }
 
-// Dropped is how many records were dropped, by any Handler with h's queue.
+// Dropped returns how many records were dropped by all Handlers that share h's queue.
 func (h *Handler) Dropped() uint64 { return h.queue.dropped.Load() }
 
-// Flush waits until the other handler has been given all that was logged before,
-// or until ctx is done, and then returns why. If that took half a second or more, no
-// other Flush waits before the other handler has returned from a call. What waits is
-// not lost: it is written if the other handler takes records again.
+// Flush waits until the other handler has been given everything that was logged before,
+// and returns nil, or until ctx is done, and returns its error. After a Flush that
+// waited half a second or more in vain, further ones fail at once until the other handler
+// has returned from a call. Records in the queue are not lost: they are written
+// when the other handler takes records again.
 func (h *Handler) Flush(ctx context.Context) error { return h.queue.flush(ctx) }

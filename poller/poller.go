@@ -1,26 +1,33 @@
-// Package poller gives readiness and non-blocking I/O on raw descriptors. It
-// knows nothing of WebSocket.
+// Package poller waits for many descriptors at once, and reads and writes them without
+// blocking. It knows nothing of WebSocket.
 //
-// # The contract
+//	engine, err := poller.New("") // the system's default
+//	p, err := engine.NewPoller()
+//	ln, err := engine.Listen("tcp", "127.0.0.1:8080")
+//	err = p.Add(ln.FD(), token)
+//	n, err := p.Wait(events, -1) // then ln.Accept, engine.Read, engine.Write
 //
-// An [Engine] is a way to reach a network: the kernel through epoll or kqueue,
-// or the in-memory network of package simnet. Each engine is one file (or
-// folder) and passes the one contract suite of package pollertest. An engine
-// must define exactly what [Engine], [Poller] and [Listener] say, no more:
+// An [Engine] is a way to reach a network: the kernel through epoll or kqueue, or the
+// in-memory network of package simnet. What holds for all of them:
 //
-//   - A descriptor is added to one poller, once, for reading and writing
-//     together and edge-triggered, and is never modified. An edge that is
-//     reported is a hint: the truth is what Read or Write answers. Spurious
-//     events are allowed, lost edges are not.
-//   - Data, an end of stream or an error that is there before Add is reported
-//     by the first Wait after it.
-//   - An event carries the [Token] given to Add. An event that was under way
-//     when its descriptor was removed may still be reported, with the old
-//     token: callers put a generation in the token and drop what is stale.
+//   - Add a descriptor to one poller, once. It is watched for reading and writing,
+//     edge-triggered, until it is removed.
+//   - An event is a hint: Read or Write gives the truth. There may be spurious events,
+//     but none is lost: read until ErrAgain or a short read (see Hangup), and write
+//     until ErrAgain.
+//   - Data, an end of stream or an error that is there before Add is reported by the
+//     first Wait after it.
+//   - An event carries the [Token] that was given to Add. It may still be reported
+//     after its descriptor was removed: keep a generation in the token, and drop stale
+//     events.
 //   - No call but Wait blocks.
 //
 // Unless a method says otherwise, it may be called from any goroutine.
 package poller
+
+// The contract of an engine is the list above with the comments of Engine, Poller and
+// Listener: it defines exactly these, no more. Each engine is one file (or folder) and
+// passes the one suite of package pollertest.
 
 import (
 	"errors"
@@ -29,12 +36,12 @@ import (
 	"time"
 )
 
-// Token is what the caller knows a descriptor by; the poller only hands it
-// back. millrace keeps a slot and a generation in it. The highest value is kept
-// for the pollers themselves: Add may refuse it.
+// Token identifies a descriptor to the caller; the poller only hands it back. millrace
+// keeps a slot and a generation in it. The highest value is reserved for the pollers:
+// Add may refuse it.
 type Token uint64
 
-// Ready says what a descriptor may be ready for; it is a hint, see the contract.
+// Ready says what a descriptor may be ready for. It is a hint.
 type Ready uint8
 
 const (
@@ -42,9 +49,9 @@ const (
 	Readable Ready = 1 << iota
 	// Writable: the kernel takes bytes again.
 	Writable
-	// Hangup: the end of the stream or an error is known to be there, behind
-	// what bytes there may be (EPOLLRDHUP, EPOLLHUP, EPOLLERR, EV_EOF): read on
-	// past a short read, no further edge will tell. It comes with Readable.
+	// Hangup: the end of the stream or an error follows the bytes that wait
+	// (EPOLLRDHUP, EPOLLHUP, EPOLLERR, EV_EOF). Read on past a short read: there
+	// will be no further edge for it. It comes with Readable.
 	Hangup
 )
 
@@ -55,11 +62,11 @@ type Event struct {
 }
 
 var (
-	// ErrAgain: nothing to do now, an event will tell (EAGAIN).
+	// ErrAgain: it would block; an event will come when it no longer does (EAGAIN).
 	ErrAgain = errors.New("poller: not ready")
 	// ErrExhausted: the process or the machine is out of descriptors or
-	// buffers (EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC); no event will tell
-	// when that is over, so try again after a pause. Test it with errors.Is.
+	// buffers (EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC). No event comes when that
+	// is over, so try again after a pause. Test it with errors.Is.
 	ErrExhausted = errors.New("poller: out of descriptors or memory")
 	// ErrClosed: the poller or the listener was closed.
 	ErrClosed = errors.New("poller: closed")

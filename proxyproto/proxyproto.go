@@ -1,6 +1,18 @@
-// Package proxyproto reads the header of the PROXY protocol, versions 1 and 2,
-// with which a balancer says whose connection it forwards: bytes in, header out.
-// It does no I/O, starts no goroutine and keeps no state. The text it follows is
+// Package proxyproto reads PROXY headers, versions 1 and 2, with which a balancer says
+// whose connection it forwards.
+//
+//	h, size, err := proxyproto.Parse(received, 0)
+//	switch {
+//	case err != nil:
+//		// no right header: close the connection
+//	case size == 0:
+//		// read more, and call Parse again with all of it
+//	case h.Command == proxyproto.Proxy && h.Source.IsValid():
+//		// h.Source is the client; its first byte is received[size]
+//	}
+//
+// A header proves nothing by itself: read it only on connections from your balancers.
+// The package does no I/O, starts no goroutine and keeps no state. It follows
 // https://www.haproxy.org/download/2.6/doc/proxy-protocol.txt, "the text" below.
 package proxyproto
 
@@ -15,13 +27,13 @@ import (
 // two bytes.
 const MaxSize = v2Fixed + 1<<16 - 1
 
-// Command says whose the connection is.
+// Command says whether the proxy forwards a connection or has opened its own.
 type Command uint8
 
 // Commands, numbered as in version 2.
 const (
-	Local Command = 0 // the proxy's own, or UNKNOWN in version 1: nothing else in the header counts
-	Proxy Command = 1 // somebody else's, forwarded
+	Local Command = 0 // the proxy's own, or UNKNOWN in version 1: ignore the rest of the header
+	Proxy Command = 1 // a client's, forwarded
 )
 
 // Family is the family of the forwarded connection's addresses.
@@ -45,26 +57,26 @@ const (
 	Datagram         Transport = 2 // UDP, which is QUIC most likely, or Unix datagrams
 )
 
-// Header is what a PROXY header says. What it gives as bytes points into the
-// bytes it was parsed from and is valid as long as these are.
+// Header is a parsed PROXY header. Its byte slices point into the bytes that it was
+// parsed from, and are valid as long as those are.
 type Header struct {
 	Version   uint8 // 1 or 2
 	Command   Command
 	Family    Family
 	Transport Transport
-	// Source is the client and Destination what it connected to. They are valid
-	// for Proxy with IPv4 or IPv6, and as they were sent: an IPv6 address may be
-	// an IPv4 one in disguise (netip.Addr.Unmap).
+	// Source is the client's address, and Destination the one it connected to. They
+	// are valid for Proxy with IPv4 or IPv6. They are as they were sent: an IPv6
+	// address may stand for an IPv4 one (netip.Addr.Unmap).
 	Source, Destination netip.AddrPort
-	// SourcePath and DestinationPath are the same for Unix, up to the first zero
-	// byte and so maybe empty.
+	// SourcePath and DestinationPath are the same for Unix. They end before the
+	// first zero byte, so they may be empty.
 	SourcePath, DestinationPath []byte
 
 	tlvs []byte // vetted
 }
 
-// The kinds of errors: what Parse returns is one of them or wraps one. After
-// each the text wants the connection closed.
+// The errors of Parse are, or wrap, one of these. The text requires that the
+// connection is closed after any of them.
 var (
 	// ErrAbsent: the bytes are no PROXY header, but the beginning of something else.
 	ErrAbsent = errors.New("proxyproto: no PROXY header")
@@ -84,12 +96,12 @@ func malformed(what string) error { return fmt.Errorf("%w: %s", ErrMalformed, wh
 //
 //   - size > 0: in[:size] is the whole header, h is what it says.
 //   - size == 0 and err == nil: more bytes are needed.
-//   - err is ErrAbsent, ErrTooLong or ErrChecksum or wraps ErrMalformed, as soon
-//     as no further bytes could mend it; what is in a version 2 header behind
-//     its length is looked at when it is whole.
+//   - err != nil: no further bytes could make it a header. It is ErrAbsent,
+//     ErrTooLong or ErrChecksum, or wraps ErrMalformed. What follows the length in
+//     a version 2 header is checked once it is complete.
 //
-// It keeps nothing between calls. An unfinished header costs a glance at its first
-// 107 bytes (version 1) or 16 bytes (version 2), however long it is.
+// It keeps nothing between calls. For an incomplete header it looks at no more than
+// the first 107 bytes (version 1) or 16 bytes (version 2).
 func Parse(in []byte, limit int) (h Header, size int, err error) {
 	switch {
 	case len(in) == 0:

@@ -1,5 +1,14 @@
-// Package addrcount counts what there is of each client address: an IPv4 address, or
-// the first 64 bits of an IPv6 address, of which whoever has one has all (RFC 6177).
+// Package addrcount counts something, such as connections, for each client address.
+//
+//	counts := addrcount.New()
+//	if counts.Enter(addr, 100) { // false: there are 100 of addr
+//		defer counts.Leave(addr)
+//		...
+//	}
+//
+// An IPv6 address counts by its first 64 bits, since one client usually has all
+// addresses below such a prefix (RFC 6177). An IPv4 address counts by itself, also when
+// it is written as an IPv6 one.
 package addrcount
 
 import (
@@ -9,29 +18,29 @@ import (
 	"sync"
 )
 
-// Counts are what there is of each address. They keep nothing of one of which there is
-// nothing. All methods may be called from any goroutine.
+// Counts holds a number for each address and no memory for addresses at zero. It is safe
+// for concurrent use.
 type Counts struct {
 	seed   maphash.Seed
 	shards [64]shard
 }
 
-// New is with nothing of any address.
+// New returns counts of zero.
 func New() *Counts { return &Counts{seed: maphash.MakeSeed()} }
 
-// shard is a part of them, so that who counts does not wait for others.
+// shard holds some of the addresses, so that goroutines rarely wait for each other.
 type shard struct {
 	mu     sync.Mutex
 	counts map[Key]int32
 }
 
-// Key is what counts as one address.
+// Key is an address, or a prefix, that is counted as one.
 type Key struct {
 	bits uint64
 	ipv4 bool
 }
 
-// KeyOf is the key of an address.
+// KeyOf returns the key that addr counts under.
 func KeyOf(addr netip.Addr) Key {
 	if addr = addr.Unmap(); addr.Is4() {
 		four := addr.As4()
@@ -45,7 +54,7 @@ func (c *Counts) shard(key Key) *shard {
 	return &c.shards[maphash.Comparable(c.seed, key)%uint64(len(c.shards))]
 }
 
-// Enter counts one more of addr, unless there are most already.
+// Enter counts one more of addr and reports true, unless there are most already.
 func (c *Counts) Enter(addr netip.Addr, most int) bool {
 	key := KeyOf(addr)
 	s := c.shard(key)
@@ -62,7 +71,7 @@ func (c *Counts) Enter(addr netip.Addr, most int) bool {
 	return true
 }
 
-// Leave takes one of addr off that Enter has counted.
+// Leave undoes one Enter of addr that reported true.
 func (c *Counts) Leave(addr netip.Addr) {
 	key := KeyOf(addr)
 	s := c.shard(key)

@@ -1,5 +1,13 @@
-// Package buffer keeps byte buffers in pools, one for each power of two, so
-// that a connection holds one only while it has unfinished bytes.
+// Package buffer keeps byte buffers in pools, so that a connection holds one only while
+// it has unfinished bytes.
+//
+//	b := buffer.Get(1000) // empty, with room for 1000 bytes
+//	b = b.Grow(len(more))
+//	b.B = append(b.B, more...)
+//	b.Free() // b is somebody else's now
+//
+// Sizes are powers of two from 512 bytes to 1 MiB. Larger buffers are allocated as asked
+// for, and left to the garbage collector. Get and Free may be called from any goroutine.
 package buffer
 
 import (
@@ -14,7 +22,7 @@ const (
 
 var pools [maxBits + 1]sync.Pool
 
-// Buffer is bytes with an owner. It is not safe for concurrent use.
+// Buffer is a byte slice with one owner. It is not safe for concurrent use.
 type Buffer struct {
 	// B is the content; append to it as long as it fits cap(B), and use Grow
 	// before it does not.

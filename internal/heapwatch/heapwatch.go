@@ -1,5 +1,15 @@
 // Package heapwatch tells how close Go's heap is to the memory limit of the process:
 // GOMEMLIMIT (runtime/debug.SetMemoryLimit), or that of its control group.
+//
+//	var watch heapwatch.Watch
+//	watch.Init()
+//	for range time.Tick(heapwatch.Period) {
+//		if over, news := watch.Look(time.Now()); news && over > 0 {
+//			// let go of over bytes
+//		}
+//	}
+//
+// [Limit] alone says how large that limit is.
 package heapwatch
 
 import (
@@ -12,11 +22,11 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// Period is how often a Watch looks at most.
+// Period is the shortest time between two looks: Look reports no news before it is over.
 const Period = 100 * time.Millisecond
 
-// Watch looks how close the heap is to the limit. Init comes first; one goroutine at a
-// time uses it.
+// Watch compares the heap with the limit. Call Init before anything else. It is not safe
+// for concurrent use.
 type Watch struct {
 	samples [numSamples]metrics.Sample
 	group   int64     // the control group's limit; math.MaxInt64: none
@@ -47,7 +57,7 @@ var sampleNames = [numSamples]string{
 	heapReleased: "/memory/classes/heap/released:bytes",
 }
 
-// Init makes the Watch ready.
+// Init prepares the Watch.
 func (w *Watch) Init() {
 	w.group = groupLimit()
 	for i, name := range sampleNames {
@@ -64,11 +74,11 @@ func (w *Watch) limit() int64 { return boundedBy(w.value(memoryLimit), w.group) 
 // Limited reports whether there was a limit at the last Look.
 func (w *Watch) Limited() bool { return w.limit() < math.MaxInt64 }
 
-// Look tells by how many bytes what is alive on the heap, and all else that Go has,
-// passes seven eighths of the limit. news is false if it is too early to look, or no
-// collection since the last Look can tell more. What is alive is known as of the last
-// collection only, and what was given back to a pool stays alive for one more, so after
-// an excess it takes two.
+// Look returns by how many bytes the live heap, with everything else that Go holds,
+// exceeds seven eighths of the limit. news is false if it is too early to look, or if
+// no collection since the last Look has brought a new figure. The live heap is known as
+// of the last collection. Memory that was given back to a pool survives one more, so
+// after an excess Look waits for two.
 func (w *Watch) Look(now time.Time) (over int64, news bool) {
 	if now.Before(w.next) {
 		return 0, false
@@ -89,7 +99,7 @@ func (w *Watch) Look(now time.Time) (over int64, news bool) {
 	return over, true
 }
 
-// Limit is the process's memory limit in bytes, math.MaxInt64 without one.
+// Limit returns the process's memory limit in bytes, or math.MaxInt64 without one.
 func Limit() int64 { return boundedBy(debug.SetMemoryLimit(-1), groupLimit()) }
 
 // groupLimit is the memory limit of the process's control group.

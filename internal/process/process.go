@@ -1,6 +1,13 @@
-// Package process looks at a process from outside: its CPU time, its memory, and
-// which one listens on a port. It reads /proc, so it knows Linux only; elsewhere
-// all but [Machine] gives [ErrNotSupported].
+// Package process measures a process from outside: its CPU time and its memory.
+//
+//	pid, err := process.Find(9001) // the one that listens there
+//	p, err := process.Open(pid)
+//	before, err := p.Usage()
+//	...
+//	after, err := p.Usage() // after.CPU-before.CPU, after.RSS
+//
+// It reads /proc. On other systems than Linux everything but [Machine] returns
+// [ErrNotSupported].
 package process
 
 import (

@@ -1,5 +1,14 @@
-// Package route matches paths with patterns like net/http.ServeMux's: literal segments,
-// {name} for any one, {name...} or a final slash for all that follows, {$} for nothing.
+// Package route matches request paths with patterns like those of net/http.ServeMux.
+//
+//	p, err := route.Parse("/rooms/{room}/{rest...}")
+//	if p.Match(path) {
+//		p.Values(path, func(name, value string) { ... }) // room and rest
+//	}
+//
+// A segment of a pattern is literal, or {name} for any one segment. At the end stands
+// {name...} or a slash for everything that follows, or {$} for nothing. Among patterns
+// that match the same path [Compare] finds the more specific one. [Clean] is for paths
+// that ServeMux would redirect. All of it may be called from any goroutine.
 package route
 
 import (
@@ -12,17 +21,17 @@ import (
 	"strings"
 )
 
-// Pattern is a pattern that was parsed. It is only read.
+// Pattern is a parsed pattern. It never changes.
 type Pattern struct{ parts []part }
 
-// Parse takes a pattern apart; the error says what is wrong with it.
+// Parse parses a pattern. The error says what is wrong with it.
 func Parse(pattern string) (Pattern, error) {
 	parts, err := parsePattern(pattern)
 	return Pattern{parts}, err
 }
 
-// Match says whether a path, as a request has it, is one of the pattern's. It does not
-// allocate but for escapes.
+// Match reports whether the pattern matches a path, which is still percent-encoded. It
+// allocates only where the path has escapes.
 func (p Pattern) Match(path []byte) bool {
 	for _, q := range p.parts {
 		if len(path) == 0 || q.kind == all {
@@ -37,8 +46,8 @@ func (p Pattern) Match(path []byte) bool {
 	return len(path) == 0
 }
 
-// Values calls set with what each wildcard stands for in a path that matches,
-// percent-decoded.
+// Values calls set for each wildcard with its name and its decoded value in a path that
+// matches.
 func (p Pattern) Values(path []byte, set func(name, value string)) {
 	for _, q := range p.parts {
 		segment, rest := cutSegment(path)
@@ -83,8 +92,8 @@ func cutSegment(path []byte) (segment, rest []byte) {
 	return path, nil
 }
 
-// Clean reports whether the path has no segment that is ".", ".." or, but for the
-// last, empty: none that ServeMux would clean away.
+// Clean reports whether ServeMux would leave the path alone: no segment is "." or "..",
+// and none but the last is empty.
 func Clean(path []byte) bool {
 	for len(path) > 0 {
 		segment, rest := cutSegment(path)
@@ -106,7 +115,7 @@ func unescape(s string) string {
 	return s
 }
 
-// parsePattern takes a pattern of Mux apart; the error says what is wrong with it.
+// parsePattern parses all parts of a pattern.
 func parsePattern(pattern string) (parts []part, err error) {
 	if !strings.HasPrefix(pattern, "/") || strings.ContainsAny(pattern, " \t") {
 		return nil, errors.New("must be a path that begins with a slash, without method and host")
@@ -150,8 +159,8 @@ func parsePart(segment string, last bool) (part, error) {
 	return part{kind: one, text: name}, nil
 }
 
-// Compare tells whether there is a path that both patterns match, and if so,
-// which of them matches paths that the other does not.
+// Compare reports whether some path matches both patterns and, if so, which of them
+// also matches paths that the other does not.
 func Compare(first, second Pattern) (shared, aWider, bWider bool) {
 	a, b := first.parts, second.parts
 	for i := range min(len(a), len(b)) {

@@ -1,5 +1,10 @@
-// Package tlsrecord knows the records of TLS (RFC 8446 section 5, RFC 5246 section 6.2),
-// as far as it takes to find their ends.
+// Package tlsrecord finds the ends of TLS records (RFC 8446 section 5, RFC 5246 section
+// 6.2), so that a caller can hand crypto/tls whole records only.
+//
+//	n := tlsrecord.Whole(b) // b[:n] are whole records
+//
+// [Size] is for one record. [SplitHello] cuts a ClientHello into small records, which
+// keeps crypto/tls from growing its buffers.
 package tlsrecord
 
 import "slices"
@@ -17,9 +22,9 @@ const (
 	Overhead = 64
 )
 
-// Size is the length of the record that b begins with, or 0 if its header
-// is not whole. Of what is no record it is 5: crypto/tls, given just that, says
-// so at once instead of waiting for the rest.
+// Size returns the length of the record at the start of b, or 0 while its header is
+// incomplete. If b starts with something else it returns 5, the length of a header:
+// crypto/tls then reports the error at once, without waiting for a body.
 func Size(b []byte) int {
 	if len(b) < Header {
 		return 0
@@ -31,7 +36,7 @@ func Size(b []byte) int {
 	return Header + n
 }
 
-// Whole is the length of the records that are whole at the head of b.
+// Whole returns the length of all complete records at the start of b.
 func Whole(b []byte) int {
 	end := 0
 	for {
@@ -47,15 +52,16 @@ const (
 	// smallRecord is the most that a record may carry, or crypto/tls would grow its
 	// own buffer, which it keeps, beyond 1,152 bytes.
 	smallRecord = 635
-	// SplitRoom is what the headers of SplitHello take at most.
+	// SplitRoom is the most that SplitHello adds to a message for headers.
 	SplitRoom = 64 * Header
 )
 
-// SplitHello appends a ClientHello to dst in small records. A handshake message may
-// be spread over records as its sender likes, and their version says nothing (RFC
-// 8446 section 5.1), so nobody sees a difference, but a ClientHello of today has 1.5
-// KB, and crypto/tls keeps buffers of its record's size for good. The number of equal
-// parts is a power of two: the other buffer, where the parts come together, doubles.
+// SplitHello appends a ClientHello to dst in small records. A sender may spread a
+// handshake message over records as it likes, and their version means nothing (RFC 8446
+// section 5.1), so the result is equivalent. It saves memory: a ClientHello has 1.5 KB
+// today, and crypto/tls keeps a buffer of its record's size for the connection's life.
+// The number of parts is a power of two because crypto/tls doubles the buffer in which
+// it joins them.
 func SplitHello(dst, message []byte) []byte {
 	parts := 1
 	for len(message) > parts*smallRecord {

@@ -1,9 +1,11 @@
-// Package wsload builds wsload, a load generator in C that shares no code with
-// millbench, and reads what it prints. It holds the same servers under the same
-// loads by another hand: package compare can load with it, and the engine of
-// bench is held against it.
+// Package wsload builds wsload, a second load generator, and reads what it prints.
 //
-// Its flags stand at the top of c/wsload.c.
+//	program, err := wsload.Build(ctx, dir)
+//	printed, err := exec.CommandContext(ctx, program, "-m", "echo", "-c", "100").Output()
+//	figures, err := wsload.Parse(printed)
+//
+// wsload is written in C and shares no code with millbench, so that each can be checked
+// against the other. Its flags are described at the top of c/wsload.c.
 package wsload
 
 import (
@@ -21,9 +23,9 @@ import (
 //go:embed c/wsload.c
 var source []byte
 
-// Build compiles wsload into the folder dir, for Linux alone, and gives the
-// program's path. It needs a C compiler named cc, and blocks for about a second;
-// when the context ends, so does the compiler.
+// Build compiles wsload into the folder dir and returns the program's path. It needs
+// Linux and a C compiler named cc, and blocks for about a second. It stops when the
+// context ends.
 func Build(ctx context.Context, dir string) (program string, err error) {
 	file := filepath.Join(dir, "wsload.c")
 	if err := os.WriteFile(file, source, 0o600); err != nil {
@@ -55,8 +57,8 @@ type Figures struct {
 	Memory float64 `json:"rss_per_conn"`      // bytes that the server grew by for each connection
 }
 
-// Parse reads what wsload printed. Connections that failed or ended are an error:
-// the figures are of fewer connections than were asked for.
+// Parse reads what wsload printed. It is an error if connections failed or were lost,
+// since the figures then are those of fewer connections than were asked for.
 func Parse(printed []byte) (Figures, error) {
 	var f Figures
 	if err := json.Unmarshal(printed, &f); err != nil {
