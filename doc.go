@@ -13,6 +13,6 @@
 //     change, metrics, a page of connections, and WebSockets over HTTP/2.
 //   - [github.com/millrace/millrace/asynclog] keeps a slow log away from all else.
 //
-// The command cmd/millrace serves out of the box. ARCHITECTURE.md follows a
-// byte through the packages.
+// The command cmd/millrace serves out of the box. docs/ has a page for each
+// subject, ARCHITECTURE.md follows a byte through the packages.
 package millrace

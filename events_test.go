@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// eventRow is a row of ARCHITECTURE's table of log events: the event's name and
+// eventRow is a row of the table in docs/log.md of log events: the event's name and
 // its level, or what that depends on.
 var eventRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (debug|info|warn|error|by [a-z]+) \\|")
 
@@ -23,17 +23,17 @@ var logMethods = map[string]int{"Debug": 0, "Info": 0, "Warn": 0, "Error": 0, "L
 const newRecord = "NewRecord"
 
 // TestEvents: every thing that server, internal/loop, asynclog and cmd/millrace log has a name of its own,
-// in one place of the code, and ARCHITECTURE's table has it with its level, so
+// in one place of the code, and the table in docs/log.md has it with its level, so
 // that alerts and searches can stand on it.
 func TestEvents(t *testing.T) {
-	text, err := os.ReadFile("ARCHITECTURE.md")
+	text, err := os.ReadFile("docs/log.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	listed := map[string]string{}
 	for _, row := range eventRow.FindAllStringSubmatch(string(text), -1) {
 		if _, twice := listed[row[1]]; twice {
-			t.Errorf("ARCHITECTURE.md lists the event %q twice", row[1])
+			t.Errorf("docs/log.md lists the event %q twice", row[1])
 		}
 		listed[row[1]] = row[2]
 	}
@@ -48,14 +48,14 @@ func TestEvents(t *testing.T) {
 				}
 				seen[event] = at
 				if !strings.HasPrefix(listed[event], level) {
-					t.Errorf("%s: ARCHITECTURE.md must list the event %q with the level %s; it says %q", at, event, level, listed[event])
+					t.Errorf("%s: docs/log.md must list the event %q with the level %s; it says %q", at, event, level, listed[event])
 				}
 			})
 		}
 	}
 	for event := range listed {
 		if seen[event] == "" {
-			t.Errorf("ARCHITECTURE.md lists the event %q, which is not logged", event)
+			t.Errorf("docs/log.md lists the event %q, which is not logged", event)
 		}
 	}
 	if len(seen) < 10 {

@@ -34,10 +34,9 @@ import (
 	"github.com/millrace/millrace/ws"
 )
 
-// What is needed of both balancers, HAProxy and nginx: each is started by the
-// test, in the foreground, with a configuration in a temporary folder, and gets
-// its listening socket from the test, so that the port is known and open before
-// it runs.
+// What is needed of all balancers: each is started by the test, in the foreground, with
+// a configuration in a temporary folder. HAProxy and nginx get their listening socket
+// from the test, so that the port is known and open before they run.
 
 // clientHost is where the clients come from: the balancers come from 127.0.0.1.
 const clientHost = "127.0.0.2"
@@ -197,6 +196,46 @@ func startBalancer(t *testing.T, config string, values map[string]string, comman
 		if t.Failed() {
 			t.Logf("%v:\n%s\n%s", cmd.Args, text.String(), output.String())
 		}
+	})
+	return b
+}
+
+// startOnPort runs a balancer that knows no inherited socket, until the test ends: on a
+// port that was free a moment before. prepare writes its files and gives its command.
+func startOnPort(t *testing.T, prepare func(b *balancer, port int) *exec.Cmd) *balancer {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := ln.Addr().(*net.TCPAddr)
+	_ = ln.Close() // the balancer takes the port
+	b := &balancer{t: t, addr: front.String(), dir: shortDir(t)}
+	cmd := prepare(b, front.Port)
+	output := filepath.Join(b.dir, "output") // a file, since children may outlive the balancer
+	log, err := os.Create(output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close() // the balancer has a duplicate
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have exited, and then the test has failed
+		_ = cmd.Wait()                                      // it was killed
+		if t.Failed() {
+			text, _ := os.ReadFile(output)
+			t.Logf("%v:\n%s", cmd.Args, text)
+		}
+	})
+	eventually(t, cmd.Path+" listens", func() bool {
+		conn, err := net.DialTimeout("tcp", b.addr, time.Second)
+		if err == nil {
+			_ = conn.Close() // with TLS it is none
+		}
+		return err == nil
 	})
 	return b
 }

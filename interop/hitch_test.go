@@ -6,9 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -18,47 +16,19 @@ import (
 func startHitch(t *testing.T, addr string) *balancer {
 	t.Helper()
 	program := needBalancer(t, "hitch", "hitch")
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	front := ln.Addr().(*net.TCPAddr)
-	_ = ln.Close() // hitch takes the port; it knows no inherited socket
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &balancer{t: t, addr: front.String(), dir: shortDir(t)}
-	pem := b.file("hitch.pem", certificate(t))
-	config := fmt.Sprintf("frontend = \"[127.0.0.1]:%d\"\nbackend = \"[%s]:%s\"\npem-file = %q\nwrite-proxy-v2 = on\nworkers = 1\ndaemon = off\n",
-		front.Port, host, port, pem)
-	if os.Getuid() == 0 {
-		config += "user = \"nobody\"\ngroup = \"nogroup\"\n" // it insists
-	}
-	cmd := exec.Command(program, "--config="+b.file("hitch.conf", []byte(config)))
-	log, err := os.Create(filepath.Join(b.dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have exited, and then the test has failed
-		_ = cmd.Wait()         // as it was told
-		if text, _ := os.ReadFile(log.Name()); t.Failed() {
-			t.Logf("hitch:\n%s\n%s", config, text)
+	return startOnPort(t, func(b *balancer, front int) *exec.Cmd {
+		pem := b.file("hitch.pem", certificate(t))
+		config := fmt.Sprintf("frontend = \"[127.0.0.1]:%d\"\nbackend = \"[%s]:%s\"\npem-file = %q\nwrite-proxy-v2 = on\nworkers = 1\ndaemon = off\n",
+			front, host, port, pem)
+		if os.Getuid() == 0 {
+			config += "user = \"nobody\"\ngroup = \"nogroup\"\n" // it insists
 		}
+		return exec.Command(program, "--config="+b.file("hitch.conf", []byte(config)))
 	})
-	eventually(t, "hitch listens", func() bool {
-		conn, err := net.DialTimeout("tcp", b.addr, time.Second)
-		if err == nil {
-			_ = conn.Close() // it is no TLS
-		}
-		return err == nil
-	})
-	return b
 }
 
 // TestHitchPassesTheLastWord: a proxy that ends TLS drops what it has in hand when

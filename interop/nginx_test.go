@@ -102,7 +102,7 @@ func startNginx(t *testing.T, config string, values map[string]string) *balancer
 	})
 }
 
-// nginxForwards are lines as README has them, see TestRecipes.
+// nginxForwards are lines as docs/balancers.md has them, see TestRecipes.
 const nginxForwards = `
 			proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
 			proxy_set_header X-Forwarded-Proto $scheme;

@@ -11,37 +11,38 @@ import (
 	"github.com/millrace/millrace/server"
 )
 
-// recipe is the block of README that has all these words, with what is of the reader's own
-// replaced.
-func recipe(t *testing.T, words []string, replace ...string) string {
+// recipe is the block of docs/balancers.md that is in this language and has all these
+// words, with what is of the reader's own replaced.
+func recipe(t *testing.T, language string, words []string, replace ...string) string {
 	t.Helper()
-	readme, err := os.ReadFile("../README.md")
+	page, err := os.ReadFile("../docs/balancers.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var found []string
-	for i, block := range strings.Split(string(readme), "\n```") { // every second stands between fences
-		has := i%2 == 1
+	for i, block := range strings.Split(string(page), "\n```") { // every second stands between fences
+		text, has := strings.CutPrefix(block, language+"\n")
+		has = has && i%2 == 1
 		for _, word := range words {
-			has = has && strings.Contains(block, word)
+			has = has && strings.Contains(text, word)
 		}
 		if has {
-			found = append(found, strings.TrimPrefix(block, "\n"))
+			found = append(found, text)
 		}
 	}
 	if len(found) != 1 {
-		t.Fatalf("README has %d recipes with %q, want one", len(found), words)
+		t.Fatalf("docs/balancers.md has %d recipes in %s with %q, want one", len(found), language, words)
 	}
 	for i := 0; i < len(replace); i += 2 {
 		if !strings.Contains(found[0], replace[i]) {
-			t.Fatalf("README's recipe lacks %q:\n%s", replace[i], found[0])
+			t.Fatalf("the recipe lacks %q:\n%s", replace[i], found[0])
 		}
 		found[0] = strings.Replace(found[0], replace[i], replace[i+1], 1)
 	}
 	return found[0] + "\n"
 }
 
-// haproxyRecipe runs one of README's, on a socket with TLS or without, in front of the
+// haproxyRecipe runs one of HAProxy's, on a socket with TLS or without, in front of the
 // server at addr.
 func haproxyRecipe(word string) func(t *testing.T, addr string, secure bool) *balancer {
 	return func(t *testing.T, addr string, secure bool) *balancer {
@@ -55,7 +56,7 @@ func haproxyRecipe(word string) func(t *testing.T, addr string, secure bool) *ba
 		if strings.HasPrefix(addr, "/") {
 			addr = "unix@" + addr
 		}
-		config := recipe(t, []string{"frontend in", word}, ":443 ssl crt /etc/haproxy/site.pem", bind, "10.0.0.5:8080", addr)
+		config := recipe(t, "haproxy", []string{"frontend in", word}, ":443 ssl crt /etc/haproxy/site.pem", bind, "10.0.0.5:8080", addr)
 		config = strings.Replace(config, "check port 9090", "check", 1) // the backend has no other
 		config = "defaults\n    mode http\n    timeout connect 10s\n    timeout check 10s\n" + config
 		return startBalancer(t, config, map[string]string{}, func(file string) *exec.Cmd { return exec.Command(program, "-db", "-f", file) })
@@ -83,11 +84,22 @@ func nginxRecipe(t *testing.T, addr string, secure bool) *balancer {
 	if strings.HasPrefix(addr, "/") {
 		addr = "unix:" + addr
 	}
-	values := map[string]string{"Recipe": recipe(t, []string{"location /", "proxy_pass"}, "10.0.0.5:8080", addr), "Listen": "", "Modules": ""}
+	values := map[string]string{"Recipe": recipe(t, "nginx", []string{"location /", "proxy_pass"}, "10.0.0.5:8080", addr), "Listen": "", "Modules": ""}
 	if secure {
 		values["Listen"] = "ssl"
 	}
 	return startNginx(t, nginxRecipeHTTP, values)
+}
+
+func nginxStreamRecipe(t *testing.T, addr string, _ bool) *balancer {
+	if strings.HasPrefix(addr, "/") {
+		addr = "unix:" + addr
+	}
+	if _, err := os.Stat(streamModule); err != nil {
+		t.Skipf("no %s: install Debian's package libnginx-mod-stream", streamModule)
+	}
+	config := recipe(t, "nginx", []string{"proxy_protocol on"}, "10.0.0.5:8080", addr, "listen 80", "listen {{.Addr}}")
+	return startNginx(t, nginxHead+"stream {\n"+config+"}\n", map[string]string{"Modules": "load_module " + streamModule + ";"})
 }
 
 // lies are what a client may say of itself, each alone and all together.
@@ -116,30 +128,47 @@ func lies(secure bool) []http.Header {
 	return append(each, all, http.Header{})
 }
 
-// TestRecipes runs README's recipes, to a server on a port and on a Unix socket: the client
-// is who it is, and the origin what it is, whatever the client says.
+// Ways from the client to the balancer, and from there to the server.
+const (
+	overTLS = 1 << iota
+	toUnix
+	everyWay = overTLS | toUnix
+)
+
+// TestRecipes runs the recipes of docs/balancers.md, to a server on a port and on a Unix
+// socket: the client is who it is, and the origin what it is, whatever the client says.
 func TestRecipes(t *testing.T) {
 	recipes := map[string]struct {
 		start func(t *testing.T, addr string, secure bool) *balancer
 		proxy bool // it sends PROXY headers
+		ways  int  // besides in the clear, to a port
 	}{
-		"HAProxy, PROXY":     {haproxyRecipe("send-proxy-v2-ssl"), true},
-		"HAProxy, forwarded": {haproxyRecipe("X-Forwarded-Proto"), false},
-		"nginx":              {nginxRecipe, false},
+		"HAProxy, PROXY":     {haproxyRecipe("send-proxy-v2-ssl"), true, everyWay},
+		"HAProxy, forwarded": {haproxyRecipe("X-Forwarded-Proto"), false, everyWay},
+		"nginx":              {nginxRecipe, false, everyWay},
+		"nginx, stream":      {nginxStreamRecipe, true, toUnix},
+		"Caddy":              {caddyRecipe, false, everyWay},
+		"Apache":             {apacheRecipe, false, overTLS},
+		"lighttpd":           {lighttpdRecipe, false, toUnix},
+		"Varnish":            {varnishRecipe, false, 0},
+		"Squid":              {squidRecipe, false, 0},
 	}
 	for name, r := range recipes {
-		for _, way := range []string{"plain", "TLS", "plain, Unix socket", "TLS, Unix socket"} {
-			t.Run(name+", "+way, func(t *testing.T) {
+		for way, called := range []string{"plain", "TLS", "plain, Unix socket", "TLS, Unix socket"} {
+			if way&^r.ways != 0 {
+				continue
+			}
+			t.Run(name+", "+called, func(t *testing.T) {
 				t.Parallel()
-				secure := strings.HasPrefix(way, "TLS")
 				back := startBackend(t, func(s *server.Server) {
-					if strings.HasSuffix(way, "Unix socket") {
+					if way&toUnix != 0 {
 						s.Addr, s.Proxy.TrustUnix, s.Proxy.Protocol = "unix:"+filepath.Join(shortDir(t), "s"), true, r.proxy
 						return
 					}
 					trusting(s)
 					s.Proxy.Protocol = r.proxy
 				})
+				secure := way&overTLS != 0
 				b := r.start(t, back.addr, secure)
 				for _, header := range lies(secure) {
 					expectTruth(t, b, secure, r.proxy, header)

@@ -26,6 +26,12 @@ need '[ -x /usr/sbin/haproxy ]' 'haproxy' 'the tests behind HAProxy will skip'
 need '[ -x /usr/sbin/nginx ]' 'nginx' 'the tests behind nginx will skip'
 need '[ -x /usr/sbin/hitch ]' 'hitch' 'the tests behind hitch will skip'
 need '[ -e /usr/lib/nginx/modules/ngx_stream_module.so ]' 'libnginx-mod-stream' 'the tests behind nginx as a proxy of bytes will skip'
+need '[ -x /usr/bin/caddy ]' 'caddy' 'the tests behind Caddy will skip'
+need '[ -x /usr/sbin/apache2 ]' 'apache2-bin' 'the tests behind Apache will skip'
+need '[ -x /usr/sbin/lighttpd ]' 'lighttpd' 'the tests behind lighttpd will skip'
+need '[ -x /usr/sbin/varnishd ]' 'varnish' 'the tests behind Varnish will skip'
+need '[ -x /usr/sbin/squid ]' 'squid' 'the tests behind Squid will skip'
+need '[ -x /usr/bin/stunnel4 ]' 'stunnel4' 'the tests behind stunnel will skip'
 
 # The tests start balancers themselves: what is installed here is not to run as a
 # service. That is for policy-rc.d to say, if the machine has none of its own.

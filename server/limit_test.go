@@ -12,27 +12,34 @@ import (
 	"github.com/millrace/millrace/server"
 )
 
-// limitRow is a row of README's table of limits: field and what it is counted as.
-var limitRow = regexp.MustCompile("(?m)^\\|[^|]*\\|[^|]*\\| (?:`(\\w+)`)?[^|]*\\|[^|]*\\| (?:`([\\w.]+)`)? ?\\|$")
+// limitRow is a row of the table in docs/limits.md: field and what it is counted as.
+var limitRow = regexp.MustCompile("(?m)^\\|[^|]*\\|[^|]*\\| (?:`([\\w.]+)`)?[^|]*\\|[^|]*\\| (?:`([\\w.]+)`)? ?\\|$")
 
-// TestLimitsInREADME: README's table of limits names every Limit, no other, and
-// only fields that a Server has.
-func TestLimitsInREADME(t *testing.T) {
+// TestLimitsInDocs: the table of limits names every Limit, no other, and only fields that
+// a Server has.
+func TestLimitsInDocs(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../README.md")
+	page, err := os.ReadFile("../docs/limits.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(readme), "\n## Limits\n")
-	table, _, _ := strings.Cut(section, "\nThe other flags:\n")
+	fields := 0
 	listed := map[string]bool{}
-	for _, row := range limitRow.FindAllStringSubmatch(table, -1) {
-		if _, ok := reflect.TypeFor[server.Server]().FieldByName(row[1]); row[1] != "" && !ok {
-			t.Errorf("README names the field %s, which a Server does not have", row[1])
+	for _, row := range limitRow.FindAllStringSubmatch(string(page), -1) {
+		group, name, nested := strings.Cut(row[1], ".")
+		field, ok := reflect.TypeFor[server.Server]().FieldByName(group)
+		if ok && nested {
+			_, ok = field.Type.FieldByName(name)
+		}
+		if row[1] != "" && !ok {
+			t.Errorf("docs/limits.md names the field %s, which a Server does not have", row[1])
+		}
+		if ok {
+			fields++
 		}
 		if name, ok := strings.CutPrefix(row[2], "ServerStats."); ok {
 			if _, ok := reflect.TypeFor[server.ServerStats]().FieldByName(name); !ok {
-				t.Errorf("README names %s, which is none", row[2])
+				t.Errorf("docs/limits.md names %s, which is none", row[2])
 			}
 		} else if row[2] != "" {
 			listed[row[2]] = true
@@ -40,13 +47,16 @@ func TestLimitsInREADME(t *testing.T) {
 	}
 	for limit := range server.NumLimits {
 		if name := limit.String(); !listed[name] {
-			t.Errorf("README does not say what is counted as %q", name)
+			t.Errorf("docs/limits.md does not say what is counted as %q", name)
 		} else {
 			delete(listed, name)
 		}
 	}
 	for name := range listed {
-		t.Errorf("README says that something is counted as %q, which is no Limit", name)
+		t.Errorf("docs/limits.md says that something is counted as %q, which is no Limit", name)
+	}
+	if fields < 30 {
+		t.Errorf("only %d fields found", fields)
 	}
 	if got := server.NumLimits.String(); got != "unknown" {
 		t.Errorf("a Limit that is none is called %q", got)

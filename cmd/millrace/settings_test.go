@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"fmt"
-	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -57,7 +56,7 @@ func TestEmptyValues(t *testing.T) {
 	expectMisuse(t, nil, []string{"serve", "--listen", "127.0.0.1:18660", "--admin", "127.0.0.1:18660"}, "--listen and --admin are the same address")
 }
 
-// TestZeroIsTheDefault: a number or a size of 0 is what README says of it: the default,
+// TestZeroIsTheDefault: a number or a size of 0 is what docs/flags.md says of it: the default,
 // unless it says otherwise.
 func TestZeroIsTheDefault(t *testing.T) {
 	t.Parallel()
@@ -72,16 +71,12 @@ func TestZeroIsTheDefault(t *testing.T) {
 	expectLimit(t, serve(t, nil, append(args, "--deflate", "takeover")...), 1<<20)
 }
 
-// TestFieldsInREADME: README names for each flag the field that it sets. An error of
+// TestFieldsInDocs: the tables name for each flag the field that it sets. An error of
 // the server's about that field then names the flag, or its variable.
-func TestFieldsInREADME(t *testing.T) {
+func TestFieldsInDocs(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	fields := map[string]string{} // by flag
-	for _, row := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| [^|]+ \\| `([\\w.]+)`(, its `(\\w+)`)?").FindAllStringSubmatch(string(readme), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| [^|]+ \\| `([\\w.]+)`(, its `(\\w+)`)?").FindAllStringSubmatch(flagTables(t), -1) {
 		fields[row[1]] = row[2]
 		if row[4] != "" {
 			fields[row[1]] = row[2] + "." + row[4]
@@ -94,7 +89,7 @@ func TestFieldsInREADME(t *testing.T) {
 		"trusted-proxies": {"10.0.0.1/8", ""},
 	} {
 		if !isField(reflect.TypeFor[server.Server](), fields[flag]) {
-			t.Errorf("README says that --%s sets %q", flag, fields[flag])
+			t.Errorf("the docs say that --%s sets %q", flag, fields[flag])
 		}
 		also := slices.DeleteFunc([]string{"serve", c.also}, func(arg string) bool { return arg == "" })
 		expectMisuse(t, nil, append(also, "--"+flag+"="+c.wrong), "millrace serve: --"+flag+": invalid value "+fmt.Sprintf("%q", c.wrong)+": want ")

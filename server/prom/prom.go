@@ -4,7 +4,7 @@
 //	registry.MustRegister(prom.NewCollector(srv))
 //
 // Names follow Prometheus' conventions: base units, _total for what only grows.
-// README lists them all.
+// docs/metrics-and-alerts.md lists them all.
 package prom
 
 import (

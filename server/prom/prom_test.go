@@ -371,20 +371,24 @@ func TestBeforeStart(t *testing.T) {
 
 var (
 	described = regexp.MustCompile(`fqName: "([^"]+)", help: "([^"]+)".*variableLabels: \{([^}]*)\}`)
-	readmeRow = regexp.MustCompile("(?m)^\\| `(millrace_[a-z_]+)`((?: `[a-z]+`)*) \\|")
+	metricRow = regexp.MustCompile("(?m)^\\| `(millrace_[a-z_]+)`((?: `[a-z]+`)*) \\|")
 )
 
-// TestREADME: README's table lists every metric with its labels, and no other,
-// and names every limit.
-func TestREADME(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+// TestMetricsInDocs: the table lists every metric with its labels, and no other, and
+// docs/limits.md names every limit.
+func TestMetricsInDocs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/metrics-and-alerts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits, err := os.ReadFile("../../docs/limits.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	listed := map[string]string{}
-	for _, row := range readmeRow.FindAllStringSubmatch(string(readme), -1) {
+	for _, row := range metricRow.FindAllStringSubmatch(string(page), -1) {
 		if _, twice := listed[row[1]]; twice {
-			t.Errorf("README lists %s twice", row[1])
+			t.Errorf("docs/metrics-and-alerts.md lists %s twice", row[1])
 		}
 		listed[row[1]] = strings.ReplaceAll(strings.Trim(row[2], " `"), "` `", ",")
 	}
@@ -398,16 +402,16 @@ func TestREADME(t *testing.T) {
 		}
 		labels, ok := listed[parts[1]]
 		if !ok || labels != parts[3] {
-			t.Errorf("README lists %s with the labels %q, want %q", parts[1], labels, parts[3])
+			t.Errorf("docs/metrics-and-alerts.md lists %s with the labels %q, want %q", parts[1], labels, parts[3])
 		}
 		delete(listed, parts[1])
 	}
 	for name := range listed {
-		t.Errorf("README lists %s, which is no metric", name)
+		t.Errorf("docs/metrics-and-alerts.md lists %s, which is no metric", name)
 	}
 	for limit := range server.NumLimits {
-		if !strings.Contains(string(readme), " | `"+limit.String()+"` |") {
-			t.Errorf("README's limits lack %s", limit)
+		if !strings.Contains(string(limits), " | `"+limit.String()+"` |") {
+			t.Errorf("docs/limits.md lacks %s", limit)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/millrace/millrace/cmd/millrace/serve"
 )
 
-// What a connection takes. User memory is README's figure for an idle one. Kernel
+// What a connection takes. User memory is that of docs/performance.md for an idle one. Kernel
 // memory was measured on Linux 6.18 (x86-64), 9,900 connections over loopback in
 // epoll, from /proc/slabinfo and MemFree, per socket: tcp_sock 2,514 B,
 // sock_inode_cache 859, filp 195, dentry 189, eventpoll and the rest 440. An idle
@@ -17,7 +17,7 @@ import (
 // has one (4,000 bytes: two). What TLS adds is the heap of crypto/tls, by the
 // benchmark TLSConnectionMemory of package server, with TLS 1.3.
 const (
-	UserBytes   = 145
+	UserBytes   = 139
 	TLSBytes    = 6400
 	KernelBytes = 4200
 	ActivePages = 2 // one for each direction of a connection with a message under way
