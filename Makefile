@@ -102,7 +102,7 @@ endif
 benchstat: ## what changed between two outputs of make bench (OLD=file NEW=file)
 	@go run $(BENCHSTAT) $(OLD) $(NEW)
 
-bars: ## the figures of DESIGN.md against the bare C floor, side by side (BARS="--reps 1 --duration 1s": quick)
+bars: ## the goals of docs/performance.md, against the bare C floor, side by side (BARS="--reps 1 --duration 1s": quick)
 	go run ./cmd/millbench compare --servers floor,millrace,stalled --load wsload --bars --reps 5 --warmup 1s --duration 3s $(BARS)
 
 clean: ## remove what was built
