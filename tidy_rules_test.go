@@ -45,7 +45,8 @@ var importers = map[string][]string{
 // leaves know nothing of a connection, a loop or a poller, nor of what else is ours,
 // but each other.
 var leaves = []string{
-	"internal/buffer", "internal/rate", "internal/heapwatch", "internal/route", "internal/addrcount", "internal/tlsrecord", "proxyproto", "asynclog",
+	"internal/buffer", "internal/rate", "internal/heapwatch", "internal/route", "internal/addrcount", "internal/tlsrecord", "internal/netconn",
+	"proxyproto", "asynclog",
 }
 
 func leafOr(others ...string) func(string) bool { return oneOf(append(others, leaves...)...) }
@@ -79,7 +80,8 @@ var keptFrom = map[string]func(importer string) bool{
 	"internal/heapwatch": notOf("server"),
 	"internal/route":     notOf("server"),
 	"internal/addrcount": notOf("server"),
-	"internal/tlsrecord": notOf("server"),
+	"internal/tlsrecord": notOf("server", "internal/netconn"),
+	"internal/netconn":   notOf("server"), // knows blocking calls, and nothing of loops
 	"internal/outqueue":  notOf("server"), // knows frames, and nothing of who sends them
 
 	// Who runs when knows a poller, and nothing of what runs.

@@ -209,6 +209,14 @@ func TestTidyRooms(t *testing.T) {
 		{"internal/outqueue", "poller", false},
 		{"internal/outqueue", "internal/loop", false},
 		{"bench", "internal/outqueue", false},
+		{"server", "internal/netconn", true},
+		{"internal/netconn", "internal/tlsrecord", true},
+		{"internal/netconn", "server", false},
+		{"internal/netconn", "ws", false},
+		{"internal/netconn", "poller", false},
+		{"internal/netconn", "internal/loop", false},
+		{"internal/netconn", "net/http", true},
+		{"internal/loop", "internal/netconn", false},
 		{"internal/wsload", "cmd/millbench/internal/cli", false},
 	} {
 		if may := allowed(tt.importer, ours+tt.imported); may != tt.may {

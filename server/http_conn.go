@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace/millrace/internal/netconn"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -263,7 +264,7 @@ func (c *webConn) setReadDeadline(change func()) error {
 	defer c.mu.Unlock()
 	change()
 	c.change.Broadcast()
-	return c.Conn.SetReadDeadline(earlier(c.own, c.by))
+	return c.Conn.SetReadDeadline(netconn.Earlier(c.own, c.by))
 }
 
 // secureWebConn is a webConn over TLS, whose state net/http asks for.

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"github.com/millrace/millrace/internal/netconn"
 )
 
 // web is the net/http server behind the same port. It starts with the first
@@ -14,9 +16,9 @@ import (
 type web struct {
 	once    sync.Once
 	server  *http.Server
-	conns   handedOver
-	open    atomic.Int64 // connections that net/http has, or is about to get
-	streams atomic.Int64 // plain requests over HTTP/2 under way
+	conns   *netconn.Listener // of those that loops have handed over
+	open    atomic.Int64      // connections that net/http has, or is about to get
+	streams atomic.Int64      // plain requests over HTTP/2 under way
 }
 
 // handToHTTP gives the connection to net/http, with the bytes read so far, the first
@@ -52,7 +54,7 @@ func (c *Conn) handToHTTP(in []byte, frame webFrame) {
 		_ = handed.Close() // the server is closing: the peer sees just that
 		return
 	}
-	l.srv.web.conns.offer(handed)
+	l.srv.web.conns.Offer(handed)
 }
 
 // wrapForHTTP is the connection as net/http is to see it. A *tls.Conn that speaks
@@ -102,7 +104,7 @@ var refuseNoRoom = busy("out of descriptors", "1")
 // that the server stopped before there was one.
 func (s *Server) startWeb() bool {
 	s.web.once.Do(func() {
-		s.web.conns.init()
+		s.web.conns = netconn.NewListener()
 		s.web.server = &http.Server{
 			Handler:           http.HandlerFunc(s.serveWeb),
 			ReadHeaderTimeout: s.limits.handshake.Time(),
@@ -112,7 +114,7 @@ func (s *Server) startWeb() bool {
 			ErrorLog:          s.errorLog(),
 			ConnState:         s.web.follow,
 		}
-		go func() { _ = s.web.server.Serve(&s.web.conns) }() // ends with ErrServerClosed
+		go func() { _ = s.web.server.Serve(s.web.conns) }() // ends with ErrServerClosed
 	})
 	return s.web.server != nil
 }
@@ -147,64 +149,6 @@ func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
 // securedKey is the context key of connections whose client came over TLS to the
 // proxy.
 type securedKey struct{}
-
-// handedOver is the net.Listener on which net/http finds the connections handed
-// to it.
-type handedOver struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (h *handedOver) init() {
-	h.conns = make(chan net.Conn, 128)
-	h.done = make(chan struct{})
-}
-
-func (h *handedOver) offer(c net.Conn) {
-	select {
-	case h.conns <- c:
-	case <-h.done:
-		_ = c.Close() // the server is closing: the peer sees just that
-	}
-	select {
-	case <-h.done:
-		h.drain() // both cases above may have been possible
-	default:
-	}
-}
-
-// drain closes the connections that nobody accepts any more.
-func (h *handedOver) drain() {
-	for {
-		select {
-		case c := <-h.conns:
-			_ = c.Close() // as in offer
-		default:
-			return
-		}
-	}
-}
-
-// Accept implements net.Listener.
-func (h *handedOver) Accept() (net.Conn, error) {
-	select {
-	case c := <-h.conns:
-		return c, nil
-	case <-h.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (h *handedOver) Close() error {
-	h.once.Do(func() { close(h.done) })
-	h.drain()
-	return nil
-}
-
-// Addr implements net.Listener; net/http only shows it.
-func (h *handedOver) Addr() net.Addr { return &net.TCPAddr{} }
 
 // shutdownWeb ends net/http's part, within ctx politely.
 func (s *Server) shutdownWeb(ctx context.Context) error {

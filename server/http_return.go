@@ -192,7 +192,7 @@ func (c *Conn) consumeReturned(w *worker) {
 // reattach takes the stream back from net/http, and gives what was decrypted and not
 // read: nobody else uses it now.
 func (s *secure) reattach() (unread []byte) {
-	rest := s.blocking.rest()
+	rest := s.blocking.Rest()
 	s.blocking, s.state = nil, secureEstablished
 	var err error
 	for p := make([]byte, tlsrecord.MaxPlaintext); err == nil; {
@@ -233,7 +233,7 @@ func (web *web) follow(conn net.Conn, state http.ConnState) {
 		}
 		c.between = true
 	case state == http.StateHijacked:
-		c.end.setFree()
+		c.end.SetFree()
 		c.free.Store(true)
 		c.end.leaveHTTP()
 	}

@@ -3,6 +3,8 @@ package server
 import (
 	"cmp"
 	"time"
+
+	"github.com/millrace/millrace/internal/netconn"
 )
 
 const (
@@ -24,3 +26,8 @@ func (s *Server) httpIdleTimeout() time.Duration {
 
 // writeTimeout is the effective Timeouts.Write.
 func (s *Server) writeTimeout() time.Duration { return positive(s.Timeouts.Write, defaultWriteTimeout) }
+
+// writePace is what a peer must take of what net/http writes.
+func (s *Server) writePace() netconn.Pace {
+	return netconn.Pace{Bytes: progressBytes, Timeout: s.writeTimeout()}
+}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/millrace/millrace/internal/netconn"
 	"github.com/millrace/millrace/poller"
 )
 
@@ -101,10 +102,11 @@ func (noListener) Addr() net.Addr            { return &net.TCPAddr{} }
 // holds Conn.mu.
 func (s *secure) detach(conn net.Conn, whole bool) *tls.Conn {
 	s.state = secureGone
-	s.blocking = &blockingEnd{Conn: conn, whole: whole, raw: s.raw}
+	var unsent []byte
 	if s.held() > 0 {
-		s.blocking.held = slices.Clone(s.sealed.B[s.sent:])
+		unsent = slices.Clone(s.sealed.B[s.sent:])
 	}
+	s.blocking = netconn.NewRecords(conn, whole, s.raw, unsent)
 	s.raw = nil
 	s.dropSealed()
 	return s.tls

@@ -8,6 +8,7 @@ import (
 	"net"
 
 	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/internal/netconn"
 	"github.com/millrace/millrace/internal/tlsrecord"
 	"github.com/millrace/millrace/poller"
 )
@@ -68,10 +69,10 @@ type secure struct {
 	feed    []byte // whole records, for the tls.Read under way
 	left    int    // bytes of the record that tls is reading
 
-	over     error // why reading is over: io.EOF or a *brokenStream
-	closing  bool  // close_notify is out
-	finDue   bool  // the descriptor's direction is to be ended once nothing is held
-	blocking *blockingEnd
+	over     error            // why reading is over: io.EOF or a *brokenStream
+	closing  bool             // close_notify is out
+	finDue   bool             // the descriptor's direction is to be ended once nothing is held
+	blocking *netconn.Records // what tls goes on with when it leaves the loop
 }
 
 const (

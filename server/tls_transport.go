@@ -2,12 +2,9 @@ package server
 
 import (
 	"errors"
-	"io"
 	"net"
-	"sync"
 	"time"
 
-	"github.com/millrace/millrace/internal/buffer"
 	"github.com/millrace/millrace/internal/tlsrecord"
 )
 
@@ -162,100 +159,4 @@ func (t *transport) SetWriteDeadline(at time.Time) error {
 		return t.blocking.SetWriteDeadline(at)
 	}
 	return nil
-}
-
-// blockingEnd is what a tls.Conn goes on with when it leaves the loop. Where it may
-// come back it gives whole records only, one at a time, as the loop does: so there is
-// never anything in the tls.Conn's own buffer when it asks for more.
-type blockingEnd struct {
-	net.Conn
-	whole bool // records only
-
-	// Read's, which is not called twice at once.
-	raw  *buffer.Buffer // received before, or of a record that is not whole
-	left int            // bytes of the record that tls is reading
-
-	mu   sync.Mutex
-	held []byte // to be written before all else
-}
-
-// Read implements net.Conn.
-func (b *blockingEnd) Read(p []byte) (int, error) {
-	if err := b.passOn(); err != nil {
-		return 0, err
-	}
-	if !b.whole && b.raw == nil {
-		return b.Conn.Read(p)
-	}
-	for b.left == 0 {
-		in := b.rest()
-		if b.left = tlsrecord.Whole(in); b.left > 0 {
-			b.left = tlsrecord.Size(in)
-		} else if !b.whole {
-			b.left = len(in)
-		} else if err := b.fill(p); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, b.raw.B[:b.left])
-	b.left -= n
-	if b.raw.B = b.raw.B[:copy(b.raw.B, b.raw.B[n:])]; len(b.raw.B) == 0 {
-		b.raw.Free()
-		b.raw = nil
-	}
-	return n, nil
-}
-
-// fill reads more of a record. What waits for the first byte of one has no buffer: it
-// reads into scratch.
-func (b *blockingEnd) fill(scratch []byte) error {
-	if b.raw == nil {
-		n, err := b.Conn.Read(scratch)
-		if n > 0 {
-			b.raw = buffer.Get(n)
-			b.raw.B = append(b.raw.B, scratch[:n]...)
-			return nil
-		}
-		return err
-	}
-	b.raw = b.raw.Grow(max(tlsrecord.Size(b.raw.B)-len(b.raw.B), tlsrecord.Header))
-	size := len(b.raw.B)
-	n, err := b.Conn.Read(b.raw.B[size:cap(b.raw.B)])
-	b.raw.B = b.raw.B[:size+n]
-	switch {
-	case n > 0:
-		return nil
-	case err == io.EOF:
-		b.left = size // tls finds that this is no whole record
-		return nil
-	}
-	return err
-}
-
-// rest is what was received and not given.
-func (b *blockingEnd) rest() []byte {
-	if b.raw == nil {
-		return nil
-	}
-	return b.raw.B
-}
-
-// Write implements net.Conn.
-func (b *blockingEnd) Write(p []byte) (int, error) {
-	if err := b.passOn(); err != nil {
-		return 0, err
-	}
-	return b.Conn.Write(p)
-}
-
-// passOn writes what the loop could not.
-func (b *blockingEnd) passOn() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.held == nil {
-		return nil
-	}
-	_, err := b.Conn.Write(b.held)
-	b.held = nil
-	return err
 }
