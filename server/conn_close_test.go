@@ -17,8 +17,13 @@ import (
 // behind the close frame are not handled.
 func TestPeerCloses(t *testing.T) {
 	t.Parallel()
+	onTransports(t, testPeerCloses)
+}
+
+func testPeerCloses(t *testing.T, serve serving) {
+	t.Parallel()
 	rec := newRecorder(t)
-	addr, _ := startServer(t, func(s *server.Server) { s.Handler = rec })
+	addr, _ := serve(t, func(s *server.Server) { s.Handler = rec })
 	try := func(payload string, answer uint16, event string) {
 		t.Helper()
 		c := dial(t, addr).upgraded()
@@ -56,8 +61,13 @@ func TestPeerCloses(t *testing.T) {
 // TestCloseReasonReachesHandler: code and reason of the peer in a typed error.
 func TestCloseReasonReachesHandler(t *testing.T) {
 	t.Parallel()
+	onTransports(t, testCloseReasonReachesHandler)
+}
+
+func testCloseReasonReachesHandler(t *testing.T, serve serving) {
+	t.Parallel()
 	closed := make(chan error, 1)
-	addr, _ := startServer(t, func(s *server.Server) {
+	addr, _ := serve(t, func(s *server.Server) {
 		s.Handler = handler{close: func(_ *server.Conn, err error) { closed <- err }}
 	})
 	c := dial(t, addr).upgraded()
@@ -178,9 +188,14 @@ func TestNeverAnswersOurClose(t *testing.T) {
 // TestCodesWeNeverSend: "we never send 1005, 1006, 1015".
 func TestCodesWeNeverSend(t *testing.T) {
 	t.Parallel()
+	onTransports(t, testCodesWeNeverSend)
+}
+
+func testCodesWeNeverSend(t *testing.T, serve serving) {
+	t.Parallel()
 	refused := make(chan error, 10)
 	unsendable := []ws.Code{0, 1, 999, 1004, 1006, 1015, 1016, 2999, 5000, 65535}
-	addr, _ := startServer(t, func(s *server.Server) {
+	addr, _ := serve(t, func(s *server.Server) {
 		s.Handler = handler{message: func(c *server.Conn, m ws.Message) {
 			for _, code := range unsendable {
 				refused <- c.Close(code, "")
@@ -205,11 +220,16 @@ func TestCodesWeNeverSend(t *testing.T) {
 // TestReasonCut: "reason cut to 123 B at a rune".
 func TestReasonCut(t *testing.T) {
 	t.Parallel()
+	onTransports(t, testReasonCut)
+}
+
+func testReasonCut(t *testing.T, serve serving) {
+	t.Parallel()
 	reasons := []string{
 		strings.Repeat("x", 123), strings.Repeat("x", 124), strings.Repeat("\u20ac", 60), "x" + strings.Repeat("\u20ac", 60),
 		strings.Repeat("\U0001f600", 40), strings.Repeat("x", 1<<20), "short",
 	}
-	addr, _ := startServer(t, func(s *server.Server) {
+	addr, _ := serve(t, func(s *server.Server) {
 		s.Handler = handler{message: func(c *server.Conn, m ws.Message) {
 			if err := c.Close(ws.CodeNormal, reasons[m.Payload[0]]); err != nil {
 				t.Errorf("Close: %v", err)

@@ -61,8 +61,13 @@ func TestDeflate(t *testing.T) {
 // in this run: sockets, TLS, streams of HTTP/2.
 func TestDeflateOnSockets(t *testing.T) {
 	t.Parallel()
+	onTransports(t, testDeflateOnSockets)
+}
+
+func testDeflateOnSockets(t *testing.T, serve serving) {
+	t.Parallel()
 	for _, deflate := range []*server.Deflate{{}, bothTakeOver} {
-		addr, srv := startServer(t, func(s *server.Server) { s.Deflate = deflate })
+		addr, srv := serve(t, func(s *server.Server) { s.Deflate = deflate })
 		d := deflating(dial(t, addr), offerDeflate)
 		for i := range 30 {
 			message := news(i*i*200, uint64(i/3))

@@ -11,8 +11,13 @@ import (
 // in the midst of a frame and of a message.
 func TestEndWithoutClose(t *testing.T) {
 	t.Parallel()
+	onTransports(t, testEndWithoutClose)
+}
+
+func testEndWithoutClose(t *testing.T, serve serving) {
+	t.Parallel()
 	rec := newRecorder(t)
-	addr, _ := startServer(t, func(s *server.Server) { s.Handler = rec })
+	addr, _ := serve(t, func(s *server.Server) { s.Handler = rec })
 	whole := frame(opText, "half")
 	for _, before := range []string{"", whole[:1], whole[:len(whole)-1], fragment(opText, "a"), fragment(opText, "a") + frame(opContinuation, "b")[:3]} {
 		c := dial(t, addr).upgraded()
@@ -27,9 +32,9 @@ func TestEndWithoutClose(t *testing.T) {
 // with the request, in one of its own, and with more behind it.
 func TestFrameThenFIN(t *testing.T) {
 	t.Parallel()
-	t.Run("real sockets", func(t *testing.T) {
+	t.Run("behind the request", overTransports(func(t *testing.T, serve serving) {
 		rec := newRecorder(t)
-		addr, _ := startServer(t, func(s *server.Server) { s.Handler = rec })
+		addr, _ := serve(t, func(s *server.Server) { s.Handler = rec })
 		c := dial(t, addr)
 		c.send(upgradeRequest() + frame(opText, "last words"))
 		c.closeWrite()
@@ -37,7 +42,7 @@ func TestFrameThenFIN(t *testing.T) {
 		c.expect(opText, "last words")
 		c.expectEOF()
 		rec.expect("open", "1 last words", "close 1006 ours")
-	})
+	}))
 	t.Run("at once", func(t *testing.T) {
 		rec := newRecorder(t)
 		n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) { s.Handler = rec })
@@ -104,9 +109,9 @@ func TestReset(t *testing.T) {
 		}
 		rec.expectNone()
 	})
-	t.Run("real sockets", func(t *testing.T) {
+	t.Run("in a frame", overTransports(func(t *testing.T, serve serving) {
 		rec := newRecorder(t)
-		addr, srv := startServer(t, func(s *server.Server) { s.Handler = rec })
+		addr, srv := serve(t, func(s *server.Server) { s.Handler = rec })
 		other := dial(t, addr).upgraded()
 		c := dial(t, addr).upgraded()
 		rec.expect("open", "open")
@@ -118,14 +123,19 @@ func TestReset(t *testing.T) {
 		rec.expect("1 next to it")
 		rec.expectNone()
 		eventually(t, "the reset connection to be freed", func() bool { return srv.Stats().Open == 1 })
-	})
+	}))
 }
 
 // TestCallOrder: Open, each message in order, Close once.
 func TestCallOrder(t *testing.T) {
 	t.Parallel()
+	onTransports(t, testCallOrder)
+}
+
+func testCallOrder(t *testing.T, serve serving) {
+	t.Parallel()
 	rec := newRecorder(t)
-	addr, _ := startServer(t, func(s *server.Server) { s.Handler = rec })
+	addr, _ := serve(t, func(s *server.Server) { s.Handler = rec })
 	c := dial(t, addr)
 	c.send(upgradeRequest() + frame(opText, "a") + frame(opBinary, "b") + fragment(opText, "c") +
 		frame(opContinuation, "d") + frame(opPing, "p") + frame(opText, "e") + frame(opClose, closePayload(1001, "")))

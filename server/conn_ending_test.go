@@ -91,8 +91,12 @@ func TestShutdownWithHalfClosedPeer(t *testing.T) {
 // TestResetWithQueue: a real kernel reports a reset once, to whichever call comes
 // first, and an end of stream from then on.
 func TestResetWithQueue(t *testing.T) {
+	onTransports(t, testResetWithQueue)
+}
+
+func testResetWithQueue(t *testing.T, serve serving) {
 	conns := make(chan *server.Conn, 1)
-	addr, srv := startServer(t, func(s *server.Server) {
+	addr, srv := serve(t, func(s *server.Server) {
 		s.Handler = opened(conns)
 		s.Timeouts.Close = time.Second
 		s.Queue.Max = 64 << 20
@@ -111,11 +115,15 @@ func TestResetWithQueue(t *testing.T) {
 // TestReceivedBeforeWriteFails: what the peer sent before it left is handled,
 // although a write to it has failed meanwhile.
 func TestReceivedBeforeWriteFails(t *testing.T) {
+	onTransports(t, testReceivedBeforeWriteFails)
+}
+
+func testReceivedBeforeWriteFails(t *testing.T, serve serving) {
 	causes := make(chan error, 1)
 	conns := make(chan *server.Conn, 1)
 	messages := make(chan string, 10)
 	release := make(chan struct{})
-	addr, _ := startServer(t, func(s *server.Server) {
+	addr, _ := serve(t, func(s *server.Server) {
 		s.Handler = handler{
 			open: func(c *server.Conn) { conns <- c },
 			message: func(_ *server.Conn, m ws.Message) {
@@ -208,8 +216,13 @@ func TestAcceptAfterExhaustion(t *testing.T) {
 // TestIdleTimeoutAfterSlowHook counts from Open.
 func TestIdleTimeoutAfterSlowHook(t *testing.T) {
 	t.Parallel()
+	onTransports(t, testIdleTimeoutAfterSlowHook)
+}
+
+func testIdleTimeoutAfterSlowHook(t *testing.T, serve serving) {
+	t.Parallel()
 	const idleTimeout = 2 * time.Second
-	addr, srv := startServer(t, func(s *server.Server) {
+	addr, srv := serve(t, func(s *server.Server) {
 		s.Runtime.Loops = 1
 		s.Timeouts.Idle = idleTimeout
 		s.Keepalive.Interval = -1

@@ -16,7 +16,12 @@ import (
 // frame and must be answered, one goes behind and must not.
 func TestBadFrames(t *testing.T) {
 	t.Parallel()
-	addr, _ := startServer(t, func(s *server.Server) { s.Limits.Message = 1000 })
+	onTransports(t, testBadFrames)
+}
+
+func testBadFrames(t *testing.T, serve serving) {
+	t.Parallel()
+	addr, _ := serve(t, func(s *server.Server) { s.Limits.Message = 1000 })
 	mask := "\x01\x02\x03\x04"
 	long := func(form byte, length string) string {
 		return string([]byte{fin | opBinary, 0x80 | form}) + length + mask
@@ -102,7 +107,12 @@ func TestBigLengthAllocatesNothing(t *testing.T) {
 // default 1 MiB.
 func TestMessageLimit(t *testing.T) {
 	t.Parallel()
-	addr, _ := startServer(t, func(s *server.Server) { s.Queue.Max = 4 << 20 })
+	onTransports(t, testMessageLimit)
+}
+
+func testMessageLimit(t *testing.T, serve serving) {
+	t.Parallel()
+	addr, _ := serve(t, func(s *server.Server) { s.Queue.Max = 4 << 20 })
 	limit := strings.Repeat("x", 1<<20)
 	for name, stream := range map[string]string{
 		"a frame":   frame(opBinary, limit),
@@ -124,7 +134,12 @@ func TestMessageLimit(t *testing.T) {
 // TestEmptyFragments: "200,000 empty fragments => 1008".
 func TestEmptyFragments(t *testing.T) {
 	t.Parallel()
-	addr, _ := startServer(t, nil)
+	onTransports(t, testEmptyFragments)
+}
+
+func testEmptyFragments(t *testing.T, serve serving) {
+	t.Parallel()
+	addr, _ := serve(t, nil)
 	flood := fragment(opBinary, "") + strings.Repeat(fragment(opContinuation, ""), 200_000)
 	c := dial(t, addr).upgraded()
 	go func() { _, _ = c.Write([]byte(flood)) }() // the close frame is what counts
@@ -167,7 +182,12 @@ func liveHeap() uint64 {
 // message".
 func TestPingBetweenFragments(t *testing.T) {
 	t.Parallel()
-	addr, _ := startServer(t, nil)
+	onTransports(t, testPingBetweenFragments)
+}
+
+func testPingBetweenFragments(t *testing.T, serve serving) {
+	t.Parallel()
+	addr, _ := serve(t, nil)
 	for _, gap := range []string{"", "one segment each"} {
 		t.Run(gap, func(t *testing.T) {
 			c := dial(t, addr).upgraded()
@@ -216,7 +236,12 @@ func TestFrameSplit(t *testing.T) {
 // TestEmptyMessages: "Empty text and empty binary => echoed empty".
 func TestEmptyMessages(t *testing.T) {
 	t.Parallel()
-	addr, _ := startServer(t, nil)
+	onTransports(t, testEmptyMessages)
+}
+
+func testEmptyMessages(t *testing.T, serve serving) {
+	t.Parallel()
+	addr, _ := serve(t, nil)
 	c := dial(t, addr).upgraded()
 	c.send(frame(opText, "") + frame(opBinary, "") + fragment(opText, "") + frame(opContinuation, ""))
 	c.expect(opText, "")
@@ -228,7 +253,12 @@ func TestEmptyMessages(t *testing.T) {
 // reference": the frames lie at every alignment of the read buffer.
 func TestMasks(t *testing.T) {
 	t.Parallel()
-	addr, _ := startServer(t, nil)
+	onTransports(t, testMasks)
+}
+
+func testMasks(t *testing.T, serve serving) {
+	t.Parallel()
+	addr, _ := serve(t, nil)
 	c := dial(t, addr).upgraded()
 	for _, mask := range []uint32{0, 0xffffffff, 0x01020304, 0x80000000} {
 		for shift := range 16 {

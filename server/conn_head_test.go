@@ -75,14 +75,14 @@ func TestHandshakeSplit(t *testing.T) {
 		c.send(stream)
 		talk(c)
 	})
-	t.Run("one byte a segment, real sockets", func(t *testing.T) {
-		addr, _ := startServer(t, nil)
+	t.Run("a byte a write", overTransports(func(t *testing.T, serve serving) {
+		addr, _ := serve(t, nil)
 		c := dial(t, addr)
 		for i := range len(stream) {
 			c.send(stream[i : i+1])
 		}
 		talk(c)
-	})
+	}))
 }
 
 // TestFrameBehindRequest: "Frame in the request's own segment => 101, then the
@@ -90,13 +90,13 @@ func TestHandshakeSplit(t *testing.T) {
 func TestFrameBehindRequest(t *testing.T) {
 	t.Parallel()
 	first, second := frame(opText, "first"), frame(opBinary, strings.Repeat("second", 100))
-	t.Run("a frame", func(t *testing.T) {
-		addr, _ := startServer(t, nil)
+	t.Run("a frame", overTransports(func(t *testing.T, serve serving) {
+		addr, _ := serve(t, nil)
 		c := dial(t, addr)
 		c.send(upgradeRequest() + first)
 		c.expectSwitch()
 		c.expect(opText, "first")
-	})
+	}))
 	t.Run("a frame and a half", func(t *testing.T) {
 		n, addr, _ := startSim(t, simnet.Config{}, nil)
 		for i := 1; i < len(second); i++ {
@@ -110,8 +110,8 @@ func TestFrameBehindRequest(t *testing.T) {
 			c.reset()
 		}
 	})
-	t.Run("more than a read buffer", func(t *testing.T) {
-		addr, _ := startServer(t, nil)
+	t.Run("more than a read buffer", overTransports(func(t *testing.T, serve serving) {
+		addr, _ := serve(t, nil)
 		c := dial(t, addr)
 		big := strings.Repeat("x", 200<<10)
 		done := make(chan struct{})
@@ -123,12 +123,17 @@ func TestFrameBehindRequest(t *testing.T) {
 		c.expect(opText, big)
 		c.expect(opText, "first")
 		<-done
-	})
+	}))
 }
 
 // TestSubprotocols: "Sec-WebSocket-Protocol over several lines => at most one
 // chosen, none if none fits".
 func TestSubprotocols(t *testing.T) {
+	t.Parallel()
+	onTransports(t, testSubprotocols)
+}
+
+func testSubprotocols(t *testing.T, serve serving) {
 	t.Parallel()
 	for _, test := range []struct {
 		server string
@@ -145,7 +150,7 @@ func TestSubprotocols(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%q of %q", test.server, test.lines), func(t *testing.T) {
 			seen := make(chan string, 1)
-			addr, _ := startServer(t, func(s *server.Server) {
+			addr, _ := serve(t, func(s *server.Server) {
 				s.Subprotocols = strings.Fields(test.server)
 				s.Handler = handler{open: func(c *server.Conn) { seen <- c.Subprotocol() }}
 			})

@@ -47,9 +47,14 @@ func TestHookSees(t *testing.T) {
 // TestHookAccepts: the hook's handler, value, header and subprotocol count.
 func TestHookAccepts(t *testing.T) {
 	t.Parallel()
+	onTransports(t, testHookAccepts)
+}
+
+func testHookAccepts(t *testing.T, serve serving) {
+	t.Parallel()
 	values := make(chan any, 2)
 	rec := newRecorder(t)
-	addr, _ := startServer(t, func(s *server.Server) {
+	addr, _ := serve(t, func(s *server.Server) {
 		s.Subprotocols = []string{"v1"}
 		s.Handler = handler{open: func(*server.Conn) { t.Error("the server's own handler was opened") }}
 		s.Upgrade = func(r *ws.Request) (server.Accept, error) {
@@ -162,9 +167,14 @@ func TestHookNotAsked(t *testing.T) {
 // frame behind the request waits with it.
 func TestHookBlocks(t *testing.T) {
 	t.Parallel()
+	onTransports(t, testHookBlocks)
+}
+
+func testHookBlocks(t *testing.T, serve serving) {
+	t.Parallel()
 	release := make(chan struct{})
 	asked := make(chan struct{}, 100)
-	addr, _ := startServer(t, func(s *server.Server) {
+	addr, _ := serve(t, func(s *server.Server) {
 		s.Runtime.Loops = 1
 		s.Upgrade = func(r *ws.Request) (server.Accept, error) {
 			if r.Path() == "/" {
@@ -204,13 +214,18 @@ func TestHookBlocks(t *testing.T) {
 // TestConnRequest: within Open always; after it with KeepRequest only.
 func TestConnRequest(t *testing.T) {
 	t.Parallel()
+	onTransports(t, testConnRequest)
+}
+
+func testConnRequest(t *testing.T, serve serving) {
+	t.Parallel()
 	describe := func(c *server.Conn) string {
 		if r := c.Request(); r != nil {
 			return r.Path() + " " + r.Header("X-Any")
 		}
 		return "none"
 	}
-	addr, _ := startServer(t, func(s *server.Server) {
+	addr, _ := serve(t, func(s *server.Server) {
 		s.Upgrade = func(r *ws.Request) (server.Accept, error) {
 			return server.Accept{KeepRequest: strings.HasPrefix(r.Path(), "/keep"), Value: "x", Subprotocol: r.SelectSubprotocol("v1")}, nil
 		}

@@ -11,6 +11,12 @@ import (
 // Each request is for http://example.com.
 func TestOrigins(t *testing.T) {
 	t.Parallel()
+	t.Run("sockets", func(t *testing.T) { testOrigins(t, startServer) })
+	t.Run("bridge", func(t *testing.T) { testOrigins(t, startBridge) })
+}
+
+func testOrigins(t *testing.T, serve serving) {
+	t.Parallel()
 	never := func(*ws.Request) bool { return false }
 	evilOnly := func(r *ws.Request) bool { return r.Header("origin") == "http://evil.example" }
 	for _, test := range []struct {
@@ -45,7 +51,7 @@ func TestOrigins(t *testing.T) {
 		{name: "none", check: never, rejected: []string{"", "Origin: http://example.com"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			addr, _ := startServer(t, func(s *server.Server) { s.Origin.Allow, s.Origin.Check = test.origins, test.check })
+			addr, _ := serve(t, func(s *server.Server) { s.Origin.Allow, s.Origin.Check = test.origins, test.check })
 			for _, line := range test.allowed {
 				c := dial(t, addr)
 				c.send(requestWith(line))

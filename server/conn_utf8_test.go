@@ -11,7 +11,12 @@ import (
 // once".
 func TestBadUTF8(t *testing.T) {
 	t.Parallel()
-	addr, _ := startServer(t, nil)
+	onTransports(t, testBadUTF8)
+}
+
+func testBadUTF8(t *testing.T, serve serving) {
+	t.Parallel()
+	addr, _ := serve(t, nil)
 	for line, texts := range map[string][]string{
 		"bad":        {"\xff", "ok\x80", "\xc3\x28", "\xe2\x28\xa1", "\xfe\xfe"},
 		"overlong":   {"\xc0\xaf", "\xe0\x80\xaf", "\xf0\x80\x80\xaf", "\xc1\xbf"},
@@ -61,14 +66,14 @@ func unfinished(op byte, payload string) string {
 func TestRuneAcross(t *testing.T) {
 	t.Parallel()
 	const text = "\u00e4\u20ac\U0001f600\U0010ffff\x00\ufeff\uffff"
-	t.Run("frames", func(t *testing.T) {
-		addr, _ := startServer(t, nil)
+	t.Run("frames", overTransports(func(t *testing.T, serve serving) {
+		addr, _ := serve(t, nil)
 		c := dial(t, addr).upgraded()
 		for i := 1; i < len(text); i++ {
 			c.send(fragment(opText, text[:i]) + fragment(opContinuation, "") + frame(opContinuation, text[i:]))
 			c.expect(opText, text)
 		}
-	})
+	}))
 	t.Run("segments", func(t *testing.T) {
 		n, addr, _ := startSim(t, simnet.Config{}, nil)
 		c := dialSim(t, n, addr).upgraded()
@@ -80,11 +85,11 @@ func TestRuneAcross(t *testing.T) {
 			c.expect(opText, text)
 		}
 	})
-	t.Run("binary", func(t *testing.T) {
-		addr, _ := startServer(t, nil)
+	t.Run("binary", overTransports(func(t *testing.T, serve serving) {
+		addr, _ := serve(t, nil)
 		c := dial(t, addr).upgraded()
 		c.send(frame(opBinary, "\xff\xfe\xc3") + fragment(opBinary, "\xed") + frame(opContinuation, "\xa0"))
 		c.expect(opBinary, "\xff\xfe\xc3")
 		c.expect(opBinary, "\xed\xa0")
-	})
+	}))
 }

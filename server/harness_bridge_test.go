@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 
@@ -87,70 +86,21 @@ func tlsConfigs(t testing.TB) (asServer, asClient *tls.Config) {
 	return &tls.Config{Certificates: web.TLS.Certificates}, asClient
 }
 
-// vias are how startServer starts a server within the tests of these names.
-var vias = map[string]func(*testing.T, func(*server.Server)) (string, *server.Server){
-	"TestSuiteOverBridge":    startBridge,
-	"TestSuiteOverTLSBridge": startTLSBridge,
-	"TestSuiteOverStreams":   startStreams,
-}
+// serving starts a server on one transport, as startServer does.
+type serving func(t *testing.T, configure func(*server.Server)) (addr string, srv *server.Server)
 
-func rootOf(t *testing.T) string {
-	root, _, _ := strings.Cut(t.Name(), "/")
-	return root
-}
-
-// afterUpgrade are the tests of what happens once a connection is open, and of
-// the upgrades that net/http sees as we do.
-var afterUpgrade = map[string]func(*testing.T){
-	"PeerCloses":                TestPeerCloses,
-	"CloseReasonReachesHandler": TestCloseReasonReachesHandler,
-	"CodesWeNeverSend":          TestCodesWeNeverSend,
-	"ReasonCut":                 TestReasonCut,
-	"CallOrder":                 TestCallOrder,
-	"EndWithoutClose":           TestEndWithoutClose,
-	"FrameThenFIN":              TestFrameThenFIN,
-	"Reset":                     TestReset,
-	"IdleTimeoutAfterSlowHook":  TestIdleTimeoutAfterSlowHook,
-	"ReceivedBeforeWriteFails":  TestReceivedBeforeWriteFails,
-	"ResetWithQueue":            TestResetWithQueue,
-	"BadFrames":                 TestBadFrames,
-	"EmptyFragments":            TestEmptyFragments,
-	"EmptyMessages":             TestEmptyMessages,
-	"Masks":                     TestMasks,
-	"MessageLimit":              TestMessageLimit,
-	"PingBetweenFragments":      TestPingBetweenFragments,
-	"FrameBehindRequest":        TestFrameBehindRequest,
-	"HandshakeSplit":            TestHandshakeSplit,
-	"Subprotocols":              TestSubprotocols,
-	"ConnRequest":               TestConnRequest,
-	"HookAccepts":               TestHookAccepts,
-	"HookBlocks":                TestHookBlocks,
-	"MuxOnServer":               TestMuxOnServer,
-	"BadUTF8":                   TestBadUTF8,
-	"RuneAcross":                TestRuneAcross,
-	"DeflateOnSockets":          TestDeflateOnSockets,
-}
-
-// TestSuiteOverBridge and TestSuiteOverTLSBridge: to a handler and to a peer, a
-// connection over a bridge is one like any other.
-func TestSuiteOverBridge(t *testing.T) {
-	t.Parallel()
-	runAll(t)
-	t.Run("Origins", TestOrigins) // of plain HTTP
-}
-
-func TestSuiteOverTLSBridge(t *testing.T) {
-	t.Parallel()
-	runAll(t)
-}
-
-func TestSuiteOverStreams(t *testing.T) {
-	t.Parallel()
-	runAll(t)
-}
-
-func runAll(t *testing.T) {
-	for name, test := range afterUpgrade {
-		t.Run(name, test)
+// onTransports runs a test of what happens once a connection is open, or of an upgrade that
+// net/http sees as we do, on each transport: to a handler and to a peer, a connection over a
+// bridge is one like any other.
+func onTransports(t *testing.T, test func(t *testing.T, serve serving)) {
+	for name, serve := range map[string]serving{
+		"sockets": startServer, "bridge": startBridge, "bridge to TLS": startTLSBridge, "stream": startStreams,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, serve) })
 	}
+}
+
+// overTransports is onTransports as a part of a test.
+func overTransports(test func(t *testing.T, serve serving)) func(*testing.T) {
+	return func(t *testing.T) { onTransports(t, test) }
 }

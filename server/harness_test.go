@@ -21,9 +21,6 @@ const patience = 20 * time.Second
 // until the test ends, and then checks the ledger of its handlers.
 func startServer(t *testing.T, configure func(*server.Server)) (addr string, srv *server.Server) {
 	t.Helper()
-	if via := vias[rootOf(t)]; via != nil {
-		return via(t, configure)
-	}
 	return start(t, systemEngine(t), configure)
 }
 

@@ -149,12 +149,17 @@ func TestMuxRefusesPattern(t *testing.T) {
 // TestMuxOnServer has a route with a handler, one with a hook, and none.
 func TestMuxOnServer(t *testing.T) {
 	t.Parallel()
+	onTransports(t, testMuxOnServer)
+}
+
+func testMuxOnServer(t *testing.T, serve serving) {
+	t.Parallel()
 	var mux server.Mux
 	mux.Handle("/echo", echo{})
 	mux.HandleUpgrade("/rooms/{room}", func(r *ws.Request) (server.Accept, error) {
 		return server.Accept{Header: http.Header{"Room": {r.PathValue("room")}}}, nil
 	})
-	addr, _ := startServer(t, func(s *server.Server) { s.Upgrade = mux.Upgrade })
+	addr, _ := serve(t, func(s *server.Server) { s.Upgrade = mux.Upgrade })
 	for _, c := range []struct {
 		path   string
 		status int
