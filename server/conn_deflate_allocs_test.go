@@ -7,7 +7,6 @@ package server_test
 import (
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"sync"
 	"testing"
@@ -18,7 +17,7 @@ import (
 
 // serveDeflating is serveBare with compression.
 func serveDeflating(tb testing.TB, network *simnet.Network, d *server.Deflate) (addr net.Addr, stop func()) {
-	srv := &server.Server{Runtime: server.Runtime{Engine: network}, Handler: echo{}, Keepalive: server.Keepalive{Interval: -1}, Deflate: d, Logger: slog.New(slog.DiscardHandler)}
+	srv := &server.Server{Runtime: server.Runtime{Engine: network}, Handler: echo{}, Keepalive: server.Keepalive{Interval: -1}, Deflate: d, Logger: noLog}
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)

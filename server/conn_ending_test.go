@@ -253,7 +253,7 @@ func (fullPoller) Add(int, poller.Token) error { return syscall.ENOSPC }
 
 // TestServeUnwatchable says why it does not serve.
 func TestServeUnwatchable(t *testing.T) {
-	srv := &server.Server{Runtime: server.Runtime{Engine: unwatchable{simnet.New(simnet.Config{})}, Loops: 1}}
+	srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: unwatchable{simnet.New(simnet.Config{})}, Loops: 1}}
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package server_test
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -219,7 +218,7 @@ func serveHandler(tb testing.TB, network *simnet.Network, h server.Handler) (add
 // serveOn serves without the ledger of startSim, which allocates, and without
 // pings, which nobody would answer.
 func serveOn(tb testing.TB, network *simnet.Network, srv *server.Server) (addr net.Addr, stop func()) {
-	srv.Runtime.Engine, srv.Keepalive.Interval, srv.Logger = network, -1, slog.New(slog.DiscardHandler)
+	srv.Runtime.Engine, srv.Keepalive.Interval, srv.Logger = network, -1, noLog
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)

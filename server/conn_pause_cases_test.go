@@ -22,7 +22,7 @@ import (
 func TestTruncatedAtAFramesEnd(t *testing.T) {
 	t.Parallel()
 	conns := make(chan *server.Conn, 1)
-	srv := &server.Server{Handler: opened(conns), Runtime: server.Runtime{Loops: 1}, Queue: server.Queue{Max: 200_000}}
+	srv := &server.Server{Logger: noLog, Handler: opened(conns), Runtime: server.Runtime{Loops: 1}, Queue: server.Queue{Max: 200_000}}
 	near, far := net.Pipe()
 	web := &http.Server{Handler: http.HandlerFunc(srv.ServeHTTP)}
 	ln := &oneConn{conn: far, done: make(chan struct{})}
@@ -199,7 +199,7 @@ func TestPausedPeerOnUnixSocket(t *testing.T) {
 	t.Parallel()
 	conns := make(chan *server.Conn, 1)
 	causes := make(chan *ws.CloseError, 1)
-	srv := &server.Server{Keepalive: server.Keepalive{Interval: time.Second}, Handler: handler{open: func(c *server.Conn) { conns <- c }, close: closeCause(causes)}}
+	srv := &server.Server{Logger: noLog, Keepalive: server.Keepalive{Interval: time.Second}, Handler: handler{open: func(c *server.Conn) { conns <- c }, close: closeCause(causes)}}
 	path := filepath.Join(t.TempDir(), "sock")
 	ln, err := srv.Listen("unix", path)
 	if err != nil {

@@ -173,7 +173,7 @@ func TestProxyOnUnixSocket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		srv := &server.Server{Runtime: server.Runtime{Engine: engine}, Proxy: server.Proxy{Protocol: required, Trusted: prefixes("10.0.0.0/8 0.0.0.0/0 ::/0")}}
+		srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: engine}, Proxy: server.Proxy{Protocol: required, Trusted: prefixes("10.0.0.0/8 0.0.0.0/0 ::/0")}}
 		whose(srv)
 		path := filepath.Join(t.TempDir(), "s")
 		ln, err := srv.Listen("unix", path)

@@ -181,7 +181,7 @@ func TestShutdownOverdue(t *testing.T) {
 func TestServeAfterStop(t *testing.T) {
 	for _, started := range []bool{false, true} {
 		n := simnet.New(simnet.Config{})
-		srv := &server.Server{Runtime: server.Runtime{Engine: n}}
+		srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: n}}
 		ln, err := n.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -208,7 +208,7 @@ func TestServeAfterStop(t *testing.T) {
 func TestServeAgainstStop(t *testing.T) {
 	for range scaled(500) {
 		n := simnet.New(simnet.Config{})
-		srv := &server.Server{Runtime: server.Runtime{Engine: n, Loops: 2}}
+		srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: n, Loops: 2}}
 		ln, err := srv.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

@@ -17,6 +17,10 @@ import (
 // patience is how long a test waits for what must come.
 const patience = 20 * time.Second
 
+// noLog is the Logger of servers whose log is not asked for: what they say would stand in
+// the tests' own output.
+var noLog = slog.New(slog.DiscardHandler)
+
 // startServer serves on 127.0.0.1 with the engine that MILLRACE_POLLER names
 // until the test ends, and then checks the ledger of its handlers.
 func startServer(t *testing.T, configure func(*server.Server)) (addr string, srv *server.Server) {
@@ -83,7 +87,7 @@ func start(t *testing.T, engine poller.Engine, configure func(*server.Server)) (
 // prepare makes a server that echoes, if configure says nothing else, and the
 // ledger of its handlers.
 func prepare(t testing.TB, engine poller.Engine, configure func(*server.Server)) (*server.Server, *ledger) {
-	srv := &server.Server{Runtime: server.Runtime{Engine: engine}, Handler: echo{}, Logger: slog.New(slog.DiscardHandler)}
+	srv := &server.Server{Runtime: server.Runtime{Engine: engine}, Handler: echo{}, Logger: noLog}
 	if configure != nil {
 		configure(srv)
 	}

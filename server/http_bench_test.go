@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"crypto/tls"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -44,7 +43,7 @@ func benchKeepAlive(b *testing.B, page string, secure bool) {
 	if secure {
 		withTLS(nil)(srv)
 	}
-	srv.Runtime.Engine, srv.Logger = engine, slog.New(slog.DiscardHandler)
+	srv.Runtime.Engine, srv.Logger = engine, noLog
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

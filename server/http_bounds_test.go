@@ -202,7 +202,7 @@ func TestHTTPIdleTimeout(t *testing.T) {
 		c.expectEOF()
 		eventually(t, "net/http has none", func() bool { return srv.DrainProgress().HTTP == 0 })
 	})
-	srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Keepalive: server.Keepalive{BalancerIdle: time.Minute}, Timeouts: server.Timeouts{HTTPIdle: time.Minute}}
+	srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: systemEngine(t)}, Keepalive: server.Keepalive{BalancerIdle: time.Minute}, Timeouts: server.Timeouts{HTTPIdle: time.Minute}}
 	if _, err := srv.Listen("tcp", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "Timeouts.HTTPIdle") {
 		t.Errorf("as long as the balancer's: %v", err)
 	}

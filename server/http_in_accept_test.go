@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"errors"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -117,7 +116,7 @@ func TestAcceptSaysWhy(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.server.Logger = slog.New(slog.DiscardHandler)
+			c.server.Logger = noLog
 			t.Cleanup(func() { closeServer(t, c.server) })
 			r := httptest.NewRequest("GET", "http://example.com/", nil)
 			if c.request != "" {

@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,7 +16,7 @@ import (
 // mount serves handle with net/http alone; the server behind it has no listener.
 func mount(t *testing.T, srv *server.Server, handle func(http.ResponseWriter, *http.Request)) (addr string) {
 	t.Helper()
-	srv.Runtime.Engine, srv.Logger = systemEngine(t), slog.New(slog.DiscardHandler)
+	srv.Runtime.Engine, srv.Logger = systemEngine(t), noLog
 	return mountAs(t, srv, handle)
 }
 
@@ -172,7 +171,7 @@ func TestTakeOverRefused(t *testing.T) {
 		c.expectEnd()
 	})
 	t.Run("closed", func(t *testing.T) {
-		srv := &server.Server{Logger: slog.New(slog.DiscardHandler)}
+		srv := &server.Server{Logger: noLog}
 		closeServer(t, srv)
 		if w := mountOn(srv, nil); w.Code != 503 {
 			t.Errorf("status %d, want 503", w.Code)
@@ -227,7 +226,7 @@ func TestMiddlewares(t *testing.T) {
 func TestServeHTTPOnUnixSocket(t *testing.T) {
 	t.Parallel()
 	remotes := make(chan netip.AddrPort, 1)
-	srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Handler: handler{
+	srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: systemEngine(t)}, Handler: handler{
 		open:    func(c *server.Conn) { remotes <- c.RemoteAddr() },
 		message: echo{}.Message,
 	}}

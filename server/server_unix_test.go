@@ -40,7 +40,7 @@ func onUnixSockets(t *testing.T, configure func(*server.Server), test func(t *te
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			srv, path := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Logger: slog.New(slog.DiscardHandler)}, socketPath(t)
+			srv, path := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Logger: noLog}, socketPath(t)
 			srv.Addr = "unix:" + path
 			withTLS(configure)(srv)
 			serve := srv.ListenAndServe
@@ -156,7 +156,7 @@ func TestTrustUnixAlone(t *testing.T) {
 // written no other. Nobody but the socket's peers may send one.
 func TestTrustUnixAnonymous(t *testing.T) {
 	t.Parallel()
-	srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Addr: "unix:" + socketPath(t), Proxy: server.Proxy{Protocol: true, TrustUnix: true}}
+	srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: systemEngine(t)}, Addr: "unix:" + socketPath(t), Proxy: server.Proxy{Protocol: true, TrustUnix: true}}
 	whose(srv)
 	ln, err := srv.Listen("unix", strings.TrimPrefix(srv.Addr, "unix:"))
 	if err != nil {
@@ -191,7 +191,7 @@ func TestTrustUnixAnonymous(t *testing.T) {
 // does not make it trusted.
 func TestMountedWithoutAddress(t *testing.T) {
 	t.Parallel()
-	srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Proxy: server.Proxy{TrustUnix: true}}
+	srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: systemEngine(t)}, Proxy: server.Proxy{TrustUnix: true}}
 	whose(srv)
 	addr := mount(t, srv, func(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = "somebody"
@@ -299,7 +299,7 @@ func TestUnixMode(t *testing.T) {
 	for mode, want := range map[fs.FileMode]fs.FileMode{0: 0o660, 0o600: 0o600, 0o777: 0o777} {
 		path := socketPath(t)
 		start := func() (*server.Server, chan error, error) {
-			srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t), SocketMode: mode}, Logger: slog.New(slog.DiscardHandler)}
+			srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t), SocketMode: mode}, Logger: noLog}
 			ln, err := srv.Listen("unix", path)
 			served := make(chan error, 1)
 			if err == nil {
@@ -343,7 +343,7 @@ func TestUnixMode(t *testing.T) {
 func TestUnixInCallback(t *testing.T) {
 	t.Parallel()
 	seen := make(chan string, 1)
-	srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Addr: "unix:" + socketPath(t)}
+	srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: systemEngine(t)}, Addr: "unix:" + socketPath(t)}
 	withTLS(nil)(srv)
 	srv.TLSConfig.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		seen <- hello.Conn.RemoteAddr().Network() + " " + hello.Conn.RemoteAddr().String()

@@ -187,7 +187,7 @@ func TestTLSShareOnUnixSocket(t *testing.T) {
 	hello := helloBytes(t)
 	eventually(t, "no peer is awaited", func() bool { return awaitingPeers() == 0 })
 	n := simnet.New(simnet.Config{})
-	srv := &server.Server{Runtime: server.Runtime{Engine: n}, Limits: server.Limits{TLSHandshakes: 8}, TLSConfig: &tls.Config{Certificates: []tls.Certificate{serverCertificate()}}}
+	srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: n}, Limits: server.Limits{TLSHandshakes: 8}, TLSConfig: &tls.Config{Certificates: []tls.Certificate{serverCertificate()}}}
 	path := filepath.Join(t.TempDir(), "s")
 	ln, err := srv.Listen("unix", path)
 	if err != nil {
