@@ -68,12 +68,13 @@ var keptFrom = map[string]func(importer string) bool{
 	"interop":  everybody,
 	"examples": everybody,
 
-	"internal/flags":   notOf("cmd", "internal/compare"),
-	"internal/load":    func(importer string) bool { return importer != "bench" && importer != "internal/compare" },
-	"internal/report":  notOf("cmd", "internal/compare"),
-	"internal/compare": notOf("cmd"),
-	"internal/process": notOf("internal/load"),
-	"internal/wsload":  notOf("internal/load", "internal/compare"),
+	"internal/flags":      notOf("cmd", "internal/compare"),
+	"internal/load":       func(importer string) bool { return importer != "bench" && importer != "internal/compare" },
+	"internal/report":     notOf("cmd", "internal/compare"),
+	"internal/compare":    notOf("cmd"),
+	"internal/process":    notOf("internal/load"),
+	"internal/socketpath": notOf("server", "cmd"), // their tests
+	"internal/wsload":     notOf("internal/load", "internal/compare"),
 
 	"internal/buffer":    oneOf("proxyproto", "asynclog"),
 	"internal/rate":      notOf("server"),

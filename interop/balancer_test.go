@@ -29,6 +29,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/millrace/millrace/internal/socketpath"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
@@ -244,12 +245,7 @@ func startOnPort(t *testing.T, prepare func(b *balancer, port int) *exec.Cmd) *b
 // without what HAProxy takes for a separator.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "balancer-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // in the system's temporary folder anyway
-	return dir
+	return filepath.Dir(socketpath.New(t))
 }
 
 // file writes a file into the balancer's folder.

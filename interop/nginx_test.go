@@ -22,7 +22,8 @@ error_log stderr warn;
 events { worker_connections 100; }
 `
 
-const nginxHTTP = nginxHead + `
+// nginxHTTPHead begins a server of HTTP, which the rest is of.
+const nginxHTTPHead = nginxHead + `
 http {
 	access_log off;
 	client_body_temp_path {{.Dir}}/body;
@@ -34,6 +35,9 @@ http {
 	ssl_certificate_key {{.PEM}};
 	server {
 		listen {{.Addr}} {{.Listen}};
+`
+
+const nginxHTTP = nginxHTTPHead + `
 		location / {
 			proxy_pass http://{{.Server}};
 			proxy_http_version 1.1;

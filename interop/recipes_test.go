@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/millrace/millrace/internal/socketpath"
 	"github.com/millrace/millrace/server"
 )
 
@@ -63,18 +64,7 @@ func haproxyRecipe(word string) func(t *testing.T, addr string, secure bool) *ba
 	}
 }
 
-const nginxRecipeHTTP = nginxHead + `
-http {
-	access_log off;
-	client_body_temp_path {{.Dir}}/body;
-	proxy_temp_path {{.Dir}}/proxy;
-	fastcgi_temp_path {{.Dir}}/fastcgi;
-	uwsgi_temp_path {{.Dir}}/uwsgi;
-	scgi_temp_path {{.Dir}}/scgi;
-	ssl_certificate {{.PEM}};
-	ssl_certificate_key {{.PEM}};
-	server {
-		listen {{.Addr}} {{.Listen}};
+const nginxRecipeHTTP = nginxHTTPHead + `
 		{{.Recipe}}
 	}
 }
@@ -162,7 +152,7 @@ func TestRecipes(t *testing.T) {
 				t.Parallel()
 				back := startBackend(t, func(s *server.Server) {
 					if way&toUnix != 0 {
-						s.Addr, s.Proxy.TrustUnix, s.Proxy.Protocol = "unix:"+filepath.Join(shortDir(t), "s"), true, r.proxy
+						s.Addr, s.Proxy.TrustUnix, s.Proxy.Protocol = "unix:"+socketpath.New(t), true, r.proxy
 						return
 					}
 					trusting(s)

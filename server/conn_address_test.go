@@ -3,9 +3,9 @@ package server_test
 import (
 	"net"
 	"net/netip"
-	"path/filepath"
 	"testing"
 
+	"github.com/millrace/millrace/internal/socketpath"
 	"github.com/millrace/millrace/server"
 )
 
@@ -56,7 +56,7 @@ func TestLocalAddrOfWildcard(t *testing.T) {
 // TestLocalAddrOfUnixSocket: there is none.
 func TestLocalAddrOfUnixSocket(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "s")
+	path := socketpath.New(t)
 	conns := make(chan *server.Conn, 1)
 	srv, _ := prepare(t, systemEngine(t), func(srv *server.Server) {
 		srv.Handler = handler{open: func(c *server.Conn) { conns <- c }}

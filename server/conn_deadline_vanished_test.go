@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/socketpath"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/poller/simnet"
 	"github.com/millrace/millrace/server"
@@ -170,7 +170,7 @@ func testDeafPeer(t *testing.T, set func(*server.Server), inTurn bool) {
 // dialUnix connects to srv on a Unix socket, on which it then serves as well.
 func dialUnix(t *testing.T, srv *server.Server) *client {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "socket")
+	path := socketpath.New(t)
 	ln, err := srv.Listen("unix", path)
 	failOn(t, err)
 	go func() { _ = serve(srv, ln) }() // until the server is closed

@@ -5,13 +5,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/socketpath"
 	"github.com/millrace/millrace/poller/simnet"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
@@ -200,7 +200,7 @@ func TestPausedPeerOnUnixSocket(t *testing.T) {
 	conns := make(chan *server.Conn, 1)
 	causes := make(chan *ws.CloseError, 1)
 	srv := &server.Server{Logger: noLog, Keepalive: server.Keepalive{Interval: time.Second}, Handler: handler{open: func(c *server.Conn) { conns <- c }, close: closeCause(causes)}}
-	path := filepath.Join(t.TempDir(), "sock")
+	path := socketpath.New(t)
 	ln, err := srv.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)

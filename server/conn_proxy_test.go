@@ -9,12 +9,12 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/socketpath"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/poller/simnet"
 	"github.com/millrace/millrace/server"
@@ -175,7 +175,7 @@ func TestProxyOnUnixSocket(t *testing.T) {
 		}
 		srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: engine}, Proxy: server.Proxy{Protocol: required, Trusted: prefixes("10.0.0.0/8 0.0.0.0/0 ::/0")}}
 		whose(srv)
-		path := filepath.Join(t.TempDir(), "s")
+		path := socketpath.New(t)
 		ln, err := srv.Listen("unix", path)
 		if err != nil {
 			t.Fatal(err)

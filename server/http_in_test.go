@@ -5,10 +5,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/millrace/millrace/internal/socketpath"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
 )
@@ -230,7 +230,7 @@ func TestServeHTTPOnUnixSocket(t *testing.T) {
 		open:    func(c *server.Conn) { remotes <- c.RemoteAddr() },
 		message: echo{}.Message,
 	}}
-	path := filepath.Join(t.TempDir(), "sock")
+	path := socketpath.New(t)
 	ln, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)

@@ -11,26 +11,15 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/millrace/millrace/internal/socketpath"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
 )
-
-// socketPath is a path that fits into a Unix socket's address.
-func socketPath(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "millrace")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // in the system's temporary folder anyway
-	return filepath.Join(dir, "s")
-}
 
 // onUnixSockets runs a test with clients on Unix sockets: of the server's own port,
 // plain and TLS, and of net/http's, whose connections a loop or a bridge gets.
@@ -40,7 +29,7 @@ func onUnixSockets(t *testing.T, configure func(*server.Server), test func(t *te
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			srv, path := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Logger: noLog}, socketPath(t)
+			srv, path := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t)}, Logger: noLog}, socketpath.New(t)
 			srv.Addr = "unix:" + path
 			withTLS(configure)(srv)
 			serve := srv.ListenAndServe
@@ -156,7 +145,7 @@ func TestTrustUnixAlone(t *testing.T) {
 // written no other. Nobody but the socket's peers may send one.
 func TestTrustUnixAnonymous(t *testing.T) {
 	t.Parallel()
-	srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: systemEngine(t)}, Addr: "unix:" + socketPath(t), Proxy: server.Proxy{Protocol: true, TrustUnix: true}}
+	srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: systemEngine(t)}, Addr: "unix:" + socketpath.New(t), Proxy: server.Proxy{Protocol: true, TrustUnix: true}}
 	whose(srv)
 	ln, err := srv.Listen("unix", strings.TrimPrefix(srv.Addr, "unix:"))
 	if err != nil {
@@ -297,7 +286,7 @@ func TestUnixStreams(t *testing.T) {
 func TestUnixMode(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[fs.FileMode]fs.FileMode{0: 0o660, 0o600: 0o600, 0o777: 0o777} {
-		path := socketPath(t)
+		path := socketpath.New(t)
 		start := func() (*server.Server, chan error, error) {
 			srv := &server.Server{Runtime: server.Runtime{Engine: systemEngine(t), SocketMode: mode}, Logger: noLog}
 			ln, err := srv.Listen("unix", path)
@@ -343,7 +332,7 @@ func TestUnixMode(t *testing.T) {
 func TestUnixInCallback(t *testing.T) {
 	t.Parallel()
 	seen := make(chan string, 1)
-	srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: systemEngine(t)}, Addr: "unix:" + socketPath(t)}
+	srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: systemEngine(t)}, Addr: "unix:" + socketpath.New(t)}
 	withTLS(nil)(srv)
 	srv.TLSConfig.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		seen <- hello.Conn.RemoteAddr().Network() + " " + hello.Conn.RemoteAddr().String()

@@ -8,12 +8,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/socketpath"
 	"github.com/millrace/millrace/poller/simnet"
 	"github.com/millrace/millrace/server"
 )
@@ -188,7 +188,7 @@ func TestTLSShareOnUnixSocket(t *testing.T) {
 	eventually(t, "no peer is awaited", func() bool { return awaitingPeers() == 0 })
 	n := simnet.New(simnet.Config{})
 	srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: n}, Limits: server.Limits{TLSHandshakes: 8}, TLSConfig: &tls.Config{Certificates: []tls.Certificate{serverCertificate()}}}
-	path := filepath.Join(t.TempDir(), "s")
+	path := socketpath.New(t)
 	ln, err := srv.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/socketpath"
 	"github.com/millrace/millrace/server/debug"
 )
 
@@ -280,7 +281,7 @@ func TestAdminWarning(t *testing.T) {
 		{[]string{"--admin", "127.0.0.1:0"}, false},
 		{[]string{"--admin", "[::1]:0"}, false},
 		{[]string{"--admin", ":0", "--admin-token-file", secretFile(t, secret)}, false},
-		{[]string{"--admin", "unix:" + socketPath(t)}, false},
+		{[]string{"--admin", "unix:" + socketpath.New(t)}, false},
 	} {
 		if strings.Contains(fmt.Sprint(c.flags), "::1") && !hasIPv6(t) {
 			continue

@@ -13,18 +13,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-)
 
-// socketPath is a path that fits into a Unix socket's address.
-func socketPath(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "millrace")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // in the system's temporary folder anyway
-	return filepath.Join(dir, "s")
-}
+	"github.com/millrace/millrace/internal/socketpath"
+)
 
 // dialSocket is a client on a Unix socket.
 func dialSocket(t *testing.T, path string) *client {
@@ -55,7 +46,7 @@ func expectOnSocket(t *testing.T, path, page string, status int) {
 // asked for, and their files go with the process.
 func TestUnixSocketServes(t *testing.T) {
 	t.Parallel()
-	main, admin := socketPath(t), socketPath(t)
+	main, admin := socketpath.New(t), socketpath.New(t)
 	for _, c := range []struct {
 		flags                []string
 		mainMode, infoMode   fs.FileMode
@@ -111,7 +102,7 @@ func TestUnixSocketCurl(t *testing.T) {
 	if err != nil {
 		t.Skip("no curl: install Debian's package curl")
 	}
-	path := socketPath(t)
+	path := socketpath.New(t)
 	serve(t, nil, "--listen", "unix:"+path)
 	out, err := exec.CommandContext(t.Context(), curl, "-sS", "--max-time", "20", "--unix-socket", path, "http://localhost/healthz").CombinedOutput()
 	if err != nil || string(out) != "ok\n" {
@@ -123,7 +114,7 @@ func TestUnixSocketCurl(t *testing.T) {
 // left alone; what a killed process has left is replaced.
 func TestUnixSocketTaken(t *testing.T) {
 	t.Parallel()
-	path := socketPath(t)
+	path := socketpath.New(t)
 	p := serve(t, nil, "--listen", "unix:"+path)
 	for _, flags := range [][]string{{"--listen", "unix:" + path}, {"--listen", "127.0.0.1:0", "--admin", "unix:" + path}} {
 		stdout, stderr, status := runToEnd(t, nil, append([]string{"serve"}, flags...)...)
@@ -159,7 +150,7 @@ func TestUnixSocketTaken(t *testing.T) {
 // TestUnixSocketSuccessor: who has bound the path after the file was removed keeps it.
 func TestUnixSocketSuccessor(t *testing.T) {
 	t.Parallel()
-	path, admin := socketPath(t), socketPath(t)
+	path, admin := socketpath.New(t), socketpath.New(t)
 	flags := []string{"--listen", "unix:" + path, "--admin", "unix:" + admin}
 	p := serve(t, nil, flags...)
 	for _, file := range []string{path, admin} {
@@ -180,7 +171,7 @@ func TestUnixSocketTrusted(t *testing.T) {
 	t.Parallel()
 	for flag, want := range map[string]int{"unix": http.StatusSwitchingProtocols, "10.0.0.0/8, unix": http.StatusSwitchingProtocols,
 		"0.0.0.0/0,::/0": http.StatusForbidden, "10.0.0.0/8": http.StatusForbidden} {
-		path := socketPath(t)
+		path := socketpath.New(t)
 		p := serve(t, nil, "--listen", "unix:"+path, "--trusted-proxies", flag, "--access-log")
 		status := dialSocket(t, path).upgrade("/echo", "X-Forwarded-For: 192.0.2.66", "X-Forwarded-Proto: https", "Origin: https://localhost")
 		if status != want {
@@ -200,7 +191,7 @@ func TestUnixSocketTrusted(t *testing.T) {
 // TestUnixSocketTLS: TLS works over it as over TCP.
 func TestUnixSocketTLS(t *testing.T) {
 	t.Parallel()
-	path := socketPath(t)
+	path := socketpath.New(t)
 	k := newKeyPair(t, "socket", inAnHour())
 	serve(t, nil, "--listen", "unix:"+path, "--tls-cert", k.cert, "--tls-key", k.key)
 	plain := dialSocket(t, path)
