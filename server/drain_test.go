@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -37,7 +38,8 @@ func expectDrained(t *testing.T, done chan error, want error) {
 			t.Errorf("Drain: %v, want %v", err, want)
 		}
 	case <-time.After(patience):
-		t.Fatal("Drain does not return")
+		stacks := make([]byte, 1<<20)
+		t.Fatalf("Drain does not return:\n%s", stacks[:runtime.Stack(stacks, true)])
 	}
 }
 

@@ -83,7 +83,8 @@ func closePayload(code uint16, reason string) string {
 	return string(binary.BigEndian.AppendUint16(nil, code)) + reason
 }
 
-// client is a raw connection to the server. Its methods fail the test.
+// client is a raw connection to the server. Its methods fail the test, also when
+// nothing comes for as long as patience; a test whose bytes come slowly goes on.
 type client struct {
 	net.Conn
 	t testing.TB
@@ -96,7 +97,19 @@ func newClient(t testing.TB, conn net.Conn) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() }) // many tests have closed it
-	return &client{Conn: conn, t: t, r: bufio.NewReader(conn)}
+	return &client{Conn: conn, t: t, r: bufio.NewReader(patient{conn})}
+}
+
+// patient reads from a connection and waits for the next bytes anew whenever some
+// have come.
+type patient struct{ net.Conn }
+
+func (p patient) Read(b []byte) (int, error) {
+	n, err := p.Conn.Read(b)
+	if err == nil {
+		_ = p.SetReadDeadline(time.Now().Add(patience)) // closed meanwhile: the next Read tells
+	}
+	return n, err
 }
 
 // dial connects to a server on real sockets.
@@ -133,9 +146,10 @@ func dialSim(t testing.TB, n *simnet.Network, addr string) *client {
 	return newClient(t, conn)
 }
 
-// send writes text as it is.
+// send writes text as it is. What it asks for may take as long as patience again.
 func (c *client) send(text string) {
 	c.t.Helper()
+	_ = c.SetDeadline(time.Now().Add(patience)) // closed: the write tells
 	if _, err := io.WriteString(c.Conn, text); err != nil {
 		c.t.Fatalf("send: %v", err)
 	}

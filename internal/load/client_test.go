@@ -30,7 +30,7 @@ func TestMessages(t *testing.T) {
 		"16 in flight":   func(p *result.Plan) { p.InFlight = 16 },
 		"64 KiB":         func(p *result.Plan) { p.MinSize, p.InFlight = 64<<10, 4 },
 		"1 MiB":          func(p *result.Plan) { p.MinSize, p.InFlight, p.Connections = 1<<20, 2, 2 },
-		"no warm-up":     func(p *result.Plan) { p.Warmup = -1 },
+		"no warm-up":     func(p *result.Plan) { p.Warmup, p.Duration = -1, time.Second },
 		"seed":           func(p *result.Plan) { p.Seed = 7 },
 		"many loops":     func(p *result.Plan) { p.Loops = 7 },
 		"too many loops": func(p *result.Plan) { p.Loops, p.Connections = 7, 3 },
