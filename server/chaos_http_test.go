@@ -210,7 +210,7 @@ func TestChaosCounts(t *testing.T) {
 // TestChaosClose closes and drains in the midst of them: nothing hangs or is left.
 func TestChaosClose(t *testing.T) {
 	before := runtime.NumGoroutine()
-	for i := range 24 {
+	for i := range partly(24) {
 		tlsOn := i%2 == 0
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			startIt := startServer

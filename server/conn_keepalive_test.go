@@ -179,7 +179,7 @@ func TestBalancerIdle(t *testing.T) {
 		{60 * time.Second, server.MaxPingInterval(60 * time.Second)},
 	} {
 		t.Run(fmt.Sprint(test.idle, " ", test.interval), func(t *testing.T) {
-			const conns = 100
+			conns := partly(100)
 			n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
 				srv.Keepalive.BalancerIdle, srv.Keepalive.Interval = test.idle, test.interval
 			})
@@ -202,7 +202,7 @@ func TestBalancerIdle(t *testing.T) {
 					}
 				}
 			}
-			if got := srv.Stats().Open; got != conns {
+			if got := srv.Stats().Open; got != int64(conns) {
 				t.Errorf("%d of %d connections are left", got, conns)
 			}
 		})

@@ -138,7 +138,7 @@ func TestWriteAfterClose(t *testing.T) {
 		for range 2 {
 			ghosts.Go(func() { g.haunt(t, stop) })
 		}
-		for i := range fewer(t, 300) {
+		for i := range fewer(t, partly(300)) {
 			visitOnce(connect(), fmt.Sprintf("/%d", i))
 		}
 		close(stop)

@@ -297,7 +297,7 @@ func TestDrainTakenOver(t *testing.T) {
 // TestDrainInTheMidst drains at a pace while connections come, go, talk, fill
 // their queues and block their handlers; Close or the deadline may come on top.
 func TestDrainInTheMidst(t *testing.T) {
-	for round := range 8 {
+	for round := range partly(8) {
 		drains := map[string]func(*server.Server) error{
 			"to the end": func(srv *server.Server) error {
 				return srv.Drain(context.Background(), server.DrainOptions{Rate: 50, Delay: time.Millisecond})

@@ -68,12 +68,21 @@ var slowedDown = sync.OnceValue(func() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 })
 
-// scaled is n, or a tenth of it under the race detector.
+// partly is n, or a quarter of it with -short: how often the same is done again is
+// what the everyday tests leave to the thorough ones.
+func partly(n int) int {
+	if testing.Short() {
+		n /= 4
+	}
+	return max(n, 1)
+}
+
+// scaled is partly n, or a tenth of that under the race detector.
 func scaled(n int) int {
 	if slowedDown() {
-		return n / 10
+		n /= 10
 	}
-	return n
+	return partly(n)
 }
 
 // logBook keeps what a server logs.

@@ -44,7 +44,7 @@ func TestPagesNotRead(t *testing.T) {
 // TestPagesReadSlowly: a peer that reads slowly gets all.
 func TestPagesReadSlowly(t *testing.T) {
 	t.Parallel()
-	onOwnPort(t, func(t *testing.T, start starter) {
+	onOwnPortSlowly(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
 			largePages(s)
 			s.Timeouts.Write = 2 * time.Second
@@ -93,7 +93,7 @@ func TestPagesSlowLink(t *testing.T) {
 // TestPagesOwnDeadline: a handler's own write deadline holds if it is earlier.
 func TestPagesOwnDeadline(t *testing.T) {
 	t.Parallel()
-	onOwnPort(t, func(t *testing.T, start starter) {
+	onOwnPortSlowly(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, largePages)
 		connect().send(strings.Repeat(get("/own"), 20))
 		eventually(t, "it has come", func() bool { return srv.Stats().HandedToHTTP == 1 })
@@ -128,7 +128,7 @@ func bodies(s *server.Server) {
 // TestBodyTimeout: a body that does not come fails, whoever waits for it.
 func TestBodyTimeout(t *testing.T) {
 	t.Parallel()
-	onOwnPort(t, func(t *testing.T, start starter) {
+	onOwnPortSlowly(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
 			bodies(s)
 			s.Timeouts.Body = 400 * time.Millisecond
@@ -167,7 +167,7 @@ func TestBodyTimeout(t *testing.T) {
 // TestSlowBody: a body that comes slowly comes through.
 func TestSlowBody(t *testing.T) {
 	t.Parallel()
-	onOwnPort(t, func(t *testing.T, start starter) {
+	onOwnPortSlowly(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
 			bodies(s)
 			s.Timeouts.Body = 2 * time.Second
@@ -188,7 +188,7 @@ func TestSlowBody(t *testing.T) {
 // TestHTTPIdleTimeout: a connection is kept so long between two requests.
 func TestHTTPIdleTimeout(t *testing.T) {
 	t.Parallel()
-	onOwnPort(t, func(t *testing.T, start starter) {
+	onOwnPortSlowly(t, func(t *testing.T, start starter) {
 		connect, srv := start(t, func(s *server.Server) {
 			plainHTTP(s)
 			s.Timeouts.HTTPIdle = 2 * time.Second

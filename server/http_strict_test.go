@@ -20,6 +20,16 @@ func onOwnPort(t *testing.T, test func(t *testing.T, start starter)) {
 	t.Run("TLS on sockets", func(t *testing.T) { test(t, onTLSSockets) })
 }
 
+// onOwnPortSlowly is onOwnPort for what takes seconds of real time. With -short it is
+// done once, on sockets.
+func onOwnPortSlowly(t *testing.T, test func(t *testing.T, start starter)) {
+	if testing.Short() {
+		t.Run("sockets", func(t *testing.T) { test(t, onSockets) })
+		return
+	}
+	onOwnPort(t, test)
+}
+
 // onOwnSockets is onOwnPort where all clients have one address.
 func onOwnSockets(t *testing.T, test func(t *testing.T, start starter)) {
 	t.Run("plain", func(t *testing.T) { test(t, onSockets) })

@@ -60,7 +60,7 @@ func descriptors(t *testing.T) int {
 
 func testBaseline(t *testing.T, srv *server.Server, times int, life func(i int)) {
 	t.Helper()
-	for i := range 1000 {
+	for i := range partly(1000) {
 		life(i) // fills the pools
 	}
 	settled := func() bool { return srv.Stats().Open == 0 }

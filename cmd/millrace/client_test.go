@@ -66,6 +66,9 @@ func (c *client) upgrade(path string, lines ...string) (status int) {
 		c.t.Fatal(err)
 	}
 	_ = resp.Body.Close() // a 101 has none, another status is all that is asked
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		_ = c.Close() // or the server gives it two seconds to read why, also when it ends
+	}
 	return resp.StatusCode
 }
 

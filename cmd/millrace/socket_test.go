@@ -173,7 +173,9 @@ func TestUnixSocketTrusted(t *testing.T) {
 		"0.0.0.0/0,::/0": http.StatusForbidden, "10.0.0.0/8": http.StatusForbidden} {
 		path := socketpath.New(t)
 		p := serve(t, nil, "--listen", "unix:"+path, "--trusted-proxies", flag, "--access-log")
-		status := dialSocket(t, path).upgrade("/echo", "X-Forwarded-For: 192.0.2.66", "X-Forwarded-Proto: https", "Origin: https://localhost")
+		c := dialSocket(t, path)
+		status := c.upgrade("/echo", "X-Forwarded-For: 192.0.2.66", "X-Forwarded-Proto: https", "Origin: https://localhost")
+		_ = c.Close() // or the end waits for its close frame
 		if status != want {
 			t.Errorf("--trusted-proxies %q: status %d, want %d", flag, status, want)
 		}

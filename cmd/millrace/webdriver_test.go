@@ -26,9 +26,13 @@ type browser struct {
 // elementKey is the name of an element's reference (WebDriver, section 12).
 const elementKey = "element-6066-11e4-a52e-4f735466cecf"
 
-// startBrowser skips the test where Chromium and its driver are not installed.
+// startBrowser skips the test where Chromium and its driver are not installed, and with
+// -short.
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("left to make thorough: a browser takes seconds, and has to be installed")
+	}
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("no browser: install Debian's packages chromium and chromium-driver")

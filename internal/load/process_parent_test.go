@@ -87,8 +87,11 @@ func TestProcesses(t *testing.T) {
 		{result.Wave, []int{2}, wantWave},
 		{result.Slow, []int{2, 3}, wantSlow},
 	} {
-		for _, n := range tt.processes {
+		for i, n := range tt.processes {
 			t.Run(fmt.Sprintf("%s/%d", tt.scenario, n), func(t *testing.T) {
+				if testing.Short() && i > 0 {
+					t.Skip("left to make thorough: more processes of the same")
+				}
 				leavesNothing(t)
 				e := &echo{}
 				p := brief(tt.scenario, serve(t, "127.0.0.1:0", &server.Server{Handler: e}))

@@ -21,6 +21,9 @@ import (
 // half. They count once each has had three good rounds, which are alike; until
 // then there are more rounds. A machine that has none is too busy to tell.
 func TestAgreesWithWsload(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left to make thorough: up to sixteen rounds of two loads each")
+	}
 	program := buildWsload(t)
 	for name, tt := range map[string]struct {
 		server string
