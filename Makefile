@@ -1,5 +1,6 @@
-# millrace: `make test` installs what the checks need and passes all of them.
-# `make help` lists the rest.
+# millrace: `make check` while you work, `make test` before a commit, `make thorough`
+# for the rest of what CI runs. CONTRIBUTING.md says what runs where and why;
+# `make help` lists what else there is.
 
 SHELL       := /bin/bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -9,8 +10,13 @@ BENCH       ?=
 MICRO       := (Message|Upgrade|Broadcast|NetworkAlone)$$
 COUNT       ?= 6
 BARS        ?=
+CHAOS       ?= 20
 # One package at a time: beside a load the server's handlers look slow to its watchdog.
-GOTEST      := go test -count=1 -timeout=10m -p 1
+# Linked without what only a debugger reads, which takes half the time.
+ONEBYONE    := -p 1 -vet=off -ldflags=-w
+GOTEST      := go test -count=1 -timeout=20m $(ONEBYONE)
+# What -p 1 would compile on one core is compiled before, and not linked.
+COMPILE     := go list -export -test -f '{{""}}'
 OTHERS      := $(patsubst %/go.mod,%,$(wildcard interop/go.mod bench/peers/go.mod examples/go.mod))
 MODULES     := . $(OTHERS)
 
@@ -19,10 +25,20 @@ MODULES     := . $(OTHERS)
 CROSS     := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 freebsd/arm64 windows/amd64
 CROSS_VET := darwin/arm64 freebsd/amd64 windows/amd64
 
-CHECKS := deps fmt vet staticcheck tidy modules race easygo plain fuzz interop cross
+EVERYDAY := deps fmt vet staticcheck tidy shortrace shortplain
+THOROUGH := alldeps modules others race easygo chaos plain browsers fuzz interop cross
+
+# Where goroutines meet, the everyday tests have the race detector on. The rest has it in
+# make thorough.
+RACED  := ./asynclog ./internal/addrcount ./internal/buffer ./internal/heapwatch ./internal/loop ./internal/rate ./poller/... ./server/...
+# These load a server, or run programs: too much for every few minutes.
+LOADS  := /bench(/|$$)|/cmd/|/internal/(compare|load|process|report|wsload)$$
+UNRACED = $(shell go list ./... | grep -vxF "$$(go list $(RACED))")
+LIGHT   = $(shell go list ./... | grep -vE '$(LOADS)')
+BROWSER := Browser
 
 .NOTPARALLEL: # the checks share two cores
-.PHONY: all help build test bench benchstat bars clean $(CHECKS)
+.PHONY: all help build check test thorough bench benchstat bars clean $(EVERYDAY) $(THOROUGH)
 
 heading = @printf '\n== %s == (%s)\n' "$(1)" "$$(date +%T)"
 
@@ -34,12 +50,26 @@ help: ## this list
 build: ## bin/millrace
 	go build -o bin/millrace ./cmd/millrace
 
-test: $(CHECKS) ## all checks, about half an hour on two cores
-	$(call heading,all checks passed)
+check: fmt ## while you work: formatting, vet, the tests of the library that are fast; a minute
+	$(call heading,check: go vet)
+	@go vet ./...
+	$(call heading,check: go test -short)
+	@$(COMPILE) $(LIGHT)
+	go test -short -timeout=20m $(ONEBYONE) $(LIGHT)
 
-deps: ## what the checks need from outside (DEPS=no: take the machine as it is)
-	$(call heading,deps: what the checks need)
-	@scripts/deps.sh
+test: ## before a commit: the everyday checks, every package's tests among them; 5 minutes on two cores
+	@scripts/checks.sh $(EVERYDAY)
+
+thorough: ## what make test leaves out: everything under -race and without, easygo, chaos, browsers, fuzzing, interop; half an hour
+	@scripts/checks.sh $(THOROUGH)
+
+deps: ## what make test needs from outside (DEPS=no: take the machine as it is)
+	$(call heading,deps: what make test needs)
+	@scripts/deps.sh everyday
+
+alldeps: ## what make thorough needs from outside: browsers, balancers, npm packages (DEPS=no: likewise)
+	$(call heading,alldeps: what make thorough needs)
+	@scripts/deps.sh thorough
 
 fmt: ## gofmt
 	$(call heading,fmt: gofmt)
@@ -48,11 +78,15 @@ fmt: ## gofmt
 
 vet: ## go vet
 	$(call heading,vet: go vet)
-	@for m in $(MODULES); do echo "module $$m"; (cd $$m && go vet ./...) || exit 1; done
+	go vet ./...
 
 staticcheck: ## staticcheck, at the pinned version and outside our go.mod
 	$(call heading,staticcheck: $(STATICCHECK))
-	@for m in $(MODULES); do echo "module $$m"; (cd $$m && go run $(STATICCHECK) ./...) || exit 1; done
+	go run $(STATICCHECK) ./...
+
+others: ## go vet and staticcheck in the other modules
+	$(call heading,others: go vet and staticcheck in $(OTHERS))
+	@for m in $(OTHERS); do echo "module $$m"; (cd $$m && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done
 
 tidy: ## the shape of the source: imports, function length, package docs
 	$(call heading,tidy: the shape of the source)
@@ -62,17 +96,38 @@ modules: ## go.mod and go.sum are complete and nothing more
 	$(call heading,modules: go mod tidy -diff and go mod verify)
 	@for m in $(MODULES); do echo "module $$m"; (cd $$m && go mod tidy -diff && go mod verify) || exit 1; done
 
-race: ## all tests under the race detector
+shortrace: ## the everyday tests where goroutines meet, under the race detector
+	$(call heading,shortrace: go test -short -race)
+	@$(COMPILE) -race $(RACED)
+	$(GOTEST) -short -race $(RACED)
+
+shortplain: ## the everyday tests of all other packages, and those of the server that count allocations
+	$(call heading,shortplain: go test -short)
+	@$(COMPILE) $(UNRACED) ./server
+	$(GOTEST) -short $(UNRACED)
+	$(GOTEST) -short -run 'Allocations|Memory' ./server
+
+race: ## all tests under the race detector but those in browsers, whose server is a program without it
 	$(call heading,race: go test -race)
-	$(GOTEST) -race ./...
+	@$(COMPILE) -race ./...
+	$(GOTEST) -race -skip $(BROWSER) ./...
 
 easygo: ## the server's tests on the easygo engine
 	$(call heading,easygo: the server on the easygo engine)
 	MILLRACE_POLLER=easygo $(GOTEST) -race ./server/...
 
-plain: ## all tests without the race detector, which counts allocations
+chaos: ## the server with everything on, on a network that fails, with CHAOS=20 seeds
+	$(call heading,chaos: $(CHAOS) seeds)
+	MILLRACE_CHAOS=$(CHAOS) $(GOTEST) -race -run '^TestChaos$$' ./server
+
+plain: ## all tests without the race detector, some of which count allocations
 	$(call heading,plain: go test)
-	$(GOTEST) ./...
+	@$(COMPILE) ./...
+	$(GOTEST) -skip $(BROWSER) ./...
+
+browsers: ## the tests in a browser, against the program
+	$(call heading,browsers: go test -run $(BROWSER))
+	$(GOTEST) -run $(BROWSER) ./cmd/millrace
 
 fuzz: ## each fuzz target for FUZZTIME (3s)
 	$(call heading,fuzz: each target for $(FUZZTIME))

@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
-# deps.sh: installs what the checks need besides Go, git, make and node: Debian
-# packages where that is possible, and the npm packages of the modules interop and
-# bench/peers. Where it is not possible it goes on and says which tests will skip.
-# DEPS=no installs nothing.
+# deps.sh everyday|thorough: installs what make test, or make thorough, needs besides
+# Go, git, make and node: Debian packages where that is possible, and for the thorough
+# checks the npm packages of the modules interop and bench/peers. Where it is not possible
+# it goes on and says which tests will skip. DEPS=no installs nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+thorough=
+case ${1:?usage: deps.sh everyday|thorough} in
+thorough) thorough=yes ;;
+everyday) ;;
+*) echo "deps.sh: $1 is neither everyday nor thorough" >&2 && exit 2 ;;
+esac
 
 missing=() # Debian packages
 skipped=() # what goes without them, in the same order
@@ -17,21 +23,25 @@ need() {
 }
 
 need 'command -v cc' 'gcc libc6-dev' 'go test -race cannot run (it needs a C compiler)'
-need '/usr/bin/python3 -c "import websockets"' 'python3-websockets' 'the tests with the Python client will skip'
-need '/usr/bin/python3 -c "import tornado"' 'python3-tornado' 'the tests with Tornado will skip'
-need 'command -v chromium' 'chromium' 'the tests in a browser will skip'
-need 'command -v chromedriver' 'chromium-driver' 'the tests in a browser will skip'
-
-need '[ -x /usr/sbin/haproxy ]' 'haproxy' 'the tests behind HAProxy will skip'
-need '[ -x /usr/sbin/nginx ]' 'nginx' 'the tests behind nginx will skip'
-need '[ -x /usr/sbin/hitch ]' 'hitch' 'the tests behind hitch will skip'
-need '[ -e /usr/lib/nginx/modules/ngx_stream_module.so ]' 'libnginx-mod-stream' 'the tests behind nginx as a proxy of bytes will skip'
-need '[ -x /usr/bin/caddy ]' 'caddy' 'the tests behind Caddy will skip'
-need '[ -x /usr/sbin/apache2 ]' 'apache2-bin' 'the tests behind Apache will skip'
-need '[ -x /usr/sbin/lighttpd ]' 'lighttpd' 'the tests behind lighttpd will skip'
-need '[ -x /usr/sbin/varnishd ]' 'varnish' 'the tests behind Varnish will skip'
-need '[ -x /usr/sbin/squid ]' 'squid' 'the tests behind Squid will skip'
-need '[ -x /usr/bin/stunnel4 ]' 'stunnel4' 'the tests behind stunnel will skip'
+need_more() {
+  need '/usr/bin/python3 -c "import websockets"' 'python3-websockets' 'the tests with the Python client will skip'
+  need '/usr/bin/python3 -c "import tornado"' 'python3-tornado' 'the tests with Tornado will skip'
+  need 'command -v chromium' 'chromium' 'the tests in a browser will skip'
+  need 'command -v chromedriver' 'chromium-driver' 'the tests in a browser will skip'
+  need '[ -x /usr/sbin/haproxy ]' 'haproxy' 'the tests behind HAProxy will skip'
+  need '[ -x /usr/sbin/nginx ]' 'nginx' 'the tests behind nginx will skip'
+  need '[ -x /usr/sbin/hitch ]' 'hitch' 'the tests behind hitch will skip'
+  need '[ -e /usr/lib/nginx/modules/ngx_stream_module.so ]' 'libnginx-mod-stream' 'the tests behind nginx as a proxy of bytes will skip'
+  need '[ -x /usr/bin/caddy ]' 'caddy' 'the tests behind Caddy will skip'
+  need '[ -x /usr/sbin/apache2 ]' 'apache2-bin' 'the tests behind Apache will skip'
+  need '[ -x /usr/sbin/lighttpd ]' 'lighttpd' 'the tests behind lighttpd will skip'
+  need '[ -x /usr/sbin/varnishd ]' 'varnish' 'the tests behind Varnish will skip'
+  need '[ -x /usr/sbin/squid ]' 'squid' 'the tests behind Squid will skip'
+  need '[ -x /usr/bin/stunnel4 ]' 'stunnel4' 'the tests behind stunnel will skip'
+  need 'command -v tc' 'iproute2' 'the tests on a slow link will skip'
+  need 'command -v curl' 'curl' 'the test with curl will skip'
+}
+if [ -n "$thorough" ]; then need_more; fi
 
 # The tests start balancers themselves: what is installed here is not to run as a
 # service. That is for policy-rc.d to say, if the machine has none of its own.
@@ -68,7 +78,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 # npm packages: from the lock file, scripts off so that nothing but the registry is asked.
-if [ "${DEPS:-}" != no ]; then
+if [ -n "$thorough" ] && [ "${DEPS:-}" != no ]; then
   while IFS= read -r lock; do
     folder=$(dirname "$lock")
     if ! command -v npm >/dev/null; then
@@ -82,6 +92,6 @@ if [ "${DEPS:-}" != no ]; then
 fi
 go mod download
 for module in interop bench/peers examples; do
-  if [ -f "$module/go.mod" ]; then (cd "$module" && go mod download); fi
+  if [ -n "$thorough" ] && [ -f "$module/go.mod" ]; then (cd "$module" && go mod download); fi
 done
 echo 'ready'
