@@ -474,7 +474,7 @@ func TestBaselineBridge(t *testing.T) {
 			}
 			life(0)
 			before := descriptors(t)
-			testBaseline(t, srv, partly(test.times), life)
+			testBaseline(t, srv, scaled(test.times), life)
 			eventually(t, "the descriptors are closed", func() bool { return descriptors(t) <= before+2 })
 			eventually(t, "no connection is left", func() bool { return srv.Stats().Bridged == 0 })
 		})
