@@ -42,7 +42,7 @@ const noDue = loop.NoDue
 func (s *Server) newGroup() *loop.Group {
 	return loop.NewGroup(loop.Config{
 		Clock: s.engine, Log: s.log(), Batch: s.limits.eventsABatch, MaxWorkers: s.limits.workers,
-		Rounds: s.limits.paced(), NewWorker: s.newWorker,
+		NewWorker: s.newWorker,
 	})
 }
 

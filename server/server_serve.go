@@ -115,6 +115,9 @@ func (s *Server) startLoops() error {
 		}
 	}
 	s.group = s.newGroup()
+	if s.limits.paced() {
+		s.group.KeepRounds()
+	}
 	s.handshakes.init(s)
 	s.hooks.init(s.limits.workers, s.limits.loops)
 	n := s.limits.loops

@@ -15,7 +15,6 @@ type Config struct {
 	Log        *slog.Logger // it must not block
 	Batch      int          // how many events a wait gives at most
 	MaxWorkers int          // at least one more than there are loops
-	Rounds     bool         // Worker.Round is wanted
 	// NewWorker makes a worker, with a Desk. from is nil, or the worker whose turn the
 	// new one goes on with, after a runtime.Goexit.
 	NewWorker func(from *Worker) *Worker
@@ -27,6 +26,7 @@ type Group struct {
 	config   Config
 	loops    []led
 	watchdog watchdog
+	rounds   atomic.Bool // Worker.Round is wanted
 
 	mu         sync.Mutex
 	standby    []*Worker

@@ -4,14 +4,22 @@ import "time"
 
 // Round is what a loop does between two waits, and how long it did so before that
 // without having asked for all that was ready. It is the leader's, and kept only
-// if Config.Rounds says so; a turn has its worker's copy, since another may lead by
+// once KeepRounds was called; a turn has its worker's copy, since another may lead by
 // now.
 type Round struct{ Began, Took time.Duration }
+
+// KeepRounds has the loops keep their rounds from their next wait on. The first Round may
+// seem to have taken all the time before.
+func (g *Group) KeepRounds() {
+	if !g.rounds.Load() {
+		g.rounds.Store(true)
+	}
+}
 
 // endRound and beginRound stand around a leader's wait. A batch that was full may
 // have left events behind: then the time before it counts on.
 func (l *Loop[M]) endRound() {
-	if !l.group.config.Rounds {
+	if !l.group.rounds.Load() {
 		return
 	}
 	took := l.clock.Now() - l.round.Began
@@ -22,7 +30,7 @@ func (l *Loop[M]) endRound() {
 }
 
 func (l *Loop[M]) beginRound(w *Worker) {
-	if l.group.config.Rounds {
+	if l.group.rounds.Load() {
 		l.round.Began = l.clock.Now()
 		w.Round = l.round
 	}
