@@ -117,12 +117,22 @@ func (c *chaos) configure(srv *server.Server) {
 	srv.Deflate = &server.Deflate{ServerTakeover: true, Threshold: -1, ServerMaxWindowBits: 10, MaxWindows: 10 << 10}
 	srv.HTTP = http.HandlerFunc(answerPlain)
 	srv.Upgrade = func(r *ws.Request) (server.Accept, error) {
-		return server.Accept{Value: strings.TrimPrefix(r.Path(), "/")}, nil
+		tag := strings.TrimPrefix(r.Path(), "/")
+		return server.Accept{Value: tag, Limits: chaosLimits[c.tags.Load()%int64(len(chaosLimits))]}, nil
 	}
 	srv.Handler = handler{open: c.open, message: c.message}
 	if c.secure != nil {
 		withTLS(nil)(srv)
 	}
+}
+
+// chaosLimits are limits of connections' own, none of which ends a peer's life before it
+// would end by the server's.
+var chaosLimits = []*server.ConnLimits{
+	nil,
+	{Message: 70 << 10, Queue: server.Queue{HighWater: 16 << 10}},
+	{MessageRate: -1, ByteRate: -1, Timeouts: server.ConnTimeouts{Idle: -1}},
+	{MessageRate: 100, Timeouts: server.ConnTimeouts{Idle: 25 * time.Second, Message: -1}, PingInterval: 2 * time.Second},
 }
 
 func (c *chaos) open(conn *server.Conn) {
@@ -182,6 +192,9 @@ func (c *chaos) haunt() {
 			}
 			if i%301 == 0 {
 				pause(conn)
+			}
+			if own := chaosLimits[i%len(chaosLimits)]; own != nil && i%53 == 0 {
+				_ = conn.SetLimits(*own) // it may be closed
 			}
 		}
 		time.Sleep(time.Millisecond)

@@ -104,6 +104,7 @@ type facts struct {
 	behind      bool              // our ping, or last word, stands behind bytes it did not have then
 	carries     [numCounts]uint32 // the high halves of Conn.counts
 	messageAt   tick              // with Timeouts.Idle: when the last message came
+	limits      *ownLimits        // nil: the server's
 	rates       *rates            // the turn's; nil without such limits
 	turnedAway  bool              // refused when it came: see admission
 	deflate     *deflation        // nil: no compression
@@ -159,7 +160,9 @@ const (
 	inHTTP          uint32 = 1 << 20 // net/http has it, and its address's place with it
 	hungUp          uint32 = 1 << 21 // its peer has ended its direction, before the upgrade
 	streaming       uint32 = 1 << 22 // its handler is a StreamHandler
-	isBits                 = unixSocket | anonymousClient | inHTTP | hungUp | streaming
+	limited         uint32 = 1 << 23 // it has limits of its own: facts.limits
+	newLimits       uint32 = 1 << 24 // and its next turn is to take them up
+	isBits                 = unixSocket | anonymousClient | inHTTP | hungUp | streaming | limited | newLimits
 )
 
 func (c *Conn) is(what uint32) bool { return c.state.Load()&what != 0 }

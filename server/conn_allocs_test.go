@@ -9,9 +9,11 @@ import (
 	"reflect"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/poller/simnet"
 	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
 )
 
 // allocations are those of the whole process in a run of f: the server's are
@@ -78,12 +80,33 @@ func testMessageAllocations(t *testing.T, rate int) {
 }
 
 // TestUpgradeAllocations: an upgrade costs the connection and nothing more, but
-// for the table, which grows now and then.
+// for the table, which grows now and then; also where the connection has limits of its
+// route, from the hook or from SetLimits, with and without compression.
 func TestUpgradeAllocations(t *testing.T) {
+	own := server.ConnLimits{Message: 5000, Queue: server.Queue{Policy: server.DropNewest}, PingInterval: time.Minute}
+	byHook := func(*ws.Request) (server.Accept, error) { return server.Accept{Limits: &own}, nil }
+	bySet := handler{open: func(c *server.Conn) {
+		if err := c.SetLimits(own); err != nil {
+			t.Error(err)
+		}
+	}}
+	for name, srv := range map[string]*server.Server{
+		"plain":                   {},
+		"a hook":                  {Upgrade: func(*ws.Request) (server.Accept, error) { return server.Accept{}, nil }},
+		"own limits":              {Upgrade: byHook},
+		"own limits, compression": {Upgrade: byHook, Deflate: &server.Deflate{}},
+		"set limits":              {Handler: bySet},
+		"set limits, compression": {Handler: bySet, Deflate: &server.Deflate{}},
+	} {
+		t.Run(name, func(t *testing.T) { testUpgradeAllocations(t, srv) })
+	}
+}
+
+func testUpgradeAllocations(t *testing.T, srv *server.Server) {
 	const conns = 500
 	network := simnet.New(simnet.Config{Preallocate: conns + 1})
-	addr, _ := serveBare(t, network)
-	request := []byte(upgradeRequest("User-Agent: test", "Origin: http://example.com"))
+	addr, _ := serveOn(t, network, srv)
+	request := []byte(upgradeRequest("User-Agent: test", "Origin: http://example.com", "Sec-WebSocket-Extensions: "+offerDeflate))
 	answer := make([]byte, 512)
 	open := func() {
 		c, err := network.Dial(addr.String())
@@ -97,8 +120,8 @@ func TestUpgradeAllocations(t *testing.T) {
 		for c.Buffered() == 0 { // a blocking Read allocates
 			runtime.Gosched()
 		}
-		if _, err := c.TryRead(answer); err != nil {
-			t.Fatal(err)
+		if _, err := c.TryRead(answer); err != nil || string(answer[9:12]) != "101" {
+			t.Fatalf("%q, %v", answer, err)
 		}
 	}
 	open()
@@ -108,7 +131,7 @@ func TestUpgradeAllocations(t *testing.T) {
 			open()
 		}
 	})
-	if got > dialing+2*conns {
+	if got > dialing+conns*3/2 {
 		t.Errorf("%.2f allocations an upgrade beyond the client's own, want 1", float64(got-dialing)/conns)
 	}
 	t.Logf("%.2f allocations an upgrade", float64(got-dialing)/conns)

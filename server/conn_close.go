@@ -236,7 +236,7 @@ func (c *Conn) writeFailed(err error) {
 	}
 	f := c.remember()
 	f.broken = causeOf(err)
-	f.closeAt = c.loop.RightNow() + c.loop.srv.limits.closing
+	f.closeAt = c.loop.RightNow() + c.limits().closing
 	c.wake()
 }
 
@@ -245,7 +245,7 @@ func (c *Conn) writeFailed(err error) {
 func (c *Conn) overflow(limit Limit, cause *ws.CloseError) {
 	c.loop.counters.dropped.Add(1)
 	c.loop.srv.hit(limit)
-	if c.loop.srv.Queue.Policy == DropNewest {
+	if c.limits().drops {
 		return
 	}
 	c.out.Truncate()

@@ -17,7 +17,7 @@ import (
 func (c *Conn) nextDue() tick {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	lim := &c.loop.srv.limits
+	lim := c.limits()
 	switch c.stateNow() {
 	case stateProxy, stateSecure, stateHead:
 		return c.loop.Due(&c.seat) // counts from accept, whatever the peer does
@@ -32,7 +32,7 @@ func (c *Conn) nextDue() tick {
 }
 
 // nextOpenDue is nextDue for an open connection. The caller holds mu.
-func (c *Conn) nextOpenDue(lim *limits) tick {
+func (c *Conn) nextOpenDue(lim *connLimits) tick {
 	if c.mute() {
 		return c.facts.closeAt
 	}
@@ -53,7 +53,7 @@ func (c *Conn) nextOpenDue(lim *limits) tick {
 		due = min(due, c.facts.messageAt+lim.idle)
 	}
 	if lim.lifetime > 0 {
-		due = min(due, c.lifeOver(c.loop.Since(&c.seat)))
+		due = min(due, c.lifeOver(lim, c.loop.Since(&c.seat)))
 	}
 	return due
 }
@@ -65,7 +65,7 @@ func (c *Conn) unfinishedMessage() bool {
 
 // nextPing is when silence calls for a ping, or, after a ping, for the end: after
 // two intervals, or one after a ping that went out late, for whatever reason.
-func (c *Conn) nextPing(lim *limits) tick {
+func (c *Conn) nextPing(lim *connLimits) tick {
 	active := tick(c.active.Load())
 	switch {
 	case c.pingedAt == 0:
@@ -86,9 +86,8 @@ func (c *Conn) jittered(t ticks) ticks {
 // lifeOver is the end of the lifetime of a connection that is there since then:
 // after 80 % to 100 % of Timeouts.Lifetime, so that those that came together do not
 // leave, and come back, together.
-func (c *Conn) lifeOver(since tick) tick {
-	lifetime := c.loop.srv.limits.lifetime
-	return since + lifetime - c.scattered(since, lifetime/5)
+func (c *Conn) lifeOver(lim *connLimits, since tick) tick {
+	return since + lim.lifetime - c.scattered(since, lim.lifetime/5)
 }
 
 // scattered is a time from 0 to most, made of the connection's slot and a tick.
@@ -124,7 +123,7 @@ var (
 // expire looks what is overdue.
 func (c *Conn) expire(w *worker) {
 	c.seat.SetDue()
-	lim := &c.loop.srv.limits
+	lim := w.limits
 	now := c.loop.RightNow() // timeouts are armed anew from it
 	switch c.stateNow() {
 	case stateProxy, stateSecure, stateHead:
@@ -136,7 +135,7 @@ func (c *Conn) expire(w *worker) {
 	}
 }
 
-func (c *Conn) expireOpen(w *worker, lim *limits, now tick) {
+func (c *Conn) expireOpen(w *worker, lim *connLimits, now tick) {
 	mute, over := c.muted()
 	switch {
 	case over:
@@ -154,7 +153,7 @@ func (c *Conn) expireOpen(w *worker, lim *limits, now tick) {
 	case lim.idle > 0 && !c.standsStill() && now >= c.facts.messageAt+lim.idle:
 		c.loop.srv.hit(LimitIdleTimeout)
 		c.end(errIdle, endLinger)
-	case lim.lifetime > 0 && now >= c.lifeOver(w.Since):
+	case lim.lifetime > 0 && now >= c.lifeOver(lim, w.Since):
 		if c.Close(ws.CodeGoingAway, "connection lifetime over") == nil {
 			c.loop.srv.hit(LimitLifetime)
 		}
@@ -186,13 +185,13 @@ func (c *Conn) muted() (mute, over bool) {
 
 // writeOverdue says whether the peer takes too little of the queue. It holds
 // for the queue as it was before this turn: the cork is not one.
-func (c *Conn) writeOverdue(lim *limits, now tick) bool {
+func (c *Conn) writeOverdue(lim *connLimits, now tick) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.queueOverdue(lim, now)
 }
 
-func (c *Conn) queueOverdue(lim *limits, now tick) bool {
+func (c *Conn) queueOverdue(lim *connLimits, now tick) bool {
 	o := c.queue()
 	if o == nil || now < o.started+lim.write {
 		return false

@@ -230,7 +230,7 @@ func (c *Conn) Deflate() ws.DeflateParams {
 // sendDeflated is send for a message, with compression, by a caller that holds
 // nothing.
 func (c *Conn) sendDeflated(d *deflation, op ws.Opcode, payload []byte) error {
-	if len(payload) < d.sender.Threshold || len(payload) > c.loop.srv.limits.maxQueue || c.stateNow() != stateOpen {
+	if len(payload) < d.sender.Threshold || len(payload) > c.limitsNow().maxQueue || c.stateNow() != stateOpen {
 		return c.sendPlain(op, payload, nil) // which may refuse it
 	}
 	b := buffer.Get(ws.MaxHeader + len(payload) + ws.DeflateRoom)
@@ -251,7 +251,7 @@ func (c *Conn) sendDeflated(d *deflation, op ws.Opcode, payload []byte) error {
 // sendPreparedDeflated is the same for a prepared message, of which it takes the
 // form that all connections that agreed alike get.
 func (c *Conn) sendPreparedDeflated(d *deflation, p *ws.Prepared) error {
-	if p.Len() > c.loop.srv.limits.maxQueue {
+	if p.Len() > c.limitsNow().maxQueue {
 		return ErrMessageTooBig
 	}
 	frame, compressed := p.Deflated(d.sender)

@@ -126,19 +126,19 @@ const (
 	lastLook  ticks = 10
 )
 
-// peersPart is how long the peer may take to answer our last word.
+// peersPart is how long the peer may take to answer our last word. The caller holds mu.
 func (c *Conn) peersPart() ticks {
-	switch lim := &c.loop.srv.limits; c.manner() {
+	switch c.manner() {
 	case endGraceful:
-		return lim.closing
+		return c.limits().closing
 	case endLinger:
-		return lim.linger
+		return c.loop.srv.limits.linger
 	}
 	return 0
 }
 
 // expireEnd looks what is overdue of a connection that is closing or over.
-func (c *Conn) expireEnd(lim *limits, now tick) {
+func (c *Conn) expireEnd(lim *connLimits, now tick) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch f := c.facts; {
@@ -164,7 +164,7 @@ func (c *Conn) expireEnd(lim *limits, now tick) {
 
 // underWay puts the deadline off while our last word is on its way, or has just
 // arrived.
-func (c *Conn) underWay(lim *limits, now tick) bool {
+func (c *Conn) underWay(lim *connLimits, now tick) bool {
 	f := c.facts
 	if !f.behind {
 		return false

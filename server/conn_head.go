@@ -209,11 +209,11 @@ func (s *Server) decide(r *ws.Request) (accept Accept, err error) {
 			return accept, refuseStopping
 		}
 	}
-	return s.withDefaults(r, accept), nil
+	return s.withDefaults(r, accept)
 }
 
-// withDefaults fills in what a hook left open.
-func (s *Server) withDefaults(r *ws.Request, accept Accept) Accept {
+// withDefaults fills in what a hook left open. The error says that it can not be so.
+func (s *Server) withDefaults(r *ws.Request, accept Accept) (_ Accept, err error) {
 	switch {
 	case accept.shared != nil:
 	case accept.Handler == nil:
@@ -227,7 +227,12 @@ func (s *Server) withDefaults(r *ws.Request, accept Accept) Accept {
 	if accept.Subprotocol == "" && len(s.Subprotocols) > 0 {
 		accept.Subprotocol = r.SelectSubprotocol(s.Subprotocols...)
 	}
-	return accept
+	if accept.Limits != nil {
+		_, streams := (*accept.shared).(StreamHandler)
+		compressed := s.Deflate != nil && !accept.NoDeflate
+		accept.own, err = s.ownLimits(*accept.Limits, !streams || compressed)
+	}
+	return accept, err
 }
 
 // open makes the connection a WebSocket: response is the 101 to send.
@@ -252,10 +257,17 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	c.facts.subprotocol = accept.Subprotocol
 	c.facts.deflate = accept.deflate
 	w.deflate = accept.deflate
-	if c.loop.srv.limits.idle > 0 {
+	if accept.own != nil {
+		c.useLimits(accept.own)
+	}
+	w.limits = c.limits()
+	if w.limits.idle > 0 {
 		c.facts.messageAt = c.loop.RightNow()
 	}
-	w.pacing.rates = c.loop.newRates()
+	w.pacing.rates = nil
+	if w.limits.paced() {
+		w.pacing.rates = c.loop.newRates()
+	}
 	c.facts.rates = w.pacing.rates
 	c.mu.Unlock()
 
@@ -277,11 +289,10 @@ func (c *Conn) afterOpen(w *worker, keepRequest bool) {
 	if f != &w.facts {
 		return
 	}
-	c.facts = nil
-	switch d := f.deflate; {
-	case d != nil && d.facts != nil && *f == (facts{deflate: d}) && c.loop.srv.limits.idle == 0:
-		c.facts = d.facts
-	case *f != (facts{}) || c.loop.srv.limits.idle > 0:
+	shared := (f.deflate == nil || f.deflate.facts != nil) && *f == (facts{deflate: f.deflate, limits: f.limits})
+	if shared && !c.limits().alone() {
+		c.facts = c.loop.srv.sharedFacts(f.deflate, f.limits)
+	} else {
 		kept := *f
 		c.facts = &kept
 	}

@@ -46,7 +46,7 @@ func (c *Conn) PauseReading() {
 	c.mu.Lock()
 	paused := c.setPaused(pausedByHandler, true)
 	c.mu.Unlock()
-	if paused && c.loop.srv.limits.idle > 0 {
+	if paused && c.limitsNow().idle > 0 {
 		c.wake() // its deadline stands still from here on
 	}
 }
@@ -93,7 +93,7 @@ func (c *Conn) countPause(before, after uint32) {
 // go on below the low one. The caller holds mu and has changed the queue; a turn
 // follows, or is under way, wherever a queue becomes shorter.
 func (c *Conn) checkMarks(queued int) {
-	switch lim := &c.loop.srv.limits; {
+	switch lim := c.limits(); {
 	case queued > lim.highWater:
 		c.setPaused(pausedByQueue, true)
 	case queued <= lim.lowWater:
@@ -104,9 +104,10 @@ func (c *Conn) checkMarks(queued int) {
 // putOff notes that there may be something to read when the pause is over.
 func (c *Conn) putOff() { c.partial().putOff = true }
 
-// endPausedTurn is for what stands still, or must not, while the connection is paused.
+// endPausedTurn is for what stands still, or must not, while the connection is paused. The
+// caller holds mu.
 func (c *Conn) endPausedTurn() {
-	if c.loop.srv.limits.idle > 0 {
+	if c.limits().idle > 0 {
 		c.putOff() // Timeouts.Idle counts anew from the end of the pause
 	}
 	if in := c.in; in != nil && in.drains && in.drainAt == 0 && c.state.Load()&pausedByQueue == 0 {
@@ -137,7 +138,7 @@ func (c *Conn) resume(w *worker) (read bool) {
 	in.putOff = false
 	in.since.Store(uint32(c.loop.RightNow()))
 	c.seat.SetDue()
-	if c.loop.srv.limits.idle > 0 && c.stateNow() == stateOpen {
+	if w.limits.idle > 0 && c.stateNow() == stateOpen {
 		c.facts.messageAt = c.loop.RightNow()
 	}
 	if w.pacing.rates != nil {

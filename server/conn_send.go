@@ -67,7 +67,7 @@ func (c *Conn) sendPlain(op ws.Opcode, payload, frame []byte) error {
 
 func (c *Conn) sendLarge(op ws.Opcode, payload, frame []byte) error {
 	var own *buffer.Buffer
-	if size := len(payload) + len(frame); size-ws.MaxHeader <= c.loop.srv.limits.maxQueue && c.stateNow() == stateOpen {
+	if size := len(payload) + len(frame); size-ws.MaxHeader <= c.limitsNow().maxQueue && c.stateNow() == stateOpen {
 		own = buffer.Get(ws.MaxHeader + size)
 		if frame == nil {
 			own.B = ws.AppendFrame(own.B, op, payload)
@@ -132,7 +132,7 @@ func (c *Conn) send(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) er
 	if c.stateNow() != stateOpen || c.mute() {
 		return ErrClosed
 	}
-	if max(len(payload), len(frame)-ws.MaxHeader) > c.loop.srv.limits.maxQueue {
+	if max(len(payload), len(frame)-ws.MaxHeader) > c.limits().maxQueue {
 		return ErrMessageTooBig
 	}
 	if err := c.put(op, payload, frame, own); err != nil {
@@ -175,7 +175,7 @@ func (c *Conn) putCorked(op ws.Opcode, payload, frame []byte) {
 		out.cork = ws.AppendFrame(out.cork, op, payload)
 	}
 	c.sentBytes(len(out.cork) - before)
-	if len(out.cork) >= min(c.loop.srv.limits.corkBytes, c.loop.srv.limits.maxQueue) {
+	if len(out.cork) >= min(c.loop.srv.limits.corkBytes, c.limits().maxQueue) {
 		c.writeCork()
 	}
 }
@@ -238,7 +238,7 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte, own **buffer.Buffe
 	size := len(payload) + len(frame) + ws.MaxHeader
 	switch {
 	case op == ws.Close || op == ws.Pong:
-	case c.queued()+size > c.loop.srv.limits.maxQueue:
+	case c.queued()+size > c.limits().maxQueue:
 		c.overflow(LimitQueue, errSlow)
 		return ErrQueueFull
 	case c.loop.srv.governor.outbound.full():
@@ -270,6 +270,10 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte, own **buffer.Buffe
 func (c *Conn) cork(w *worker) (queued bool) {
 	c.mu.Lock()
 	w.stream, w.pacing.rates, w.deflate = nil, nil, nil
+	w.limits = c.limits()
+	if c.is(newLimits) {
+		c.takeLimits(w)
+	}
 	if f := c.facts; f != nil {
 		w.stream, w.pacing.rates, w.deflate = f.stream, f.rates, f.deflate
 	}

@@ -150,9 +150,12 @@ func (c *Conn) consumeFrames(w *worker, in []byte) {
 	c.setUp(w, d)
 	messages := w.received.messages
 	for {
-		if c.paused() {
-			c.keepRest(in)
-			break
+		if c.is(pausedBits | newLimits) {
+			c.adoptLimits(w, d)
+			if c.paused() {
+				c.keepRest(in)
+				break
+			}
 		}
 		m, rest, err := d.Next(in)
 		if err != nil {
@@ -173,17 +176,28 @@ func (c *Conn) consumeFrames(w *worker, in []byte) {
 }
 
 // setUp has d take what c's peer may send: decoders go from one connection to another.
-// A message is never in both at once, so nothing changes within one.
+// Within a message nothing changes but its bound, by SetLimits.
 func (c *Conn) setUp(w *worker, d *ws.Decoder) {
-	d.Stream = c.is(streaming)
+	d.MaxMessage, d.Stream = w.limits.maxMessage, c.is(streaming)
 	if w.deflate != nil || d.Deflate {
 		w.deflate.setUp(d)
 	}
 }
 
+// adoptLimits has d, in the midst of a turn, go by what SetLimits has said, if it has.
+func (c *Conn) adoptLimits(w *worker, d *ws.Decoder) {
+	if !c.is(newLimits) {
+		return
+	}
+	c.mu.Lock()
+	c.takeLimits(w)
+	c.mu.Unlock()
+	d.MaxMessage = w.limits.maxMessage
+}
+
 // deliver hands a message on; false means that nothing after it counts.
 func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
-	if w.pacing.rates != nil && m.Opcode != ws.Close && !m.More && !c.withinRate(&w.pacing) {
+	if w.pacing.rates != nil && m.Opcode != ws.Close && !m.More && !c.withinRate(w) {
 		return false
 	}
 	switch m.Opcode {
@@ -220,7 +234,7 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 
 // callMessage calls the handler with a message, or a piece of one.
 func (c *Conn) callMessage(w *worker, m ws.Message) {
-	if c.loop.srv.limits.idle > 0 {
+	if w.limits.idle > 0 {
 		c.facts.messageAt = c.loop.RightNow()
 	}
 	if c.is(streaming) {
@@ -309,15 +323,12 @@ func (c *Conn) dropHead() {
 	}
 }
 
-// newDecoder is a decoder with the server's limits, used or new, for setUp.
+// newDecoder is a decoder, used or new, for setUp.
 func (s *Server) newDecoder() *ws.Decoder {
 	if d, _ := s.decoders.Get().(*ws.Decoder); d != nil {
 		return d
 	}
-	return &ws.Decoder{
-		MaxMessage:        s.limits.maxMessage,
-		MaxEmptyFragments: s.limits.maxEmpty,
-	}
+	return &ws.Decoder{MaxEmptyFragments: s.limits.maxEmpty}
 }
 
 // endTurn writes what the turn has gathered and, if the connection is at its

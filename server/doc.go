@@ -29,7 +29,8 @@
 // without a port.
 //
 // The zero value of each field is a default that bounds what peers may take up: see
-// [Limits], [Timeouts] and [Keepalive]. A value that can not work is refused when the
+// [Limits], [Timeouts] and [Keepalive]. A route, or a connection after a login, may have
+// its own: [ConnLimits]. A value that can not work is refused when the
 // server starts: see Server.Validate.
 package server
 
@@ -46,7 +47,7 @@ package server
 // conn_deadline.go (what happens when nothing happens). conn_stream.go is where bytes go when a
 // descriptor alone does not carry them, conn_deflate.go what compression adds. http_out.go and
 // http_conn.go are how plain requests get to net/http, http_return.go how their
-// connections come back. limit.go names all limits; limit_admission.go (who gets in), limit_rates.go (what a peer may send) and
+// connections come back. limit.go names all limits; limit_admission.go (who gets in), limit_conn.go (whose limits a connection goes by), limit_rates.go (what a peer may send) and
 // limit_governor.go (what may wait for all of them) are those that need more than a
 // comparison. drain.go and drain_conn.go are how it all ends. log.go and
 // log_peers.go are what the log gets, and why nobody waits for it.

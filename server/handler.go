@@ -76,9 +76,15 @@ type Accept struct {
 	KeepRequest bool
 	// NoDeflate leaves this connection uncompressed, whatever Server.Deflate says.
 	NoDeflate bool
+	// Limits are this connection's where they differ from the server's; nil: none do.
+	// They are copied. Connections with the same limits share one copy, of up to 1,000
+	// different ones, and cost nothing more than others do. Values that can not work
+	// refuse the request with 500 and a log line, which has the *FieldError.
+	Limits *ConnLimits
 
 	deflate *deflation
-	shared  *Handler // Handler, where many connections have the same
+	shared  *Handler   // Handler, where many connections have the same
+	own     *ownLimits // Limits
 }
 
 var (
@@ -107,7 +113,7 @@ var (
 	// theirs (Limits.QueueMemory). The message was not accepted; with
 	// CloseWhenFull the connection is closed, with DropNewest it goes on.
 	ErrQueueFull = errors.New("server: outbound queue full")
-	// ErrMessageTooBig: the message is larger than Server.Queue.Max.
+	// ErrMessageTooBig: the message is larger than Server.Queue.Max, or the connection's own.
 	ErrMessageTooBig = errors.New("server: message larger than the outbound queue may be")
 	// ErrOpcode: a message is ws.Text or ws.Binary.
 	ErrOpcode = errors.New("server: a message is text or binary")

@@ -85,7 +85,7 @@ func (s *Server) Accept(w http.ResponseWriter, r *http.Request, accept Accept) e
 		if err := s.admit(req); err != nil {
 			return accept, err
 		}
-		return s.withDefaults(req, accept), nil
+		return s.withDefaults(req, accept)
 	}))
 }
 

@@ -9,7 +9,7 @@ import (
 
 // # What a peer may send
 //
-// With Limits.MessageRate or Limits.ByteRate a connection has a token bucket for each among its
+// With Limits.MessageRate or Limits.ByteRate, or its own, a connection has a token bucket for each among its
 // facts; without them nothing is kept, and the clock is not looked at.
 //
 // What a read finds may have come at any time since the last read that found all
@@ -39,13 +39,19 @@ var (
 	errManyBytes    = &ws.CloseError{Code: ws.CodePolicy, Reason: "too many bytes a second"}
 )
 
-// newRates are those of a connection that opens now; nil without such limits.
+// newRates are those of a connection that opens now.
 func (l *shard) newRates() *rates {
-	if !l.srv.limits.paced() {
-		return nil
-	}
 	now := l.engine.Now()
 	return &rates{drained: now, ready: now}
+}
+
+// renewRates has r, or new ones for nil, begin with full buckets.
+func (l *shard) renewRates(r *rates) *rates {
+	if r == nil {
+		return l.newRates()
+	}
+	r.messages, r.bytes = 0, 0
+	return r
 }
 
 // consumeOpen gives bytes to an open connection.
@@ -57,7 +63,7 @@ func (c *Conn) consumeOpen(w *worker, in []byte) {
 	p := &w.pacing
 	p.read(c.loop, w.Round)
 	within := len(in)
-	if limit := c.loop.srv.limits.bytes; limit.Limited() {
+	if limit := w.limits.bytes; limit.Limited() {
 		p.bytes, within = limit.TakeUpTo(p.bytes, p.since, p.now, len(in))
 	}
 	c.consumeFrames(w, in[:within])
@@ -101,8 +107,8 @@ func (p *pacing) caughtUp(l *shard) {
 
 // withinRate takes a message, or control frame, off the bucket; false means that
 // there were too many, and the connection ends.
-func (c *Conn) withinRate(p *pacing) bool {
-	limit := c.loop.srv.limits.messages
+func (c *Conn) withinRate(w *worker) bool {
+	p, limit := &w.pacing, w.limits.messages
 	if !limit.Limited() {
 		return true
 	}

@@ -206,13 +206,28 @@ func TestRatesAndASlowServer(t *testing.T) {
 }
 
 // TestRatesOfMany: it makes no difference how many others wait for a server that
-// stood still; a batch of events holds not all of them.
+// stood still; a batch of events holds not all of them. The rates are the server's, or
+// each connection's own.
 func TestRatesOfMany(t *testing.T) {
 	t.Parallel()
+	t.Run("server's", func(t *testing.T) {
+		testRatesOfMany(t, func(srv *server.Server) { srv.Limits.MessageRate, srv.Limits.MessageBurst = 10, 5 })
+	})
+	t.Run("own", func(t *testing.T) {
+		testRatesOfMany(t, func(srv *server.Server) {
+			srv.Upgrade = func(*ws.Request) (server.Accept, error) {
+				return server.Accept{Limits: &server.ConnLimits{MessageRate: 10, MessageBurst: 5}}, nil
+			}
+		})
+	})
+}
+
+func testRatesOfMany(t *testing.T, withRates func(*server.Server)) {
 	s := newStaller()
 	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
 		twoWorkers(srv)
-		srv.Limits.MessageRate, srv.Limits.MessageBurst, srv.Keepalive.Interval = 10, 5, -1
+		withRates(srv)
+		srv.Keepalive.Interval = -1
 		srv.Handler = onlyMessage(func(_ *server.Conn, m ws.Message) { s.hold(m) })
 	})
 	clients := connectSim(t, n, addr, 1500)

@@ -20,23 +20,24 @@ type worker struct {
 	dated   string // the Date of answers
 	datedAt tick   // when that was asked for
 
-	hooked   *Conn      // whose Upgrade hook is under way
-	stream   stream     // of its connection, nil: the descriptor
-	deflate  *deflation // likewise, nil: no compression
-	pacing   pacing     // of its connection
+	hooked   *Conn       // whose Upgrade hook is under way
+	stream   stream      // of its connection, nil: the descriptor
+	limits   *connLimits // likewise
+	deflate  *deflation  // likewise, nil: no compression
+	pacing   pacing      // of its connection
 	received turnStats
 }
 
 // newWorker makes a worker, which may go on with the turn of another one.
 func (s *Server) newWorker(from *loop.Worker) *loop.Worker {
-	w := &worker{srv: s}
+	w := &worker{srv: s, limits: &s.limits.connLimits}
 	w.Desk = w
 	w.out.corked = true
 	w.in = make([]byte, s.limits.readBuffer)
 	w.decoder = s.newDecoder()
 	if from != nil {
 		before := from.Desk.(*worker)
-		w.received, w.out.sent = before.received, before.out.sent
+		w.received, w.out.sent, w.limits = before.received, before.out.sent, before.limits
 	}
 	return &w.Worker
 }

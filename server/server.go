@@ -17,8 +17,9 @@ import (
 type QueuePolicy uint8
 
 const (
-	// CloseWhenFull closes the connection with 1008; Send answers ErrQueueFull.
-	CloseWhenFull QueuePolicy = iota
+	// CloseWhenFull closes the connection with 1008; Send answers ErrQueueFull. It is
+	// what 0 stands for in Server.Queue; in ConnLimits 0 is the server's policy.
+	CloseWhenFull QueuePolicy = iota + 1
 	// DropNewest does not take the message and counts it; Send answers
 	// ErrQueueFull and the connection goes on.
 	DropNewest
@@ -96,6 +97,7 @@ type Server struct {
 	started   atomic.Bool
 	unhandled sync.Once // that messages are ignored was told
 	limits    limits
+	owns      owns
 	limitHits limitHits
 	admission admission
 	admits    admittance

@@ -147,7 +147,7 @@ type Queue struct {
 	HighWater int
 	// LowWater: see HighWater, which it is at most. 0 is a quarter of it.
 	LowWater int
-	// Policy is what happens when a queue is full.
+	// Policy is what happens when a queue is full; 0 is CloseWhenFull.
 	Policy QueuePolicy
 }
 

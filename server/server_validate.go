@@ -13,14 +13,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/millrace/millrace/internal/buffer"
 	"github.com/millrace/millrace/ws"
 )
 
-// FieldError says that a field of a Server has a value with which the server can not
-// work as documented.
+// FieldError says that a field of a Server, or of a connection's ConnLimits, has a value
+// with which the server can not work as documented.
 type FieldError struct {
-	Field string // as in Go: "Limits.Message", "Deflate.Level"
+	Field string // as in Go: "Limits.Message", "Deflate.Level", "ConnLimits.Queue.Max"
 	Value any    // of a list the element that is wrong
 	Want  string // what is allowed; completes "want", and names other fields as in Go
 }
@@ -58,10 +57,9 @@ func (s *Server) Validate() error {
 	var v validation
 	v.sources(s)
 	v.counts(s)
-	v.rates(s)
-	v.sizes(s)
-	v.queues(s)
 	v.timeouts(s)
+	v.conn(s.connFields())
+	v.accounts(s)
 	v.keepalive(s)
 	v.compression(s.Deflate)
 	v.security(s.TLSConfig)
@@ -69,13 +67,21 @@ func (s *Server) Validate() error {
 }
 
 // validation collects what is wrong.
-type validation struct{ wrong []error }
+type validation struct {
+	wrong []error
+	names *strings.Replacer // makes other names of the server's fields; nil: of none
+}
 
 // want says what field should be, unless it is all right.
 func (v *validation) want(right bool, field string, value any, want string, args ...any) {
-	if !right {
-		v.wrong = append(v.wrong, &FieldError{field, value, fmt.Sprintf(want, args...)})
+	if right {
+		return
 	}
+	want = fmt.Sprintf(want, args...)
+	if v.names != nil {
+		field, want = v.names.Replace(field), v.names.Replace(want)
+	}
+	v.wrong = append(v.wrong, &FieldError{field, value, want})
 }
 
 // atLeast0 is for fields where a negative value means nothing.
@@ -147,110 +153,38 @@ func (v *validation) counts(s *Server) {
 	atLeast0(v, "Limits.ConnsPerAddr", s.Limits.ConnsPerAddr)
 	atLeast0(v, "Limits.EmptyFragments", s.Limits.EmptyFragments)
 	atLeast0(v, "Limits.TLSHandshakes", s.Limits.TLSHandshakes)
+	within(v, "Limits.Head", s.Limits.Head, minHead, maxHead)
 	within(v, "Limits.HeadLines", s.Limits.HeadLines, minHeadLines, maxHeadLines)
 	within(v, "Runtime.Loops", s.Runtime.Loops, 1, maxLoops)
 	within(v, "Runtime.Workers", s.Runtime.Workers, 1, maxWorkers)
-	v.want(s.Queue.Policy <= DropNewest, "Queue.Policy", s.Queue.Policy, "CloseWhenFull or DropNewest")
-}
-
-// rates judges token buckets. A burst without a rate would do nothing.
-func (v *validation) rates(s *Server) {
 	atLeast0(v, "Limits.HandshakeRate", s.Limits.HandshakeRate)
 	atLeast0(v, "Limits.HandshakeBurst", s.Limits.HandshakeBurst)
 	v.want(s.Limits.HandshakeBurst <= 0 || s.Limits.HandshakeRate != 0, "Limits.HandshakeBurst", s.Limits.HandshakeBurst, "0 without a Limits.HandshakeRate")
-	atLeast0(v, "Limits.MessageRate", s.Limits.MessageRate)
-	atLeast0(v, "Limits.MessageBurst", s.Limits.MessageBurst)
-	v.want(s.Limits.MessageBurst <= 0 || s.Limits.MessageRate != 0, "Limits.MessageBurst", s.Limits.MessageBurst, "0 without a Limits.MessageRate")
-	atLeast0(v, "Limits.ByteRate", s.Limits.ByteRate)
-	atLeast0(v, "Limits.ByteBurst", s.Limits.ByteBurst)
-	needs := bytesOfMessage(s.maxMessage())
-	switch {
-	case s.Limits.ByteBurst <= 0:
-	case s.Limits.ByteRate == 0:
-		v.want(false, "Limits.ByteBurst", s.Limits.ByteBurst, "0 without a Limits.ByteRate")
-	case s.Limits.ByteBurst < needs:
-		v.want(false, "Limits.ByteBurst", s.Limits.ByteBurst, "0, or at least %d: what a message of Limits.Message, which is %d, takes", needs, s.maxMessage())
-	}
 }
 
-// sizes judges bounds of what is received.
-func (v *validation) sizes(s *Server) {
-	within(v, "Limits.Head", s.Limits.Head, minHead, maxHead)
-	atLeast0(v, "Limits.Message", s.Limits.Message)
-	needs := s.inboundOfOne()
+// accounts judges bounds of what all connections hold together.
+func (v *validation) accounts(s *Server) {
+	most := s.connFields().maxQueue()
+	v.want(s.Limits.QueueMemory <= 0 || s.Limits.QueueMemory >= int64(most), "Limits.QueueMemory", s.Limits.QueueMemory,
+		"0, or at least the Queue.Max of one connection, which is %d", most)
+	needs := s.inboundOfOne(s.connFields().maxMessage())
 	v.want(s.Limits.InboundMemory <= 0 || s.Limits.InboundMemory >= needs, "Limits.InboundMemory", s.Limits.InboundMemory,
 		"0, or at least %d, which one connection may need by Limits.Message and Limits.Head", needs)
-}
-
-// inboundOfOne is the most memory that one connection may need for what it receives:
-// the buffer of its message or head, and TLS records.
-func (s *Server) inboundOfOne() int64 {
-	size := min(max(s.maxMessage(), int64(cmp.Or(s.Limits.Head, defaultMaxHead))), math.MaxInt/2)
-	if s.Deflate != nil {
-		size += size/8 + 1<<10 // compressing may make a message larger
-	}
-	return int64(buffer.CapOf(int(size))) + inboundSlack
-}
-
-// queues judges bounds of what waits to be sent.
-func (v *validation) queues(s *Server) {
-	atLeast0(v, "Queue.Max", s.Queue.Max)
-	atLeast0(v, "Queue.LowWater", s.Queue.LowWater)
-	v.want(s.Queue.Max <= 0 || s.Queue.HighWater <= s.Queue.Max, "Queue.HighWater", s.Queue.HighWater,
-		"0, or at most Queue.Max, which is %d", s.Queue.Max)
-	high := limits{maxMessage: s.maxMessage()}
-	high.setQueue(s)
-	switch {
-	case s.Queue.HighWater < 0:
-		v.want(s.Queue.LowWater <= 0, "Queue.LowWater", s.Queue.LowWater, "0, since by Queue.HighWater there is never a pause")
-	default:
-		v.want(s.Queue.LowWater <= high.highWater, "Queue.LowWater", s.Queue.LowWater, "0, or at most Queue.HighWater, which is %d", high.highWater)
-	}
-	v.want(s.Limits.QueueMemory <= 0 || s.Limits.QueueMemory >= int64(high.maxQueue), "Limits.QueueMemory", s.Limits.QueueMemory,
-		"0, or at least the Queue.Max of one connection, which is %d", high.maxQueue)
-}
-
-// maxMessage is the effective Limits.Message.
-func (s *Server) maxMessage() int64 { return positive(s.Limits.Message, defaultMaxMessage) }
-
-// bytesOfMessage is what a message of this size takes in one frame, with its mask.
-func bytesOfMessage(size int64) int64 {
-	const mask = 4
-	header := int64(ws.MaxHeader + mask)
-	switch {
-	case size <= 125:
-		header = 2 + mask
-	case size < 1<<16:
-		header = 4 + mask
-	}
-	return min(size, math.MaxInt64-header) + header
 }
 
 // timeouts judges times. Below 0 is never, where that is an answer.
 func (v *validation) timeouts(s *Server) {
 	within(v, "Timeouts.Handshake", s.Timeouts.Handshake, minTimeout, maxTimeout)
-	within(v, "Timeouts.Write", s.Timeouts.Write, minTimeout, maxTimeout)
-	within(v, "Timeouts.Message", max(s.Timeouts.Message, 0), minTimeout, maxTimeout)
-	within(v, "Timeouts.Close", s.Timeouts.Close, minTimeout, maxTimeout)
-	within(v, "Timeouts.Idle", s.Timeouts.Idle, minTimeout, maxTimeout)
 	within(v, "Timeouts.Body", max(s.Timeouts.Body, 0), minTimeout, maxTimeout)
 	within(v, "Timeouts.HTTPIdle", max(s.Timeouts.HTTPIdle, 0), minTimeout, maxTimeout)
-	within(v, "Timeouts.Lifetime", s.Timeouts.Lifetime, minTimeout, maxTimeout)
-	within(v, "Keepalive.Interval", max(s.Keepalive.Interval, 0), minTimeout, maxTimeout)
 	within(v, "Keepalive.BalancerIdle", s.Keepalive.BalancerIdle, minBalancerIdle, maxTimeout)
-	v.want(s.Timeouts.Lifetime <= 0 || s.Timeouts.Idle <= s.Timeouts.Lifetime, "Timeouts.Idle", s.Timeouts.Idle,
-		"0, or at most Timeouts.Lifetime, which is %v: nobody is there so long", s.Timeouts.Lifetime)
 }
 
-// keepalive judges pings that a balancer, which cuts idle connections, is to see.
+// keepalive judges what a balancer, which cuts idle connections, is to see.
 func (v *validation) keepalive(s *Server) {
 	idle := s.Keepalive.BalancerIdle
-	if idle < minBalancerIdle {
-		return
-	}
-	v.want(s.Keepalive.Interval >= 0 && s.Keepalive.Interval <= MaxPingInterval(idle), "Keepalive.Interval", s.Keepalive.Interval,
-		"0, or at most %v, jitter included: the balancer cuts idle connections after the Keepalive.BalancerIdle of %v", MaxPingInterval(idle), idle)
-	v.want(s.Timeouts.HTTPIdle <= 0 || s.Timeouts.HTTPIdle > idle, "Timeouts.HTTPIdle", s.Timeouts.HTTPIdle,
+	v.pings(s.Keepalive.Interval, idle)
+	v.want(idle < minBalancerIdle || s.Timeouts.HTTPIdle <= 0 || s.Timeouts.HTTPIdle > idle, "Timeouts.HTTPIdle", s.Timeouts.HTTPIdle,
 		"0, or more than the Keepalive.BalancerIdle of %v: the balancer's requests would meet closed connections", idle)
 }
 

@@ -98,7 +98,7 @@ var ruled = map[string]fieldCases{
 		},
 	},
 	"Queue.Max":    {wrong: []any{-1, math.MinInt}, right: []any{1, math.MaxInt}},
-	"Queue.Policy": {wrong: []any{server.QueuePolicy(2), server.QueuePolicy(255)}, right: []any{server.DropNewest}},
+	"Queue.Policy": {wrong: []any{server.QueuePolicy(3), server.QueuePolicy(255)}, right: []any{server.CloseWhenFull, server.DropNewest}},
 	"Queue.HighWater": {
 		wrong: []any{setting(func(s *server.Server) { s.Queue.Max, s.Queue.HighWater = 1000, 1001 })},
 		right: []any{-1, 1, math.MaxInt, math.MinInt, setting(func(s *server.Server) { s.Queue.Max, s.Queue.HighWater = 1000, 1000 })},
