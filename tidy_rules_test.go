@@ -196,6 +196,30 @@ func (c *checker) names(name, packageName string) {
 	}
 }
 
+// strays are the test files of server that stand beside nothing: what they test is in a
+// file whose name theirs begins with. What is shared, and what shows or tries everything
+// at once, is about no file; a benchmark or fuzz test may be about a chapter.
+func strays(files source) (strays []string) {
+	for name := range files {
+		base, isTest := strings.CutSuffix(name, "_test.go")
+		if !isTest || path.Dir(name) != "server" {
+			continue
+		}
+		chapter, _, _ := strings.Cut(path.Base(base), "_")
+		if slices.Contains([]string{"chaos", "example", "harness"}, chapter) || base == "server/"+chapter+"_bench" || base == "server/"+chapter+"_fuzz" {
+			continue
+		}
+		for files[base+".go"] == "" && base != "server/"+chapter {
+			base = base[:strings.LastIndex(base, "_")]
+		}
+		if files[base+".go"] == "" {
+			strays = append(strays, name)
+		}
+	}
+	slices.Sort(strays)
+	return strays
+}
+
 func (c *checker) functions(fset *token.FileSet, f *ast.File) {
 	for _, d := range f.Decls {
 		fn, ok := d.(*ast.FuncDecl)

@@ -22,6 +22,9 @@ func TestTidy(t *testing.T) {
 	for _, broken := range check(files, modules...) {
 		t.Error(broken)
 	}
+	for _, stray := range strays(files) {
+		t.Errorf("%s: no file of server has the name that it begins with", stray)
+	}
 }
 
 // read gives all Go files below root, and the folders that are modules of their
@@ -135,6 +138,21 @@ func TestTidyRules(t *testing.T) {
 				t.Errorf("reported %q, want one line with %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestTidyStrays shows where a test of server stands beside what it tests.
+func TestTidyStrays(t *testing.T) {
+	const text = "package server\n"
+	got := strays(source{
+		"server/conn.go": text, "server/conn_send.go": text, "server/loop_worker.go": text, "ws/head_odd_test.go": text,
+		"server/conn_test.go": text, "server/conn_send_test.go": text, "server/conn_send_large_test.go": text, "server/conn_odd_test.go": text,
+		"server/loop_worker_test.go": text, "server/loop_bench_test.go": text, "server/harness_client_test.go": text, "server/chaos_test.go": text,
+		"server/loop_odd_test.go": text, "server/loop_work_test.go": text, "server/loop_test.go": text, "server/mux_odd_bench_test.go": text,
+	})
+	want := []string{"server/loop_odd_test.go", "server/loop_test.go", "server/loop_work_test.go", "server/mux_odd_bench_test.go"}
+	if !slices.Equal(got, want) {
+		t.Errorf("stray tests %q, want %q", got, want)
 	}
 }
 

@@ -115,9 +115,9 @@ func TestShared(t *testing.T) {
 	}
 }
 
-// TestOrder: each goroutine's records keep their order, and none is lost while the
+// TestRecordsKeepTheirOrder: each goroutine's records keep their order, and none is lost while the
 // handler keeps up.
-func TestOrder(t *testing.T) {
+func TestRecordsKeepTheirOrder(t *testing.T) {
 	b := &book{}
 	h := asynclog.New(b)
 	var all sync.WaitGroup

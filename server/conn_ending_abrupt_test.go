@@ -126,13 +126,13 @@ func TestReset(t *testing.T) {
 	}))
 }
 
-// TestCallOrder: Open, each message in order, Close once.
-func TestCallOrder(t *testing.T) {
+// TestOpenThenMessagesThenCloseOnce: Open, each message in order, Close once.
+func TestOpenThenMessagesThenCloseOnce(t *testing.T) {
 	t.Parallel()
-	onTransports(t, testCallOrder)
+	onTransports(t, testOpenThenMessagesThenCloseOnce)
 }
 
-func testCallOrder(t *testing.T, serve serving) {
+func testOpenThenMessagesThenCloseOnce(t *testing.T, serve serving) {
 	t.Parallel()
 	rec := newRecorder(t)
 	addr, _ := serve(t, func(s *server.Server) { s.Handler = rec })

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/poller/simnet"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
@@ -192,27 +189,6 @@ func TestFreshQueueIsNotOverdue(t *testing.T) {
 	}
 }
 
-// TestAcceptAfterExhaustion takes all that wait, however many loops share them.
-func TestAcceptAfterExhaustion(t *testing.T) {
-	const waiting = 200
-	var full atomic.Bool
-	full.Store(true)
-	config := simnet.Config{Script: func(call simnet.Call) (v simnet.Verdict) {
-		if call.Op == simnet.OpAccept && full.Load() {
-			v.Err = syscall.EMFILE
-		}
-		return v
-	}}
-	n, addr, srv := startSim(t, config, func(s *server.Server) { s.Runtime.Loops = 100 })
-	for range waiting {
-		dialSim(t, n, addr)
-	}
-	idle(t, n)
-	full.Store(false)
-	n.Advance(300 * time.Millisecond)
-	eventually(t, "all are accepted", func() bool { return srv.Stats().Accepted == waiting })
-}
-
 // TestIdleTimeoutAfterSlowHook counts from Open.
 func TestIdleTimeoutAfterSlowHook(t *testing.T) {
 	t.Parallel()
@@ -236,32 +212,5 @@ func testIdleTimeoutAfterSlowHook(t *testing.T, serve serving) {
 	c.expect(opText, "here")
 	if open := srv.Stats().Open; open != 1 {
 		t.Errorf("%d connections open, want 1", open)
-	}
-}
-
-// unwatchable is an engine whose pollers are full.
-type unwatchable struct{ poller.Engine }
-
-type fullPoller struct{ poller.Poller }
-
-func (e unwatchable) NewPoller() (poller.Poller, error) {
-	p, err := e.Engine.NewPoller()
-	return fullPoller{p}, err
-}
-
-func (fullPoller) Add(int, poller.Token) error { return syscall.ENOSPC }
-
-// TestServeUnwatchable says why it does not serve.
-func TestServeUnwatchable(t *testing.T) {
-	srv := &server.Server{Logger: noLog, Runtime: server.Runtime{Engine: unwatchable{simnet.New(simnet.Config{})}, Loops: 1}}
-	ln, err := srv.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := srv.Serve(ln); !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("Serve: %v, want ENOSPC", err)
-	}
-	if err := srv.Close(); err != nil {
-		t.Error(err)
 	}
 }

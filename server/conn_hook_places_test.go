@@ -1,9 +1,6 @@
 package server_test
 
 import (
-	"context"
-	"net"
-	"runtime"
 	"testing"
 	"time"
 
@@ -46,24 +43,5 @@ func TestHooksLeaveEachLoopALeader(t *testing.T) {
 	}
 	if stuck > 0 {
 		t.Errorf("%d of %d open connections are not served", stuck, len(open))
-	}
-}
-
-// TestRunLeavesNothing: what Run has started ends with it, also if it could not serve.
-func TestRunLeavesNothing(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	before := runtime.NumGoroutine()
-	srv := &server.Server{Handler: echo{}, Addr: taken.Addr().String()}
-	if err := srv.Run(context.Background(), server.DrainOptions{}); err == nil {
-		t.Fatal("it served")
-	}
-	for end := time.Now().Add(2 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(end); time.Sleep(time.Millisecond) {
-	}
-	if n := runtime.NumGoroutine(); n > before {
-		t.Errorf("%d goroutines are left", n-before)
 	}
 }

@@ -175,38 +175,6 @@ func TestHookContext(t *testing.T) {
 	})
 }
 
-// TestHookContextMounted: it ends likewise where net/http has the request.
-func TestHookContextMounted(t *testing.T) {
-	t.Run("timeout", func(t *testing.T) {
-		h := newSlowHook()
-		connect, _ := onMounted(startBridge)(t, func(s *server.Server) { s.Upgrade, s.Timeouts.Handshake = h.upgrade, 50*time.Millisecond })
-		c := connect()
-		c.send(upgradeTo("/slow"))
-		if got := ended(t, <-h.held); !strings.Contains(got, "handshake timeout") {
-			t.Errorf("cause %q", got)
-		}
-		if response, body := c.response(); response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "too long") {
-			t.Errorf("status %d, %q", response.StatusCode, body)
-		}
-	})
-	t.Run("stop", func(t *testing.T) {
-		h := newSlowHook()
-		connect, srv := onMounted(startBridge)(t, func(s *server.Server) { s.Upgrade = h.upgrade })
-		c := connect()
-		c.send(upgradeTo("/slow"))
-		ctx := <-h.held
-		if err := srv.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if got := ended(t, ctx); !strings.Contains(got, "server stopped") {
-			t.Errorf("cause %q", got)
-		}
-		if response, body := c.response(); response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "shutting down") {
-			t.Errorf("status %d, %q", response.StatusCode, body)
-		}
-	})
-}
-
 // TestHookPlaces: places are given back by hooks that refuse, panic and end their
 // goroutine.
 func TestHookPlaces(t *testing.T) {

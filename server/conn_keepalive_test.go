@@ -91,10 +91,10 @@ func TestNoKeepalive(t *testing.T) {
 	}
 }
 
-// TestClockStep moves the clock by an hour at once, as when the process was
+// TestClockStepCutsNobody moves the clock by an hour at once, as when the process was
 // stopped: nobody is cut for the server's own absence, everyone is asked first.
 // No wall clock takes part: simnet's is the only one that moves.
-func TestClockStep(t *testing.T) {
+func TestClockStepCutsNobody(t *testing.T) {
 	const conns = 700 // more than one batch of events
 	s := newStaller()
 	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {

@@ -25,9 +25,9 @@ func conns(t testing.TB, srv *server.Server, by server.ConnOrder, most int) []se
 	return infos
 }
 
-// TestConnsInOrder: each order gives the first few of all loops, with what is
+// TestConnsSortedAsAsked: each order gives the first few of all loops, with what is
 // known of them.
-func TestConnsInOrder(t *testing.T) {
+func TestConnsSortedAsAsked(t *testing.T) {
 	t.Parallel()
 	opened := make(chan *server.Conn, 10)
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 4 << 10, RecvBuffer: 4 << 10}, func(s *server.Server) {

@@ -375,9 +375,9 @@ func expectAccounts(t *testing.T, srv *server.Server) {
 	}
 }
 
-// TestDrainRealClock: two hundred clients at a pace of two thousand a second, each
+// TestDrainOnSocketsEndsCleanly: two hundred clients at a pace of two thousand a second, each
 // of which gets its close frame and a clean end.
-func TestDrainRealClock(t *testing.T) {
+func TestDrainOnSocketsEndsCleanly(t *testing.T) {
 	t.Parallel()
 	addr, srv := startServer(t, nil)
 	open := make([]*client, 200)

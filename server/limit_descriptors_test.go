@@ -6,28 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/poller/simnet"
 )
-
-// TestRegistrationFails has the poller refuse the first connections: each is
-// closed, and its slot and descriptor serve the next.
-func TestRegistrationFails(t *testing.T) {
-	const refused = 5
-	config := simnet.Config{Script: simnet.Fail(simnet.OpAdd, refused, syscall.ENOSPC)}
-	n, addr, srv := startSim(t, config, nil)
-	for range refused {
-		c := dialSim(t, n, addr)
-		c.expectEnd()
-	}
-	idle(t, n)
-	if got := srv.Stats(); got.Open != 0 || got.AcceptErrors != refused || n.OpenFDs() != 1 {
-		t.Fatalf("%+v and %d descriptors, want 0 open, %d errors, the listener's descriptor", got, n.OpenFDs(), refused)
-	}
-	c := dialSim(t, n, addr).upgraded()
-	c.send(frame(opText, "served"))
-	c.expect(opText, "served")
-}
 
 // TestDescriptorsExhausted fills the descriptor table: those who are in go on,
 // those in the queue are served when there is room, and meanwhile the server
@@ -83,15 +63,4 @@ func TestMaxFDs(t *testing.T) {
 	eventually(t, "room", func() bool { return n.OpenFDs() == 2 })
 	n.Advance(time.Second)
 	waiting.expectSwitch()
-}
-
-// TestAcceptErrors: what befalls a single connection does not stop the others.
-func TestAcceptErrors(t *testing.T) {
-	for _, errno := range []error{syscall.ECONNABORTED, syscall.EPROTO, syscall.EINTR, poller.ErrExhausted} {
-		n, addr, srv := startSim(t, simnet.Config{Script: simnet.Fail(simnet.OpAccept, 1, errno)}, nil)
-		c := dialSim(t, n, addr)
-		eventually(t, "a failure", func() bool { return srv.Stats().AcceptErrors == 1 })
-		n.Advance(time.Second)
-		c.upgraded()
-	}
 }

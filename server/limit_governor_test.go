@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"errors"
-	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -295,68 +294,6 @@ func TestBroadcastToTheStalled(t *testing.T) {
 		late := dialSim(t, n, addr).upgraded()
 		late.send(frame(opText, "served"))
 		late.expect(opText, "served")
-	}
-}
-
-// TestBacklogAccount has connections queue, drain, overflow, be pinged, reset and
-// closed at random on a network that writes in part: the account is never below
-// zero, and nothing is left of it in the end.
-func TestBacklogAccount(t *testing.T) {
-	t.Parallel()
-	for _, policy := range []server.QueuePolicy{server.CloseWhenFull, server.DropNewest} {
-		conns := make(chan *server.Conn, 1)
-		n, addr, srv := startSim(t, simnet.Config{SendBuffer: 700}, func(srv *server.Server) {
-			srv.Queue.Policy, srv.Queue.Max, srv.Limits.QueueMemory = policy, 30_000, 1<<20
-			srv.Handler = opened(conns)
-		})
-		var all sync.WaitGroup
-		for worker := range 4 {
-			seed := rand.New(rand.NewPCG(uint64(worker), 1))
-			var mine []*client
-			var theirs []*server.Conn
-			for range 10 {
-				mine = append(mine, dialSim(t, n, addr).upgraded())
-				theirs = append(theirs, <-conns)
-			}
-			all.Go(func() {
-				for range scaled(20_000) {
-					i := seed.IntN(len(mine))
-					live(seed, mine[i], theirs[i])
-					if got := srv.Stats().Backlog; got < 0 {
-						t.Errorf("%d bytes are waiting", got)
-						return
-					}
-				}
-			})
-		}
-		all.Wait()
-		if err := srv.Close(); err != nil {
-			t.Error(err)
-		}
-		if got := srv.Stats(); got.Backlog != 0 || got.Queues != 0 {
-			t.Errorf("%d bytes in %d queues are left", got.Backlog, got.Queues)
-		}
-	}
-}
-
-// live does something to a connection, which may be over.
-func live(seed *rand.Rand, mine *client, theirs *server.Conn) {
-	switch seed.IntN(300) {
-	case 0:
-		mine.reset()
-	case 1:
-		_ = theirs.Close(ws.CodeNormal, "")
-	case 2:
-		_ = mine.Close()
-	default:
-		switch seed.IntN(4) {
-		case 0:
-			_ = theirs.Send(ws.Binary, make([]byte, seed.IntN(9000)))
-		case 1:
-			_, _ = mine.Conn.(*simnet.Conn).TryWrite([]byte(frame(opPing, "?")))
-		default:
-			_, _ = mine.Conn.(*simnet.Conn).TryRead(make([]byte, seed.IntN(2000)+1))
-		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"fmt"
 	"math"
 	"runtime/debug"
 	"strings"
@@ -17,54 +16,6 @@ import (
 // half is the beginning of a message: its header, and size bytes of its whole.
 func half(whole, size int) string {
 	return frame(opBinary, strings.Repeat("h", whole))[:size]
-}
-
-// TestInboundAccount: unfinished heads, messages, compressed ones and what a paused
-// connection has read are in the account as long as they are held, and not longer.
-func TestInboundAccount(t *testing.T) {
-	t.Parallel()
-	conns := make(chan *server.Conn, 1)
-	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
-		s.Deflate = &server.Deflate{}
-		s.Handler = opened(conns)
-	})
-	inbound := func(want int64) {
-		t.Helper()
-		idle(t, n)
-		eventually(t, fmt.Sprintf("about %d bytes are accounted for", want), func() bool {
-			got := srv.Stats().Inbound
-			return got >= want && got <= 2*want+2048
-		})
-	}
-	head := dialSim(t, n, addr)
-	head.send(upgradeRequest()[:100])
-	inbound(100)
-	head.send(upgradeRequest()[100:])
-	head.expectSwitch()
-	inbound(0)
-	head.send(half(50_000, 20_000))
-	inbound(20_000)
-	infos, err := srv.Conns(t.Context(), server.ByInbound, 1)
-	if err != nil || len(infos) != 1 || infos[0].Inbound < 20_000 {
-		t.Errorf("%+v, %v, want one with 20,000 bytes", infos, err)
-	}
-	head.send(half(50_000, 50_008)[20_000:])
-	inbound(0)
-	conn := <-conns
-	conn.PauseReading()
-	head.send(strings.Repeat(frame(opText, "x"), 1000))
-	inbound(0) // they are not read
-	conn.ResumeReading()
-	inbound(0)
-	deflating := dialSim(t, n, addr)
-	deflating.send(upgradeRequest("Sec-WebSocket-Extensions: permessage-deflate"))
-	deflating.response()
-	noise := strings.Repeat("incompressible?", 1000)
-	deflating.send(rawFrame(0x40|opText, noise)) // not its last frame
-	inbound(15_000)
-	deflating.reset()
-	head.reset()
-	eventually(t, "nothing is accounted for", func() bool { return srv.Stats().Inbound == 0 })
 }
 
 // TestInboundTLS: a record that comes in part is in the account.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -123,5 +124,24 @@ func TestRunTLS(t *testing.T) {
 	c.expectClose(1001)
 	if err := <-over; err != nil {
 		t.Errorf("Run: %v", err)
+	}
+}
+
+// TestRunLeavesNothing: what Run has started ends with it, also if it could not serve.
+func TestRunLeavesNothing(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	before := runtime.NumGoroutine()
+	srv := &server.Server{Handler: echo{}, Addr: taken.Addr().String()}
+	if err := srv.Run(context.Background(), server.DrainOptions{}); err == nil {
+		t.Fatal("it served")
+	}
+	for end := time.Now().Add(2 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	}
+	if n := runtime.NumGoroutine(); n > before {
+		t.Errorf("%d goroutines are left", n-before)
 	}
 }

@@ -176,28 +176,6 @@ func awaitingPeers() (n int) {
 	return n
 }
 
-// TestTLSHandshakeYields: peers that say nothing more keep nobody out for long. It
-// is not parallel, so that it has the handshakes of the process for itself.
-func TestTLSHandshakeYields(t *testing.T) {
-	hello := helloBytes(t)
-	n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) { s.Limits.TLSHandshakes = 3 })
-	for range 5 {
-		eventually(t, "none waits", func() bool { return awaitingPeers() == 0 })
-		for range 3 {
-			defer func(c *client) { _ = c.Close() }(halfShaken(t, n, addr, hello))
-		}
-		eventually(t, "all wait for their peers", func() bool { return awaitingPeers() == 3 })
-		failed := srv.Stats().TLSFailed
-		pass(t, n, 3*second)
-		dialTLSSim(t, n, addr).upgraded()
-		if got := srv.Stats().TLSFailed; got != failed+1 {
-			t.Errorf("%d handshakes made room, want 1", got-failed)
-		}
-		pass(t, n, 10*second)
-		eventually(t, "they are gone", func() bool { return srv.Stats().States.Handshake == 0 })
-	}
-}
-
 // TestTLSHandshakeDeadline cuts handshakes that have begun and those that wait,
 // while others go on.
 func TestTLSHandshakeDeadline(t *testing.T) {

@@ -212,7 +212,7 @@ func TestRequestFields(t *testing.T) {
 	}
 }
 
-func TestRequestReuse(t *testing.T) {
+func TestRequestKeepsNothingOfTheLast(t *testing.T) {
 	peer := netip.MustParseAddrPort("192.0.2.1:1234")
 	r := ws.Request{RemoteAddr: peer, TLS: true}
 	bytes := []byte(realHeads[0].head)

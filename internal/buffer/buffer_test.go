@@ -39,9 +39,9 @@ func TestGrow(t *testing.T) {
 	}
 }
 
-// TestReuse: what was freed comes again, empty; a buffer that the caller has replaced
+// TestFreedBufferComesAgainEmpty: what was freed comes again, empty; a buffer that the caller has replaced
 // by another does not.
-func TestReuse(t *testing.T) {
+func TestFreedBufferComesAgainEmpty(t *testing.T) {
 	allocs := testing.AllocsPerRun(1000, func() {
 		b := buffer.Get(2000)
 		b.B = append(b.B, 1)

@@ -90,7 +90,7 @@ func TestRatios(t *testing.T) {
 	}
 }
 
-func TestOrder(t *testing.T) {
+func TestRepetitionsTurnTheOrderRound(t *testing.T) {
 	for rep, want := range map[int][]int{1: {0, 1, 2}, 2: {2, 1, 0}, 3: {0, 1, 2}} {
 		if got := order(3, rep); !slices.Equal(got, want) {
 			t.Errorf("order in repetition %d: %v, want %v", rep, got, want)

@@ -262,9 +262,9 @@ func TestHandshakes(t *testing.T) {
 	}
 }
 
-// TestChurnEndings: a connection has its messages, or none, and ends with a close
+// TestChurnEndsAsPlanned: a connection has its messages, or none, and ends with a close
 // handshake or a reset, as the plan says.
-func TestChurnEndings(t *testing.T) {
+func TestChurnEndsAsPlanned(t *testing.T) {
 	leavesNothing(t)
 	for name, tt := range map[string]struct {
 		change func(*result.Plan)

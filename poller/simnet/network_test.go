@@ -275,7 +275,7 @@ func TestSpuriousAndStaleEvents(t *testing.T) {
 	wantNoEvent(t, p)
 }
 
-func TestClock(t *testing.T) {
+func TestWaitEndsByTheNetworksClock(t *testing.T) {
 	n := simnet.New(simnet.Config{})
 	p, err := n.NewPoller()
 	must(t, err)

@@ -45,8 +45,8 @@ func TestStreamSurvives(t *testing.T) {
 	}
 }
 
-// FuzzChop looks for a seed and a size that lose bytes.
-func FuzzChop(f *testing.F) {
+// FuzzShortCallsLoseNothing looks for a seed and a size that lose bytes.
+func FuzzShortCallsLoseNothing(f *testing.F) {
 	f.Add(uint64(0), uint16(1), uint8(0))
 	f.Add(uint64(99), uint16(5000), uint8(10))
 	f.Fuzz(func(t *testing.T, seed uint64, size uint16, window uint8) {
@@ -139,8 +139,8 @@ func TestScriptSeesOffsets(t *testing.T) {
 	}
 }
 
-// TestChopRepeats: the same seed gives the same faults, another one others.
-func TestChopRepeats(t *testing.T) {
+// TestChopOfASeedRepeats: the same seed gives the same faults, another one others.
+func TestChopOfASeedRepeats(t *testing.T) {
 	differ := false
 	for seq := range 100 {
 		call := simnet.Call{Op: simnet.OpRead, Number: 5, Seq: seq}

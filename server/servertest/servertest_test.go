@@ -71,8 +71,8 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestClock: timeouts and pings come when the clock says so.
-func TestClock(t *testing.T) {
+// TestTimeoutsComeByAdvance: timeouts and pings come when the clock says so.
+func TestTimeoutsComeByAdvance(t *testing.T) {
 	closed := make(chan error, 1)
 	s := servertest.Start(t, &server.Server{
 		Timeouts: server.Timeouts{Idle: time.Minute}, Keepalive: server.Keepalive{Interval: 10 * time.Second},

@@ -208,32 +208,6 @@ func TestHTTPIdleTimeout(t *testing.T) {
 	}
 }
 
-// TestUnreadBody: when the handler leaves a body unread and net/http ends the
-// connection, the client sees the end at once.
-func TestUnreadBody(t *testing.T) {
-	t.Parallel()
-	onOwnPort(t, func(t *testing.T, start starter) {
-		connect, _ := start(t, bodies)
-		for try := 1; ; try++ { // a busy machine may be slower once
-			c := connect()
-			c.send("POST /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nsome of it")
-			c.closeWrite()
-			if resp, _ := c.response(); !resp.Close {
-				t.Error("the connection is to be kept")
-			}
-			began := time.Now()
-			c.expectEOF()
-			took := time.Since(began)
-			if took < 400*time.Millisecond {
-				break
-			}
-			if try == 5 {
-				t.Fatalf("the end came after %v", took)
-			}
-		}
-	})
-}
-
 // TestUnixPages: what net/http gets of a Unix socket has no address of TCP.
 func TestUnixPages(t *testing.T) {
 	t.Parallel()

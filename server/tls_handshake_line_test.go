@@ -1,17 +1,13 @@
 package server_test
 
 import (
-	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/millrace/millrace/internal/socketpath"
 	"github.com/millrace/millrace/poller/simnet"
@@ -205,10 +201,10 @@ func TestTLSShareOnUnixSocket(t *testing.T) {
 	_ = os.Remove(path)
 }
 
-// TestTLSOrderOfTheLine: the address with the fewest handshakes under way is next,
+// TestTLSFewestUnderWayIsNext: the address with the fewest handshakes under way is next,
 // one that had none so far before one that comes again; one that was cut for its
 // silence comes last.
-func TestTLSOrderOfTheLine(t *testing.T) {
+func TestTLSFewestUnderWayIsNext(t *testing.T) {
 	hello := helloBytes(t)
 	const a, b, c, silent, last = "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"
 	begun, goOn := make(chan string, 20), make(chan struct{}, 20)
@@ -259,66 +255,4 @@ func TestTLSOrderOfTheLine(t *testing.T) {
 	eventually(t, "the silent one has made room", func() bool { return len(begun) == 1 })
 	come(silent, b, last)
 	expect(a, b, last, silent)
-}
-
-// TestTLSProcessorsInTurn: an address that brings many ClientHellos at once keeps no
-// other from its turn at the processors.
-func TestTLSProcessorsInTurn(t *testing.T) {
-	hello := helloBytes(t)
-	shares := max(1, runtime.GOMAXPROCS(0)/2)
-	const holder, crowd, newcomer = "192.0.2.1", "192.0.2.2", "192.0.2.3"
-	var toHold atomic.Int32
-	toHold.Store(int32(shares))
-	held, release := make(chan struct{}, shares), make(chan struct{})
-	begun := make(chan string, 100)
-	n, addr, srv := startTLSSim(t, simnet.Config{}, func(s *server.Server) {
-		s.TLSConfig.Time = func() time.Time { // it is called with a share
-			if toHold.Add(-1) >= 0 {
-				held <- struct{}{}
-				<-release
-			}
-			return time.Now()
-		}
-		s.TLSConfig.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			from := hello.Conn.RemoteAddr().(*net.TCPAddr).IP.String()
-			if from == holder {
-				return nil, nil
-			}
-			begun <- from
-			return nil, errors.New("this one is over")
-		}
-	})
-	for range shares {
-		shakingFrom(t, n, addr, holder, hello)
-		<-held
-	}
-	for i := range 20 {
-		shakingFrom(t, n, addr, crowd, hello)
-		eventually(t, "it waits for a processor", func() bool { return srv.Stats().TLSUnderWay == shares+i+1 })
-	}
-	eventually(t, "all wait for a processor", func() bool { return claimingShares() == 20 })
-	shakingFrom(t, n, addr, newcomer, hello)
-	eventually(t, "the newcomer does as well", func() bool { return claimingShares() == 21 })
-	close(release)
-	for at := range 21 {
-		if <-begun == newcomer {
-			if at > shares+1 {
-				t.Errorf("the newcomer computes after %d of the crowd", at)
-			}
-			return
-		}
-	}
-	t.Error("the newcomer does not compute")
-}
-
-// claimingShares is how many handshakes wait for a processor, of all servers in the
-// process.
-func claimingShares() (n int) {
-	all := make([]byte, 4<<20)
-	for stack := range bytes.SplitSeq(all[:runtime.Stack(all, true)], []byte("\n\n")) {
-		if bytes.Contains(stack, []byte("[chan receive")) && bytes.Contains(stack, []byte("server.(*shares).compute(")) {
-			n++
-		}
-	}
-	return n
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/millrace/millrace/ws"
 )
 
-// TestExactOrder sends a million numbered messages over a thousand connections:
+// TestMessagesKeepTheirOrder sends a million numbered messages over a thousand connections:
 // each handler sees its own in order, and each peer gets them back in order.
-func TestExactOrder(t *testing.T) {
+func TestMessagesKeepTheirOrder(t *testing.T) {
 	onAll(t, func(t *testing.T, start starter) {
 		const inFlight = 10
 		conns := partly(partly(1000))
@@ -207,5 +207,55 @@ func TestBroadcastAgainstClose(t *testing.T) {
 	eventually(t, "all are closed", func() bool { return srv.Stats().Open == 0 })
 	if g.late.Load() > 0 {
 		t.Errorf("%d messages were taken in Close", g.late.Load())
+	}
+}
+
+// TestConcurrentSenders has goroutines and the handler send at once through
+// kernels that take pieces: every message arrives whole, each sender's in order.
+func TestConcurrentSenders(t *testing.T) {
+	const senders = 8
+	for name, config := range scripts() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			each := 5 * rounds(config)
+			n, addr, _ := startSim(t, config, func(srv *server.Server) {
+				srv.Queue.Max = 16 << 20
+				srv.Handler = handler{open: func(c *server.Conn) {
+					for s := range senders {
+						go sendInOrder(c, s, each)
+					}
+				}, message: func(c *server.Conn, _ ws.Message) { sendInOrder(c, senders, each) }}
+			})
+			c := dialSim(t, n, addr).upgraded()
+			c.send(frame(opText, "go"))
+			expectInOrder(c, senders+1, each)
+		})
+	}
+}
+
+func sizeOf(sender, i int) int { return 20 + sizes[(sender+i)%(len(sizes)-1)]/8 }
+
+func sendInOrder(c *server.Conn, sender, each int) {
+	for i := range each {
+		text := fmt.Sprintf("%d %d ", sender, i)
+		_ = c.SendText(text + pattern(i, sizeOf(sender, i))) // the peer misses what failed
+	}
+}
+
+// expectInOrder reads the messages of all senders.
+func expectInOrder(c *client, senders, each int) {
+	c.t.Helper()
+	next := make([]int, senders)
+	for range senders * each {
+		_, payload := c.frame()
+		var sender, i int
+		if _, err := fmt.Sscanf(payload, "%d %d ", &sender, &i); err != nil {
+			c.t.Fatalf("message %.80q: %v", payload, err)
+		}
+		want := fmt.Sprintf("%d %d %s", sender, i, pattern(i, sizeOf(sender, i)))
+		if payload != want || i != next[sender] {
+			c.t.Fatalf("sender %d: message %d, want %d, whole", sender, i, next[sender])
+		}
+		next[sender]++
 	}
 }

@@ -49,10 +49,10 @@ func TestClosedInTheSameBatch(t *testing.T) {
 	b.expectEOF()
 }
 
-// TestNumberReused closes and opens connections under the same descriptor
+// TestReusedNumberIsItsNewPeersAlone closes and opens connections under the same descriptor
 // numbers, with stale events for the old ones under way: each peer sees its own
 // messages and nothing else.
-func TestNumberReused(t *testing.T) {
+func TestReusedNumberIsItsNewPeersAlone(t *testing.T) {
 	n, addr, _ := startSim(t, simnet.Config{MaxFDs: 5, StaleEvents: true}, nil)
 	live := make([]*client, 3) // with the listener one descriptor is left: it is reused each time
 	for i := range live {

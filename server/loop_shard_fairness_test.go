@@ -65,8 +65,8 @@ func TestLineRate(t *testing.T) {
 	})
 }
 
-// TestSpurious wakes connections up for nothing, in each state of their life.
-func TestSpurious(t *testing.T) {
+// TestSpuriousEventsChangeNothing wakes connections up for nothing, in each state of their life.
+func TestSpuriousEventsChangeNothing(t *testing.T) {
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 100}, func(srv *server.Server) {
 		srv.Handler = handler{message: func(c *server.Conn, m ws.Message) {
 			_ = c.Send(m.Opcode, m.Payload) // closing: the test sees

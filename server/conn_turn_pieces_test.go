@@ -95,56 +95,6 @@ func pattern(which, size int) string {
 	return strings.Repeat(text, size/len(text)+1)[:size]
 }
 
-// TestConcurrentSenders has goroutines and the handler send at once through
-// kernels that take pieces: every message arrives whole, each sender's in order.
-func TestConcurrentSenders(t *testing.T) {
-	const senders = 8
-	for name, config := range scripts() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			each := 5 * rounds(config)
-			n, addr, _ := startSim(t, config, func(srv *server.Server) {
-				srv.Queue.Max = 16 << 20
-				srv.Handler = handler{open: func(c *server.Conn) {
-					for s := range senders {
-						go sendInOrder(c, s, each)
-					}
-				}, message: func(c *server.Conn, _ ws.Message) { sendInOrder(c, senders, each) }}
-			})
-			c := dialSim(t, n, addr).upgraded()
-			c.send(frame(opText, "go"))
-			expectInOrder(c, senders+1, each)
-		})
-	}
-}
-
-func sizeOf(sender, i int) int { return 20 + sizes[(sender+i)%(len(sizes)-1)]/8 }
-
-func sendInOrder(c *server.Conn, sender, each int) {
-	for i := range each {
-		text := fmt.Sprintf("%d %d ", sender, i)
-		_ = c.SendText(text + pattern(i, sizeOf(sender, i))) // the peer misses what failed
-	}
-}
-
-// expectInOrder reads the messages of all senders.
-func expectInOrder(c *client, senders, each int) {
-	c.t.Helper()
-	next := make([]int, senders)
-	for range senders * each {
-		_, payload := c.frame()
-		var sender, i int
-		if _, err := fmt.Sscanf(payload, "%d %d ", &sender, &i); err != nil {
-			c.t.Fatalf("message %.80q: %v", payload, err)
-		}
-		want := fmt.Sprintf("%d %d %s", sender, i, pattern(i, sizeOf(sender, i)))
-		if payload != want || i != next[sender] {
-			c.t.Fatalf("sender %d: message %d, want %d, whole", sender, i, next[sender])
-		}
-		next[sender]++
-	}
-}
-
 // TestEchoInPieces is an echo of many connections through one chopping kernel.
 func TestEchoInPieces(t *testing.T) {
 	n, addr, _ := startSim(t, simnet.Config{Script: simnet.Chop(99), SendBuffer: 3000}, nil)
