@@ -30,7 +30,7 @@ THOROUGH := alldeps modules others race easygo chaos plain browsers fuzz interop
 
 # Where goroutines meet, the everyday tests have the race detector on. The rest has it in
 # make thorough.
-RACED  := ./asynclog ./internal/addrcount ./internal/buffer ./internal/heapwatch ./internal/loop ./internal/rate ./poller/... ./server/...
+RACED  := ./asynclog ./internal/addrcount ./internal/buffer ./internal/heapwatch ./internal/loop ./internal/outqueue ./internal/rate ./poller/... ./server/...
 # These load a server, or run programs: too much for every few minutes.
 LOADS  := /bench(/|$$)|/cmd/|/internal/(compare|load|process|report|wsload)$$
 UNRACED = $(shell go list ./... | grep -vxF "$$(go list $(RACED))")
