@@ -22,9 +22,10 @@ import (
 type easygoEngine struct{ sockets }
 
 var (
-	_ Dialer = easygoEngine{}
-	_ Gauge  = easygoEngine{}
-	_ Namer  = easygoEngine{}
+	_ Dialer  = easygoEngine{}
+	_ Adopter = easygoEngine{}
+	_ Gauge   = easygoEngine{}
+	_ Namer   = easygoEngine{}
 )
 
 func (easygoEngine) Name() string { return "easygo" }

@@ -16,9 +16,10 @@ import (
 type epollEngine struct{ sockets }
 
 var (
-	_ Dialer = epollEngine{}
-	_ Gauge  = epollEngine{}
-	_ Namer  = epollEngine{}
+	_ Dialer  = epollEngine{}
+	_ Adopter = epollEngine{}
+	_ Gauge   = epollEngine{}
+	_ Namer   = epollEngine{}
 )
 
 func (epollEngine) Name() string { return "epoll" }

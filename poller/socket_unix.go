@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -85,51 +84,6 @@ func (s sockets) Listen(network, address string) (Listener, error) {
 		return nil, err
 	}
 	return l, nil
-}
-
-// socketListener is a listening socket of the kernel.
-type socketListener struct {
-	addr net.Addr
-	tcp  bool
-	file *socketFile // of a unix socket; nil: none
-
-	// mu lets no Accept use fd after Close, when it may be another file's.
-	mu     sync.RWMutex
-	fd     int
-	closed bool
-}
-
-func (l *socketListener) FD() int        { return l.fd }
-func (l *socketListener) Addr() net.Addr { return l.addr }
-
-func (l *socketListener) Accept() (int, netip.AddrPort, error) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if l.closed {
-		return -1, netip.AddrPort{}, ErrClosed
-	}
-	fd, remote, err := accept(l.fd)
-	if err == nil && l.tcp && !inheritsNoDelay {
-		// It only fails on a connection that is gone, as its first Read tells.
-		_ = sockets{}.SetNoDelay(fd, true)
-	}
-	return fd, remote, err
-}
-
-// Close also removes the file of a unix socket, while fd still keeps its number from
-// being another's.
-func (l *socketListener) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return ErrClosed
-	}
-	l.closed = true
-	l.file.remove()
-	if l.fd < 0 {
-		return nil
-	}
-	return sockets{}.Close(l.fd)
 }
 
 // Attach keeps a copy of the connection's descriptor, which shares all with it,

@@ -57,6 +57,7 @@ func Run(t *testing.T, cfg Config) {
 		{"Meter", meterTests},
 		{"Namer", namerTests},
 		{"Gauge", gaugeTests},
+		{"Adopter", adopterTests},
 		{"HandOver", handOverTests},
 		{"Concurrency", concurrencyTests},
 	}
