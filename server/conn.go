@@ -49,7 +49,7 @@ type Conn struct {
 	mu     sync.Mutex // guards what follows
 	out    *outbound  // the cork or the queue; nil: Send writes right away
 	facts  *facts
-	value  any // the application's; before the handshake of a secure connection its *acceptor
+	value  any // the application's; before the handshake of a secure connection its *entrance
 	counts [numCounts]count
 	port   uint16 // the peer's, or that of the client behind it
 	ipv4   [4]byte
@@ -67,6 +67,7 @@ type inbound struct {
 	taken   *takenOver  // a connection of net/http that is to be opened
 	hook    *hookWait   // it waits for the Upgrade hook
 	back    *returned   // one that net/http has given back
+	guest   *guest      // one that its bridge's reader has not met yet
 
 	mark int64 // what the decoder had taken at entry.since
 
@@ -84,7 +85,7 @@ type inbound struct {
 
 // empty says whether the connection needs it no more.
 func (in *inbound) empty() bool {
-	return in.raw == 0 && in.head == nil && !in.secure && in.decoder == nil && in.taken == nil && in.hook == nil && in.back == nil && !in.putOff &&
+	return in.raw == 0 && in.head == nil && !in.secure && in.decoder == nil && in.taken == nil && in.hook == nil && in.back == nil && in.guest == nil && !in.putOff &&
 		!in.answered && !in.drains && in.drainMost == 0 && in.drainAt == 0
 }
 

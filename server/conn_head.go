@@ -78,8 +78,13 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 	}
 	r.RemoteAddr = peer
 	r.TLS = c.in != nil && c.in.secure
-	if s, ok := w.stream.(*secure); ok {
+	switch s := w.stream.(type) {
+	case *secure:
 		r.TLS, r.TLSState = true, s.connectionState()
+	case *bridge:
+		if r.TLSState = c.requestTLS(s); r.TLSState != nil {
+			r.TLS = true
+		}
 	}
 	if err == nil && !c.is(anonymousClient) {
 		err = c.loop.srv.trustForwarded(r, c.is(unixSocket))
@@ -94,7 +99,7 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 		err = c.toHTTP(r, in, end, nil)
 	}
 	if err == errWaits {
-		c.awaitHook(in, scanner, peer)
+		c.awaitHook(w, in, scanner, peer)
 	} else if err != nil {
 		c.refuseRequest(r, in[:end], err)
 	}

@@ -139,8 +139,9 @@ func (c *Conn) enterHook() error {
 
 // awaitHook waits for a place with the bytes received so far, the head and what is
 // behind it.
-func (c *Conn) awaitHook(in []byte, scanner *ws.HeadScanner, peer netip.AddrPort) {
+func (c *Conn) awaitHook(w *worker, in []byte, scanner *ws.HeadScanner, peer netip.AddrPort) {
 	c.keepHead(*scanner, in)
+	w.readAhead()
 	c.in.hook = c.loop.srv.hooks.wait(c, peer)
 }
 
@@ -182,6 +183,7 @@ func (c *Conn) resumeHook(w *worker) {
 // decideIn is decide in a turn, which has a place for it, and gives the hook a context.
 func (w *worker) decideIn(c *Conn, r *ws.Request) (accept Accept, err error) {
 	w.hooked, r.Ctx = c, w
+	w.readAhead()
 	if c.is(hungUp) {
 		c.tellHook(hangup)
 	}
@@ -197,6 +199,13 @@ func (w *worker) decideIn(c *Conn, r *ws.Request) (accept Accept, err error) {
 		err = refusalFor(over)
 	}
 	return accept, err
+}
+
+// readAhead has somebody look whether the peer is still there, where no poller does.
+func (w *worker) readAhead() {
+	if b, ok := w.stream.(*bridge); ok {
+		b.readAhead()
+	}
 }
 
 // refusalFor is the answer to a request whose hook gave up because its context ended.

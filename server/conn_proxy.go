@@ -20,6 +20,8 @@ var errUntrusted = errors.New("server: not from a trusted proxy")
 func (s *Server) firstState(a *arrival) connState {
 	switch {
 	case a.back != nil:
+	case a.guest():
+		return a.bridge.guest.firstState(s)
 	case s.Proxy.Protocol && a.taken == nil:
 		return stateProxy
 	case a.secure():
@@ -93,12 +95,17 @@ func (c *Conn) passProxy(h *proxyproto.Header) error {
 // if there is room for one more from there. Which address a connection counts
 // for is always its RemoteAddr.
 func (c *Conn) standFor(client netip.AddrPort) error {
+	return c.standForOneOf(client, c.loop.srv.mostFrom(client.Addr()))
+}
+
+// standForOneOf is standFor where there may be so many from the address.
+func (c *Conn) standForOneOf(client netip.AddrPort, most int) error {
 	s, before := c.loop.srv, c.RemoteAddr()
 	if client == before {
 		return nil
 	}
 	if s.limits.connsPerAddr > 0 && client.Addr() != before.Addr() {
-		if !s.admission.addresses.Enter(client.Addr(), s.mostFrom(client.Addr())) {
+		if client.IsValid() && !s.admission.addresses.Enter(client.Addr(), most) {
 			s.hit(LimitConnsPerAddr)
 			return refuseAddr
 		}
@@ -127,15 +134,22 @@ func (s *Server) trustWeb(r *http.Request, req *ws.Request) error {
 	return s.trustForwarded(req, onUnix(r))
 }
 
+// remoteKey is the context key of who the client is, where net/http does not know it.
+type remoteKey struct{}
+
 // anonymousKey is the context key of connections whose client nobody knows.
 type anonymousKey struct{}
 
 // noteProxied notes for net/http what a PROXY header has said of the connection.
-func noteProxied(ctx context.Context, conn net.Conn) context.Context {
+func (s *Server) noteProxied(ctx context.Context, conn net.Conn) context.Context {
 	viaTLS, anonymous := false, false
 	if c := webConnOf(conn); c != nil {
 		viaTLS, anonymous = c.viaTLS, c.anonymous
 		ctx = context.WithValue(ctx, webConnKey{}, c)
+	} else if c, ok := s.web.guests.Load(conn); ok { // of HTTP/2
+		c := c.(*webConn)
+		viaTLS, anonymous = c.viaTLS, c.anonymous
+		ctx = context.WithValue(ctx, remoteKey{}, c.end.RemoteAddr().String())
 	} else if secured, ok := conn.(*tls.Conn); ok { // of HTTP/2
 		t, ok := secured.NetConn().(*transport)
 		anonymous = ok && t.conn.is(anonymousClient)

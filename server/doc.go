@@ -23,7 +23,7 @@
 // refused unless [Origin] allows them.
 //
 // Plain requests on the same port go to Server.HTTP, and a Server is an http.Handler
-// itself, to be mounted in any router. TLS is ServeTLS, balancers are [Proxy], the end
+// itself, to be mounted in any router. ServeListener takes any net.Listener, TLS is ServeTLS, balancers are [Proxy], the end
 // is Run's, or Drain's and Shutdown's. Server.Stats counts all that happens; packages
 // server/prom and server/debug show it. Package server/servertest tests handlers
 // without a port.
@@ -47,7 +47,8 @@ package server
 // conn_deadline.go (what happens when nothing happens). conn_stream.go is where bytes go when a
 // descriptor alone does not carry them, conn_deflate.go what compression adds. http_out.go and
 // http_conn.go are how plain requests get to net/http, http_return.go how their
-// connections come back. limit.go names all limits; limit_admission.go (who gets in), limit_conn.go (whose limits a connection goes by), limit_rates.go (what a peer may send) and
+// connections come back, http_guest.go and loop_accept_net.go what comes by a listener of somebody else's. limit.go names
+// all limits; limit_admission.go (who gets in), limit_conn.go (whose limits a connection goes by), limit_rates.go (what a peer may send) and
 // limit_governor.go (what may wait for all of them) are those that need more than a
 // comparison. drain.go and drain_conn.go are how it all ends. log.go and
 // log_peers.go are what the log gets, and why nobody waits for it.

@@ -25,9 +25,9 @@ func (l *shard) restAccepted(a *acceptor, err error) bool {
 		return false
 	}
 	if err != poller.ErrAgain {
-		l.srv.log().Warn("connections reset in the accept queue", "addr", a.ln.Addr(), "err", err)
+		l.srv.log().Warn("connections reset in the accept queue", "addr", a.addr, "err", err)
 	}
-	l.closeListener(a)
+	l.closeListener(a, ErrServerClosed)
 	return true
 }
 

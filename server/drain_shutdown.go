@@ -69,6 +69,11 @@ func (s *Server) stop(why reason, window time.Duration) {
 		s.halted = true
 		close(s.halt)
 	}
+	for l := range s.listeners { // the loops see to their own
+		if n, ok := l.(*netAcceptor); ok {
+			n.endSoon()
+		}
+	}
 	s.mu.Unlock()
 	for _, l := range s.loops {
 		l.RequestStop(why, window)

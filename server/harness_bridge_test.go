@@ -95,6 +95,7 @@ type serving func(t *testing.T, configure func(*server.Server)) (addr string, sr
 func onTransports(t *testing.T, test func(t *testing.T, serve serving)) {
 	for name, serve := range map[string]serving{
 		"sockets": startServer, "bridge": startBridge, "bridge to TLS": startTLSBridge, "stream": startStreams,
+		"wrapped listener": startDoor("wrapped"), "TLS listener": startDoor("TLS"),
 	} {
 		t.Run(name, func(t *testing.T) { test(t, serve) })
 	}

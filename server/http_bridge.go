@@ -51,18 +51,25 @@ type bridge struct {
 	far   io.ReadWriteCloser // its Close breaks a Read and a Write under way
 	begun chan struct{}
 
-	secured *tls.ConnectionState // nil: the far side is not TLS
+	// Of a connection that a loop takes under Conn.mu.
+	secured *tls.ConnectionState // nil: the far side is not TLS, as far as is known
 	local   netip.AddrPort       // see Conn.LocalAddr
+	unix    bool                 // the far side is, or is carried by, a Unix socket
+
+	guest *guest // nil: the connection was net/http's
 
 	// Set before begun is closed.
 	conn    *Conn       // nil: no loop takes it
 	refusal *ws.Refusal // why not; nil: the server is closing
 
 	mu      sync.Mutex    // guards what follows; taken inside Conn.mu
-	change  sync.Cond     // in was taken, over or hungUp was set
+	change  sync.Cond     // in was taken, or one of the conditions to go on or to end was set
 	in      []byte        // read, and not yet taken by a turn
 	inErr   error         // what the reader met behind in
 	reading bool          // the reader is in a Read
+	paced   bool          // it reads when it is asked to
+	asked   bool          // it is
+	handed  func([]byte)  // takes the far side over, and what was read and not taken; nil: nobody does
 	waited  time.Duration // in Reads that are over, less when the one under way began
 	out     *buffer.Buffer
 	unsent  int  // bytes in out and in the writer's hands
@@ -102,17 +109,6 @@ func (b *bridge) abandon(why *ws.Refusal) {
 	close(b.begun)
 }
 
-// run is the reader's goroutine. It returns when there is nothing more to read.
-func (b *bridge) run() {
-	<-b.begun
-	if b.conn == nil {
-		b.refuse()
-		return
-	}
-	defer b.srv.loopsDone.Done()
-	b.readAll()
-}
-
 // wait returns when the far side is closed by the writer, its last act.
 func (b *bridge) wait() {
 	b.mu.Lock()
@@ -141,48 +137,6 @@ func (b *bridge) remote() netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-func (b *bridge) readAll() {
-	idle := make([]byte, bridgeIdle)
-	for {
-		if n, goOn := b.readOnce(idle); !goOn {
-			return
-		} else if n < len(idle) {
-			continue
-		}
-		more := buffer.Get(bridgeRead)
-		_, goOn := b.readOnce(more.B[:bridgeRead])
-		more.Free()
-		if !goOn {
-			return
-		}
-	}
-}
-
-// readOnce reads into p and returns when turns have taken what came.
-func (b *bridge) readOnce(p []byte) (n int, goOn bool) {
-	b.mu.Lock()
-	b.reading, b.waited = true, b.waited-b.now()
-	b.mu.Unlock()
-	var err error
-	for empty := 0; n == 0 && err == nil; empty++ {
-		if n, err = b.far.Read(p); empty == maxEmptyReads {
-			err = io.ErrNoProgress
-		}
-	}
-	b.mu.Lock()
-	b.reading, b.waited = false, b.waited+b.now()
-	b.in, b.inErr = p[:n], err
-	b.mu.Unlock()
-	b.conn.loop.Post(b.conn.member(), readable)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for len(b.in) > 0 && !b.over {
-		b.change.Wait()
-	}
-	b.in = nil
-	return n, err == nil && !b.over
-}
-
 func (b *bridge) now() time.Duration { return b.srv.engine.Now() }
 
 // waitedForPeer is how long the reader has been in Reads so far: next to no time in
@@ -205,10 +159,11 @@ func (b *bridge) read(_ *worker, p []byte) (n int, more bool, err error) {
 		if b.in = b.in[n:]; len(b.in) == 0 {
 			b.change.Broadcast()
 		}
-		return n, len(b.in) > 0 || b.inErr != nil, nil
+		return n, len(b.in) > 0 || b.inErr != nil || b.paced, nil
 	case b.inErr != nil:
 		return 0, false, b.inErr
 	}
+	b.goOn()
 	return 0, false, poller.ErrAgain
 }
 

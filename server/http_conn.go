@@ -262,15 +262,28 @@ func (c *webConn) SetDeadline(at time.Time) error {
 func (c *webConn) setReadDeadline(change func()) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.away {
+		return nil
+	}
 	change()
 	c.change.Broadcast()
 	return c.Conn.SetReadDeadline(netconn.Earlier(c.own, c.by))
 }
 
+// SetWriteDeadline implements net.Conn.
+func (c *webConn) SetWriteDeadline(at time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.away {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(at)
+}
+
 // secureWebConn is a webConn over TLS, whose state net/http asks for.
 type secureWebConn struct {
 	*webConn
-	secured *tls.Conn
+	secured connectionStater
 }
 
 // ConnectionState is the TLS state of each request on the connection.

@@ -12,21 +12,35 @@ import (
 
 // webEnd is the network's end of a connection that net/http has, under TLS if there
 // is any. It bounds how long the peer may take nothing, by progress as for WebSockets,
-// of what its side has acknowledged, if that is known; and it holds the connection's
+// of what its side has acknowledged, if that can be known; and it holds the connection's
 // places: one among Limits.HTTPConns, and that of its address. Both are given back
 // once, before the peer can know.
 type webEnd struct {
-	*netconn.Paced
+	watchedConn
+	conn   net.Conn // the bare one
 	srv    *Server
 	remote netip.AddrPort // whose address it counts for
+	guest  bool           // conn is somebody else's: no loop can watch it
 
 	inHTTP    atomic.Bool // it has a place among Limits.HTTPConns
 	addrCount atomic.Bool // its address is counted
 }
 
-func newWebEnd(s *Server, conn net.Conn, remote netip.AddrPort) *webEnd {
-	e := &webEnd{srv: s, remote: remote}
-	e.Paced = netconn.NewPaced(conn, s.writePace(), e.unacked, func() { s.hit(LimitWriteTimeout) })
+// watchedConn is a net.Conn whose peer must take what is written.
+type watchedConn interface {
+	net.Conn
+	SetFree()
+	CloseWrite() error
+}
+
+func newWebEnd(s *Server, conn net.Conn, remote netip.AddrPort, guest bool) *webEnd {
+	e := &webEnd{conn: conn, srv: s, remote: remote, guest: guest}
+	late := func() { s.hit(LimitWriteTimeout) }
+	if guest {
+		e.watchedConn = netconn.NewPiecewise(conn, bridgePiece, s.writeTimeout(), late)
+	} else {
+		e.watchedConn = netconn.NewPaced(conn, s.writePace(), e.unacked, late)
+	}
 	e.inHTTP.Store(true)
 	e.addrCount.Store(true)
 	return e
@@ -49,7 +63,7 @@ func (e *webEnd) leaveAddr() {
 func (e *webEnd) Close() error {
 	e.leaveHTTP()
 	e.leaveAddr()
-	return e.Conn.Close()
+	return e.conn.Close()
 }
 
 // RemoteAddr is what a PROXY header has said, or else the peer's.
@@ -57,13 +71,13 @@ func (e *webEnd) RemoteAddr() net.Addr {
 	if e.srv.Proxy.Protocol && e.remote.IsValid() {
 		return net.TCPAddrFromAddrPort(e.remote)
 	}
-	return e.Conn.RemoteAddr()
+	return e.conn.RemoteAddr()
 }
 
 // unacked is how many bytes the kernel has that the peer's side has not.
 func (e *webEnd) unacked() (n int64) {
 	gauge, ok := e.srv.engine.(poller.Gauge)
-	conn, isConn := e.Conn.(syscall.Conn)
+	conn, isConn := e.conn.(syscall.Conn)
 	if !ok || !isConn || isUnix(e.LocalAddr()) {
 		return 0
 	}

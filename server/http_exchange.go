@@ -11,10 +11,7 @@ import (
 
 // exchange is the far side of a bridge to a stream of HTTP/2 (RFC 8441). The handler
 // that was called for it stays until all is over, as the bridge's reader.
-type exchange struct {
-	*netconn.Stream
-	unix bool // the connection is a Unix socket's
-}
+type exchange struct{ *netconn.Stream }
 
 var refuseNoStream = &ws.Refusal{
 	Status: http.StatusNotImplemented,
@@ -35,10 +32,10 @@ func (s *Server) takeStream(w http.ResponseWriter, r *http.Request, req *ws.Requ
 		s.freeWindows(t.accept.deflate)
 		return false, err
 	}
-	e := &exchange{netconn.NewStream(w, r.Body, header), onUnix(r)}
+	e := &exchange{netconn.NewStream(w, r.Body, header)}
 	b := newBridge(s, e)
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	b.secured, b.local = r.TLS, addrPortOf(local)
+	b.secured, b.local, b.unix = r.TLS, addrPortOf(local), isUnix(local)
 	s.send(arrival{fd: -1, taken: t, bridge: b})
 	if <-b.begun; b.conn == nil {
 		return true, cmp.Or(b.refusal, refuseStopping) // the place that was reserved is given back

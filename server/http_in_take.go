@@ -73,7 +73,7 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 		s.send(arrival{fd: fd, remote: remote, taken: t, unix: unix})
 	case errors.Is(err, poller.ErrNotSupported) && !s.Runtime.LoopsOnly:
 		b := newBridge(s, conn)
-		b.secured, b.local = t.request.TLSState, addrPortOf(conn.LocalAddr())
+		b.secured, b.local, b.unix = t.request.TLSState, addrPortOf(conn.LocalAddr()), unix
 		go b.run() // ends with the connection
 		s.send(arrival{fd: -1, remote: remoteOf(conn), taken: t, bridge: b})
 	default:
@@ -127,6 +127,8 @@ func (c *Conn) begin(w *worker) {
 		c.openTaken(w)
 	case c.in.back != nil:
 		c.consumeReturned(w)
+	case c.in.guest != nil:
+		c.greet(w)
 	}
 }
 

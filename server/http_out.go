@@ -19,6 +19,7 @@ type web struct {
 	conns   *netconn.Listener // of those that loops have handed over
 	open    atomic.Int64      // connections that net/http has, or is about to get
 	streams atomic.Int64      // plain requests over HTTP/2 under way
+	guests  sync.Map          // of *webConn by the *tls.Conn of HTTP/2 that is a guest's
 }
 
 // handToHTTP gives the connection to net/http, with the bytes read so far, the first
@@ -35,6 +36,10 @@ func (c *Conn) handToHTTP(in []byte, frame webFrame) {
 	c.dropQueue() // empty: what a stream holds goes along
 	c.mu.Unlock()
 	c.seat.Leave()
+	if c.fd < 0 {
+		c.handGuest(in, frame)
+		return
+	}
 	if err := l.poll.Remove(int(c.fd)); err != nil {
 		l.srv.web.open.Add(-1)
 		l.srv.log().Error("connection not removed", "remote", c.RemoteName(), "err", err)
@@ -64,7 +69,7 @@ func (c *Conn) wrapForHTTP(conn net.Conn, in []byte, frame webFrame) net.Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state.Or(inHTTP)
-	end := newWebEnd(c.loop.srv, conn, c.remote())
+	end := newWebEnd(c.loop.srv, conn, c.remote(), false)
 	s, secured := c.stream().(*secure)
 	if secured {
 		c.facts.stream = nil
@@ -110,7 +115,7 @@ func (s *Server) startWeb() bool {
 			ReadHeaderTimeout: s.limits.handshake.Time(),
 			IdleTimeout:       s.limits.httpIdle,
 			MaxHeaderBytes:    s.limits.head.Bytes,
-			ConnContext:       noteProxied,
+			ConnContext:       s.noteProxied,
 			ErrorLog:          s.errorLog(),
 			ConnState:         s.web.follow,
 		}
@@ -133,6 +138,9 @@ func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 {
 		s.servePage(w, r)
 		return
+	}
+	if remote, ok := r.Context().Value(remoteKey{}).(string); ok {
+		r.RemoteAddr = remote
 	}
 	req, err := headOf(r)
 	if req.WantsUpgrade() || err != nil && asksForUpgrade(r) {

@@ -115,13 +115,14 @@ func (c *webConn) returnToLoop(in []byte) error {
 	}
 	if !s.judge(&a) {
 		e.leaveAddr()
-		s.loops[0].closeFD(a.fd)
+		a.refusal = nil // nobody has the time to read it
+		s.loops[0].drop(&a)
 		return io.EOF
 	}
 	if a.refusal != nil {
 		e.leaveAddr() // those who are turned away do not count
 	}
-	s.sendBack(a)
+	s.offer(a)
 	return io.EOF
 }
 
@@ -133,7 +134,9 @@ func (c *webConn) attach(a *arrival, in []byte) (err error) {
 	if c.closed {
 		return net.ErrClosed
 	}
-	if a.fd, _, err = c.end.srv.engine.Attach(c.end.Conn); err != nil {
+	if c.end.guest {
+		a.fd, a.bridge = -1, c.takeGuest(a.taken == nil)
+	} else if a.fd, _, err = c.end.srv.engine.Attach(c.end.conn); err != nil {
 		return err
 	}
 	c.away = true
@@ -151,23 +154,6 @@ func (c *webConn) turnDown(in []byte, refusal *ws.Refusal) error {
 	s.refused(refusal, c.end.remote, nil)
 	_, _ = c.Conn.Write(appendRefusal(nil, in, refusal)) // best effort
 	return io.EOF
-}
-
-// sendBack gives a connection that net/http had to one of the loops.
-func (s *Server) sendBack(a arrival) {
-	if s.pickLoop().offer(a) {
-		return
-	}
-	for _, l := range s.loops { // that one has drained already
-		if l.offer(a) {
-			return
-		}
-	}
-	if a.refusal == nil {
-		s.leaveAddr(a.remote)
-	}
-	s.forget(&a)
-	s.loops[0].closeFD(a.fd) // they all have, since returnToLoop looked
 }
 
 // comeBack makes c what it was before net/http had it. Nobody else knows c yet.
@@ -226,6 +212,12 @@ func (s *Server) takeFromWeb(c *webConn, t *takenOver) {
 func (web *web) follow(conn net.Conn, state http.ConnState) {
 	c := webConnOf(conn)
 	switch {
+	case c == nil && state == http.StateClosed:
+		if g, ok := web.guests.LoadAndDelete(conn); ok {
+			end := g.(*webConn).end
+			end.leaveHTTP()
+			end.leaveAddr()
+		}
 	case c == nil:
 	case state == http.StateIdle:
 		if c.last || !c.frame.over() {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -19,14 +20,26 @@ const acceptsATurn = 64
 // acceptor is a listener in the first loop; the connections it accepts are
 // spread over all loops.
 type acceptor struct {
+	entrance
 	ln   poller.Listener
-	tls  *tls.Config // nil: its connections are not secure
-	loop *shard      // the one that accepts
-	unix bool        // a Unix socket's
+	loop *shard // the one that accepts
+	unix bool   // a Unix socket's
 
 	closes  bool // as soon as the queue is empty
 	closeBy tick // or at this time
 }
+
+// entrance is what a listener's connections have to know of it.
+type entrance struct {
+	addr      net.Addr
+	tls       *tls.Config // nil: they are not secure
+	elsewhere *tls.Config // the same for those that a bridge carries
+}
+
+// listening is what is accepted from.
+type listening interface{ listenAddr() net.Addr }
+
+func (e *entrance) listenAddr() net.Addr { return e.addr }
 
 // arrival is a connection on its way into a loop.
 type arrival struct {
@@ -36,14 +49,17 @@ type arrival struct {
 	taken  *takenOver // from net/http; nil: just accepted
 	back   *returned  // given back by net/http; with taken: for its stream
 	bridge *bridge
-	from   *acceptor // nil: from net/http
+	from   *entrance // nil: from net/http
 	unix   bool      // a Unix socket
 
 	refusal *ws.Refusal // it is over a bound, and gets to read this; nil: welcome
 }
 
-// secure says whether the connection is to speak TLS.
-func (a *arrival) secure() bool { return a.from != nil && a.from.tls != nil }
+// secure says whether the connection is to speak TLS on its loop.
+func (a *arrival) secure() bool { return a.bridge == nil && a.from != nil && a.from.tls != nil }
+
+// guest says whether a bridge carries the connection from its first request on.
+func (a *arrival) guest() bool { return a.bridge != nil && a.bridge.guest != nil }
 
 // returns says whether net/http gives the connection back, which brings its address's
 // place along.
@@ -51,14 +67,12 @@ func (a *arrival) returns() bool { return a.back != nil && a.taken == nil }
 
 // addListener begins to accept from a's listener.
 func (l *shard) addListener(a *acceptor) {
-	ln := a.ln
-	a.loop, a.unix = l, isUnix(ln.Addr())
 	if l.StopSeen()&stopped != 0 {
-		l.srv.listenerClosed(ln, ErrServerClosed)
+		l.srv.listenerClosed(a, ErrServerClosed)
 		return
 	}
-	if err := l.Watch(ln.FD(), a); err != nil {
-		l.srv.listenerClosed(ln, fmt.Errorf("server: watching %v: %w", ln.Addr(), err))
+	if err := l.Watch(a.ln.FD(), a); err != nil {
+		l.srv.listenerClosed(a, fmt.Errorf("server: watching %v: %w", a.addr, err))
 		return
 	}
 	l.listeners = append(l.listeners, a)
@@ -66,6 +80,12 @@ func (l *shard) addListener(a *acceptor) {
 	if l.StopSeen() != 0 {
 		l.closeSoon(a)
 	}
+}
+
+// Do implements loop.Task: it begins to accept. The loop is the first.
+func (a *acceptor) Do() (again bool) {
+	a.loop.addListener(a)
+	return false
 }
 
 // Ready implements loop.Source.
@@ -105,14 +125,18 @@ func (l *shard) accept(a *acceptor) {
 // acceptFailed pauses: no event tells when the machine has room again, and
 // asking at full speed would take the processor from those who are in.
 func (l *shard) acceptFailed(a *acceptor, err error) {
-	if l.counters.acceptErrors.Add(1)%100 == 1 {
-		l.srv.log().Warn("accepting failed", "addr", a.ln.Addr(), "err", err,
-			"failures", l.counters.acceptErrors.Load())
-	}
+	l.logAcceptFailed(a.addr, err)
 	if l.restAccepted(a, err) {
 		return
 	}
 	l.Retry(a, l.Now()+l.srv.limits.acceptRetry)
+}
+
+// logAcceptFailed counts a failure to accept, and logs one in a hundred.
+func (l *shard) logAcceptFailed(at net.Addr, err error) {
+	if failures := l.counters.acceptErrors.Add(1); failures%100 == 1 {
+		l.srv.log().Warn("accepting failed", "addr", at, "err", err, "failures", failures)
+	}
 }
 
 // spread gives an accepted connection to one of the loops.
@@ -123,7 +147,7 @@ func (l *shard) spread(from *acceptor, fd int, remote netip.AddrPort) {
 		l.closeFD(fd)
 		return
 	}
-	a := arrival{fd: fd, remote: remote, from: from, unix: from.unix}
+	a := arrival{fd: fd, remote: remote, from: &from.entrance, unix: from.unix}
 	if !l.srv.judge(&a) {
 		l.closeFD(fd)
 		return
@@ -184,7 +208,7 @@ func (l *shard) admit(a arrival) *Conn {
 		l.drop(&a)
 		return nil
 	}
-	if a.bridge != nil && a.refusal != nil {
+	if a.bridge != nil && !a.bridge.paced && a.refusal != nil {
 		l.srv.forget(&a)
 		l.drop(&a) // the bridge gives the answer
 		return nil
@@ -218,19 +242,21 @@ func (l *shard) admit(a arrival) *Conn {
 	l.counters.open.Add(1)
 	l.counters.states[c.stateNow()].Add(1)
 	l.SetDue(c.member(), l.RightNow()+l.handshakeTime()) // the batch may have been long
+	if a.bridge != nil {
+		a.bridge.begin(c)
+	}
 	if a.refusal != nil {
 		l.turnAway(c, a.refusal)
 		return nil
 	}
 	switch {
+	case a.guest():
+		c.partial().guest = a.bridge.guest
 	case a.taken != nil:
 		c.partial().taken = a.taken
 	case a.back != nil:
 		in := c.partial()
 		in.back, in.secure = a.back, a.back.viaTLS
-	}
-	if a.bridge != nil {
-		a.bridge.begin(c)
 	}
 	return c
 }
@@ -281,23 +307,36 @@ func (l *shard) logUnclosed(err error) {
 	}
 }
 
-func (l *shard) closeListener(a *acceptor) {
-	if err := l.Unwatch(a.ln.FD(), a); err != nil {
-		l.srv.log().Error("listener not removed", "addr", a.ln.Addr(), "err", err)
+// abandonListener is closeListener for one that its owner has closed.
+func (l *shard) abandonListener(a *acceptor) {
+	if slices.Contains(l.listeners, a) {
+		l.closeListener(a, fmt.Errorf("server: accepting from %v: %w", a.addr, net.ErrClosed))
 	}
-	l.listeners = slices.DeleteFunc(slices.Clone(l.listeners), func(b *acceptor) bool { return b == a })
-	l.srv.listenerClosed(a.ln, ErrServerClosed)
 }
 
-// listenerClosed closes ln and lets its Serve return why.
-func (s *Server) listenerClosed(ln poller.Listener, why error) {
-	if err := ln.Close(); err != nil {
-		s.log().Error("listener not closed", "addr", ln.Addr(), "err", err)
+// closeListener stops accepting and lets Serve return why.
+func (l *shard) closeListener(a *acceptor, why error) {
+	if err := l.Unwatch(a.ln.FD(), a); err != nil {
+		l.srv.log().Error("listener not removed", "addr", a.addr, "err", err)
 	}
+	l.listeners = slices.DeleteFunc(slices.Clone(l.listeners), func(b *acceptor) bool { return b == a })
+	l.srv.listenerClosed(a, why)
+}
+
+// listenerClosed closes a's listener and lets its Serve return why.
+func (s *Server) listenerClosed(a *acceptor, why error) {
+	s.logListenerClosed(a.addr, a.ln.Close())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if done := s.listeners[ln]; done != nil {
-		delete(s.listeners, ln)
+	if done := s.listeners[a]; done != nil {
+		delete(s.listeners, a)
 		done <- why
+	}
+}
+
+// logListenerClosed logs that closing a listener has failed, if it has.
+func (s *Server) logListenerClosed(addr net.Addr, err error) {
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		s.log().Error("listener not closed", "addr", addr, "err", err)
 	}
 }

@@ -87,7 +87,7 @@ func (l *shard) Round() {
 func (l *shard) Stopping(why reason) {
 	for _, a := range l.listeners {
 		if why&stopped != 0 {
-			l.closeListener(a)
+			l.closeListener(a, ErrServerClosed)
 		} else {
 			l.closeSoon(a)
 		}

@@ -125,7 +125,7 @@ type Server struct {
 	details details
 
 	mu        sync.Mutex
-	listeners map[poller.Listener]chan error // gets why the listener is closed
-	drain     *drain                         // under way, or over; set before the loops are told
-	halted    bool                           // halt is closed
+	listeners map[listening]chan error // gets why the listener is closed
+	drain     *drain                   // under way, or over; set before the loops are told
+	halted    bool                     // halt is closed
 }

@@ -35,8 +35,8 @@ type Origin struct {
 type Proxy struct {
 	// Protocol: each connection begins with a PROXY header, version 1 or 2, in
 	// which a balancer says whose it is. One without is closed at once; there is no
-	// guessing. It holds for all listeners of the server, not for connections that
-	// net/http hands over.
+	// guessing. It holds for all listeners of the server, see ServeListener for those of
+	// others, and not for connections that net/http hands over.
 	Protocol bool
 	// Trusted are those whose word counts. With Protocol only they may
 	// connect; empty then stands for everybody (and so does a Unix socket, which
@@ -207,8 +207,8 @@ type Runtime struct {
 	// SocketMode are the permissions of a Unix socket's file: who may write to it may
 	// connect. They are in place before anybody can. 0 is 0660.
 	SocketMode fs.FileMode
-	// LoopsOnly refuses, with 501, what net/http can not hand over to an event
-	// loop: see ServeHTTP. By default goroutines serve it.
+	// LoopsOnly refuses, with 501, what no event loop can watch of what net/http hands
+	// over, or ServeListener accepts: see ServeHTTP. By default goroutines serve it.
 	LoopsOnly bool
 	// Loops is the number of event loops, at most 1,024; 0 is GOMAXPROCS.
 	Loops int

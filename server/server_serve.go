@@ -2,13 +2,14 @@ package server
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 
 	"github.com/millrace/millrace/internal/addrcount"
-	"github.com/millrace/millrace/internal/loop"
 	"github.com/millrace/millrace/poller"
 )
 
@@ -36,38 +37,52 @@ func (s *Server) Listen(network, addr string) (poller.Listener, error) {
 
 // Serve accepts from ln, which must be of the server's engine, until Drain,
 // Shutdown or Close, and then returns ErrServerClosed, or until ln can not be
-// watched. It closes ln in any case.
-func (s *Server) Serve(ln poller.Listener) error { return s.serve(&acceptor{ln: ln}) }
+// watched. It closes ln in any case. ServeListener takes a net.Listener.
+func (s *Server) Serve(ln poller.Listener) error { return s.serve(ln, nil) }
 
-func (s *Server) serve(a *acceptor) error {
-	ln := a.ln
-	if err := s.start(); err != nil {
-		return closeUnserved(ln, err)
-	}
-	if s.Handler == nil && s.Upgrade == nil {
-		s.warnUnhandled()
-	}
-	done := make(chan error, 1)
-	s.mu.Lock()
-	if s.stopping.Load() {
-		s.mu.Unlock()
-		return closeUnserved(ln, ErrServerClosed)
-	}
-	s.listeners[ln] = done
-	s.mu.Unlock()
-	l := s.loops[0]
-	begin := func() (again bool) {
-		l.addListener(a)
-		return false
-	}
-	if !l.PostTask(loop.TaskFunc(begin)) {
-		s.listenerClosed(ln, ErrServerClosed)
+func (s *Server) serve(ln poller.Listener, tls *tls.Config) error {
+	_, done, err := s.beginServing(ln, tls)
+	if err != nil {
+		return err
 	}
 	return <-done
 }
 
+// beginServing has the first loop accept from ln, or closes it. done gets why that is
+// over.
+func (s *Server) beginServing(ln poller.Listener, tls *tls.Config) (a *acceptor, done <-chan error, err error) {
+	if err := s.start(); err != nil {
+		return nil, nil, closeUnserved(ln, err)
+	}
+	addr := ln.Addr()
+	a = &acceptor{entrance: entrance{addr: addr, tls: tls}, ln: ln, loop: s.loops[0], unix: isUnix(addr)}
+	if done, err = s.register(a); err != nil {
+		return nil, nil, closeUnserved(ln, err)
+	}
+	if !a.loop.PostTask(a) {
+		s.listenerClosed(a, ErrServerClosed)
+	}
+	return a, done, nil
+}
+
+// register notes a listener, if the server, which has started, takes any. done gets why
+// it is closed.
+func (s *Server) register(l listening) (done chan error, err error) {
+	if s.Handler == nil && s.Upgrade == nil {
+		s.warnUnhandled()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping.Load() {
+		return nil, ErrServerClosed
+	}
+	done = make(chan error, 1)
+	s.listeners[l] = done
+	return done, nil
+}
+
 // closeUnserved closes a listener that is not served because of err.
-func closeUnserved(ln poller.Listener, err error) error {
+func closeUnserved(ln io.Closer, err error) error {
 	if closeErr := ln.Close(); closeErr != nil {
 		return errors.Join(err, closeErr)
 	}
@@ -79,8 +94,8 @@ func (s *Server) ListenAddrs() []net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var addrs []net.Addr
-	for ln := range s.listeners {
-		addrs = append(addrs, ln.Addr())
+	for l := range s.listeners {
+		addrs = append(addrs, l.listenAddr())
 	}
 	return addrs
 }
@@ -107,7 +122,7 @@ func (s *Server) startLoops() error {
 	if s.fallback = s.Handler; s.fallback == nil {
 		s.fallback = ignore{}
 	}
-	s.listeners = make(map[poller.Listener]chan error)
+	s.listeners = make(map[listening]chan error)
 	s.halt = make(chan struct{})
 	if s.engine = s.Runtime.Engine; s.engine == nil {
 		if s.engine, err = poller.New(""); err != nil {

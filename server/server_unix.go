@@ -86,21 +86,10 @@ func (c *Conn) RemoteName() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b, _ := c.stream().(*bridge)
-	if c.is(unixSocket) || b != nil && b.overUnix() {
+	if c.is(unixSocket) || b != nil && b.unix {
 		return unixName
 	}
 	return unknownName
-}
-
-// overUnix says whether the far side is, or is carried by, a Unix socket.
-func (b *bridge) overUnix() bool {
-	switch far := b.far.(type) {
-	case *exchange:
-		return far.unix
-	case net.Conn:
-		return isUnix(far.LocalAddr())
-	}
-	return false
 }
 
 // addrName is an address for people. A request without one came over a Unix socket.

@@ -14,7 +14,7 @@ import (
 type ServerStats struct {
 	Open    int64 // connections in the loops now, in any state
 	States  States
-	Bridged int64 // of Open, those that goroutines carry: see Server.ServeHTTP
+	Bridged int64 // of Open, those that goroutines carry: see Server.ServeHTTP and ServeListener
 
 	Accepted     uint64         // connections
 	AcceptErrors uint64         // out of descriptors, or a registration that failed

@@ -35,15 +35,16 @@ func (s *Server) ListenAndServeTLS(certFile, keyFile string) error {
 // A connection that is not upgraded goes to HTTP, as on a plain listener; one that
 // has agreed on "h2" does so at once.
 func (s *Server) ServeTLS(ln poller.Listener, certFile, keyFile string) error {
-	config, err := s.tlsConfig(certFile, keyFile)
+	config, _, err := s.tlsConfigs(certFile, keyFile)
 	if err != nil {
 		return closeUnserved(ln, err)
 	}
-	return s.serve(&acceptor{ln: ln, tls: config})
+	return s.serve(ln, config)
 }
 
-// tlsConfig is a copy of TLSConfig with what is missing filled in.
-func (s *Server) tlsConfig(certFile, keyFile string) (*tls.Config, error) {
+// tlsConfigs are copies of TLSConfig with what is missing filled in: for connections
+// whose handshake goes on beside a loop, and for those that goroutines carry.
+func (s *Server) tlsConfigs(certFile, keyFile string) (onLoops, elsewhere *tls.Config, err error) {
 	config := s.TLSConfig.Clone()
 	if config == nil {
 		config = &tls.Config{}
@@ -51,23 +52,25 @@ func (s *Server) tlsConfig(certFile, keyFile string) (*tls.Config, error) {
 	configured := len(config.Certificates) > 0 || config.GetCertificate != nil || config.GetConfigForClient != nil
 	if !configured || certFile != "" || keyFile != "" {
 		if certFile == "" || keyFile == "" {
-			return nil, errNoCertificate
+			return nil, nil, errNoCertificate
 		}
 		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 		if err != nil {
-			return nil, fmt.Errorf("server: %w", err)
+			return nil, nil, fmt.Errorf("server: %w", err)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
 	if s.HTTP == nil && slices.Contains(config.NextProtos, protoHTTP2) {
-		return nil, errNoHTTP2
+		return nil, nil, errNoHTTP2
 	}
 	h2 := s.servesHTTP2()
 	if len(config.NextProtos) == 0 {
 		config.NextProtos = []string{protoHTTP2, protoHTTP1}
 	}
+	elsewhere = config.Clone()
+	elsewhere.NextProtos = offered(config.NextProtos, h2)
 	s.adaptTLS(config, h2)
-	return config, nil
+	return config, elsewhere, nil
 }
 
 // What ALPN calls them (RFC 7301 section 6, RFC 9113 section 3.2).

@@ -125,9 +125,9 @@ func (l *shard) lookForRoom(now tick) {
 func (c *Conn) beginHandshake(w *worker, hello, behind []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	from := c.value.(*acceptor)
+	from := c.value.(*entrance)
 	c.value = nil
-	s := &secure{conn: c, local: from.ln.Addr()}
+	s := &secure{conn: c, local: from.addr}
 	s.shake = &handshake{conn: c, cond: sync.Cond{L: &c.mu}, silent: -1}
 	s.tls = tls.Server((*transport)(s), from.tls)
 	s.raw = buffer.Get(len(hello) + tlsrecord.SplitRoom + len(behind))
@@ -169,11 +169,17 @@ func (s *secure) shakeHands(h *handshakes) (err error) {
 }
 
 func (s *secure) panicked(p any) error {
+	s.conn.loop.callbackPanicked(p, s.conn.RemoteName())
+	return errCallback
+}
+
+// callbackPanicked counts and logs that a callback of a TLS configuration has panicked, in
+// its goroutine.
+func (l *shard) callbackPanicked(p any, remote string) {
 	stack := make([]byte, 16<<10)
 	stack = stack[:runtime.Stack(stack, false)]
-	s.conn.loop.counters.panics.Add(1)
-	s.server().log().Error("TLS callback panicked", "panic", fmt.Sprintf("%+v", p), "remote", s.conn.RemoteName(), "stack", string(stack))
-	return errCallback
+	l.counters.panics.Add(1)
+	l.srv.log().Error("TLS callback panicked", "panic", fmt.Sprintf("%+v", p), "remote", remote, "stack", string(stack))
 }
 
 // errSilent is the cause of a handshake that had to make room for others.
@@ -205,14 +211,19 @@ func (c *Conn) secured() {
 		c.loop.srv.hit(LimitTLSHandshakes)
 		c.end(broken, endNow)
 	case broken != nil:
-		c.loop.counters.tlsFailed.Add(1)
 		why := strings.TrimPrefix(broken.Error(), errGone.Error()+": ") // it may be us who refused
-		c.loop.srv.log().Debug("TLS handshake failed", "remote", c.RemoteName(), "err", why)
+		c.loop.handshakeFailed(c.RemoteName(), why)
 		c.broke(broken)
 	default:
 		c.loop.counters.tlsDone.Add(1)
 		c.goSecured(proto)
 	}
+}
+
+// handshakeFailed counts and logs a TLS handshake that has failed.
+func (l *shard) handshakeFailed(remote, why string) {
+	l.counters.tlsFailed.Add(1)
+	l.srv.log().Debug("TLS handshake failed", "remote", remote, "err", why)
 }
 
 // goSecured goes on with a connection whose handshake has agreed on a protocol.

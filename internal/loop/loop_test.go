@@ -369,6 +369,32 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// TestHold: a loop that is held ends only when it is released, and does until then what
+// is posted to it.
+func TestHold(t *testing.T) {
+	h := open(t, 2, 4, simnet.Config{})
+	l, other := h.loops[0], h.loops[1]
+	for range 2 {
+		if !l.Hold() {
+			t.Fatal("a loop that runs can not be held")
+		}
+	}
+	for _, l := range h.loops {
+		l.RequestStop(loop.Draining, 0)
+	}
+	eventually(t, "the other one ends", other.IsOver)
+	l.Release()
+	l.do(func() {})
+	if l.IsOver() {
+		t.Error("it has ended, and is held")
+	}
+	l.Release()
+	eventually(t, "it ends", l.IsOver)
+	if l.Hold() {
+		t.Error("a loop that has ended can be held")
+	}
+}
+
 // TestTaskAgain: a task that asks for it is done once a round.
 func TestTaskAgain(t *testing.T) {
 	h := open(t, 1, 2, simnet.Config{})

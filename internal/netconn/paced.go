@@ -121,8 +121,10 @@ func (c *Paced) setWriteDeadline(change func()) error {
 }
 
 // CloseWrite ends our direction; errors.ErrUnsupported where the connection can not.
-func (c *Paced) CloseWrite() error {
-	if conn, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+func (c *Paced) CloseWrite() error { return closeWrite(c.Conn) }
+
+func closeWrite(c net.Conn) error {
+	if conn, ok := c.(interface{ CloseWrite() error }); ok {
 		return conn.CloseWrite()
 	}
 	return errors.ErrUnsupported

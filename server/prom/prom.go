@@ -73,7 +73,7 @@ func gauge(name, help string, value func(*server.ServerStats) int) metric {
 
 var metrics = []metric{
 	{describe("connections", "Connections now, by state.", "state"), prometheus.GaugeValue, states},
-	gauge("connections_bridged", "Connections of net/http that goroutines of their own carry, now.", func(s *server.ServerStats) int { return int(s.Bridged) }),
+	gauge("connections_bridged", "Connections that goroutines of their own carry, now.", func(s *server.ServerStats) int { return int(s.Bridged) }),
 	counter("connections_accepted_total", "Connections accepted.", func(s *server.ServerStats) uint64 { return s.Accepted }),
 	counter("connections_handed_over_total", "Connections given to net/http for plain requests.", func(s *server.ServerStats) uint64 { return s.HandedToHTTP }),
 	counter("connections_returned_total", "Connections given back by net/http: an upgrade, or a request that is refused, came behind a page.", func(s *server.ServerStats) uint64 { return s.Returned }),
