@@ -103,7 +103,7 @@ func adoptable(fd int) error {
 	if kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM {
 		return unsupportedError("cannot adopt a listener of datagrams")
 	}
-	if listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && listens == 0 {
+	if !listens(fd) {
 		return fmt.Errorf("poller: the socket does not listen: %w", os.NewSyscallError("accept", unix.EINVAL))
 	}
 	return nil

@@ -37,7 +37,7 @@ const defaultAdminMode = "0600"
 
 func (a *adminOptions) options() []flags.Option {
 	return []flags.Option{
-		flags.New("admin", "ADDRESS", "HOST:PORT, or unix:PATH, that answers /healthz, /readyz, /metrics and /debug/conns whatever the\n"+
+		flags.New("admin", "ADDRESS", "HOST:PORT, unix:PATH or fd:N, that answers /healthz, /readyz, /metrics and /debug/conns whatever the\n"+
 			"main one is at; keep it on loopback or a private network", "", endpoint(&a.address)).Once(),
 		flags.New("admin-mode", "MODE", "permissions of the socket's file of --admin unix:PATH, in octal: who may write may connect", defaultAdminMode, permissions(&a.mode)),
 		flags.New("admin-token-file", "FILE", "file with a token that /metrics and /debug/conns on the admin address want, as\n"+

@@ -19,7 +19,8 @@ type listenOptions struct {
 
 func (l *listenOptions) options() []flags.Option {
 	return []flags.Option{
-		flags.New("listen", "ADDRESS", "HOST:PORT to listen on, no host is all of the machine, port 0 a free one; or unix:PATH, a Unix socket",
+		flags.New("listen", "ADDRESS", "HOST:PORT to listen on, no host is all of the machine, port 0 a free one; or unix:PATH, a\n"+
+			"Unix socket; or fd:3, a listening socket that the process is given, as by systemd",
 			"127.0.0.1:8080", endpoint(&l.address)).Sets("Addr").Once(),
 		flags.New("listen-mode", "MODE", "permissions of the socket's file of --listen unix:PATH, in octal: who may write may connect", "0660", permissions(&l.mode)).Sets("Runtime.SocketMode"),
 		flags.New("origin", "ORIGINS", "origins of pages that may connect besides the server's own, separated by commas\n"+

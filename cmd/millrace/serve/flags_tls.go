@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 
 	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/poller"
@@ -89,6 +90,14 @@ func (t *tlsOptions) serve(s *server.Server, ln poller.Listener) error {
 		return s.Serve(ln)
 	}
 	return s.ServeTLS(ln, "", "")
+}
+
+// serveInherited is serve for a listener of net's.
+func (t *tlsOptions) serveInherited(s *server.Server, ln net.Listener) error {
+	if t.pair == nil {
+		return s.ServeListener(ln)
+	}
+	return s.ServeListenerTLS(ln, "", "")
 }
 
 // scheme is that of the pages.

@@ -17,7 +17,7 @@ import (
 // unixPrefix begins an address that is a path.
 const unixPrefix = "unix:"
 
-// endpoint is where to listen: host:port with a number for the port, or unix:path.
+// endpoint is where to listen: host:port with a number for the port, unix:path, or fd:N.
 func endpoint(to *string) flags.Setter {
 	set := address(to)
 	return func(text string) error {
@@ -28,8 +28,15 @@ func endpoint(to *string) flags.Setter {
 			*to = text
 			return nil
 		}
+		if number, ok := strings.CutPrefix(text, fdPrefix); ok {
+			if n, err := strconv.ParseUint(number, 10, 31); err != nil || n < firstFD {
+				return fmt.Errorf("fd:N such as fd:3, with a number from %d", firstFD)
+			}
+			*to = text
+			return nil
+		}
 		if err := set(text); err != nil {
-			return fmt.Errorf("%w, or unix:PATH such as unix:/run/millrace.sock", err)
+			return fmt.Errorf("%w, unix:PATH such as unix:/run/millrace.sock, or fd:3, a socket that the process is given", err)
 		}
 		return nil
 	}
@@ -52,7 +59,7 @@ func permissions(to *fs.FileMode) flags.Setter {
 func sameAddress(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(strings.Replace(a, "localhost:", "127.0.0.1:", 1))
 	hostB, portB, errB := net.SplitHostPort(strings.Replace(b, "localhost:", "127.0.0.1:", 1))
-	if strings.HasPrefix(a, unixPrefix) || errA != nil || errB != nil {
+	if strings.HasPrefix(a, unixPrefix) || strings.HasPrefix(a, fdPrefix) || strings.HasPrefix(b, fdPrefix) || errA != nil || errB != nil {
 		return a == b
 	}
 	all := func(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
@@ -69,6 +76,9 @@ func network(endpoint string) (name, addr string) {
 
 // listenOn opens a listener of net's.
 func listenOn(endpoint string, mode fs.FileMode) (net.Listener, error) {
+	if strings.HasPrefix(endpoint, fdPrefix) {
+		return inherit(endpoint)
+	}
 	network, addr := network(endpoint)
 	if network == "unix" {
 		return poller.ListenUnix(addr, mode)

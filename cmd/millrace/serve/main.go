@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -99,7 +100,7 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 	}
 	defer admin.close()
 	boundMemory(log) // before the server looks at it
-	ln, err := srv.Listen(network(c.listen.address))
+	addr, serve, err := c.open(srv)
 	if err != nil {
 		return listenError(c.values["listen"].Source, c.listen.address, err)
 	}
@@ -107,7 +108,7 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 	c.balancer.warn(log)
 	c.limits.warn(log)
 	served := make(chan error, 1)
-	go func() { served <- c.tls.serve(srv, ln) }()
+	go func() { served <- serve() }()
 	if err := awaitReady(srv, served); err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c.tls.renew(ctx, hangups, log)
-	fmt.Fprintf(patient{stdout}, "listening on %s\n%s", urlOf(c.tls.scheme(), ln.Addr()), admin.where())
+	fmt.Fprintf(patient{stdout}, "listening on %s\n%s", urlOf(c.tls.scheme(), addr), admin.where())
 
 	select {
 	case err := <-served:
@@ -204,6 +205,9 @@ func raiseDescriptorLimit(log *slog.Logger) {
 
 // listenError puts the usual reasons into plain words.
 func listenError(option, address string, err error) error {
+	if strings.HasPrefix(address, fdPrefix) {
+		return fdError(option, address, err)
+	}
 	if network, _ := network(address); network == "unix" {
 		return unixError(option, address, err)
 	}
