@@ -42,7 +42,7 @@ func (c *Conn) refuseHead(head []byte, err error) {
 	case !errors.As(err, &refusal):
 	case refusal.Status == http.StatusRequestHeaderFieldsTooLarge, refusal.Status == http.StatusRequestURITooLong:
 		c.loop.srv.hit(LimitHead)
-	case bytes.HasPrefix(head, []byte{tlsrecord.Handshake, 3}):
+	case bytes.HasPrefix(head, []byte{tlsrecord.Handshake, 3}), len(head) == 1 && head[0] == tlsrecord.Handshake:
 		err = refuseTLS
 	case bytes.HasPrefix(head, []byte("PROXY ")), bytes.HasPrefix(head, []byte("\r\n\r\n\x00")):
 		err = refuseProxy

@@ -205,7 +205,11 @@ func startDoor(name string) func(*testing.T, func(*server.Server)) (string, *ser
 	}
 }
 
-// onWrapped is a starter by connections that goroutines carry.
+// onWrapped and onTLSListener are starters by connections that goroutines carry.
 func onWrapped(t *testing.T, configure func(*server.Server)) (func() *client, *server.Server) {
 	return onMounted(startDoor("wrapped"))(t, configure)
+}
+
+func onTLSListener(t *testing.T, configure func(*server.Server)) (func() *client, *server.Server) {
+	return onMounted(startDoor("TLS"))(t, configure)
 }

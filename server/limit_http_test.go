@@ -201,7 +201,7 @@ func TestUpgradeWithinHTTP(t *testing.T) {
 			c.expect(opText, "pipelined")
 			c.send(frame(opText, "later"))
 			c.expect(opText, "later")
-			if s := srv.Stats(); s.Bridged != 0 || s.Open != 1 {
+			if s := srv.Stats(); s.Bridged != bridgedHere(t, 1) || s.Open != 1 {
 				t.Errorf("%d bridged of %d", s.Bridged, s.Open)
 			}
 			c.send(frame(opClose, closePayload(1000, "")))

@@ -25,8 +25,10 @@ import (
 // go to the loops all the same. Others are carried by goroutines, as those of ServeHTTP are:
 // see there for what that costs, and for Runtime.LoopsOnly. Handler, HTTP, limits,
 // deadlines, drain and statistics are the same for all, and RemoteAddr is what the
-// connection says. TLS is then the listener's own affair: Limits.TLSHandshakes does not
-// bound it, and a protocol "h2" that it agrees on is served as TLSConfig says.
+// connection says. What the peer's side has acknowledged can not be asked of it, so
+// Timeouts.Write goes by pieces of 16 KiB that it takes. TLS is the listener's own affair:
+// Limits.TLSHandshakes does not bound it, and "h2" may be agreed on only where it is served,
+// see TLSConfig.
 //
 // With Proxy.Protocol the PROXY header is the first that a connection gives; below TLS,
 // where the connection is a *tls.Conn. A listener that takes the header off by itself,
