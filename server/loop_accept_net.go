@@ -19,7 +19,8 @@ type netAcceptor struct {
 	srv *Server
 	ln  net.Listener
 
-	waits   atomic.Int64  // since when its Accept has not returned, as a time since the epoch; 0: it has
+	began   time.Time
+	waits   atomic.Int64  // since when its Accept has not returned, as a time since began; 0: it has
 	ending  chan struct{} // closed when the server drains or stops
 	end     sync.Once
 	closing sync.Once
@@ -59,7 +60,7 @@ func (n *netAcceptor) serve() {
 func (n *netAcceptor) acceptAll() error {
 	pause := acceptPause
 	for {
-		n.waits.Store(time.Now().UnixNano())
+		n.waits.Store(max(int64(time.Since(n.began)), 1))
 		conn, err := n.ln.Accept()
 		n.waits.Store(0)
 		if err == nil {
@@ -112,8 +113,8 @@ func (n *netAcceptor) closeWhenQuiet() {
 			return
 		case <-look.C:
 		}
-		waits := n.waits.Load()
-		if waits != 0 && time.Since(time.Unix(0, waits)) >= acceptQuiet && time.Since(began) >= acceptQuiet {
+		waits := time.Duration(n.waits.Load())
+		if waits != 0 && time.Since(n.began)-waits >= acceptQuiet && time.Since(began) >= acceptQuiet {
 			return
 		}
 	}

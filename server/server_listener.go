@@ -61,7 +61,7 @@ func (s *Server) serveListener(ln net.Listener, onLoops, elsewhere *tls.Config) 
 		}
 	}
 	from := entrance{addr: ln.Addr(), tls: onLoops, elsewhere: elsewhere}
-	n := &netAcceptor{entrance: from, srv: s, ln: ln, ending: make(chan struct{})}
+	n := &netAcceptor{entrance: from, srv: s, ln: ln, began: time.Now(), ending: make(chan struct{})}
 	done, err := s.register(n)
 	if err != nil {
 		return closeUnserved(ln, err)
