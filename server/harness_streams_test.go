@@ -26,8 +26,15 @@ func onBoth(t *testing.T, test func(t *testing.T, start starter)) {
 }
 
 // onAll is onBoth, the same with TLS, and what net/http hands over without a
-// descriptor.
+// descriptor. With -short it is one of each: a loop in memory, a kernel and TLS, a
+// stream of net/http.
 func onAll(t *testing.T, test func(t *testing.T, start starter)) {
+	if testing.Short() {
+		t.Run("simnet", func(t *testing.T) { test(t, onSimnet) })
+		t.Run("TLS on sockets", func(t *testing.T) { test(t, onTLSSockets) })
+		t.Run("stream", func(t *testing.T) { test(t, onMounted(startStreams)) })
+		return
+	}
 	onBoth(t, test)
 	t.Run("TLS on simnet", func(t *testing.T) { test(t, onTLSSimnet) })
 	t.Run("TLS on sockets", func(t *testing.T) { test(t, onTLSSockets) })

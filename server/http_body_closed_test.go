@@ -41,9 +41,9 @@ func TestNothingBehindWrappedBody(t *testing.T) {
 					c.response()
 					c.send(smuggled)
 				} else {
-					c.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" +
-						strings.Repeat(fmt.Sprintf("%x%s\r\n%s\r\n", len(smuggled), extension, smuggled), 40) + "0\r\n\r\n")
-					_, _ = c.Conn.Read(make([]byte, 1)) // an answer, or a reset
+					_, _ = io.WriteString(c.Conn, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"+
+						strings.Repeat(fmt.Sprintf("%x%s\r\n%s\r\n", len(smuggled), extension, smuggled), 40)+"0\r\n\r\n")
+					_, _ = c.Conn.Read(make([]byte, 1)) // an answer, or a reset, which the write may meet already
 				}
 				time.Sleep(50 * time.Millisecond)
 			})
