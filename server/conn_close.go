@@ -243,15 +243,34 @@ func (c *Conn) writeFailed(err error) {
 // overflow does what the policy says when the queue may not grow. The caller
 // holds mu.
 func (c *Conn) overflow(limit Limit, cause *ws.CloseError) {
-	c.loop.counters.dropped.Add(1)
-	c.loop.srv.hit(limit)
-	if c.limits().drops {
+	if c.drops(limit) {
 		return
 	}
 	c.out.Truncate()
 	c.charge()
 	c.endLocked(cause, endLinger)
 }
+
+// drops counts a message that is not taken, and says whether that is all that becomes of
+// it.
+func (c *Conn) drops(limit Limit) bool {
+	c.loop.counters.dropped.Add(1)
+	c.loop.srv.hit(limit)
+	return c.limits().drops
+}
+
+// tooBig refuses a message that would not fit into the empty queue. What was taken before
+// it still goes out. The caller holds mu; the connection is open.
+func (c *Conn) tooBig() error {
+	if !c.drops(LimitQueue) {
+		c.endLocked(errTooBig, endLinger)
+	}
+	return ErrMessageTooBig
+}
+
+// errTooBig has the code that says it, though the message is ours (RFC 6455 section 7.4.1
+// has it for one that was received): 1008 is for peers that read slowly.
+var errTooBig = &ws.CloseError{Code: ws.CodeTooBig, Reason: "a message is larger than the outbound queue may be"}
 
 var errSlow = &ws.CloseError{Code: ws.CodePolicy, Reason: "outbound queue full: reading too slowly"}
 

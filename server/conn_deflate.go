@@ -252,7 +252,7 @@ func (c *Conn) sendDeflated(d *deflation, op ws.Opcode, payload []byte) error {
 // form that all connections that agreed alike get.
 func (c *Conn) sendPreparedDeflated(d *deflation, p *ws.Prepared) error {
 	if p.Len() > c.limitsNow().maxQueue {
-		return ErrMessageTooBig
+		return c.sendPlain(p.Opcode(), p.Payload(), nil) // which refuses it
 	}
 	frame, compressed := p.Deflated(d.sender)
 	d.lock()

@@ -201,7 +201,7 @@ func TestDeflatePieces(t *testing.T) {
 func TestDeflateDropped(t *testing.T) {
 	t.Parallel()
 	conns := make(chan *server.Conn, 1)
-	n, addr, _ := startSim(t, simnet.Config{SendBuffer: 2 << 10, RecvBuffer: 2 << 10}, func(s *server.Server) {
+	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 2 << 10, RecvBuffer: 2 << 10}, func(s *server.Server) {
 		s.Deflate = bothTakeOver
 		s.Queue.Max, s.Queue.Policy = 20<<10, server.DropNewest
 		s.Handler = handler{open: func(c *server.Conn) { conns <- c }}
@@ -236,8 +236,15 @@ func TestDeflateDropped(t *testing.T) {
 			t.Fatal("not compressed")
 		}
 	}
-	if err := c.Send(ws.Text, []byte(strings.Repeat("x", 20<<10+1))); err != server.ErrMessageTooBig {
+	large := []byte(strings.Repeat("x", 20<<10+1))
+	if err := c.Send(ws.Text, large); err != server.ErrMessageTooBig {
 		t.Errorf("a message above MaxQueue, however small compressed: %v", err)
+	}
+	if err := c.SendPrepared(ws.Prepare(ws.Text, large)); err != server.ErrMessageTooBig {
+		t.Errorf("the same, prepared: %v", err)
+	}
+	if got := srv.Stats().Dropped; got != uint64(dropped+2) {
+		t.Errorf("%d dropped, want %d", got, dropped+2)
 	}
 }
 

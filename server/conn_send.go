@@ -24,8 +24,8 @@ const direct = 24 << 10
 //
 // ErrClosed: the connection is closing or closed. ErrQueueFull: the queue's bound
 // would be passed, see Server.Queue.Policy. ErrMessageTooBig: the payload is larger
-// than Server.Queue.Max. In all these cases nothing of the message was sent. A text
-// message must be valid UTF-8 (RFC 6455 section 5.6); Send checks it with Server.Runtime.Debug only.
+// than Server.Queue.Max, and what follows is the policy's too. In all these cases nothing
+// of the message was sent. A text message must be valid UTF-8 (RFC 6455 section 5.6); Send checks it with Server.Runtime.Debug only.
 // Another opcode is ErrOpcode: see Ping and Close.
 func (c *Conn) Send(op ws.Opcode, payload []byte) error {
 	if op != ws.Text && op != ws.Binary {
@@ -133,7 +133,7 @@ func (c *Conn) send(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) er
 		return ErrClosed
 	}
 	if max(len(payload), len(frame)-ws.MaxHeader) > c.limits().maxQueue {
-		return ErrMessageTooBig
+		return c.tooBig()
 	}
 	if err := c.put(op, payload, frame, own); err != nil {
 		return err

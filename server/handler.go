@@ -114,6 +114,8 @@ var (
 	// CloseWhenFull the connection is closed, with DropNewest it goes on.
 	ErrQueueFull = errors.New("server: outbound queue full")
 	// ErrMessageTooBig: the message is larger than Server.Queue.Max, or the connection's own.
+	// It was not accepted; with CloseWhenFull the connection is closed with 1009, with
+	// DropNewest it goes on.
 	ErrMessageTooBig = errors.New("server: message larger than the outbound queue may be")
 	// ErrOpcode: a message is ws.Text or ws.Binary.
 	ErrOpcode = errors.New("server: a message is text or binary")

@@ -20,14 +20,14 @@ const (
 	LimitHandshakes                    // Limits.Handshakes: 503, or closed
 	LimitHTTPConns                     // Limits.HTTPConns: 503
 	LimitHandshakeRate                 // Limits.HandshakeRate: 503
-	LimitHandshakeTimeout              // 408, or closed if nothing came
+	LimitHandshakeTimeout              // 408, closed if nothing came, or 503 if the Upgrade hook was slow
 	LimitHead                          // Limits.Head and Limits.HeadLines: 431, or 414
 	LimitMessage                       // Limits.Message: 1009
 	LimitEmptyFragments                // Limits.EmptyFragments: 1008
 	LimitMessageRate                   // Limits.MessageRate: 1008
 	LimitByteRate                      // Limits.ByteRate: 1008
 	LimitBacklog                       // Limits.QueueMemory: 1008, or cut
-	LimitQueue                         // Queue.Max: 1008, or the message is dropped
+	LimitQueue                         // Queue.Max: 1008, 1009 if the message alone is larger, or it is dropped
 	LimitWriteTimeout                  // cut
 	LimitCloseTimeout                  // cut
 	LimitPingTimeout                   // no sign of life for two intervals: cut

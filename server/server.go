@@ -17,11 +17,12 @@ import (
 type QueuePolicy uint8
 
 const (
-	// CloseWhenFull closes the connection with 1008; Send answers ErrQueueFull. It is
+	// CloseWhenFull closes the connection with 1008; Send answers ErrQueueFull. With 1009
+	// and ErrMessageTooBig, if the message alone is larger than the queue may be. It is
 	// what 0 stands for in Server.Queue; in ConnLimits 0 is the server's policy.
 	CloseWhenFull QueuePolicy = iota + 1
 	// DropNewest does not take the message and counts it; Send answers
-	// ErrQueueFull and the connection goes on.
+	// ErrQueueFull, or ErrMessageTooBig, and the connection goes on.
 	DropNewest
 )
 

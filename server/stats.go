@@ -33,7 +33,7 @@ type ServerStats struct {
 
 	MessagesIn, MessagesOut uint64 // text and binary; out: accepted for sending
 	BytesIn, BytesOut       uint64 // of all connections, handshakes included
-	Dropped                 uint64 // messages refused because a queue was full
+	Dropped                 uint64 // messages refused because a queue was full, or is too small for them
 	Paused                  int64  // connections that are not read now: see Server.Queue.HighWater and Conn.PauseReading
 	Pauses                  uint64 // how often one was paused
 	Queues                  int    // connections with an outbound queue now

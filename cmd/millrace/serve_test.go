@@ -137,7 +137,7 @@ func TestEchoTooBigForQueue(t *testing.T) {
 	t.Parallel()
 	c := open(t, serve(t, nil, "--max-queue", "1k").addr)
 	c.send(fin|opBinary, strings.Repeat("x", 2<<10))
-	if reason := c.expectClose(1009); !strings.Contains(reason, "--max-queue") {
+	if reason := c.expectClose(1009); !strings.Contains(reason, "outbound queue") {
 		t.Errorf("reason %q", reason)
 	}
 }

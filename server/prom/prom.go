@@ -87,7 +87,7 @@ var metrics = []metric{
 	counter("messages_sent_total", "Messages accepted for sending, text and binary.", func(s *server.ServerStats) uint64 { return s.MessagesOut }),
 	counter("received_bytes_total", "Bytes received, handshakes included.", func(s *server.ServerStats) uint64 { return s.BytesIn }),
 	counter("sent_bytes_total", "Bytes accepted for sending, handshakes included.", func(s *server.ServerStats) uint64 { return s.BytesOut }),
-	counter("messages_dropped_total", "Messages not sent because a connection's queue was full.", func(s *server.ServerStats) uint64 { return s.Dropped }),
+	counter("messages_dropped_total", "Messages not sent because a connection's queue was full, or too small for them.", func(s *server.ServerStats) uint64 { return s.Dropped }),
 	counter("messages_deflated_total", "Messages sent compressed.", func(s *server.ServerStats) uint64 { return s.Deflated.Messages }),
 	{describe("deflated_bytes_total", "Bytes of the messages sent compressed, by form.", "form"), prometheus.CounterValue, deflated},
 	counter("messages_inflated_total", "Messages received compressed.", func(s *server.ServerStats) uint64 { return s.Inflated.Messages }),

@@ -2,7 +2,6 @@ package serve
 
 import (
 	_ "embed"
-	"errors"
 	"io"
 	"net/http"
 
@@ -73,9 +72,7 @@ type echo struct{}
 func (echo) Open(*server.Conn) {}
 
 func (echo) Message(c *server.Conn, m ws.Message) {
-	if err := c.Send(m.Opcode, m.Payload); errors.Is(err, server.ErrMessageTooBig) {
-		_ = c.Close(ws.CodeTooBig, "the echo does not fit into --max-queue") // closed already is as good
-	}
+	_ = c.Send(m.Opcode, m.Payload) // --queue-policy says what becomes of one that is not taken
 }
 
 func (echo) Close(*server.Conn, error) {}
