@@ -314,20 +314,30 @@ func (ignore) Close(*Conn, error)        {}
 // refuse answers with an HTTP error and ends the connection, having let the peer
 // read the answer.
 func (c *Conn) refuse(err error) {
-	var head []byte
-	if c.in != nil && c.in.head != nil && c.stateNow() == stateHead {
-		head = c.in.head.B
+	c.refuseRequest(nil, c.headSoFar(), err)
+}
+
+// headSoFar is what there is of the request's head, between turns.
+func (c *Conn) headSoFar() []byte {
+	if c.in == nil || c.in.head == nil || c.stateNow() != stateHead {
+		return nil
 	}
-	c.refuseRequest(nil, head, err)
+	return c.in.head.B
 }
 
 // refuseRequest is refuse for a request that is known, or whose head is at least
 // begun.
 func (c *Conn) refuseRequest(r *ws.Request, head []byte, err error) {
-	s, remote := c.loop.srv, c.RemoteAddr()
+	remote := c.RemoteAddr()
 	if r != nil && r.RemoteAddr.IsValid() {
 		remote = r.RemoteAddr // of the client, also where the refusal came before standFor
 	}
+	c.refuseFrom(remote, r, head, err)
+}
+
+// refuseFrom is refuseRequest for a client whose address is known otherwise.
+func (c *Conn) refuseFrom(remote netip.AddrPort, r *ws.Request, head []byte, err error) {
+	s := c.loop.srv
 	refusal := s.refusalOf(err, remote)
 	s.refused(refusal, remote, r)
 	c.mu.Lock()
@@ -346,9 +356,12 @@ func (s *Server) refusalOf(err error, remote netip.AddrPort) *ws.Refusal {
 	return refuseInternal
 }
 
-// refused counts and logs a refusal.
+// refused counts and logs a refusal. Of a connection that is turned away before anybody
+// has read what it asks for, only the limit counts.
 func (s *Server) refused(refusal *ws.Refusal, remote netip.AddrPort, r *ws.Request) {
-	s.refusals.add(refusal.Status)
+	if refusal != refuseHandshakes && refusal != refuseUnread {
+		s.refusals.add(refusal.Status)
+	}
 	s.logRefusal(refusal, remote, r)
 }
 

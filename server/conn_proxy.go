@@ -60,8 +60,8 @@ func (c *Conn) consumeProxy(in []byte) (rest []byte) {
 		c.keepHead(ws.HeadScanner{}, all)
 		return nil
 	}
-	if err := c.passProxy(&h); err != nil {
-		c.turnDown(err)
+	if !c.passProxy(&h) {
+		c.turnDown(clientOf(&h), refuseUnread)
 		return nil
 	}
 	return in[len(in)-(len(all)-size):] // the header was not whole before in came
@@ -70,8 +70,9 @@ func (c *Conn) consumeProxy(in []byte) (rest []byte) {
 // passProxy goes on to the next stage, with the client's address if the header
 // has one: otherwise the connection is the proxy's own, or nobody knows whose, and
 // its address is the proxy's. What Forwarded or X-Forwarded-For say then is the
-// client's word, not the proxy's, and not believed.
-func (c *Conn) passProxy(h *proxyproto.Header) error {
+// client's word, not the proxy's, and not believed. Not ok: there is no room for one more
+// of this client.
+func (c *Conn) passProxy(h *proxyproto.Header) (ok bool) {
 	ssl, _ := h.SSL()
 	c.dropInbound()
 	if ssl.TLS {
@@ -85,10 +86,12 @@ func (c *Conn) passProxy(h *proxyproto.Header) error {
 		c.state.Or(anonymousClient)
 	}
 	c.mu.Unlock()
-	if !h.Source.IsValid() {
-		return nil
-	}
-	return c.standFor(netip.AddrPortFrom(h.Source.Addr().Unmap(), h.Source.Port()))
+	return !h.Source.IsValid() || c.standFor(clientOf(h)) == nil
+}
+
+// clientOf is the address of the client that a header names; invalid for none.
+func clientOf(h *proxyproto.Header) netip.AddrPort {
+	return netip.AddrPortFrom(h.Source.Addr().Unmap(), h.Source.Port())
 }
 
 // standFor gives the connection the address of its client in place of a proxy's,

@@ -161,8 +161,8 @@ func (c *Conn) greet(w *worker) {
 	if g.tls {
 		c.loop.counters.tlsDone.Add(1)
 	}
-	if err := c.identify(g); err != nil {
-		c.refuse(err)
+	if client, ok := c.identify(g); !ok {
+		c.turnDown(client, refuseUnread)
 		return
 	}
 	switch {
@@ -175,15 +175,15 @@ func (c *Conn) greet(w *worker) {
 }
 
 // identify gives the connection its client's address, if there is room for one more from
-// there.
-func (c *Conn) identify(g *guest) error {
+// there: not ok, if not.
+func (c *Conn) identify(g *guest) (client netip.AddrPort, ok bool) {
 	if g.header == nil {
-		return c.standFor(g.remote)
+		return g.remote, c.standFor(g.remote) == nil
 	}
-	if err := c.standForOneOf(g.remote, math.MaxInt32); err != nil { // the proxy
-		return err
+	if c.standForOneOf(g.remote, math.MaxInt32) != nil { // the proxy
+		return g.remote, false
 	}
-	return c.passProxy(g.header)
+	return clientOf(g.header), c.passProxy(g.header)
 }
 
 // guestFailed ends a connection whose reader has nothing to read.

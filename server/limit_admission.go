@@ -52,6 +52,7 @@ var (
 	refuseRate       = busy("too many handshakes a second", "1")
 	refuseConns      = busy("too many connections", "5")
 	refuseAddr       = busy("too many connections from your address", "5")
+	refuseUnread     = busy(refuseAddr.Reason, "5") // the same, before its request was read
 )
 
 // countIn counts one more, unless there are most already; most 0 is no bound.
@@ -92,12 +93,14 @@ func (s *Server) judgeAddr(a *arrival) (in bool) {
 		return true
 	}
 	s.hit(LimitConnsPerAddr)
+	refusal := refuseUnread
 	if a.taken != nil {
-		a.taken.settle(refuseAddr)
+		refusal = refuseAddr
+		a.taken.settle(refusal)
 	}
 	s.forget(a)
 	a.taken = nil
-	a.refusal = refuseAddr
+	a.refusal = refusal
 	return countIn(&s.admission.turnedAway, maxTurnedAway)
 }
 
@@ -189,6 +192,6 @@ func (s *Server) giveBack() {
 // before the first turn.
 func (l *shard) turnAway(c *Conn, refusal *ws.Refusal) {
 	c.remember().turnedAway = true
-	c.turnDown(refusal)
+	c.turnDown(c.RemoteAddr(), refusal)
 	l.NextRound(c.member(), woken)
 }

@@ -22,7 +22,7 @@ type ServerStats struct {
 	HandedToHTTP uint64         // connections given to net/http
 	Returned     uint64         // connections that net/http has given back: an upgrade, or a request to be refused, came behind a page
 	Upgraded     uint64         // to WebSocket
-	Refused      uint64         // requests answered with an error, those taken over from net/http included
+	Refused      uint64         // requests answered with an error, those taken over from net/http included; not who was turned away unread: see Limits
 	Refusals     map[int]uint64 // the same by status
 	Closes       []CloseCount   // how upgraded connections ended
 

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 
 	"github.com/millrace/millrace/internal/buffer"
 	"github.com/millrace/millrace/internal/tlsrecord"
@@ -69,14 +70,15 @@ func (c *Conn) helloFailed(err error) {
 	}
 }
 
-// turnDown ends a connection that is one too many. Without a TLS handshake the
-// peer can read no answer.
-func (c *Conn) turnDown(refusal error) {
+// turnDown ends a connection that is one too many for its client, which may be known
+// though the connection does not stand for it. Without a TLS handshake the peer can read
+// no answer.
+func (c *Conn) turnDown(client netip.AddrPort, refusal error) {
 	if c.stateNow() == stateSecure {
 		c.end(refusal, endNow)
-	} else {
-		c.refuse(refusal)
+		return
 	}
+	c.refuseFrom(client, nil, c.headSoFar(), refusal)
 }
 
 var (

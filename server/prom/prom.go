@@ -81,7 +81,7 @@ var metrics = []metric{
 	counter("proxy_refused_total", "Connections closed for want of a right PROXY header.", func(s *server.ServerStats) uint64 { return s.ProxyRefused }),
 	{describe("tls_handshakes_total", "TLS handshakes, by outcome.", "outcome"), prometheus.CounterValue, tlsHandshakes},
 	{describe("tls_handshakes", "TLS handshakes now, by state.", "state"), prometheus.GaugeValue, tlsHandshakesNow},
-	{describe("upgrades_total", "Upgrade requests answered, by HTTP status; 101 is an open connection.", "code"), prometheus.CounterValue, upgrades},
+	{describe("upgrades_total", "Requests answered by the WebSocket server itself, by HTTP status; 101 is an open connection.", "code"), prometheus.CounterValue, upgrades},
 	{describe("closes_total", "Ends of open connections, by close code and by who closed; 1006 is without a close frame.", "code", "by"), prometheus.CounterValue, closes},
 	counter("messages_received_total", "Messages received, text and binary.", func(s *server.ServerStats) uint64 { return s.MessagesIn }),
 	counter("messages_sent_total", "Messages accepted for sending, text and binary.", func(s *server.ServerStats) uint64 { return s.MessagesOut }),
