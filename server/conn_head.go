@@ -375,6 +375,7 @@ func (c *Conn) headTimedOut() {
 		refusal = refuseStopping
 	case c.waitsForHook():
 		refusal = refuseHooks
+		fallthrough
 	default:
 		c.loop.srv.hit(LimitHandshakeTimeout)
 	}

@@ -195,10 +195,7 @@ func (w *worker) decideIn(c *Conn, r *ws.Request) (accept Accept, err error) {
 		over = c.facts.hook.over
 	}
 	c.mu.Unlock()
-	if over != nil && errors.Is(err, context.Canceled) {
-		err = refusalFor(over)
-	}
-	return accept, err
+	return accept, c.loop.srv.hookAnswer(err, over)
 }
 
 // readAhead has somebody look whether the peer is still there, where no poller does.
@@ -208,10 +205,15 @@ func (w *worker) readAhead() {
 	}
 }
 
-// refusalFor is the answer to a request whose hook gave up because its context ended.
-func refusalFor(cause error) error {
+// hookAnswer is the answer to a hook's error: another one than err where it gave up
+// because its context ended. cause is why that has ended, nil if it has not.
+func (s *Server) hookAnswer(err, cause error) error {
+	if err == nil || cause == nil || !errors.Is(err, context.Canceled) && !errors.Is(err, cause) {
+		return err
+	}
 	switch cause {
 	case errTooLate:
+		s.hit(LimitHandshakeTimeout)
 		return refuseSlowHook
 	case errStopped:
 		return refuseStopping

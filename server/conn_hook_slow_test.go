@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"runtime"
 	"strings"
@@ -105,6 +106,7 @@ func TestWaitingForHooks(t *testing.T) {
 	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
 		t.Errorf("%d, %v", response.StatusCode, response.Header)
 	}
+	hits(t, srv, server.LimitHandshakeTimeout, 1)
 	close(h.release)
 	first.expectSwitch()
 	after := dialSim(t, n, addr).upgraded() // the places are free again
@@ -151,7 +153,7 @@ func TestHookContext(t *testing.T) {
 	}
 	t.Run("timeout", func(t *testing.T) {
 		h := newSlowHook()
-		n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) { s.Upgrade = h.upgrade })
+		n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Upgrade = h.upgrade })
 		c := dialSim(t, n, addr)
 		c.send(upgradeTo("/slow"))
 		ctx := <-h.held
@@ -162,6 +164,7 @@ func TestHookContext(t *testing.T) {
 		if response, _ := c.response(); response.StatusCode != http.StatusServiceUnavailable {
 			t.Errorf("status %d", response.StatusCode)
 		}
+		hits(t, srv, server.LimitHandshakeTimeout, 1)
 	})
 	t.Run("stop", func(t *testing.T) {
 		h := newSlowHook()
@@ -173,6 +176,24 @@ func TestHookContext(t *testing.T) {
 			t.Errorf("cause %q", got)
 		}
 	})
+}
+
+// TestHookCause: the cause of its context's end is as good an error for a hook as the
+// context's own.
+func TestHookCause(t *testing.T) {
+	t.Parallel()
+	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) {
+		s.Upgrade = func(r *ws.Request) (server.Accept, error) {
+			ctx := r.Context()
+			<-ctx.Done()
+			return server.Accept{}, fmt.Errorf("asking: %w", context.Cause(ctx))
+		}
+	})
+	c := dialSim(t, n, addr)
+	c.send(upgradeTo("/"))
+	eventuallyOn(t, n, "the answer", func() bool { return srv.Stats().Refused == 1 })
+	c.expectRefusal(503)
+	hits(t, srv, server.LimitHandshakeTimeout, 1)
 }
 
 // TestHookPlaces: places are given back by hooks that refuse, panic and end their

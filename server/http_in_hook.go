@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -51,8 +50,5 @@ func (h *webHook) end(err error) error {
 	cause := context.Cause(h.ctx)
 	h.late.Stop()
 	h.stop(context.Canceled)
-	if err != nil && cause != nil && errors.Is(err, context.Canceled) {
-		return refusalFor(cause)
-	}
-	return err
+	return h.srv.hookAnswer(err, cause)
 }

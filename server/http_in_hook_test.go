@@ -14,7 +14,7 @@ import (
 func TestHookContextMounted(t *testing.T) {
 	t.Run("timeout", func(t *testing.T) {
 		h := newSlowHook()
-		connect, _ := onMounted(startBridge)(t, func(s *server.Server) { s.Upgrade, s.Timeouts.Handshake = h.upgrade, 50*time.Millisecond })
+		connect, srv := onMounted(startBridge)(t, func(s *server.Server) { s.Upgrade, s.Timeouts.Handshake = h.upgrade, 50*time.Millisecond })
 		c := connect()
 		c.send(upgradeTo("/slow"))
 		if got := ended(t, <-h.held); !strings.Contains(got, "handshake timeout") {
@@ -23,6 +23,7 @@ func TestHookContextMounted(t *testing.T) {
 		if response, body := c.response(); response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "too long") {
 			t.Errorf("status %d, %q", response.StatusCode, body)
 		}
+		hits(t, srv, server.LimitHandshakeTimeout, 1)
 	})
 	t.Run("stop", func(t *testing.T) {
 		h := newSlowHook()

@@ -41,8 +41,9 @@ type Server struct {
 	// Upgrade decides on each upgrade request, after the checks of RFC 6455
 	// section 4.2.1 and of the origin. An error refuses: a *ws.Refusal with its
 	// status, any other with 500 and a log line; ErrUseHTTP leaves the request to HTTP. It
-	// may block: the request's Context
-	// ends when there is nobody to wait for any more. Half of Runtime.Workers may be in a
+	// may block. Nothing cuts it, but the request's Context ends when Timeouts.Handshake is
+	// over, the client has left, or the server stops: then return its error, and the client
+	// gets 503. A hook that accepts all the same is heard. Half of Runtime.Workers may be in a
 	// hook at once, other upgrades wait, within Timeouts.Handshake, and then get 503. The
 	// request is valid until the hook returns (Clone keeps it). nil accepts all.
 	// Mux.Upgrade is such a hook.

@@ -156,7 +156,7 @@ type Queue struct {
 // 0, where that is allowed, never.
 type Timeouts struct {
 	// Handshake is the time from accept to upgrade, whatever comes before
-	// it; 0 is 10 s.
+	// it; 0 is 10 s. A running Upgrade hook is told, and not cut.
 	Handshake time.Duration
 	// Write is how long a peer may take nothing (less than 4 KiB, or less
 	// than all that is queued) before it is cut; 0 is 30 s. It holds for HTTP's answers as
