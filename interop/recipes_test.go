@@ -44,7 +44,7 @@ func recipe(t *testing.T, language string, words []string, replace ...string) st
 }
 
 // haproxyRecipe runs one of HAProxy's, on a socket with TLS or without, in front of the
-// server at addr.
+// server at addr. Nothing stands around it: HAProxy's own defaults hold, such as mode tcp.
 func haproxyRecipe(word string) func(t *testing.T, addr string, secure bool) *balancer {
 	return func(t *testing.T, addr string, secure bool) *balancer {
 		program := needBalancer(t, "haproxy", "haproxy")
@@ -59,7 +59,6 @@ func haproxyRecipe(word string) func(t *testing.T, addr string, secure bool) *ba
 		}
 		config := recipe(t, "haproxy", []string{"frontend in", word}, ":443 ssl crt /etc/haproxy/site.pem", bind, "10.0.0.5:8080", addr)
 		config = strings.Replace(config, "check port 9090", "check", 1) // the backend has no other
-		config = "defaults\n    mode http\n    timeout connect 10s\n    timeout check 10s\n" + config
 		return startBalancer(t, config, map[string]string{}, func(file string) *exec.Cmd { return exec.Command(program, "-db", "-f", file) })
 	}
 }
