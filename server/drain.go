@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sync/atomic"
@@ -66,11 +67,15 @@ type DrainOptions struct {
 func (o *DrainOptions) complete() error {
 	o.Code = cmp.Or(o.Code, ws.CodeGoingAway)
 	o.Reason = cmp.Or(o.Reason, "server shutting down")
+	var v validation
+	atLeast0(&v, "DrainOptions.Delay", o.Delay)
+	atLeast0(&v, "DrainOptions.Rate", o.Rate)
+	atLeast0(&v, "DrainOptions.Timeout", o.Timeout)
 	switch {
+	case len(v.wrong) > 0:
+		return errors.Join(v.wrong...)
 	case !o.Code.Sendable():
 		return fmt.Errorf("server: close code %d may not be sent", o.Code)
-	case o.Delay < 0 || o.Timeout < 0 || o.Rate < 0:
-		return fmt.Errorf("server: DrainOptions below 0: Delay %v, Rate %d, Timeout %v", o.Delay, o.Rate, o.Timeout)
 	case len(o.Reason) > ws.MaxControlPayload-2 || !utf8.ValidString(o.Reason):
 		return fmt.Errorf("server: a close frame's reason has at most %d bytes of UTF-8: %q", ws.MaxControlPayload-2, shorten(o.Reason))
 	}

@@ -252,12 +252,22 @@ func TestDrainAfterDelay(t *testing.T) {
 	})
 }
 
-func TestDrainRefusesCodes(t *testing.T) {
+// TestDrainRefuses: options that can not be meant begin no drain.
+func TestDrainRefuses(t *testing.T) {
 	_, srv := startServer(t, nil)
 	eventually(t, "ready", srv.Ready)
 	for _, code := range []ws.Code{999, ws.CodeNoStatus, ws.CodeAbnormal, 1015, 5000} {
 		if err := srv.Drain(t.Context(), server.DrainOptions{Code: code}); err == nil || !strings.Contains(err.Error(), fmt.Sprint(int(code))) {
 			t.Errorf("code %d: %v", code, err)
+		}
+	}
+	for field, options := range map[string]server.DrainOptions{
+		"Rate -1": {Rate: -1}, "Delay -1s": {Delay: -time.Second}, "Timeout -1s": {Timeout: -time.Second},
+	} {
+		var wrong *server.FieldError
+		err := srv.Drain(t.Context(), options)
+		if want := "server: DrainOptions." + field + ": want 0 or above"; !errors.As(err, &wrong) || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 	if !srv.Ready() {

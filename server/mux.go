@@ -60,6 +60,9 @@ func (m *Mux) HandleUpgrade(pattern string, hook func(*ws.Request) (Accept, erro
 	}
 	at := len(m.routes)
 	for i, r := range slices.Backward(m.routes) {
+		if r.pattern == pattern {
+			panic(fmt.Sprintf("server: pattern %q is registered already", pattern))
+		}
 		shared, rWider, newWider := route.Compare(r.parsed, parsed)
 		if shared && rWider == newWider {
 			panic(fmt.Sprintf("server: pattern %q conflicts with %q: both match some path, and neither is more specific",

@@ -126,6 +126,7 @@ func TestMuxRefusesPattern(t *testing.T) {
 		"/{":              "a wildcard must be all of its segment",
 		"/x//y":           `segment "" can never match`,
 		"/x/../y":         `segment ".." can never match`,
+		"/taken/{name}":   `pattern "/taken/{name}" is registered already`,
 		"/taken/{other}":  `pattern "/taken/{other}" conflicts with "/taken/{name}"`,
 		"/{any}/of/these": `pattern "/{any}/of/these" conflicts with "/taken/{a}/{b}"`,
 	} {

@@ -16,10 +16,10 @@ import (
 	"github.com/millrace/millrace/ws"
 )
 
-// FieldError says that a field of a Server, or of a connection's ConnLimits, has a value
-// with which the server can not work as documented.
+// FieldError says that a field of a Server, of a connection's ConnLimits or of
+// DrainOptions has a value with which the server can not work as documented.
 type FieldError struct {
-	Field string // as in Go: "Limits.Message", "Deflate.Level", "ConnLimits.Queue.Max"
+	Field string // as in Go: "Limits.Message", "ConnLimits.Queue.Max", "DrainOptions.Rate"
 	Value any    // of a list the element that is wrong
 	Want  string // what is allowed; completes "want", and names other fields as in Go
 }
@@ -85,7 +85,7 @@ func (v *validation) want(right bool, field string, value any, want string, args
 }
 
 // atLeast0 is for fields where a negative value means nothing.
-func atLeast0[T int | int64](v *validation, field string, value T) {
+func atLeast0[T int | int64 | time.Duration](v *validation, field string, value T) {
 	v.want(value >= 0, field, value, "0 or above")
 }
 

@@ -143,6 +143,8 @@ func TestWrongUse(t *testing.T) {
 		{"serve --queue-high-water off --queue-low-water 3k", "--queue-low-water: invalid value \"3k\": want 0, since by --queue-high-water there is never a pause"},
 		{"serve --queue-high-water on", "off, or a size such as"},
 		{"serve --listen-mode 0600", "--listen-mode says nothing without --listen unix:PATH"},
+		{"serve --trusted-proxies unix", "unix in --trusted-proxies says nothing without --listen unix:PATH"},
+		{"serve --trusted-proxies 10.0.0.0/8 --trusted-proxies unix", "unix in --trusted-proxies says nothing without --listen unix:PATH"},
 		{"serve --admin :0 --admin-mode 0660", "--admin-mode says nothing without --admin unix:PATH"},
 		{"serve --tls-cert c.pem", "--tls-cert without --tls-key: TLS needs both files"},
 		{"serve --tls-key k.pem", "--tls-key without --tls-cert: TLS needs both files"},

@@ -28,6 +28,13 @@ func (b *balancerOptions) options() []flags.Option {
 	}
 }
 
+func (b *balancerOptions) check(v flags.Values) error {
+	if b.trustUnix && !strings.HasPrefix(v["listen"].Text, unixPrefix) {
+		return fmt.Errorf("unix in %s says nothing without --listen unix:PATH", v["trusted-proxies"].Source)
+	}
+	return nil
+}
+
 // warn tells of settings that are right only where nobody but the balancer can
 // reach the port.
 func (b *balancerOptions) warn(log *slog.Logger) {
