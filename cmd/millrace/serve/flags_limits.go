@@ -29,7 +29,7 @@ func (l *limitOptions) options() []flags.Option {
 	policies := map[string]server.QueuePolicy{"close": server.CloseWhenFull, "drop": server.DropNewest}
 	return []flags.Option{
 		flags.New("max-conns", "N", "WebSockets open at once; an upgrade beyond it gets 503; 0 is as many as there are\n"+
-			"descriptors, less an eighth of them (at most 16,384) for handshakes, plain HTTP and files", "0", flags.Whole(&l.maxConns, 0, noMost)).Sets("Limits.Conns"),
+			"descriptors, of which an eighth, but never more than 16,384, is for handshakes, plain HTTP and files", "0", flags.Whole(&l.maxConns, 0, noMost)).Sets("Limits.Conns"),
 		flags.New("max-conns-per-addr", "N", "connections from one address, or one IPv6 /64, at once; those beyond get 503;\n"+
 			"0 is no bound", "0", flags.Whole(&l.maxConnsPerAddr, 0, noMost)).Sets("Limits.ConnsPerAddr"),
 		flags.New("max-handshakes", "N", "connections at once that are accepted and not upgraded yet; those beyond get 503;\n"+
