@@ -1,12 +1,9 @@
 package server
 
 import (
-	"bytes"
 	"net/http"
 	"sync/atomic"
 	"time"
-
-	"github.com/millrace/millrace/ws"
 )
 
 // dated is the Date of answers, formatted once a second for all servers.
@@ -36,16 +33,6 @@ func (w *worker) date(now tick) string {
 		w.datedAt, w.dated = now, httpDate()
 	}
 	return w.dated
-}
-
-// appendRefusal appends the whole answer to a request whose head, or its beginning,
-// is head; nil if it is not known.
-func appendRefusal(dst, head []byte, refusal *ws.Refusal) []byte {
-	method := ""
-	if bytes.HasPrefix(bytes.TrimPrefix(head, emptyLine), []byte(http.MethodHead+" ")) {
-		method = http.MethodHead
-	}
-	return ws.AppendRefusalTo(dst, method, httpDate(), refusal)
 }
 
 // emptyLine may stand before a request (RFC 9112 section 2.2).
