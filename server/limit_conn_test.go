@@ -176,6 +176,12 @@ func TestConnLimitsQueue(t *testing.T) {
 		if err := conn.Send(ws.Binary, make([]byte, want.bound+1)); !errors.Is(err, server.ErrMessageTooBig) {
 			t.Errorf("%q: %v of a message larger than its queue", route, err)
 		}
+		if route == "closes" { // for that alone
+			c.expectClose(1009)
+			openConns(t, srv, 0)
+			c = dialSim(t, n, addr).upgraded(on(route))
+			conn = <-conns
+		}
 		var err error
 		sent := 0
 		for ; err == nil; sent += 1000 {
