@@ -36,7 +36,7 @@ var settings = []struct{ flag, wrong, allowed string }{
 	{"lb-idle-timeout", "60", "0, or a time"},
 	{"trusted-proxies", "unix:/run/lb.sock", "or unix"},
 	{"admin", "9090", "HOST:PORT"},
-	{"admin", "9090", "or unix:PATH"},
+	{"admin", "9090", "unix:PATH"},
 	{"admin-mode", "8", "permissions in octal"},
 	{"admin-host", "a.example:80", "without a scheme, a port or a path"},
 	{"admin-host", "a.example, http://b.example", "names such as admin.example.com"},

@@ -80,7 +80,7 @@ func TestInheritedUnixSocket(t *testing.T) {
 		t.Cleanup(func() { _ = ln.Close() })
 		sockets = append(sockets, fileOf(t, ln.(*net.UnixListener)))
 	}
-	p := start(t, given(sockets, "--listen", "fd:3", "--admin", "fd:4"), nil,
+	p := start(t, given(sockets, "--listen", "fd:3", "--trusted-proxies", "unix", "--admin", "fd:4"), nil,
 		[]string{"--listen", "unix:" + main, "--admin", "unix:" + admin}) // as it says
 	expectOnSocket(t, main, "/", http.StatusOK)
 	expectOnSocket(t, admin, "/readyz", http.StatusOK)

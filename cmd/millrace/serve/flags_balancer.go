@@ -29,7 +29,8 @@ func (b *balancerOptions) options() []flags.Option {
 }
 
 func (b *balancerOptions) check(v flags.Values) error {
-	if b.trustUnix && !strings.HasPrefix(v["listen"].Text, unixPrefix) {
+	listen := v["listen"].Text // a socket that the process is given may be of either kind
+	if b.trustUnix && !strings.HasPrefix(listen, unixPrefix) && !strings.HasPrefix(listen, fdPrefix) {
 		return fmt.Errorf("unix in %s says nothing without --listen unix:PATH", v["trusted-proxies"].Source)
 	}
 	return nil
