@@ -28,12 +28,13 @@ const (
 	stateClosed                     // the descriptor is gone, or handed to net/http
 )
 
-// Conn is a WebSocket connection. All methods may be called from any goroutine,
-// also after it is closed; none blocks. A Conn is never reused for another peer.
-//
-// It is small, since most connections are idle: what only a busy one needs
-// hangs on it while it is needed (in, out, facts).
+// Conn is a WebSocket connection. All methods may be called from any goroutine, also
+// after it is closed; none but WaitBuffered blocks. None calls a handler, so the caller
+// may hold a lock that handlers take. A Conn is never reused for another peer.
 type Conn struct {
+	// It is small, since most connections are idle: what only a busy one needs hangs on
+	// it while it is needed (in, out, facts).
+
 	loop    *shard
 	handler *Handler // set at the upgrade, before Open
 

@@ -112,6 +112,9 @@ func (c *Conn) setState(next connState, how manner) {
 	if next < stateClosed {
 		c.loop.counters.states[next].Add(1)
 	}
+	if now == stateOpen {
+		c.wakeWaiters()
+	}
 }
 
 // advance is setState for the state alone, which never goes back.

@@ -19,6 +19,8 @@ type outbound struct {
 	written int   // since then
 	acked   int64 // what the peer's side had then, which Conn.flush asks for
 
+	waiters *waiter // see Conn.WaitBuffered; a queue's
+
 	entry // a queue's, in the server's account
 }
 

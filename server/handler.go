@@ -53,7 +53,8 @@ type PongHandler interface {
 
 // DrainedHandler is a Handler that wants to know when a connection's outbound
 // queue, having held something, is empty again: the moment to send more to a
-// slow reader.
+// slow reader. It is not called while another method of the connection runs: one that
+// blocks until the queue is shorter uses Conn.WaitBuffered.
 type DrainedHandler interface {
 	Drained(c *Conn)
 }

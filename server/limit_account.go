@@ -149,6 +149,7 @@ func (c *Conn) charge() {
 	held := c.held()
 	c.checkMarks(o.size() + held)
 	c.loop.srv.governor.outbound.charge(&o.entry, int64(o.memory()+held))
+	c.wakeWaiters()
 }
 
 // dropQueue gives up the queue, or the cork. The caller holds mu.
@@ -159,6 +160,7 @@ func (c *Conn) dropQueue() {
 		return
 	}
 	c.checkMarks(0)
+	o.wakeAll()
 	o.Release()
 	c.loop.queues.remove(&o.entry)
 	c.loop.srv.governor.outbound.charge(&o.entry, 0)

@@ -121,17 +121,25 @@ func (m *member) Failed(w *loop.Worker, panicked any) {
 
 // Overtaken implements loop.Member: what the slow handler has sent goes out.
 func (m *member) Overtaken() {
-	m.mu.Lock()
-	(*Conn)(m).uncork()
-	m.mu.Unlock()
+	c := (*Conn)(m)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.uncork()
+	if c.queue() != nil {
+		c.wake() // for the write deadline, see Beside
+	}
 }
 
 // Beside implements loop.Member: the leader goes on writing the queue, for which the
-// slow handler may be waiting, and ends the context of a slow Upgrade hook.
+// slow handler may be waiting, watches its deadline, and ends the context of a slow
+// Upgrade hook.
 func (m *member) Beside(why reason) (more reason) {
 	c := (*Conn)(m)
 	if why&writable != 0 && c.flushAway() {
 		more = emptied
+	}
+	if why&(woken|expired) != 0 {
+		c.watchAway()
 	}
 	if c.stateNow() == stateHead {
 		c.tellHook(why)

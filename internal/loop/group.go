@@ -162,6 +162,7 @@ func (g *Group) replace(l led, turn uint64) {
 	w := g.takeWorker()
 	if w == nil {
 		l.base().waits.Add(1)
+		l.base().still.Store(turn)
 		g.reportShortage()
 		return
 	}

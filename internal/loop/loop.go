@@ -40,6 +40,7 @@ type core struct {
 	lag       lagCounts
 	handovers atomic.Uint64
 	waits     atomic.Uint64
+	still     atomic.Uint64 // the word of the last turn that it could not be taken out of
 }
 
 // Loop is a poller, its members, and the worker that leads it. Init makes it ready.

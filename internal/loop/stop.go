@@ -55,6 +55,13 @@ func (c *core) IsOver() bool {
 	return c.ended
 }
 
+// StandsStill says whether the loop is in a slow turn and could not be handed over: all
+// workers are held. It may be called from any goroutine.
+func (c *core) StandsStill() bool {
+	turn := c.word.n.Load()
+	return under(turn) && c.still.Load() == turn
+}
+
 // RequestStop makes the leader end all members: politely, within the window
 // (Draining), or at once (Stopped). It may be called from any goroutine.
 func (c *core) RequestStop(why Reason, window time.Duration) {
