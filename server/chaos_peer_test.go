@@ -265,7 +265,7 @@ func (p *peer) expectQuietly(n int) error {
 	return err
 }
 
-// mute is a net.Conn whose writes go nowhere.
+// writeBroken is a net.Conn whose writes go nowhere.
 type mute struct{ net.Conn }
 
 func (mute) Write(b []byte) (int, error) { return len(b), nil }

@@ -5,9 +5,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/millrace/millrace/internal/buffer"
 	"github.com/millrace/millrace/internal/loop"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
@@ -56,64 +54,30 @@ type Conn struct {
 	ipv4   [4]byte
 }
 
-// inbound is what a connection has received in part.
-type inbound struct {
-	entry
-	raw     int            // the capacity of what a TLS connection has received and not decrypted
-	head    *buffer.Buffer // of the request, a PROXY header, or a ClientHello out of its records
-	scanner ws.HeadScanner
-	secure  bool // the PROXY header says that the client came over TLS
-	hello   helloScanner
-	decoder *ws.Decoder // in the midst of a frame or a fragmented message
-	taken   *takenOver  // a connection of net/http that is to be opened
-	hook    *hookWait   // it waits for the Upgrade hook
-	back    *returned   // one that net/http has given back
-	guest   *guest      // one that its bridge's reader has not met yet
-
-	mark int64 // what the decoder had taken at entry.since
-
-	rest    *buffer.Buffer // read and not handled: see conn_pause.go
-	putOff  bool           // there is a rest, or there may be more to read, when the pause is over
-	tooFast bool           // what came behind rest was too much a second
-
-	answered bool // the connection has failed, and the peer's close frame has come
-
-	drains      bool          // a drain has come, and goes on when the pause is over
-	drainMost   uint64        // or when so many bytes have come in all; 0: there is none
-	drainWaited time.Duration // or, behind a bridge, when its reader has waited so long
-	drainAt     tick          // to be looked at then; 0: not
-}
-
-// empty says whether the connection needs it no more.
-func (in *inbound) empty() bool {
-	return in.raw == 0 && in.head == nil && !in.secure && in.decoder == nil && in.taken == nil && in.hook == nil && in.back == nil && in.guest == nil && !in.putOff &&
-		!in.answered && !in.drains && in.drainMost == 0 && in.drainAt == 0
-}
-
 // facts are what only some connections have to remember.
 type facts struct {
-	subprotocol string
-	request     *ws.Request
-	remote      netip.Addr        // see Conn.ipv4: if that is zero
-	cause       error             // why the connection ends, for Handler.Close
-	broken      error             // of a write: send nothing more, read what came before
-	stream      stream            // nil: the descriptor
-	closeAt     tick              // the deadline of its end
-	saidAt      tick              // when our last word was written; 0: it is not
-	acked       int64             // what the peer's side had when its progress was last seen
-	ackedAt     tick              // and when that was
-	pingedTo    int64             // what the peer's side has once it has our ping; 0: not noted
-	behind      bool              // our ping, or last word, stands behind bytes it did not have then
-	carries     [numCounts]uint32 // the high halves of Conn.counts
-	messageAt   tick              // with Timeouts.Idle: when the last message came
-	limits      *ownLimits        // nil: the server's
-	rates       *rates            // the turn's; nil without such limits
-	turnedAway  bool              // refused when it came: see admission
-	deflate     *deflation        // nil: no compression
-	hook        *hookContext      // of a slow Upgrade hook
-	shared      bool              // they are those of many: see Conn.remember
-	cut         bool              // it did not end as it should, see DrainProgress
-	left        poller.Token      // the complement of its token, once its slot is free; 0: it is not
+	subprotocol   string
+	request       *ws.Request
+	remote        netip.Addr        // see Conn.ipv4: if that is zero
+	cause         error             // why the connection ends, for Handler.Close
+	broken        error             // of a write: send nothing more, read what came before
+	stream        stream            // nil: the descriptor
+	closeAt       tick              // the deadline of its end
+	lastWrittenAt tick              // when our last word was written; 0: it is not
+	acked         int64             // what the peer's side had when its progress was last seen
+	ackedAt       tick              // and when that was
+	pingedTo      int64             // what the peer's side has once it has our ping; 0: not noted
+	behind        bool              // bytes that the peer had not acknowledged went out before our ping, or last word
+	carries       [numCounts]uint32 // the high halves of Conn.counts
+	messageAt     tick              // with Timeouts.Idle: when the last message came
+	limits        *ownLimits        // nil: the server's
+	rates         *rates            // the turn's; nil without such limits
+	turnedAway    bool              // refused when it came: see admission
+	deflate       *deflation        // nil: no compression
+	hook          *hookContext      // of a slow Upgrade hook
+	shared        bool              // they are those of many: see Conn.ownFacts
+	cut           bool              // it did not end as it should, see DrainProgress
+	left          poller.Token      // ^token, for ID once the slot is free; 0: it still has its slot
 }
 
 // count is the low half of a counter; its high half is a carry in the
@@ -133,7 +97,7 @@ func (c *Conn) tally(which, n int) {
 	before := c.counts[which]
 	c.counts[which] += count(n)
 	if carry := (uint64(before) + uint64(n)) >> 32; carry > 0 {
-		c.remember().carries[which] += uint32(carry)
+		c.ownFacts().carries[which] += uint32(carry)
 	}
 }
 
@@ -219,7 +183,7 @@ func (c *Conn) setRemote(remote netip.AddrPort) {
 	if remote.Addr().Is4() && remote.Addr() != netip.IPv4Unspecified() {
 		c.ipv4 = remote.Addr().As4()
 	} else if remote.IsValid() {
-		c.remember().remote = remote.Addr()
+		c.ownFacts().remote = remote.Addr()
 	}
 }
 
@@ -322,11 +286,11 @@ func (c *Conn) SetNoDelay(on bool) error {
 	return c.loop.engine.SetNoDelay(int(c.fd), on)
 }
 
-// mute says that a write has failed. The caller holds mu.
-func (c *Conn) mute() bool { return c.facts != nil && c.facts.broken != nil }
+// writeBroken says that a write has failed. The caller holds mu.
+func (c *Conn) writeBroken() bool { return c.facts != nil && c.facts.broken != nil }
 
-// remember returns the connection's own facts, to be changed under mu.
-func (c *Conn) remember() *facts {
+// ownFacts returns the connection's own facts, to be changed under mu.
+func (c *Conn) ownFacts() *facts {
 	switch {
 	case c.facts == nil:
 		c.facts = &facts{}

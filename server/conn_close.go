@@ -37,10 +37,10 @@ const (
 	endNow
 )
 
-// mannerBits is where a manner stands in Conn.state.
-const mannerBits = 8
+// mannerShift is where a manner stands in Conn.state.
+const mannerShift = 8
 
-func (c *Conn) manner() manner { return manner(c.state.Load() >> mannerBits & 0xff) }
+func (c *Conn) manner() manner { return manner(c.state.Load() >> mannerShift & 0xff) }
 
 // end is endLocked for a caller that does not hold mu.
 func (c *Conn) end(cause error, how manner) {
@@ -49,8 +49,9 @@ func (c *Conn) end(cause error, how manner) {
 	c.endLocked(cause, how)
 }
 
-// endLocked ends the connection, or hastens its end. If it is open the peer is
-// told why, unless that would have to wait in a hurry. The caller holds mu.
+// endLocked ends the connection, or hastens its end. If it is open a close frame goes
+// first, but not with endNow when a queue would have to be written before it. The caller
+// holds mu.
 func (c *Conn) endLocked(cause error, how manner) {
 	before, next, paused := c.stateNow(), stateEnding, c.paused()
 	if how == endGraceful {
@@ -72,7 +73,7 @@ func (c *Conn) endLocked(cause error, how manner) {
 
 // noteEnd notes why the connection ends, if nothing is noted yet.
 func (c *Conn) noteEnd(cause error) {
-	f := c.remember()
+	f := c.ownFacts()
 	if f.cause == nil {
 		f.cause = cause
 	}
@@ -99,7 +100,7 @@ func (c *Conn) sayClose(cause error, how manner) {
 // setState moves the connection on. The caller holds mu.
 func (c *Conn) setState(next connState, how manner) {
 	before, now := c.state.Load(), c.stateNow()
-	after := uint32(next) | uint32(how)<<mannerBits | before&isBits
+	after := uint32(next) | uint32(how)<<mannerShift | before&isBits
 	if next <= stateOpen {
 		after |= before & pausedBits
 	}
@@ -175,9 +176,9 @@ func (c *Conn) failBy(err error) {
 func (c *Conn) peerClosed(w *worker, payload []byte) {
 	code, reason := ws.ParseClose(payload)
 	how := endFlush
-	if _, secure := w.stream.(*secure); secure && c.stateNow() == stateOpen {
+	if _, secure := w.stream.(*tlsStream); secure && c.stateNow() == stateOpen {
 		how = endLinger
-		c.partial().answered = true
+		c.ensureInbound().answered = true
 	}
 	c.end(&ws.CloseError{Code: code, Reason: reason, Remote: true}, how)
 }
@@ -195,7 +196,7 @@ func (c *Conn) peerGone() {
 		return
 	}
 	cause := error(errGone)
-	if c.mute() {
+	if c.writeBroken() {
 		cause = c.facts.broken
 	}
 	c.endLocked(cause, endFlush)
@@ -234,24 +235,13 @@ func (c *Conn) writeFailed(err error) {
 	case c.stateNow() >= stateEnding:
 		c.endLocked(err, endNow)
 		return
-	case c.mute():
+	case c.writeBroken():
 		return
 	}
-	f := c.remember()
+	f := c.ownFacts()
 	f.broken = causeOf(err)
 	f.closeAt = c.loop.RightNow() + c.limits().closing
 	c.wake()
-}
-
-// overflow does what the policy says when the queue may not grow. The caller
-// holds mu.
-func (c *Conn) overflow(limit Limit, cause *ws.CloseError) {
-	if c.drops(limit) {
-		return
-	}
-	c.out.Truncate()
-	c.charge()
-	c.endLocked(cause, endLinger)
 }
 
 // drops counts a message that is not taken, and says whether that is all that becomes of
@@ -274,8 +264,6 @@ func (c *Conn) tooBig() error {
 // errTooBig has the code that says it, though the message is ours (RFC 6455 section 7.4.1
 // has it for one that was received): 1008 is for peers that read slowly.
 var errTooBig = &ws.CloseError{Code: ws.CodeTooBig, Reason: "a message is larger than the outbound queue may be"}
-
-var errSlow = &ws.CloseError{Code: ws.CodePolicy, Reason: "outbound queue full: reading too slowly"}
 
 // endPanicked ends the connection of a handler that panicked.
 func (c *Conn) endPanicked() {

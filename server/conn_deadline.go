@@ -24,7 +24,7 @@ func (c *Conn) nextDue() tick {
 	case stateOpen:
 		return c.nextOpenDue(lim)
 	default:
-		if c.out != nil && c.facts.saidAt == 0 {
+		if c.out != nil && c.facts.lastWrittenAt == 0 {
 			return c.out.started + lim.write
 		}
 		return c.facts.closeAt
@@ -33,7 +33,7 @@ func (c *Conn) nextDue() tick {
 
 // nextOpenDue is nextDue for an open connection. The caller holds mu.
 func (c *Conn) nextOpenDue(lim *connLimits) tick {
-	if c.mute() {
+	if c.writeBroken() {
 		return c.facts.closeAt
 	}
 	due := noDue
@@ -63,26 +63,6 @@ func (c *Conn) unfinishedMessage() bool {
 	return c.in != nil && c.in.decoder != nil && !c.in.putOff
 }
 
-// nextPing is when silence calls for a ping, or, after a ping, for the end: after
-// two intervals, or one after a ping that went out late, for whatever reason.
-func (c *Conn) nextPing(lim *connLimits) tick {
-	active := tick(c.active.Load())
-	switch {
-	case c.pingedAt == 0:
-		return active + c.jittered(lim.ping)
-	case c.pingedAt > active+lim.ping+lim.ping/5:
-		return c.pingedAt + lim.ping + 1 // as timeoutTicks
-	}
-	return active + 2*lim.ping + 1
-}
-
-// jittered is a time between 80 % and 120 % of t, its own for each connection
-// and period, so that connections that came together are not pinged together.
-func (c *Conn) jittered(t ticks) ticks {
-	fifth := t / 5
-	return t - fifth + c.scattered(tick(c.active.Load()), 2*fifth)
-}
-
 // lifeOver is the end of the lifetime of a connection that is there since then:
 // after 80 % to 100 % of Timeouts.Lifetime, so that those that came together do not
 // leave, and come back, together.
@@ -94,18 +74,6 @@ func (c *Conn) lifeOver(lim *connLimits, since tick) tick {
 func (c *Conn) scattered(salt tick, most ticks) ticks {
 	hash := (uint64(c.seat.Slot())<<32 | uint64(salt)) * 0x9e3779b97f4a7c15
 	return ticks((hash >> 32) % (uint64(most) + 1))
-}
-
-// noteAlive notes a sign of life from the peer.
-func (c *Conn) noteAlive() {
-	now := uint32(c.loop.Now())
-	if c.active.Load() != now {
-		c.active.Store(now)
-	}
-	if c.pingedAt != 0 {
-		c.pingedAt = 0
-		c.seat.SetDue() // of the next ping, or those answered together stay together
-	}
 }
 
 var (
@@ -122,7 +90,7 @@ var (
 
 // expire looks what is overdue.
 func (c *Conn) expire(w *worker) {
-	c.seat.SetDue()
+	c.seat.DueChanged()
 	lim := w.limits
 	now := c.loop.RightNow() // timeouts are armed anew from it
 	switch c.stateNow() {
@@ -136,14 +104,14 @@ func (c *Conn) expire(w *worker) {
 }
 
 func (c *Conn) expireOpen(w *worker, lim *connLimits, now tick) {
-	mute, over := c.muted()
+	mute, over := c.writeBrokenOrOver()
 	switch {
 	case over:
 		c.end(c.facts.broken, endNow)
 	case mute:
 	case c.in != nil && c.in.drainAt != 0 && now >= c.in.drainAt:
 		if !c.arriving(w) {
-			c.letGo()
+			c.endForDrain()
 		}
 	case c.writeOverdue(lim, now):
 		c.giveUp(LimitWriteTimeout, errNotTaken)
@@ -175,12 +143,12 @@ func (c *Conn) giveUp(limit Limit, cause error) {
 	c.endLocked(cause, endNow)
 }
 
-// muted says whether a write has failed, and whether the time is over in which
+// writeBrokenOrOver says whether a write has failed, and whether the time is over in which
 // what the peer sent before should have ended the connection.
-func (c *Conn) muted() (mute, over bool) {
+func (c *Conn) writeBrokenOrOver() (mute, over bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.mute(), c.mute() && c.loop.Now() >= c.facts.closeAt
+	return c.writeBroken(), c.writeBroken() && c.loop.Now() >= c.facts.closeAt
 }
 
 // writeOverdue says whether the peer takes too little of the queue. It holds
@@ -201,33 +169,4 @@ func (c *Conn) queueOverdue(lim *connLimits, now tick) bool {
 		return false
 	}
 	return true
-}
-
-// ping sends a keepalive ping. There is no queue.
-func (c *Conn) ping(now tick) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	unacked := c.unacked()
-	if unacked > 0 || c.paused() || c.facts != nil && (c.facts.behind || c.facts.pingedTo > 0) {
-		f := c.remember()
-		f.behind, f.acked = unacked > 0, c.written()-unacked
-		f.pingedTo = c.written() + 1
-	}
-	c.pingedAt = max(now, 1)
-	c.loop.counters.pings.Add(1)
-	_ = c.put(ws.Ping, nil, nil, nil) // no queue: nothing to fail here
-}
-
-// mayLive says whether a peer that has not answered a ping may yet do so: the ping
-// stands behind bytes of which its side still takes some, or we do not read what it
-// answers and its side has the ping.
-func (c *Conn) mayLive() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f, unacked := c.facts, c.unacked()
-	acked := c.written() - unacked
-	if c.standsStill() && (unacked == 0 || f == nil || f.pingedTo == 0 || acked >= f.pingedTo) {
-		return true // its side has the ping, or it was paused behind it
-	}
-	return f != nil && f.behind && (unacked == 0 || progressed(&f.acked, acked))
 }

@@ -231,7 +231,7 @@ func (c *Conn) Deflate() ws.DeflateParams {
 // nothing.
 func (c *Conn) sendDeflated(d *deflation, op ws.Opcode, payload []byte) error {
 	if len(payload) < d.sender.Threshold || len(payload) > c.limitsNow().maxQueue || c.stateNow() != stateOpen {
-		return c.sendPlain(op, payload, nil) // which may refuse it
+		return c.lockAndSend(op, payload, nil) // which may refuse it
 	}
 	b := buffer.Get(ws.MaxHeader + len(payload) + ws.DeflateRoom)
 	defer b.Free()
@@ -239,9 +239,9 @@ func (c *Conn) sendDeflated(d *deflation, op ws.Opcode, payload []byte) error {
 	defer d.unlock()
 	frame, compressed := d.sender.AppendFrame(b.B, op, payload, d.out)
 	if !compressed {
-		return c.sendPlain(op, payload, nil)
+		return c.lockAndSend(op, payload, nil)
 	}
-	err := c.sendPlain(op, nil, frame)
+	err := c.lockAndSend(op, nil, frame)
 	if err == nil {
 		c.deflated(d, payload, len(frame))
 	}
@@ -252,12 +252,12 @@ func (c *Conn) sendDeflated(d *deflation, op ws.Opcode, payload []byte) error {
 // form that all connections that agreed alike get.
 func (c *Conn) sendPreparedDeflated(d *deflation, p *ws.Prepared) error {
 	if p.Len() > c.limitsNow().maxQueue {
-		return c.sendPlain(p.Opcode(), p.Payload(), nil) // which refuses it
+		return c.lockAndSend(p.Opcode(), p.Payload(), nil) // which refuses it
 	}
 	frame, compressed := p.Deflated(d.sender)
 	d.lock()
 	defer d.unlock()
-	err := c.sendPlain(p.Opcode(), nil, frame)
+	err := c.lockAndSend(p.Opcode(), nil, frame)
 	if err == nil && compressed {
 		c.deflated(d, p.Payload(), len(frame))
 	}

@@ -41,7 +41,7 @@ var (
 
 // keepHead keeps an unfinished head, or PROXY header, for the next turn.
 func (c *Conn) keepHead(scanner ws.HeadScanner, in []byte) {
-	p := c.partial()
+	p := c.ensureInbound()
 	if p.head == nil {
 		p.head = buffer.Get(len(in))
 		p.head.B = append(p.head.B, in...)
@@ -62,7 +62,7 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 	r.RemoteAddr = peer
 	r.TLS = c.in != nil && c.in.secure
 	switch s := w.stream.(type) {
-	case *secure:
+	case *tlsStream:
 		r.TLS, r.TLSState = true, s.connectionState()
 	case *bridge:
 		if r.TLSState = c.requestTLS(s); r.TLSState != nil {
@@ -98,7 +98,7 @@ func (c *Conn) toHTTP(r *ws.Request, in []byte, end int, none *ws.Refusal) error
 	default:
 		return r.RefusePlain()
 	}
-	if err := c.loop.srv.roomForHTTP(); err != nil {
+	if err := c.loop.srv.reserveHTTP(); err != nil {
 		return err
 	}
 	c.handToHTTP(in, frameOf(r, end))
@@ -115,7 +115,7 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 		return refuseStopping
 	}
 	if s.trustsSomebody() && r.RemoteAddr.IsValid() {
-		if err := c.standFor(r.RemoteAddr); err != nil {
+		if err := c.setClientAddr(r.RemoteAddr); err != nil {
 			return err
 		}
 	}
@@ -226,7 +226,7 @@ func (s *Server) withDefaults(r *ws.Request, accept Accept) (_ Accept, err error
 // open makes the connection a WebSocket: response is the 101 to send.
 func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	c.handler = accept.shared
-	c.seat.SetDue()
+	c.seat.DueChanged()
 	c.loop.counters.upgraded.Add(1)
 
 	_, streams := (*c.handler).(StreamHandler)
@@ -236,7 +236,7 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	if streams {
 		c.state.Or(streaming)
 	}
-	c.putPlain(response)
+	c.putHTTP(response)
 	c.value = accept.Value
 	if c.facts == nil {
 		c.facts = &w.facts
@@ -310,12 +310,12 @@ func (c *Conn) refuseFrom(remote netip.AddrPort, r *ws.Request, head []byte, err
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.endLocked(refusal, endLinger)
-	c.putPlain(appendRefusal(nil, head, refusal))
+	c.putHTTP(appendRefusal(nil, head, refusal))
 }
 
-// putPlain sends bytes that are no frames, the first of the connection. The
+// putHTTP sends bytes that are no frames, the first of the connection. The
 // caller holds mu.
-func (c *Conn) putPlain(b []byte) {
+func (c *Conn) putHTTP(b []byte) {
 	c.sentBytes(len(b))
 	if c.out != nil && c.out.corked {
 		c.out.cork = append(c.out.cork, b...)

@@ -36,7 +36,7 @@ func (c *Conn) refuse(err error) {
 func (c *Conn) refuseRequest(r *ws.Request, head []byte, err error) {
 	remote := c.RemoteAddr()
 	if r != nil && r.RemoteAddr.IsValid() {
-		remote = r.RemoteAddr // of the client, also where the refusal came before standFor
+		remote = r.RemoteAddr // of the client, also where the refusal came before setClientAddr
 	}
 	c.refuseFrom(remote, r, head, err)
 }

@@ -27,7 +27,7 @@ func with(old, replacement string) string {
 	return strings.Replace(upgradeRequest(), old, replacement, 1)
 }
 
-// refusals are the lines of BAD_INPUT.md's section "Handshake" that say 4xx.
+// refusals are bad handshakes, and the statuses that they may get.
 var refusals = []struct {
 	line     string
 	statuses []int

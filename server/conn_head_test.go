@@ -10,8 +10,8 @@ import (
 	"github.com/millrace/millrace/server"
 )
 
-// TestHandshakeAccepted is the part of BAD_INPUT.md's section "Handshake" that
-// ends in an open connection; the subtests are its lines.
+// TestHandshakeAccepted has an unusual handshake in each subtest, which ends in an open
+// connection all the same.
 func TestHandshakeAccepted(t *testing.T) {
 	t.Parallel()
 	addr, _ := startServer(t, func(s *server.Server) { s.Limits.Head = 128 << 10 })

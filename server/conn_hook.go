@@ -176,7 +176,7 @@ func (c *Conn) resumeHook(w *worker) {
 	if rest := c.consumeHead(w, nil); c.stateNow() == stateOpen {
 		c.consumeOpen(w, rest)
 	}
-	c.dropHead()
+	c.trimInbound()
 	c.seat.Again(readable | hangup) // it was not read
 }
 
@@ -254,7 +254,7 @@ func (w *worker) Context() context.Context {
 
 // hookContext is the place of the context. The caller holds mu.
 func (c *Conn) hookContext() *hookContext {
-	f := c.remember()
+	f := c.ownFacts()
 	if f.hook == nil {
 		f.hook = &hookContext{}
 	}

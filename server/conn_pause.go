@@ -102,7 +102,7 @@ func (c *Conn) checkMarks(queued int) {
 }
 
 // putOff notes that there may be something to read when the pause is over.
-func (c *Conn) putOff() { c.partial().putOff = true }
+func (c *Conn) putOff() { c.ensureInbound().putOff = true }
 
 // endPausedTurn is for what stands still, or must not, while the connection is paused. The
 // caller holds mu.
@@ -112,7 +112,7 @@ func (c *Conn) endPausedTurn() {
 	}
 	if in := c.in; in != nil && in.drains && in.drainAt == 0 && c.state.Load()&pausedByQueue == 0 {
 		in.drainAt = c.loop.RightNow() + c.loop.srv.limits.grace // nothing but the handler is waited for
-		c.seat.SetDue()
+		c.seat.DueChanged()
 	}
 }
 
@@ -137,7 +137,7 @@ func (c *Conn) resume(w *worker) (read bool) {
 	}
 	in.putOff = false
 	in.since.Store(uint32(c.loop.RightNow()))
-	c.seat.SetDue()
+	c.seat.DueChanged()
 	if w.limits.idle > 0 && c.stateNow() == stateOpen {
 		c.facts.messageAt = c.loop.RightNow()
 	}
@@ -153,7 +153,7 @@ func (c *Conn) resume(w *worker) (read bool) {
 		in.drains, in.drainAt = false, 0
 		c.seat.Again(draining)
 	}
-	c.dropHead()
+	c.trimInbound()
 	return !in.putOff
 }
 

@@ -55,7 +55,7 @@ func (c *Conn) written() int64 {
 	if c.out != nil {
 		taken -= int64(c.out.size())
 	}
-	if s, ok := c.stream().(*secure); ok {
+	if s, ok := c.stream().(*tlsStream); ok {
 		taken = s.written
 	}
 	return taken - int64(c.held())

@@ -76,7 +76,7 @@ func (c *Conn) passProxy(h *proxyproto.Header) (ok bool) {
 	ssl, _ := h.SSL()
 	c.dropInbound()
 	if ssl.TLS {
-		c.partial().secure = true
+		c.ensureInbound().secure = true
 	}
 	c.mu.Lock()
 	if c.advance(stateSecure); c.value == nil {
@@ -86,7 +86,7 @@ func (c *Conn) passProxy(h *proxyproto.Header) (ok bool) {
 		c.state.Or(anonymousClient)
 	}
 	c.mu.Unlock()
-	return !h.Source.IsValid() || c.standFor(clientOf(h)) == nil
+	return !h.Source.IsValid() || c.setClientAddr(clientOf(h)) == nil
 }
 
 // clientOf is the address of the client that a header names; invalid for none.
@@ -94,14 +94,14 @@ func clientOf(h *proxyproto.Header) netip.AddrPort {
 	return netip.AddrPortFrom(h.Source.Addr().Unmap(), h.Source.Port())
 }
 
-// standFor gives the connection the address of its client in place of a proxy's,
+// setClientAddr gives the connection the address of its client in place of a proxy's,
 // if there is room for one more from there. Which address a connection counts
 // for is always its RemoteAddr.
-func (c *Conn) standFor(client netip.AddrPort) error {
+func (c *Conn) setClientAddr(client netip.AddrPort) error {
 	return c.standForOneOf(client, c.loop.srv.mostFrom(client.Addr()))
 }
 
-// standForOneOf is standFor where there may be so many from the address.
+// standForOneOf is setClientAddr where there may be so many from the address.
 func (c *Conn) standForOneOf(client netip.AddrPort, most int) error {
 	s, before := c.loop.srv, c.RemoteAddr()
 	if client == before {
@@ -129,8 +129,8 @@ func (l *shard) proxyRefused(remote netip.AddrPort, err error) {
 	}
 }
 
-// trustWeb is trustForwarded for a request that net/http has.
-func (s *Server) trustWeb(r *http.Request, req *ws.Request) error {
+// trustNetHTTP is trustForwarded for a request that net/http has.
+func (s *Server) trustNetHTTP(r *http.Request, req *ws.Request) error {
 	if r.Context().Value(anonymousKey{}) != nil {
 		return nil
 	}
@@ -146,11 +146,11 @@ type anonymousKey struct{}
 // noteProxied notes for net/http what a PROXY header has said of the connection.
 func (s *Server) noteProxied(ctx context.Context, conn net.Conn) context.Context {
 	viaTLS, anonymous := false, false
-	if c := webConnOf(conn); c != nil {
+	if c := httpConnOf(conn); c != nil {
 		viaTLS, anonymous = c.viaTLS, c.anonymous
-		ctx = context.WithValue(ctx, webConnKey{}, c)
-	} else if c, ok := s.web.guests.Load(conn); ok { // of HTTP/2
-		c := c.(*webConn)
+		ctx = context.WithValue(ctx, httpConnKey{}, c)
+	} else if c, ok := s.netHTTP.guests.Load(conn); ok { // of HTTP/2
+		c := c.(*httpConn)
 		viaTLS, anonymous = c.viaTLS, c.anonymous
 		ctx = context.WithValue(ctx, remoteKey{}, c.end.RemoteAddr().String())
 	} else if secured, ok := conn.(*tls.Conn); ok { // of HTTP/2
@@ -165,3 +165,19 @@ func (s *Server) noteProxied(ctx context.Context, conn net.Conn) context.Context
 	}
 	return ctx
 }
+
+// trustForwarded sets who the client of r is, and what it asked for, if trusted
+// proxies say so. unix: the peer is on a Unix socket.
+func (s *Server) trustForwarded(r *ws.Request, unix bool) error {
+	trusted := s.Proxy.Trusted
+	if s.Proxy.TrustUnix && unix && !r.RemoteAddr.IsValid() {
+		trusted = append(slices.Clip(trusted), netip.Prefix{}) // see ws.Request.TrustForwarded
+	}
+	if len(trusted) == 0 {
+		return nil
+	}
+	return r.TrustForwarded(trusted)
+}
+
+// trustsSomebody says whether the client may be another than the peer.
+func (s *Server) trustsSomebody() bool { return len(s.Proxy.Trusted) > 0 || s.Proxy.TrustUnix }

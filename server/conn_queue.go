@@ -3,6 +3,7 @@ package server
 import (
 	"github.com/millrace/millrace/internal/outqueue"
 	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/ws"
 )
 
 // outbound is what a connection has to send: during a turn, the worker's cork;
@@ -117,3 +118,54 @@ func (q *queueWriter) Writev(pieces [][]byte) (n int, err error) {
 	}
 	return c.loop.engine.Writev(int(c.fd), pieces)
 }
+
+// memory is what the queue is to be charged with, without what a stream holds.
+func (o *outbound) memory() int { return queueMemory + o.Queue.Memory() }
+
+// openQueue gives the connection an empty queue. The caller holds mu and charges
+// it.
+func (c *Conn) openQueue() {
+	c.out = &outbound{started: c.loop.RightNow()}
+	c.out.conn = c
+	c.loop.queues.add(&c.out.entry)
+}
+
+// charge charges the queue, if there is one, with what it has come to hold. The
+// caller holds mu and has changed it.
+func (c *Conn) charge() {
+	o := c.queue()
+	if o == nil {
+		return
+	}
+	held := c.held()
+	c.checkMarks(o.size() + held)
+	c.loop.srv.governor.outbound.charge(&o.entry, int64(o.memory()+held))
+	c.wakeWaiters()
+}
+
+// dropQueue gives up the queue, or the cork. The caller holds mu.
+func (c *Conn) dropQueue() {
+	o := c.out
+	c.out = nil
+	if o == nil || o.corked {
+		return
+	}
+	c.checkMarks(0)
+	o.wakeAll()
+	o.Release()
+	c.loop.queues.remove(&o.entry)
+	c.loop.srv.governor.outbound.charge(&o.entry, 0)
+}
+
+// overflow does what the policy says when the queue may not grow. The caller
+// holds mu.
+func (c *Conn) overflow(limit Limit, cause *ws.CloseError) {
+	if c.drops(limit) {
+		return
+	}
+	c.out.Truncate()
+	c.charge()
+	c.endLocked(cause, endLinger)
+}
+
+var errSlow = &ws.CloseError{Code: ws.CodePolicy, Reason: "outbound queue full: reading too slowly"}

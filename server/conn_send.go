@@ -37,7 +37,7 @@ func (c *Conn) Send(op ws.Opcode, payload []byte) error {
 	if d := c.deflationNow(); d != nil {
 		return c.sendDeflated(d, op, payload)
 	}
-	return c.sendPlain(op, payload, nil)
+	return c.lockAndSend(op, payload, nil)
 }
 
 // deflationNow is deflation for a caller that does not hold mu.
@@ -54,8 +54,8 @@ func (c *Conn) deflationNow() *deflation {
 // the kernel does not take need not be copied under it: 1 MiB takes 0.1 ms.
 const large = 1 << 20
 
-// sendPlain is send for a caller that does not hold mu.
-func (c *Conn) sendPlain(op ws.Opcode, payload, frame []byte) error {
+// lockAndSend is send for a caller that does not hold mu.
+func (c *Conn) lockAndSend(op ws.Opcode, payload, frame []byte) error {
 	if len(payload)+len(frame) > large {
 		return c.sendLarge(op, payload, frame)
 	}
@@ -110,7 +110,7 @@ func (c *Conn) SendPrepared(p *ws.Prepared) error {
 	if d := c.deflationNow(); d != nil {
 		return c.sendPreparedDeflated(d, p)
 	}
-	return c.sendPlain(p.Opcode(), nil, p.Frame())
+	return c.lockAndSend(p.Opcode(), nil, p.Frame())
 }
 
 // Ping sends a ping with a payload of at most 125 bytes; see PongHandler for the
@@ -129,7 +129,7 @@ func (c *Conn) Ping(payload []byte) error {
 // or the queue. If the frame stands in *own (own may be nil), that becomes the
 // queue's where it has to wait, and *own nil. The caller holds mu.
 func (c *Conn) send(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
-	if c.stateNow() != stateOpen || c.mute() {
+	if c.stateNow() != stateOpen || c.writeBroken() {
 		return ErrClosed
 	}
 	if max(len(payload), len(frame)-ws.MaxHeader) > c.limits().maxQueue {
@@ -146,7 +146,7 @@ func (c *Conn) send(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) er
 
 // put is send whatever the connection's state.
 func (c *Conn) put(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
-	if c.mute() {
+	if c.writeBroken() {
 		return nil // Handler.Close will tell
 	}
 	if c.out != nil && c.out.corked {
@@ -154,7 +154,7 @@ func (c *Conn) put(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) err
 			c.putCorked(op, payload, frame)
 			return nil
 		}
-		if c.writeCork(); c.mute() {
+		if c.writeCork(); c.writeBroken() {
 			return nil // as above
 		}
 	}
@@ -209,7 +209,7 @@ func (c *Conn) writeOut(head, tail []byte, plain int, own **buffer.Buffer) (queu
 		c.writeFailed(err)
 		return false
 	case n < len(head)+len(tail) && c.loop.srv.governor.outbound.full():
-		c.loop.srv.hit(LimitBacklog)
+		c.loop.srv.hit(LimitQueueMemory)
 		c.cut(errShed)
 		return false
 	case n < len(head)+len(tail):
@@ -242,7 +242,7 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte, own **buffer.Buffe
 		c.overflow(LimitQueue, errSlow)
 		return ErrQueueFull
 	case c.loop.srv.governor.outbound.full():
-		c.overflow(LimitBacklog, errShed)
+		c.overflow(LimitQueueMemory, errShed)
 		return ErrQueueFull
 	}
 	if op == ws.Close {

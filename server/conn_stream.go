@@ -36,23 +36,6 @@ func (c *Conn) stream() stream {
 	return c.facts.stream
 }
 
-// receive reads what is there into w.in. more: there may be more at once.
-func (c *Conn) receive(w *worker) (n int, more bool, err error) {
-	if w.stream != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		n, more, err = w.stream.read(w, w.in)
-		c.passOn() // what reading made it write
-		return n, more, err
-	}
-	in := w.in
-	if c.handler == nil {
-		in = in[:earlyRead]
-	}
-	n, err = c.loop.engine.Read(int(c.fd), in)
-	return n, n == len(in), err
-}
-
 // pieces are the arrays that a write of two pieces needs.
 var pieces = sync.Pool{New: func() any { return new([2][]byte) }}
 
@@ -135,9 +118,9 @@ func (c *Conn) closeWrite() error {
 	return err
 }
 
-// streamBroken says whether what the stream holds is its last word.
+// streamBroken says whether TLS has failed, so that only its alert is left to write.
 func (c *Conn) streamBroken() bool {
-	s, ok := c.stream().(*secure)
+	s, ok := c.stream().(*tlsStream)
 	return ok && s.state == secureBroken
 }
 
@@ -158,5 +141,5 @@ func (c *Conn) broke(cause error) {
 	c.endLocked(cause, endLinger)
 	c.passOn()
 	now := c.loop.RightNow()
-	c.facts.saidAt, c.facts.closeAt = max(now, 1), now+c.loop.srv.limits.linger
+	c.facts.lastWrittenAt, c.facts.closeAt = max(now, 1), now+c.loop.srv.limits.linger
 }

@@ -11,8 +11,7 @@ import (
 	"github.com/millrace/millrace/server"
 )
 
-// TestBadFrames is the part of BAD_INPUT.md's section "Frames" that ends in a
-// close frame; the subtests are its lines. A valid message goes before each bad
+// TestBadFrames has a bad frame in each subtest, which ends in a close frame. A valid message goes before each bad
 // frame and must be answered, one goes behind and must not.
 func TestBadFrames(t *testing.T) {
 	t.Parallel()

@@ -12,7 +12,7 @@ import (
 // is reached; the end of the connection, and of the queue, wakes all. Each looks again.
 //
 // In the connection's own method waiting is like any blocking: the watchdog takes the
-// loop, and its next leader writes beside the slow turn (member.Beside). If all workers
+// loop, and its next leader writes beside the slow turn (member.MissedWhileAway). If all workers
 // are held nobody leads the loop; then those who wait do the leader's part.
 
 // waiter waits for a queue to be short enough.
@@ -93,7 +93,7 @@ func (c *Conn) waitFor(most int) (w *waiter, err error) {
 }
 
 // takesNothing says whether Send returns ErrClosed. The caller holds mu.
-func (c *Conn) takesNothing() bool { return c.stateNow() != stateOpen || c.mute() }
+func (c *Conn) takesNothing() bool { return c.stateNow() != stateOpen || c.writeBroken() }
 
 // wakeWaiters wakes those whose mark the queue has reached. The caller holds mu and has
 // changed the queue, or the state.

@@ -27,7 +27,7 @@ import (
 type ConnOrder uint8
 
 const (
-	ByBacklog ConnOrder = iota // most bytes in the outbound queue
+	ByQueue   ConnOrder = iota // most bytes in the outbound queue
 	ByAge                      // longest connected
 	ByBytes                    // most bytes, both ways
 	ByInbound                  // most bytes of memory in what is received and not handled
@@ -38,7 +38,7 @@ const (
 	// MaxListed is the most that Server.Conns gives.
 	MaxListed = 1000
 
-	slotsAVisit    = 1000 // a look takes less than 0.1 ms
+	slotsPerVisit  = 1000 // a look takes less than 0.1 ms
 	slotsAVisitRTT = 250  // each needs a system call of 0.4 us
 )
 
@@ -96,7 +96,7 @@ func (c *Conn) ID() ConnID {
 func (c *Conn) keepID() {
 	if c.handler != nil {
 		c.mu.Lock()
-		c.remember().left = ^c.loop.Token(&c.seat)
+		c.ownFacts().left = ^c.loop.Token(&c.seat)
 		c.mu.Unlock()
 	}
 }
@@ -165,7 +165,7 @@ func (w *walk) Do() (again bool) {
 	if w.ctx.Err() != nil {
 		return false // nobody waits any more
 	}
-	slots := slotsAVisit
+	slots := slotsPerVisit
 	if w.by == ByRTT {
 		slots = slotsAVisitRTT
 	}
@@ -194,7 +194,7 @@ func (w *walk) consider(m *member, since tick, token poller.Token) {
 	default:
 		r.Stats = c.Stats()
 		r.key = r.BytesIn + r.BytesOut
-		if w.by == ByBacklog {
+		if w.by == ByQueue {
 			r.key = uint64(r.Queued)
 		}
 	}
@@ -270,7 +270,7 @@ func (c *Conn) transport() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch c.stream().(type) {
-	case *secure:
+	case *tlsStream:
 		return "tls"
 	case *bridge:
 		return "bridge"

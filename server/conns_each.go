@@ -50,7 +50,7 @@ type connSlice struct {
 // Do implements loop.Task.
 func (s *connSlice) Do() (again bool) {
 	var more bool
-	s.next, more = s.loop.Each(s.from, slotsAVisit, func(m *member, _ tick, _ poller.Token) {
+	s.next, more = s.loop.Each(s.from, slotsPerVisit, func(m *member, _ tick, _ poller.Token) {
 		s.conns = append(s.conns, (*Conn)(m))
 	})
 	if !more {

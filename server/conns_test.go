@@ -55,7 +55,7 @@ func TestConnsSortedAsAsked(t *testing.T) {
 		want []int
 	}{
 		{server.ByAge, []int{0, 1, 2, 3, 4, 5, 6, 7, 8}},
-		{server.ByBacklog, []int{4, 8, 3, 7, 2, 6, 1, 5, 0}},
+		{server.ByQueue, []int{4, 8, 3, 7, 2, 6, 1, 5, 0}},
 	} {
 		for _, most := range []int{0, 1, 4, 9, 10, 5000} {
 			infos := conns(t, srv, tt.by, most)

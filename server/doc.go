@@ -45,7 +45,7 @@ package server
 // (the PROXY header), conn_head.go (from request head to open connection), conn_send.go and
 // conn_queue.go (the cork, the write, the queue), conn_close.go (how a connection ends), and
 // conn_deadline.go (what happens when nothing happens). conn_stream.go is where bytes go when a
-// descriptor alone does not carry them, conn_deflate.go what compression adds. http_out.go and
+// descriptor alone does not carry them, conn_deflate.go what compression adds. http_handoff.go and
 // http_conn.go are how plain requests get to net/http, http_return.go how their
 // connections come back, http_guest.go and loop_accept_net.go what comes by a listener of somebody else's. limit.go names
 // all limits; limit_admission.go (who gets in), limit_conn.go (whose limits a connection goes by), limit_rates.go (what a peer may send) and

@@ -109,7 +109,7 @@ func (s *Server) DrainProgress() DrainProgress {
 		p.Cut += l.counters.cut.Load()
 		p.Left += l.counters.open.Load()
 	}
-	p.HTTP = s.web.open.Load()
+	p.HTTP = s.netHTTP.open.Load()
 	return p
 }
 
@@ -251,7 +251,7 @@ func (d *drain) see() {
 	ended := make(chan struct{})
 	go func() { // ends with the last handler
 		<-d.srv.group.Done()
-		_ = d.srv.shutdownWeb(ctx) // the error is ctx's, which ends only after this drain
+		_ = d.srv.shutdownNetHTTP(ctx) // the error is ctx's, which ends only after this drain
 		close(ended)
 	}()
 	var overdue <-chan time.Time

@@ -69,11 +69,11 @@ func (c *Conn) arriving(w *worker) bool {
 		left = int(c.in.drainMost - received)
 	}
 	if left > 0 {
-		c.partial().drainMost = received + uint64(left)
+		c.ensureInbound().drainMost = received + uint64(left)
 		c.seat.Again(draining)
 	} else if c.in != nil {
 		c.in.drainMost = 0
-		c.dropHead()
+		c.trimInbound()
 	}
 	return left > 0
 }
@@ -86,7 +86,7 @@ func (c *Conn) drainsBy(wait ticks) bool {
 	in := c.in
 	if !in.drains {
 		in.drains, in.drainAt = true, c.loop.RightNow()+wait
-		c.seat.SetDue()
+		c.seat.DueChanged()
 	}
 	if in.drainAt == 0 || c.loop.RightNow() < in.drainAt {
 		return true
@@ -117,23 +117,23 @@ func (c *Conn) arrivingOverBridge(w *worker, received uint64) bool {
 	if !ok || c.noTimeToDrain() {
 		return false
 	}
-	in, waited := c.partial(), b.waitedForPeer()
+	in, waited := c.ensureInbound(), b.waitedForPeer()
 	switch {
 	case in.drainMost == 0:
 		in.drainWaited, in.drainMost = waited+bridgeRest, received+bridgeArrived
 	case waited >= in.drainWaited || received >= in.drainMost:
 		in.drainAt, in.drainMost = 0, 0
-		c.dropHead()
+		c.trimInbound()
 		return false
 	}
 	in.drainAt = c.loop.RightNow() + bridgeLook
-	c.seat.SetDue()
+	c.seat.DueChanged()
 	return true
 }
 
-// letGo ends the connection for a drain: an open one politely, a request that has
+// endForDrain ends the connection for a drain: an open one politely, a request that has
 // come in part with an answer. Of others something may still come.
-func (c *Conn) letGo() {
+func (c *Conn) endForDrain() {
 	o := &c.loop.srv.drain.options
 	switch state := c.stateNow(); {
 	case state == stateOpen:
@@ -143,8 +143,8 @@ func (c *Conn) letGo() {
 	}
 }
 
-// cutOff ends the connection because the server stops.
-func (c *Conn) cutOff() {
+// endForStop ends the connection because the server stops.
+func (c *Conn) endForStop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.noteCut()
@@ -155,7 +155,7 @@ func (c *Conn) cutOff() {
 // written. The caller holds mu.
 func (c *Conn) noteCut() {
 	if c.stateNow() < stateEnding || c.queue() != nil {
-		c.remember().cut = true
+		c.ownFacts().cut = true
 	}
 }
 

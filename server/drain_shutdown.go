@@ -35,7 +35,7 @@ func (s *Server) closeAll() {
 	}
 	s.enter(PhaseDraining)
 	s.stop(stopped, 0)
-	s.closeWeb()
+	s.closeNetHTTP()
 	s.awaitLoops()
 	s.enter(PhaseStopped)
 }

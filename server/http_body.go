@@ -38,7 +38,7 @@ func (b *pageBody) Close() error {
 // restOfBody is how much is read of a body behind its handler, as net/http does.
 const restOfBody = 256 << 10
 
-type webConnKey struct{}
+type httpConnKey struct{}
 
 // servePage serves a request over HTTP/1.
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +51,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	r.Body = body
 	s.HTTP.ServeHTTP(w, r)
 	r.Body = own
-	c, ok := r.Context().Value(webConnKey{}).(*webConn)
+	c, ok := r.Context().Value(httpConnKey{}).(*httpConn)
 	if !ok || c.free.Load() {
 		return // hijacked: the body is somebody else's
 	}

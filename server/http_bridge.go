@@ -70,13 +70,13 @@ type bridge struct {
 	paced   bool          // it reads when it is asked to
 	asked   bool          // it is
 	handed  func([]byte)  // takes the far side over, and what was read and not taken; nil: nobody does
-	waited  time.Duration // in Reads that are over, less when the one under way began
+	waited  time.Duration // in Reads: the sum of those that have ended, minus the start of one under way (add now)
 	out     *buffer.Buffer
 	unsent  int  // bytes in out and in the writer's hands
 	sent    int  // written since the last flush: to the connection they are still held
 	told    bool // that there is something to flush
 	outErr  error
-	unheard bool // outErr, by the connection: no flush has told it
+	unheard bool // outErr is set, and no flush has returned it yet
 	writer  bool // there is one
 	fin     bool // our direction is to end
 	over    bool // the connection is closed
@@ -97,7 +97,7 @@ func (b *bridge) tlsState() *tls.ConnectionState { return b.secured }
 func (b *bridge) begin(c *Conn) {
 	b.srv.loopsDone.Add(1) // not the first: c keeps its loop
 	c.loop.counters.bridged.Add(1)
-	c.remember().stream = b // nobody else knows c yet
+	c.ownFacts().stream = b // nobody else knows c yet
 	b.conn = c
 	close(b.begun)
 }

@@ -25,18 +25,18 @@ import (
 // While a handler runs, net/http reads on to see whether the client is gone. That
 // Read waits on the connection behind the request's end and gives no byte.
 
-// webConn is a connection of HTTP/1 as net/http has it. Reads come one at a time, as
+// httpConn is a connection of HTTP/1 as net/http has it. Reads come one at a time, as
 // net/http's connReader sees to; everything else may be called meanwhile.
-type webConn struct {
-	net.Conn         // the end, or a tls.Conn above it
-	end      *webEnd // below all
-	stream   *secure // nil: plain
+type httpConn struct {
+	net.Conn             // the end, or a tls.Conn above it
+	end      *httpSocket // below all
+	stream   *tlsStream  // nil: plain
 
 	viaTLS    bool // the PROXY header says that the client came over TLS
 	anonymous bool // or that nobody knows it
 
 	// The reader's.
-	frame   webFrame
+	frame   requestFraming
 	unread  []byte // of the request, or of the next ones
 	between bool   // no request is under way: net/http asks for the next
 	last    bool   // the request's body was not read to its end: no other follows
@@ -54,26 +54,26 @@ type webConn struct {
 	away    bool // a loop has the connection
 }
 
-// webFrame is what is left of a request: its head, and its body.
-type webFrame struct {
+// requestFraming is what is left of a request: its head, and its body.
+type requestFraming struct {
 	head   int
 	length int64
 	chunks *ws.ChunkScanner // nil: the body is not chunked, or over
 }
 
-func frameOf(r *ws.Request, head int) webFrame {
+func frameOf(r *ws.Request, head int) requestFraming {
 	length, chunked := r.Body()
 	if chunked {
-		return webFrame{head: head, chunks: &ws.ChunkScanner{}}
+		return requestFraming{head: head, chunks: &ws.ChunkScanner{}}
 	}
-	return webFrame{head: head, length: length}
+	return requestFraming{head: head, length: length}
 }
 
-func (f *webFrame) over() bool { return f.head == 0 && f.length == 0 && f.chunks == nil }
+func (f *requestFraming) over() bool { return f.head == 0 && f.length == 0 && f.chunks == nil }
 
 // take says how many of the next bytes are the request's. An error is about the byte
 // behind them.
-func (f *webFrame) take(p []byte) (n int, err error) {
+func (f *requestFraming) take(p []byte) (n int, err error) {
 	n = min(f.head, len(p))
 	f.head -= n
 	if f.chunks != nil && n < len(p) {
@@ -93,28 +93,28 @@ const readAhead = 4 << 10
 
 // most is how much to read for the rest of the request: of what is behind it there
 // comes readAhead at most.
-func (f *webFrame) most() int64 {
+func (f *requestFraming) most() int64 {
 	if f.chunks != nil {
 		return f.chunks.Left() + readAhead
 	}
 	return f.length
 }
 
-func newWebConn(conn net.Conn, end *webEnd, frame webFrame, unread []byte) *webConn {
-	c := &webConn{Conn: conn, end: end, unread: unread}
+func newHTTPConn(conn net.Conn, end *httpSocket, frame requestFraming, unread []byte) *httpConn {
+	c := &httpConn{Conn: conn, end: end, unread: unread}
 	c.change.L = &c.mu
 	c.begin(frame)
 	return c
 }
 
 // begin begins a request.
-func (c *webConn) begin(frame webFrame) {
+func (c *httpConn) begin(frame requestFraming) {
 	c.frame, c.between = frame, false
 	c.bodyLeft, c.bodyGot = c.end.srv.limits.body, 0
 }
 
 // Read implements net.Conn.
-func (c *webConn) Read(p []byte) (int, error) {
+func (c *httpConn) Read(p []byte) (int, error) {
 	switch {
 	case c.free.Load():
 		return c.readOn(p)
@@ -129,7 +129,7 @@ func (c *webConn) Read(p []byte) (int, error) {
 }
 
 // readOn reads for whoever has hijacked the connection.
-func (c *webConn) readOn(p []byte) (int, error) {
+func (c *httpConn) readOn(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		return c.Conn.Read(p)
 	}
@@ -137,7 +137,7 @@ func (c *webConn) readOn(p []byte) (int, error) {
 }
 
 // takeUnread takes off n unread bytes.
-func (c *webConn) takeUnread(n int) int {
+func (c *httpConn) takeUnread(n int) int {
 	if c.unread = c.unread[n:]; len(c.unread) == 0 {
 		c.unread = nil
 	}
@@ -145,7 +145,7 @@ func (c *webConn) takeUnread(n int) int {
 }
 
 // readRequest reads of the request under way.
-func (c *webConn) readRequest(p []byte) (n int, err error) {
+func (c *httpConn) readRequest(p []byte) (n int, err error) {
 	if len(c.unread) > 0 {
 		n = min(len(p), len(c.unread))
 		n, c.flaw = c.frame.take(c.unread[:n])
@@ -167,7 +167,7 @@ func (c *webConn) readRequest(p []byte) (n int, err error) {
 
 // readBody reads of the body: 4 KiB of it must come, or the rest, in each Timeouts.Body
 // that is spent waiting here.
-func (c *webConn) readBody(p []byte) (n int, err error) {
+func (c *httpConn) readBody(p []byte) (n int, err error) {
 	s := c.end.srv
 	if s.limits.body == 0 {
 		return c.Conn.Read(p)
@@ -197,7 +197,7 @@ func (c *webConn) readBody(p []byte) (n int, err error) {
 
 // awaitEnd waits for what may come behind the request, and gives none of it. Once a
 // byte is there, it only waits to be called off, as net/http does.
-func (c *webConn) awaitEnd(p []byte) (int, error) {
+func (c *httpConn) awaitEnd(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		n, err := c.Conn.Read(p)
 		if n == 0 {
@@ -228,7 +228,7 @@ func (c *webConn) awaitEnd(p []byte) (int, error) {
 }
 
 // Close implements net.Conn. It does nothing to a connection that a loop has.
-func (c *webConn) Close() error {
+func (c *httpConn) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	c.change.Broadcast()
@@ -242,7 +242,7 @@ func (c *webConn) Close() error {
 
 // CloseWrite ends our direction: net/http does so when it has not read all, before it
 // closes the connection.
-func (c *webConn) CloseWrite() error {
+func (c *httpConn) CloseWrite() error {
 	if secured, ok := c.Conn.(*tls.Conn); ok {
 		_ = secured.CloseWrite() // the peer sees the end below in any case
 	}
@@ -250,16 +250,16 @@ func (c *webConn) CloseWrite() error {
 }
 
 // SetReadDeadline implements net.Conn. It holds beside that of a body.
-func (c *webConn) SetReadDeadline(at time.Time) error {
+func (c *httpConn) SetReadDeadline(at time.Time) error {
 	return c.setReadDeadline(func() { c.own = at })
 }
 
 // SetDeadline implements net.Conn.
-func (c *webConn) SetDeadline(at time.Time) error {
+func (c *httpConn) SetDeadline(at time.Time) error {
 	return errors.Join(c.SetReadDeadline(at), c.SetWriteDeadline(at))
 }
 
-func (c *webConn) setReadDeadline(change func()) error {
+func (c *httpConn) setReadDeadline(change func()) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.away {
@@ -271,7 +271,7 @@ func (c *webConn) setReadDeadline(change func()) error {
 }
 
 // SetWriteDeadline implements net.Conn.
-func (c *webConn) SetWriteDeadline(at time.Time) error {
+func (c *httpConn) SetWriteDeadline(at time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.away {
@@ -280,22 +280,22 @@ func (c *webConn) SetWriteDeadline(at time.Time) error {
 	return c.Conn.SetWriteDeadline(at)
 }
 
-// secureWebConn is a webConn over TLS, whose state net/http asks for.
-type secureWebConn struct {
-	*webConn
+// tlsHTTPConn is a httpConn over TLS, whose state net/http asks for.
+type tlsHTTPConn struct {
+	*httpConn
 	secured connectionStater
 }
 
 // ConnectionState is the TLS state of each request on the connection.
-func (c secureWebConn) ConnectionState() tls.ConnectionState { return c.secured.ConnectionState() }
+func (c tlsHTTPConn) ConnectionState() tls.ConnectionState { return c.secured.ConnectionState() }
 
-// webConnOf is the webConn that conn is, nil if it is none.
-func webConnOf(conn net.Conn) *webConn {
+// httpConnOf is the httpConn that conn is, nil if it is none.
+func httpConnOf(conn net.Conn) *httpConn {
 	switch conn := conn.(type) {
-	case *webConn:
+	case *httpConn:
 		return conn
-	case secureWebConn:
-		return conn.webConn
+	case tlsHTTPConn:
+		return conn.httpConn
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func (s *Server) takeStream(w http.ResponseWriter, r *http.Request, req *ws.Requ
 	b := newBridge(s, e)
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	b.secured, b.local, b.unix = r.TLS, addrPortOf(local), isUnix(local)
-	s.send(arrival{fd: -1, taken: t, bridge: b})
+	s.placeTaken(arrival{fd: -1, taken: t, bridge: b})
 	if <-b.begun; b.conn == nil {
 		return true, cmp.Or(b.refusal, refuseStopping) // the place that was reserved is given back
 	}

@@ -178,7 +178,7 @@ func (c *Conn) greet(w *worker) {
 // there: not ok, if not.
 func (c *Conn) identify(g *guest) (client netip.AddrPort, ok bool) {
 	if g.header == nil {
-		return g.remote, c.standFor(g.remote) == nil
+		return g.remote, c.setClientAddr(g.remote) == nil
 	}
 	if c.standForOneOf(g.remote, math.MaxInt32) != nil { // the proxy
 		return g.remote, false
@@ -216,14 +216,14 @@ func (c *Conn) requestTLS(b *bridge) *tls.ConnectionState {
 }
 
 // handGuest gives net/http the net.Conn that a bridge has carried so far.
-func (c *Conn) handGuest(in []byte, frame webFrame) {
+func (c *Conn) handGuest(in []byte, frame requestFraming) {
 	l := c.loop
 	c.mu.Lock()
 	b := c.stream().(*bridge)
 	conn := b.far.(net.Conn)
 	c.state.Or(inHTTP)
-	end := newWebEnd(l.srv, conn, c.remote(), true)
-	handed := newWebConn(end, end, frame, append([]byte(nil), in...))
+	end := newHTTPSocket(l.srv, conn, c.remote(), true)
+	handed := newHTTPConn(end, end, frame, append([]byte(nil), in...))
 	handed.viaTLS, handed.anonymous = c.in != nil && c.in.secure, c.is(anonymousClient)
 	c.facts.stream = nil
 	c.mu.Unlock()
@@ -233,23 +233,23 @@ func (c *Conn) handGuest(in []byte, frame webFrame) {
 	switch far, secure := conn.(connectionStater); {
 	case in == nil: // of HTTP/2, for which net/http wants the *tls.Conn itself
 		given = conn
-		l.srv.web.guests.Store(conn, handed)
+		l.srv.netHTTP.guests.Store(conn, handed)
 	case secure:
-		given = secureWebConn{handed, far}
+		given = tlsHTTPConn{handed, far}
 	}
 	b.handOver(func(rest []byte) {
 		handed.unread = append(handed.unread, rest...)
-		if !l.srv.startWeb() {
+		if !l.srv.startNetHTTP() {
 			_ = handed.Close() // the server is closing: the peer sees just that
 			return
 		}
-		l.srv.web.conns.Offer(given)
+		l.srv.netHTTP.conns.Offer(given)
 	})
 }
 
 // takeGuest is the bridge over which a connection that net/http had comes back to a loop.
-// The caller holds the webConn's mu.
-func (c *webConn) takeGuest(first bool) *bridge {
+// The caller holds the httpConn's mu.
+func (c *httpConn) takeGuest(first bool) *bridge {
 	s, conn := c.end.srv, c.end.conn
 	_ = conn.SetDeadline(time.Time{}) // the reader finds out if it is broken
 	b := newBridge(s, conn)

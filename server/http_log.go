@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// webLog takes the lines of net/http's ErrorLog, which has one level for all. What
+// httpLog takes the lines of net/http's ErrorLog, which has one level for all. What
 // the application has done is told as it comes. All else any peer can cause, and with
 // its own text in it, so that is told like the rest about single peers.
-type webLog struct{ srv *Server }
+type httpLog struct{ srv *Server }
 
 // errorLog is the ErrorLog of the net/http server behind the port.
-func (s *Server) errorLog() *log.Logger { return log.New(webLog{s}, "", 0) }
+func (s *Server) errorLog() *log.Logger { return log.New(httpLog{s}, "", 0) }
 
 // panicLines and ownLines begin the lines that are about the application, or the
 // machine.
@@ -24,7 +24,7 @@ var (
 )
 
 // Write implements io.Writer. log.Logger writes one line at once.
-func (l webLog) Write(line []byte) (n int, err error) {
+func (l httpLog) Write(line []byte) (n int, err error) {
 	s, text := l.srv, strings.TrimSuffix(string(line), "\n")
 	switch {
 	case beginsWith(text, panicLines):
@@ -32,7 +32,7 @@ func (l webLog) Write(line []byte) (n int, err error) {
 	case beginsWith(text, ownLines):
 		s.log().Warn("plain HTTP troubled", "err", text)
 	default:
-		s.logWeb(text)
+		s.logNetHTTP(text)
 	}
 	return len(line), nil
 }

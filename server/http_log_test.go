@@ -10,9 +10,9 @@ import (
 	"github.com/millrace/millrace/server"
 )
 
-// TestWebLogPeers: what a peer makes net/http say is a debug line like others about
+// TestHTTPLogPeers: what a peer makes net/http say is a debug line like others about
 // single peers: few a second, cut and quoted.
-func TestWebLogPeers(t *testing.T) {
+func TestHTTPLogPeers(t *testing.T) {
 	t.Parallel()
 	const peers = 250
 	for level, told := range map[slog.Level]bool{slog.LevelInfo: false, slog.LevelDebug: true} {
@@ -55,8 +55,8 @@ func TestWebLogPeers(t *testing.T) {
 	}
 }
 
-// TestWebLogOwn: what the application has done wrong is told at its own level.
-func TestWebLogOwn(t *testing.T) {
+// TestHTTPLogOwn: what the application has done wrong is told at its own level.
+func TestHTTPLogOwn(t *testing.T) {
 	t.Parallel()
 	book := &logBook{}
 	addr, _ := startServer(t, func(s *server.Server) {

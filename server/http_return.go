@@ -16,17 +16,17 @@ import (
 
 // returned is what a connection brings along that net/http gives back to a loop.
 type returned struct {
-	unread    []byte  // decrypted, if it is TLS
-	stream    *secure // nil: plain
+	unread    []byte     // decrypted, if it is TLS
+	stream    *tlsStream // nil: plain
 	viaTLS    bool
 	anonymous bool
 }
 
-var webRequests = sync.Pool{New: func() any { return new(ws.Request) }}
+var httpRequests = sync.Pool{New: func() any { return new(ws.Request) }}
 
 // readNext reads the next request, for net/http if it is one for it. Otherwise a loop
 // gets the connection, and net/http an end of the stream.
-func (c *webConn) readNext(p []byte) (n int, err error) {
+func (c *httpConn) readNext(p []byte) (n int, err error) {
 	in := c.unread
 	if len(in) == 0 {
 		if n, err = c.Conn.Read(p); n == 0 {
@@ -56,7 +56,7 @@ func (c *webConn) readNext(p []byte) (n int, err error) {
 const restTime = 10 * time.Millisecond
 
 // readRest reads the rest of a head, of which in is the beginning, into unread.
-func (c *webConn) readRest(in []byte, scanner *ws.HeadScanner) (end int, bad error) {
+func (c *httpConn) readRest(in []byte, scanner *ws.HeadScanner) (end int, bad error) {
 	limits := c.end.srv.limits.head
 	c.unread = append(make([]byte, 0, 2*len(in)), in...)
 	by := time.Now().Add(restTime)
@@ -79,13 +79,13 @@ func (c *webConn) readRest(in []byte, scanner *ws.HeadScanner) (end int, bad err
 
 // vet says whether head, which is whole, is that of a request for net/http, by the
 // rules of a connection's first one, and begins that request.
-func (c *webConn) vet(head []byte, scanner *ws.HeadScanner) bool {
+func (c *httpConn) vet(head []byte, scanner *ws.HeadScanner) bool {
 	s := c.end.srv
 	if head[0] == '\r' {
 		return false // what an empty line does, a loop knows
 	}
-	r := webRequests.Get().(*ws.Request)
-	defer webRequests.Put(r)
+	r := httpRequests.Get().(*ws.Request)
+	defer httpRequests.Put(r)
 	defer r.Reset()
 	if r.ParseScanned(head, scanner) != nil || r.WantsUpgrade() {
 		return false
@@ -99,7 +99,7 @@ func (c *webConn) vet(head []byte, scanner *ws.HeadScanner) bool {
 }
 
 // returnToLoop gives the connection, with what was read of it, to a loop.
-func (c *webConn) returnToLoop(in []byte) error {
+func (c *httpConn) returnToLoop(in []byte) error {
 	s, e := c.end.srv, c.end
 	if s.stopping.Load() && !slices.ContainsFunc(s.loops, func(l *shard) bool { return !l.IsOver() }) {
 		return c.turnDown(in, refuseStopping)
@@ -111,7 +111,7 @@ func (c *webConn) returnToLoop(in []byte) error {
 	case err != nil:
 		s.loops[0].counters.acceptErrors.Add(1)
 		s.log().Warn("connection not taken back", "remote", addrName(e.remote), "err", err)
-		return c.turnDown(in, refuseNoRoom)
+		return c.turnDown(in, refuseNoDescriptor)
 	}
 	if !s.judge(&a) {
 		e.leaveAddr()
@@ -128,7 +128,7 @@ func (c *webConn) returnToLoop(in []byte) error {
 
 // attach takes the connection out of net/http's hands. What the application reads
 // first is in.
-func (c *webConn) attach(a *arrival, in []byte) (err error) {
+func (c *httpConn) attach(a *arrival, in []byte) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -149,7 +149,7 @@ func (c *webConn) attach(a *arrival, in []byte) (err error) {
 }
 
 // turnDown answers a request for which no loop is there.
-func (c *webConn) turnDown(in []byte, refusal *ws.Refusal) error {
+func (c *httpConn) turnDown(in []byte, refusal *ws.Refusal) error {
 	s := c.end.srv
 	s.refused(refusal, c.end.remote, nil)
 	_, _ = c.Conn.Write(appendRefusal(nil, in, refusal)) // best effort
@@ -163,7 +163,7 @@ func (c *Conn) comeBack(back *returned) {
 	}
 	if s := back.stream; s != nil {
 		s.conn = c
-		c.remember().stream = s
+		c.ownFacts().stream = s
 	}
 }
 
@@ -177,7 +177,7 @@ func (c *Conn) consumeReturned(w *worker) {
 
 // reattach takes the stream back from net/http, and gives what was decrypted and not
 // read: nobody else uses it now.
-func (s *secure) reattach() (unread []byte) {
+func (s *tlsStream) reattach() (unread []byte) {
 	rest := s.blocking.Rest()
 	s.blocking, s.state = nil, secureEstablished
 	var err error
@@ -196,8 +196,8 @@ func (s *secure) reattach() (unread []byte) {
 	return unread
 }
 
-// takeFromWeb is attach of Server for a connection that net/http had from us.
-func (s *Server) takeFromWeb(c *webConn, t *takenOver) {
+// takeFromNetHTTP is attach of Server for a connection that net/http had from us.
+func (s *Server) takeFromNetHTTP(c *httpConn, t *takenOver) {
 	a := arrival{remote: c.end.remote, unix: isUnix(c.end.LocalAddr()), taken: t}
 	if err := c.attach(&a, nil); err != nil {
 		s.notTaken(c, t, err)
@@ -205,16 +205,16 @@ func (s *Server) takeFromWeb(c *webConn, t *takenOver) {
 	}
 	t.unread = slices.Concat(t.unread, c.unread, a.back.unread)
 	c.end.leaveAddr() // the loop counts it for its client
-	s.send(a)
+	s.placeTaken(a)
 }
 
-// follow keeps webConns in step with net/http.
-func (web *web) follow(conn net.Conn, state http.ConnState) {
-	c := webConnOf(conn)
+// follow keeps netHTTPConns in step with net/http.
+func (web *netHTTP) follow(conn net.Conn, state http.ConnState) {
+	c := httpConnOf(conn)
 	switch {
 	case c == nil && state == http.StateClosed:
 		if g, ok := web.guests.LoadAndDelete(conn); ok {
-			end := g.(*webConn).end
+			end := g.(*httpConn).end
 			end.leaveHTTP()
 			end.leaveAddr()
 		}

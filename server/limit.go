@@ -26,7 +26,7 @@ const (
 	LimitEmptyFragments                // Limits.EmptyFragments: 1008
 	LimitMessageRate                   // Limits.MessageRate: 1008
 	LimitByteRate                      // Limits.ByteRate: 1008
-	LimitBacklog                       // Limits.QueueMemory: 1008, or cut
+	LimitQueueMemory                   // Limits.QueueMemory: 1008, or cut
 	LimitQueue                         // Queue.Max: 1008, 1009 if the message alone is larger, or it is dropped
 	LimitWriteTimeout                  // cut
 	LimitCloseTimeout                  // cut
@@ -54,7 +54,7 @@ var limitNames = [NumLimits]string{
 	LimitEmptyFragments:   "empty_fragments",
 	LimitMessageRate:      "message_rate",
 	LimitByteRate:         "byte_rate",
-	LimitBacklog:          "backlog",
+	LimitQueueMemory:      "backlog",
 	LimitQueue:            "queue",
 	LimitWriteTimeout:     "write_timeout",
 	LimitCloseTimeout:     "close_timeout",

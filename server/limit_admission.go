@@ -24,7 +24,7 @@ import (
 //
 // Each count goes down in one place, when the connection's slot is freed
 // (loop.leave), or, if it never got one, in Server.forget. A connection of net/http
-// keeps its address's place, and has one among Limits.HTTPConns, until its webEnd is
+// keeps its address's place, and has one among Limits.HTTPConns, until its httpSocket is
 // closed or gives it back to a loop.
 type admission struct {
 	conns      atomic.Int64 // WebSockets, those about to be opened included; counted with Limits.Conns only
@@ -87,7 +87,7 @@ func (s *Server) judgeAddr(a *arrival) (in bool) {
 	}
 	most := s.mostFrom(a.remote.Addr())
 	if s.firstState(a) == stateProxy {
-		most = math.MaxInt32 // a proxy's; whose it is comes next
+		most = math.MaxInt32 // the PROXY header will name the client, and setClientAddr counts it
 	}
 	if s.admission.addresses.Enter(a.remote.Addr(), most) {
 		return true
@@ -105,7 +105,7 @@ func (s *Server) judgeAddr(a *arrival) (in bool) {
 }
 
 // mostFrom bounds the connections from an address. Proxies have many: their
-// connections count for the client as soon as it is known, see Conn.standFor.
+// connections count for the client as soon as it is known, see Conn.setClientAddr.
 func (s *Server) mostFrom(addr netip.Addr) int {
 	if s.trusts(addr) {
 		return math.MaxInt32
@@ -172,10 +172,10 @@ func (s *Server) reserve() error {
 	return nil
 }
 
-// roomForHTTP takes a place among the connections of net/http, or says why there is
-// none. webEnd gives it back.
-func (s *Server) roomForHTTP() error {
-	if !countIn(&s.web.open, s.limits.httpConns) {
+// reserveHTTP takes a place among the connections of net/http, or says why there is
+// none. httpSocket gives it back.
+func (s *Server) reserveHTTP() error {
+	if !countIn(&s.netHTTP.open, s.limits.httpConns) {
 		s.hit(LimitHTTPConns)
 		return refusePlain
 	}
@@ -191,7 +191,7 @@ func (s *Server) giveBack() {
 // turnAway answers a connection that was accepted in vain. The leader calls it,
 // before the first turn.
 func (l *shard) turnAway(c *Conn, refusal *ws.Refusal) {
-	c.remember().turnedAway = true
+	c.ownFacts().turnedAway = true
 	c.turnDown(c.RemoteAddr(), refusal)
 	l.NextRound(c.member(), woken)
 }

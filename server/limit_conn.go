@@ -7,7 +7,7 @@ import "time"
 // A connection goes by the server's limits unless its Accept.Limits or SetLimits says
 // otherwise (the bit limited of Conn.state). Then its facts point to what it goes by,
 // which connections that were given the same share, and where that is all they have to
-// remember they share the facts too: a million connections of a route cost nothing each.
+// ownFacts they share the facts too: a million connections of a route cost nothing each.
 //
 // A turn has its limits in worker.limits, anybody else asks Conn.limits. What SetLimits
 // has said (the bit newLimits) a turn takes up where it begins and between two messages.
@@ -106,7 +106,7 @@ func (c *Conn) useLimits(own *ownLimits) {
 	if f := c.facts; (f == nil || f.shared) && !lim.alone() {
 		c.facts = c.loop.srv.sharedFacts(c.deflation(), own)
 	} else {
-		c.remember().limits = own
+		c.ownFacts().limits = own
 	}
 	if own != nil {
 		c.state.Or(limited)
@@ -144,5 +144,5 @@ func (c *Conn) takeLimits(w *worker) {
 	if w.limits.paced() {
 		c.facts.rates = c.loop.renewRates(c.facts.rates)
 	}
-	c.seat.SetDue()
+	c.seat.DueChanged()
 }

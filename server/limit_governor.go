@@ -238,7 +238,7 @@ func (c *Conn) shed(e *entry) {
 		return
 	}
 	if c.facts == nil || c.facts.cause != errShed {
-		c.loop.srv.hit(LimitBacklog)
+		c.loop.srv.hit(LimitQueueMemory)
 	}
 	if c.stateNow() == stateOpen {
 		o.Truncate()
@@ -281,7 +281,7 @@ func (c *Conn) shedInbound() {
 // cut ends the connection without a word, since a frame may be half out. The
 // caller holds mu.
 func (c *Conn) cut(cause error) {
-	c.remember().broken = cause
+	c.ownFacts().broken = cause
 	c.endLocked(cause, endNow)
 }
 

@@ -122,15 +122,15 @@ func TestShedsTheLargest(t *testing.T) {
 	}
 	budget := before.Backlog + 1000
 	s := climb(t, steps, budget)
-	if got := s.srv.Stats(); got.Backlog != before.Backlog || got.Limits[server.LimitBacklog] != 0 {
-		t.Fatalf("%d bytes within the budget, limit met %d times; before %d bytes", got.Backlog, got.Limits[server.LimitBacklog], before.Backlog)
+	if got := s.srv.Stats(); got.Backlog != before.Backlog || got.Limits[server.LimitQueueMemory] != 0 {
+		t.Fatalf("%d bytes within the budget, limit met %d times; before %d bytes", got.Backlog, got.Limits[server.LimitQueueMemory], before.Backlog)
 	}
 	if err := s.conns[1].Send(ws.Binary, stairMessage); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "nine tenths are left", func() bool { return s.srv.Stats().Backlog <= budget*9/10 })
 	idle(t, s.n)
-	shed := int(s.srv.Stats().Limits[server.LimitBacklog])
+	shed := int(s.srv.Stats().Limits[server.LimitQueueMemory])
 	if most := int(budget / 10 / (steps - 10) / 4000); shed < 2 || shed > most+2 {
 		t.Errorf("%d connections shed for a tenth of %d bytes", shed, budget)
 	}
@@ -192,7 +192,7 @@ func TestShedsALargeFrame(t *testing.T) {
 	small.expect(opBinary, pattern(20_000, 20_000))
 	small.expect(opBinary, pattern(60_000, 60_000))
 	eventually(t, "nothing waits", func() bool { return srv.Stats().Backlog == 0 && srv.Stats().Queues == 0 })
-	hits(t, srv, server.LimitBacklog, 1)
+	hits(t, srv, server.LimitQueueMemory, 1)
 }
 
 // TestShedsTheClosing: connections that wait for the peer's close frame, or that
@@ -224,12 +224,12 @@ func TestShedsTheClosing(t *testing.T) {
 	ending.closeWrite() // it is over, but for what is still to be written
 	idle(t, n)
 	reading, _ := fill(14)
-	hits(t, srv, server.LimitBacklog, 0)
+	hits(t, srv, server.LimitQueueMemory, 0)
 	late, _ := fill(19)
 	openConns(t, srv, 3)
 	later, _ := fill(19)
 	openConns(t, srv, 3)
-	hits(t, srv, server.LimitBacklog, 2)
+	hits(t, srv, server.LimitQueueMemory, 2)
 	for c, messages := range map[*client]int{reading: 14, late: 19, later: 19} {
 		for range messages {
 			c.expect(opBinary, string(stairMessage))
@@ -312,11 +312,11 @@ func TestMemoryLimit(t *testing.T) {
 		runtime.GC()
 		time.Sleep(150 * time.Millisecond) // for the governor to look, and to let it be
 	}
-	hits(t, s.srv, server.LimitBacklog, 0)
+	hits(t, s.srv, server.LimitQueueMemory, 0)
 	ballast := make([]byte, free)
 	eventually(t, "the budget shrinks", func() bool {
 		runtime.GC()
-		return s.srv.Stats().Limits[server.LimitBacklog] > 0 && s.srv.Stats().Backlog <= budget/8
+		return s.srv.Stats().Limits[server.LimitQueueMemory] > 0 && s.srv.Stats().Backlog <= budget/8
 	})
 	runtime.KeepAlive(ballast)
 	if got := s.srv.Stats().Backlog; got < budget/20 {

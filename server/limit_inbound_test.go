@@ -72,7 +72,7 @@ func TestMaxInbound(t *testing.T) {
 	if open < 15 || open > 30 {
 		t.Errorf("%d connections are open, want about as many as fit", open)
 	}
-	hits(t, srv, server.LimitBacklog, 0)
+	hits(t, srv, server.LimitQueueMemory, 0)
 	small.send(half(9000, 9008)[8000:])
 	small.expect(opBinary, strings.Repeat("h", 9000))
 	last := peers[len(peers)-1]
@@ -156,7 +156,7 @@ func TestHugeBudgets(t *testing.T) {
 	c := dialSim(t, n, addr).upgraded()
 	go c.send(frame(opText, pattern(1, 200_000)))
 	c.expect(opText, pattern(1, 200_000))
-	if got := srv.Stats(); got.Open != 1 || got.Limits[server.LimitBacklog]+got.Limits[server.LimitInbound] > 0 {
+	if got := srv.Stats(); got.Open != 1 || got.Limits[server.LimitQueueMemory]+got.Limits[server.LimitInbound] > 0 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -236,5 +236,5 @@ func TestDefaultsHoldOne(t *testing.T) {
 	}
 	c.expect(opBinary, payload)
 	hits(t, srv, server.LimitInbound, 0)
-	hits(t, srv, server.LimitBacklog, 0)
+	hits(t, srv, server.LimitQueueMemory, 0)
 }

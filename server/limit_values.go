@@ -13,30 +13,30 @@ import (
 
 // limits are the server's bounds with the defaults filled in and times in ticks.
 type limits struct {
-	connLimits   // of connections that have none of their own
-	loops        int
-	conns        int        // 0: no bound
-	connsPerAddr int        // 0: no bound
-	handshakes   int        // 0: no bound
-	httpConns    int        // 0: no bound
-	httpStreams  int        // 0: no bound
-	upgrades     rate.Limit // the zero value: no bound
-	head         ws.HeadLimits
-	proxyHeader  int
-	maxEmpty     int
-	backlog      int64 // 0: no bound
-	inbound      int64 // 0: no bound
-	workers      int
-	tlsAtOnce    int
-	handshake    ticks
-	body         time.Duration // 0: never
-	httpIdle     time.Duration // below 0: never
-	linger       ticks
-	grace        ticks // for what a handshake still brings while we drain
-	acceptRetry  ticks
-	readBuffer   int
-	corkBytes    int
-	eventsABatch int
+	connLimits     // of connections that have none of their own
+	loops          int
+	conns          int        // 0: no bound
+	connsPerAddr   int        // 0: no bound
+	handshakes     int        // 0: no bound
+	httpConns      int        // 0: no bound
+	httpStreams    int        // 0: no bound
+	upgrades       rate.Limit // the zero value: no bound
+	head           ws.HeadLimits
+	proxyHeader    int
+	maxEmpty       int
+	backlog        int64 // 0: no bound
+	inbound        int64 // 0: no bound
+	workers        int
+	tlsAtOnce      int
+	handshake      ticks
+	body           time.Duration // 0: never
+	httpIdle       time.Duration // below 0: never
+	linger         ticks
+	grace          ticks // for what a handshake still brings while we drain
+	acceptRetry    ticks
+	readBuffer     int
+	corkBytes      int
+	eventsPerBatch int
 }
 
 const (
@@ -70,10 +70,10 @@ const (
 	// acceptRetryTime is the pause after the machine ran out of descriptors.
 	acceptRetryTime = 200 * time.Millisecond
 
-	readBuffer   = 128 << 10 // a worker's; a longer read is two turns
-	earlyRead    = 32 << 10  // a read before the upgrade, which may have to be kept
-	corkBytes    = 64 << 10  // what one turn may gather before it is written
-	eventsABatch = 512
+	readBuffer     = 128 << 10 // a worker's; a longer read is two turns
+	earlyRead      = 32 << 10  // a read before the upgrade, which may have to be kept
+	corkBytes      = 64 << 10  // what one turn may gather before it is written
+	eventsPerBatch = 512
 )
 
 func (s *Server) effectiveLimits() limits {
@@ -91,20 +91,20 @@ func (s *Server) effectiveLimits() limits {
 			Bytes: positive(s.Limits.Head, defaultMaxHead),
 			Lines: positive(s.Limits.HeadLines, defaultMaxHeadLines),
 		},
-		proxyHeader:  positive(s.Proxy.MaxHeader, proxyproto.MaxSize),
-		maxEmpty:     positive(s.Limits.EmptyFragments, defaultMaxEmpty),
-		inbound:      budget(s.Limits.InboundMemory, 4, defaultMaxInbound, s.inboundOfOne(s.connFields().maxMessage())),
-		tlsAtOnce:    positive(s.Limits.TLSHandshakes, defaultMaxTLSHandshakes),
-		workers:      max(positive(s.Runtime.Workers, defaultMaxWorkers), loops+1),
-		handshake:    loop.TimeoutTicks(positive(s.Timeouts.Handshake, defaultHandshakeTimeout)),
-		linger:       loop.TimeoutTicks(lingerTime),
-		grace:        loop.TimeoutTicks(drainGrace),
-		acceptRetry:  loop.TicksOf(acceptRetryTime),
-		body:         max(cmp.Or(s.Timeouts.Body, defaultBodyTimeout), 0),
-		httpIdle:     s.httpIdleTimeout(),
-		readBuffer:   readBuffer,
-		corkBytes:    corkBytes,
-		eventsABatch: eventsABatch,
+		proxyHeader:    positive(s.Proxy.MaxHeader, proxyproto.MaxSize),
+		maxEmpty:       positive(s.Limits.EmptyFragments, defaultMaxEmpty),
+		inbound:        budget(s.Limits.InboundMemory, 4, defaultMaxInbound, s.inboundOfOne(s.connFields().maxMessage())),
+		tlsAtOnce:      positive(s.Limits.TLSHandshakes, defaultMaxTLSHandshakes),
+		workers:        max(positive(s.Runtime.Workers, defaultMaxWorkers), loops+1),
+		handshake:      loop.TimeoutTicks(positive(s.Timeouts.Handshake, defaultHandshakeTimeout)),
+		linger:         loop.TimeoutTicks(lingerTime),
+		grace:          loop.TimeoutTicks(drainGrace),
+		acceptRetry:    loop.TicksOf(acceptRetryTime),
+		body:           max(cmp.Or(s.Timeouts.Body, defaultBodyTimeout), 0),
+		httpIdle:       s.httpIdleTimeout(),
+		readBuffer:     readBuffer,
+		corkBytes:      corkBytes,
+		eventsPerBatch: eventsPerBatch,
 	}
 	l.backlog = budget(s.Limits.QueueMemory, 2, defaultMaxBacklog, int64(l.maxQueue))
 	return l

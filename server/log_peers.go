@@ -21,7 +21,7 @@ import (
 // before the handler is the only bound.
 
 const (
-	detailsASecond = 100
+	detailsPerSecond = 100
 	// maxPeerText is how much of what a peer has said, in bytes, goes into the log.
 	maxPeerText = 200
 )
@@ -44,7 +44,7 @@ func (d *details) with(attrs ...any) (all []any, ok bool) {
 	if now := time.Now().Unix(); now != d.second {
 		d.second, d.told = now, 0
 	}
-	if d.told == detailsASecond {
+	if d.told == detailsPerSecond {
 		d.leftOut++
 		d.leftOutInAll.Add(1)
 		return nil, false
@@ -142,8 +142,8 @@ func shorten(text string) string {
 	return text[:end] + "..."
 }
 
-// logWeb tells what net/http says of one of its connections.
-func (s *Server) logWeb(text string) {
+// logNetHTTP tells what net/http says of one of its connections.
+func (s *Server) logNetHTTP(text string) {
 	log := s.log()
 	if !log.Enabled(context.Background(), slog.LevelDebug) {
 		return

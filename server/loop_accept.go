@@ -13,9 +13,9 @@ import (
 	"github.com/millrace/millrace/ws"
 )
 
-// acceptsATurn bounds the connections accepted in one go, so that a storm of
+// acceptsPerTurn bounds the connections accepted in one go, so that a storm of
 // them does not keep the open ones waiting.
-const acceptsATurn = 64
+const acceptsPerTurn = 64
 
 // acceptor is a listener in the first loop; the connections it accepts are
 // spread over all loops.
@@ -102,7 +102,7 @@ func (a acceptMore) Do() (again bool) {
 
 // accept takes connections off the listener's queue.
 func (l *shard) accept(a *acceptor) {
-	for range acceptsATurn {
+	for range acceptsPerTurn {
 		fd, remote, err := a.ln.Accept()
 		switch {
 		case err == nil:
@@ -158,8 +158,8 @@ func (l *shard) spread(from *acceptor, fd int, remote netip.AddrPort) {
 	}
 }
 
-// arrivals are for those on their way to another loop. What a storm of them would
-// leave behind stays resident until the first collection.
+// arrivals are those on their way to another loop. They are pooled, since the garbage of
+// a storm of them would stay resident until the first collection.
 var arrivals = sync.Pool{New: func() any { return new(arrival) }}
 
 // offer posts an arrival to the loop; false means that the loop has ended.
@@ -184,8 +184,8 @@ func (a *arrival) take() arrival {
 	return taken
 }
 
-// send is offer of one that else gets nowhere.
-func (l *shard) send(a arrival) {
+// offerOrDrop is offer; if the loop has ended, it undoes the counts and closes.
+func (l *shard) offerOrDrop(a arrival) {
 	if !l.offer(a) {
 		l.srv.forget(&a)
 		l.drop(&a)
@@ -232,7 +232,7 @@ func (l *shard) admit(a arrival) *Conn {
 		l.closeFD(a.fd)
 		l.srv.forgetAddr(&a)
 		if a.taken != nil {
-			a.taken.settle(refuseNoRoom)
+			a.taken.settle(refuseNoDescriptor)
 		}
 		l.srv.forget(&a)
 		l.counters.acceptErrors.Add(1)
@@ -251,11 +251,11 @@ func (l *shard) admit(a arrival) *Conn {
 	}
 	switch {
 	case a.guest():
-		c.partial().guest = a.bridge.guest
+		c.ensureInbound().guest = a.bridge.guest
 	case a.taken != nil:
-		c.partial().taken = a.taken
+		c.ensureInbound().taken = a.taken
 	case a.back != nil:
-		in := c.partial()
+		in := c.ensureInbound()
 		in.back, in.secure = a.back, a.back.viaTLS
 	}
 	return c

@@ -41,7 +41,7 @@ const noDue = loop.NoDue
 // newGroup is the server's loops to be, and what leads them.
 func (s *Server) newGroup() *loop.Group {
 	return loop.NewGroup(loop.Config{
-		Clock: s.engine, Log: s.log(), Batch: s.limits.eventsABatch, MaxWorkers: s.limits.workers,
+		Clock: s.engine, Log: s.log(), Batch: s.limits.eventsPerBatch, MaxWorkers: s.limits.workers,
 		NewWorker: s.newWorker,
 	})
 }
@@ -115,25 +115,25 @@ func (m *member) Failed(w *loop.Worker, panicked any) {
 	stack = stack[:runtime.Stack(stack, false)]
 	c.loop.counters.panics.Add(1)
 	c.loop.srv.log().Error("handler panicked", "panic", fmt.Sprintf("%+v", panicked), "remote", c.RemoteName(), "stack", string(stack))
-	w.Desk.(*worker).decoder = c.loop.srv.newDecoder()
+	w.HostData.(*worker).decoder = c.loop.srv.newDecoder()
 	c.endPanicked()
 }
 
-// Overtaken implements loop.Member: what the slow handler has sent goes out.
-func (m *member) Overtaken() {
+// LostLoop implements loop.Member: what the slow handler has sent goes out.
+func (m *member) LostLoop() {
 	c := (*Conn)(m)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.uncork()
 	if c.queue() != nil {
-		c.wake() // for the write deadline, see Beside
+		c.wake() // for the write deadline, see MissedWhileAway
 	}
 }
 
-// Beside implements loop.Member: the leader goes on writing the queue, for which the
+// MissedWhileAway implements loop.Member: the leader goes on writing the queue, for which the
 // slow handler may be waiting, watches its deadline, and ends the context of a slow
 // Upgrade hook.
-func (m *member) Beside(why reason) (more reason) {
+func (m *member) MissedWhileAway(why reason) (more reason) {
 	c := (*Conn)(m)
 	if why&writable != 0 && c.flushAway() {
 		more = emptied

@@ -31,12 +31,12 @@ type worker struct {
 // newWorker makes a worker, which may go on with the turn of another one.
 func (s *Server) newWorker(from *loop.Worker) *loop.Worker {
 	w := &worker{srv: s, limits: &s.limits.connLimits}
-	w.Desk = w
+	w.HostData = w
 	w.out.corked = true
 	w.in = make([]byte, s.limits.readBuffer)
 	w.decoder = s.newDecoder()
 	if from != nil {
-		before := from.Desk.(*worker)
+		before := from.HostData.(*worker)
 		w.received, w.out.sent, w.limits = before.received, before.out.sent, before.limits
 	}
 	return &w.Worker

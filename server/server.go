@@ -110,14 +110,14 @@ type Server struct {
 	loops     []*shard
 	nextLoop  atomic.Uint32
 	group     *loop.Group
-	web       web
+	netHTTP   netHTTP
 	decoders  sync.Pool   // of *ws.Decoder, see Conn.setUp
 	accepting atomic.Bool // a listener is, or was, accepted from
 	phase     phaseWord
 	stopping  atomic.Bool   // draining or stopped: no more listeners, no more upgrades
 	halt      chan struct{} // closed by the first Close
 	refusals  refusals
-	loopsDone sync.WaitGroup // and their bridges
+	loopsDone sync.WaitGroup // loops that run, and the goroutines of bridges
 
 	compression *compression // nil: Deflate is
 	handshakes  handshakes

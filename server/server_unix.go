@@ -5,11 +5,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/millrace/millrace/poller"
-	"github.com/millrace/millrace/ws"
 )
 
 // # Unix sockets
@@ -52,22 +50,6 @@ func onUnix(r *http.Request) bool {
 	addr, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	return isUnix(addr)
 }
-
-// trustForwarded sets who the client of r is, and what it asked for, if trusted
-// proxies say so. unix: the peer is on a Unix socket.
-func (s *Server) trustForwarded(r *ws.Request, unix bool) error {
-	trusted := s.Proxy.Trusted
-	if s.Proxy.TrustUnix && unix && !r.RemoteAddr.IsValid() {
-		trusted = append(slices.Clip(trusted), netip.Prefix{}) // see ws.Request.TrustForwarded
-	}
-	if len(trusted) == 0 {
-		return nil
-	}
-	return r.TrustForwarded(trusted)
-}
-
-// trustsSomebody says whether the client may be another than the peer.
-func (s *Server) trustsSomebody() bool { return len(s.Proxy.Trusted) > 0 || s.Proxy.TrustUnix }
 
 // What there is to show of a peer without an address.
 const (

@@ -303,7 +303,7 @@ func TestLeastMaxInbound(t *testing.T) {
 		}
 		c.expect(opText, payload)
 		hits(t, srv, server.LimitInbound, 0)
-		hits(t, srv, server.LimitBacklog, 0)
+		hits(t, srv, server.LimitQueueMemory, 0)
 	}
 }
 

@@ -5,11 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 
-	"github.com/millrace/millrace/internal/netconn"
 	"github.com/millrace/millrace/poller"
 )
 
@@ -91,28 +89,6 @@ func netHTTPServesHTTP2() bool {
 	probe := &http.Server{}
 	_ = probe.Serve(noListener{}) // what it speaks is settled before it fails
 	return probe.TLSNextProto[protoHTTP2] != nil
-}
-
-// noListener is a net.Listener that is closed.
-type noListener struct{}
-
-func (noListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
-func (noListener) Close() error              { return nil }
-func (noListener) Addr() net.Addr            { return &net.TCPAddr{} }
-
-// detach hands the stream, which is established, to net/http: it goes on with
-// conn, a blocking one, and may come back if it is given whole records. The caller
-// holds Conn.mu.
-func (s *secure) detach(conn net.Conn, whole bool) *tls.Conn {
-	s.state = secureGone
-	var unsent []byte
-	if s.held() > 0 {
-		unsent = slices.Clone(s.sealed.B[s.sent:])
-	}
-	s.blocking = netconn.NewRecords(conn, whole, s.raw, unsent)
-	s.raw = nil
-	s.dropSealed()
-	return s.tls
 }
 
 var errNoCertificate = errors.New("server: TLS needs two files, a certificate and its key, or TLSConfig with a certificate")

@@ -36,7 +36,7 @@ type handshake struct {
 }
 
 // ready says whether the goroutine can go on.
-func (h *handshake) ready(s *secure) bool {
+func (h *handshake) ready(s *tlsStream) bool {
 	return s.state == secureGone || h.ended || h.cut || tlsrecord.Whole(s.raw.B) > 0
 }
 
@@ -55,7 +55,7 @@ func (h *handshakes) init(s *Server) {
 }
 
 // begin starts the handshake of s, or puts it in the line. Conn.mu is held.
-func (h *handshakes) begin(s *secure) {
+func (h *handshakes) begin(s *tlsStream) {
 	key, known := s.conn.sourceKey()
 	next, waits := h.enter(s, key, known)
 	h.start(next)
@@ -75,7 +75,7 @@ func (c *Conn) sourceKey() (key addrcount.Key, known bool) {
 }
 
 // start begins the handshake of one that has just got a place; nil is nobody.
-func (h *handshakes) start(s *secure) {
+func (h *handshakes) start(s *tlsStream) {
 	if s != nil {
 		h.over.Add(1)
 		go h.run(s)
@@ -83,7 +83,7 @@ func (h *handshakes) start(s *secure) {
 }
 
 // run does handshakes, first that of s, until nobody has a place for one.
-func (h *handshakes) run(s *secure) {
+func (h *handshakes) run(s *tlsStream) {
 	k := s.shake
 	defer func() {
 		if s != nil { // a callback has ended the goroutine
@@ -127,18 +127,18 @@ func (c *Conn) beginHandshake(w *worker, hello, behind []byte) {
 	defer c.mu.Unlock()
 	from := c.value.(*entrance)
 	c.value = nil
-	s := &secure{conn: c, local: from.addr}
+	s := &tlsStream{conn: c, local: from.addr}
 	s.shake = &handshake{conn: c, cond: sync.Cond{L: &c.mu}, silent: -1}
 	s.tls = tls.Server((*transport)(s), from.tls)
 	s.raw = buffer.Get(len(hello) + tlsrecord.SplitRoom + len(behind))
 	s.raw.B = append(tlsrecord.SplitHello(s.raw.B, hello), behind...)
-	c.remember().stream = s
+	c.ownFacts().stream = s
 	w.stream = s
 	w.srv.handshakes.begin(s)
 }
 
 // doHandshake is the work of the handshake's goroutine.
-func (s *secure) doHandshake(h *handshakes) {
+func (s *tlsStream) doHandshake(h *handshakes) {
 	c := s.conn
 	c.mu.Lock()
 	gone := s.state == secureGone
@@ -157,7 +157,7 @@ func (s *secure) doHandshake(h *handshakes) {
 }
 
 // shakeHands runs crypto/tls and the callbacks of the configuration.
-func (s *secure) shakeHands(h *handshakes) (err error) {
+func (s *tlsStream) shakeHands(h *handshakes) (err error) {
 	h.shares.compute(s.shake.source)
 	defer h.shares.pause()
 	defer func() {
@@ -168,7 +168,7 @@ func (s *secure) shakeHands(h *handshakes) (err error) {
 	return s.tls.Handshake()
 }
 
-func (s *secure) panicked(p any) error {
+func (s *tlsStream) panicked(p any) error {
 	s.conn.loop.callbackPanicked(p, s.conn.RemoteName())
 	return errCallback
 }
@@ -189,7 +189,7 @@ var errCallback = errors.New("a callback of the TLS configuration panicked")
 
 // endHandshake hands the stream from the goroutine to whoever holds Conn.mu, as
 // does its caller.
-func (s *secure) endHandshake(err error) {
+func (s *tlsStream) endHandshake(err error) {
 	if s.state == secureGone {
 		return
 	}
@@ -232,11 +232,11 @@ func (c *Conn) goSecured(proto string) {
 	if proto != protoHTTP2 {
 		return
 	}
-	if err := c.loop.srv.roomForHTTP(); err != nil {
+	if err := c.loop.srv.reserveHTTP(); err != nil {
 		c.refuseHTTP2(err)
 		return
 	}
-	c.handToHTTP(nil, webFrame{})
+	c.handToHTTP(nil, requestFraming{})
 }
 
 // refuseHTTP2 is refuse in HTTP/2: the peer reads why in a GOAWAY, and that none of
@@ -252,7 +252,7 @@ func (c *Conn) refuseHTTP2(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.endLocked(refusal, endLinger)
-	c.putPlain([]byte(settings + goAway))
+	c.putHTTP([]byte(settings + goAway))
 }
 
 // takeHandshake moves the connection on if its handshake is over, and says which
@@ -260,7 +260,7 @@ func (c *Conn) refuseHTTP2(err error) {
 func (c *Conn) takeHandshake() (done bool, proto string, broken error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s, ok := c.stream().(*secure)
+	s, ok := c.stream().(*tlsStream)
 	switch {
 	case !ok:
 		return false, "", nil

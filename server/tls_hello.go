@@ -49,7 +49,7 @@ func (c *Conn) consumeHello(w *worker, in []byte) (rest []byte) {
 	case whole:
 		c.beginHandshake(w, p.head.B, behind)
 	default:
-		kept := c.partial()
+		kept := c.ensureInbound()
 		kept.head, kept.hello = p.head, p.hello
 		return nil
 	}

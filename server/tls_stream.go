@@ -55,7 +55,7 @@ const (
 
 // secure is the stream of a TLS connection. Conn.mu guards it, but for what the
 // state gives to the handshake's goroutine.
-type secure struct {
+type tlsStream struct {
 	conn  *Conn
 	local net.Addr // of the listener
 	tls   *tls.Conn
@@ -111,7 +111,7 @@ func (b *brokenStream) Error() string { return b.cause.Error() }
 func (b *brokenStream) Unwrap() error { return b.cause }
 
 // read implements stream.
-func (s *secure) read(w *worker, p []byte) (n int, more bool, err error) {
+func (s *tlsStream) read(w *worker, p []byte) (n int, more bool, err error) {
 	switch {
 	case s.state <= secureShaking:
 		more, err = s.receive(w)
@@ -129,7 +129,7 @@ func (s *secure) read(w *worker, p []byte) (n int, more bool, err error) {
 
 // receive takes bytes for the handshake, whose goroutine is woken when a record is
 // whole. At the bound it takes none: the goroutine wakes when there is room.
-func (s *secure) receive(w *worker) (more bool, err error) {
+func (s *tlsStream) receive(w *worker) (more bool, err error) {
 	if len(s.raw.B) >= rawBound {
 		s.shake.stalled = true
 		return false, poller.ErrAgain
@@ -151,7 +151,7 @@ func (s *secure) receive(w *worker) (more bool, err error) {
 }
 
 // readRecords gives the plaintext of what is there.
-func (s *secure) readRecords(w *worker, p []byte) (n int, more bool, err error) {
+func (s *tlsStream) readRecords(w *worker, p []byte) (n int, more bool, err error) {
 	in, more := s.rawBytes(), true
 	if tlsrecord.Whole(in) == 0 { // else it came with the handshake
 		room := w.rawRoom()
@@ -173,7 +173,7 @@ func (s *secure) readRecords(w *worker, p []byte) (n int, more bool, err error) 
 
 // open decrypts whole records into p, which has room for all that rawRoom can
 // hold.
-func (s *secure) open(records, p []byte) (n int, err error) {
+func (s *tlsStream) open(records, p []byte) (n int, err error) {
 	s.feed = records
 	for len(s.feed) > 0 {
 		m, err := s.tls.Read(p[n:])
@@ -189,7 +189,7 @@ func (s *secure) open(records, p []byte) (n int, err error) {
 
 // readFailed is the end of reading: the peer's close_notify or what broke the
 // stream.
-func (s *secure) readFailed(err error) error {
+func (s *tlsStream) readFailed(err error) error {
 	if err == io.EOF {
 		s.over = io.EOF
 		return s.over
@@ -200,7 +200,7 @@ func (s *secure) readFailed(err error) error {
 }
 
 // rawBytes are the bytes received and not yet given to tls.
-func (s *secure) rawBytes() []byte {
+func (s *tlsStream) rawBytes() []byte {
 	if s.raw == nil {
 		return nil
 	}
@@ -208,7 +208,7 @@ func (s *secure) rawBytes() []byte {
 }
 
 // keepRaw keeps rest, which may be a part of raw, until more comes.
-func (s *secure) keepRaw(rest []byte) {
+func (s *tlsStream) keepRaw(rest []byte) {
 	switch {
 	case len(rest) == 0:
 		s.raw.Free()
@@ -231,7 +231,7 @@ func (s *secure) keepRaw(rest []byte) {
 
 // write implements stream. It goes on until something is held: only then an edge
 // will tell.
-func (s *secure) write(p []byte) (n int, err error) {
+func (s *tlsStream) write(p []byte) (n int, err error) {
 	for {
 		if err := s.flush(); err != nil {
 			return n, err
@@ -258,7 +258,7 @@ func (s *secure) write(p []byte) (n int, err error) {
 var errBroken = errors.New("server: the TLS connection is broken")
 
 // flush implements stream.
-func (s *secure) flush() error {
+func (s *tlsStream) flush() error {
 	for s.held() > 0 {
 		n, err := s.engine().Write(int(s.conn.fd), s.sealed.B[s.sent:])
 		if err == poller.ErrAgain {
@@ -278,13 +278,13 @@ func (s *secure) flush() error {
 	return nil
 }
 
-func (s *secure) dropSealed() {
+func (s *tlsStream) dropSealed() {
 	s.sealed.Free()
 	s.sealed, s.sent = nil, 0
 }
 
 // held implements stream.
-func (s *secure) held() int {
+func (s *tlsStream) held() int {
 	if s.sealed == nil {
 		return 0
 	}
@@ -292,7 +292,7 @@ func (s *secure) held() int {
 }
 
 // seal takes what tls writes, all of it: an error would stick.
-func (s *secure) seal(p []byte) (int, error) {
+func (s *tlsStream) seal(p []byte) (int, error) {
 	switch {
 	case s.closing:
 		return len(p), nil // an answer to a key update, and our direction is ended
@@ -309,13 +309,13 @@ func (s *secure) seal(p []byte) (int, error) {
 
 // closeWrite implements stream: close_notify, and behind it the end of the
 // descriptor's direction.
-func (s *secure) closeWrite() error {
+func (s *tlsStream) closeWrite() error {
 	s.notifyClose()
 	s.finDue = true
 	return s.flush()
 }
 
-func (s *secure) notifyClose() {
+func (s *tlsStream) notifyClose() {
 	if s.state == secureEstablished && !s.closing {
 		_ = s.tls.CloseWrite() // an alert that broke the connection may be out instead
 		s.closing = true
@@ -324,7 +324,7 @@ func (s *secure) notifyClose() {
 
 // close implements stream. The peer gets a close_notify if nothing else has to go
 // before it and the kernel takes it.
-func (s *secure) close() {
+func (s *tlsStream) close() {
 	if s.held() == 0 {
 		s.notifyClose()
 		_ = s.flush() // as said
@@ -336,7 +336,7 @@ func (s *secure) close() {
 }
 
 // leave makes the stream nobody's; its handshake ends.
-func (s *secure) leave() {
+func (s *tlsStream) leave() {
 	if s.shake != nil {
 		s.conn.loop.counters.tlsFailed.Add(1)
 		s.server().handshakes.forget(s)
@@ -346,18 +346,18 @@ func (s *secure) leave() {
 }
 
 // connectionState is what the handshake agreed on, for a request.
-func (s *secure) connectionState() *tls.ConnectionState {
+func (s *tlsStream) connectionState() *tls.ConnectionState {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	return s.tlsState()
 }
 
 // tlsState is that for a caller that holds Conn.mu, after the handshake.
-func (s *secure) tlsState() *tls.ConnectionState {
+func (s *tlsStream) tlsState() *tls.ConnectionState {
 	state := s.tls.ConnectionState()
 	return &state
 }
 
-func (s *secure) server() *Server { return s.conn.loop.srv }
+func (s *tlsStream) server() *Server { return s.conn.loop.srv }
 
-func (s *secure) engine() poller.Engine { return s.conn.loop.engine }
+func (s *tlsStream) engine() poller.Engine { return s.conn.loop.engine }

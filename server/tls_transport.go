@@ -1,10 +1,13 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
 	"time"
 
+	"github.com/millrace/millrace/internal/netconn"
 	"github.com/millrace/millrace/internal/tlsrecord"
 )
 
@@ -12,11 +15,11 @@ import (
 // handshake, in which only its goroutine calls; the time on the loop, in which
 // who calls holds Conn.mu; and afterwards, if net/http has the connection, that of
 // a blocking one.
-type transport secure
+type transport tlsStream
 
 // Read implements net.Conn.
 func (t *transport) Read(p []byte) (int, error) {
-	s := (*secure)(t)
+	s := (*tlsStream)(t)
 	switch {
 	case s.blocking != nil:
 		return s.blocking.Read(p)
@@ -31,7 +34,7 @@ func (t *transport) Read(p []byte) (int, error) {
 }
 
 // takeRecord fills p from the record that in begins with or is within.
-func (s *secure) takeRecord(p, in []byte) int {
+func (s *tlsStream) takeRecord(p, in []byte) int {
 	if s.left == 0 {
 		s.left = tlsrecord.Size(in)
 	}
@@ -41,7 +44,7 @@ func (s *secure) takeRecord(p, in []byte) int {
 }
 
 // await is Read in the handshake: it waits until a record is whole.
-func (s *secure) await(p []byte) (int, error) {
+func (s *tlsStream) await(p []byte) (int, error) {
 	c, h := s.conn, s.shake
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,7 +70,7 @@ var errEarlyEnd = errors.New("the peer ended its direction")
 
 // awaitRecord waits, and lets others compute meanwhile. Conn.mu is held, but not
 // while a share of the processors is awaited after it.
-func (s *secure) awaitRecord() {
+func (s *tlsStream) awaitRecord() {
 	c, h := s.conn, s.shake
 	all := &s.server().handshakes
 	all.shares.pause()
@@ -83,7 +86,7 @@ func (s *secure) awaitRecord() {
 
 // Write implements net.Conn. It takes all: to crypto/tls an error is for ever.
 func (t *transport) Write(p []byte) (int, error) {
-	s := (*secure)(t)
+	s := (*tlsStream)(t)
 	if s.blocking != nil {
 		return s.blocking.Write(p)
 	}
@@ -104,7 +107,7 @@ func (t *transport) Write(p []byte) (int, error) {
 // Close implements net.Conn. Before net/http has the connection, only a callback
 // of the configuration may call it, to end the handshake.
 func (t *transport) Close() error {
-	s := (*secure)(t)
+	s := (*tlsStream)(t)
 	if s.blocking != nil {
 		return s.blocking.Close()
 	}
@@ -160,3 +163,27 @@ func (t *transport) SetWriteDeadline(at time.Time) error {
 	}
 	return nil
 }
+
+// detach hands the stream, which is established, to net/http: it goes on with
+// conn, a blocking one, and may come back if it is given whole records. The caller
+// holds Conn.mu.
+func (s *tlsStream) detach(conn net.Conn, whole bool) *tls.Conn {
+	s.state = secureGone
+	var unsent []byte
+	if s.held() > 0 {
+		unsent = slices.Clone(s.sealed.B[s.sent:])
+	}
+	s.blocking = netconn.NewRecords(conn, whole, s.raw, unsent)
+	s.raw = nil
+	s.dropSealed()
+	return s.tls
+}
+
+// noListener is a net.Listener that is closed.
+type noListener struct{}
+
+func (noListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+
+func (noListener) Close() error { return nil }
+
+func (noListener) Addr() net.Addr { return &net.TCPAddr{} }

@@ -13,7 +13,7 @@ type scenario struct {
 	figures     []string // that matter, by result.Figure's names
 }
 
-// scenarios mirror the numbers to hold in DESIGN.md. The two loads of each are the
+// scenarios are the goals of docs/performance.md. The two loads of each are the
 // same but for churn: a connection of wsload sends no message, and ends with a reset.
 var scenarios = []scenario{
 	{"echo-100", "echo 64 B, 100 connections",

@@ -15,7 +15,7 @@ type Config struct {
 	Log        *slog.Logger // it must not block
 	Batch      int          // how many events a wait gives at most
 	MaxWorkers int          // at least one more than there are loops
-	// NewWorker makes a worker, with a Desk. from is nil, or the worker whose turn the
+	// NewWorker makes a worker, with a HostData. from is nil, or the worker whose turn the
 	// new one goes on with, after a runtime.Goexit.
 	NewWorker func(from *Worker) *Worker
 }
@@ -46,9 +46,9 @@ func (c *core) base() *core { return c }
 
 // Worker is a goroutine that leads a loop, or waits on standby to lead one.
 type Worker struct {
-	Desk  any   // what it needs for turns: the host's; best what the Worker is embedded in
-	Since Tick  // in a turn because of Expired: when the member came into the loop
-	Round Round // of the loop, since the worker leads it
+	HostData any   // what it needs for turns: the host's; best what the Worker is embedded in
+	Since    Tick  // in a turn because of Expired: when the member came into the loop
+	Round    Round // of the loop, since the worker leads it
 
 	group   *Group
 	loops   chan led     // the loop to lead next

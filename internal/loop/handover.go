@@ -27,7 +27,7 @@ import (
 // Between a successful take and the moment a new worker leads, the watchdog owns
 // the loop. It marks the member of the slow turn as away, so that the new leader
 // gives it no second turn but notes what it misses, and has it do what needs no turn
-// (Member.Beside). The slow worker finishes its turn with the member still its own,
+// (Member.MissedWhileAway). The slow worker finishes its turn with the member still its own,
 // finds that its swap fails, and posts the member back to the loop's inbox: the
 // leader then clears the mark and gives it the turn it missed.
 type word struct{ n atomic.Uint64 }
@@ -53,7 +53,7 @@ func (l *Loop[M]) turn(w *Worker, m M, why Reason) (leads bool) {
 	s := m.Seat()
 	switch {
 	case s.away:
-		s.missed |= why | m.Beside(why)
+		s.missed |= why | m.MissedWhileAway(why)
 		return true
 	case s.left():
 		return true // a job that was noted before the member left
@@ -168,11 +168,11 @@ func (l *Loop[M]) take(turn uint64) bool {
 	}
 	m := l.current
 	m.Seat().away = true
-	m.Overtaken()
+	m.LostLoop()
 	l.handovers.Add(1)
 	return true
 }
 
 // HasLoop says whether the turn under way on w still has its loop. It may be taken at
-// any time: then Member.Overtaken is called after that.
+// any time: then Member.LostLoop is called after that.
 func (w *Worker) HasLoop() bool { return w.word.n.Load() == w.turn }

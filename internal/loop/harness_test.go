@@ -47,9 +47,9 @@ func (t *toy) Turn(w *loop.Worker, why loop.Reason) {
 
 func (t *toy) Failed(_ *loop.Worker, panicked any) { t.failures = append(t.failures, panicked) }
 
-func (t *toy) Overtaken() { t.overtaken.Add(1) }
+func (t *toy) LostLoop() { t.overtaken.Add(1) }
 
-func (t *toy) Beside(why loop.Reason) loop.Reason {
+func (t *toy) MissedWhileAway(why loop.Reason) loop.Reason {
 	if t.beside == nil {
 		return 0
 	}

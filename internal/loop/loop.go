@@ -174,16 +174,16 @@ func (l *Loop[M]) collectJobs() {
 	l.host.Round()
 }
 
-// expiredARound bounds the members that get a turn for their deadline in one round,
+// expiredPerRound bounds the members that get a turn for their deadline in one round,
 // so that the others are served meanwhile.
-const expiredARound = 2048
+const expiredPerRound = 2048
 
 func (l *Loop[M]) collectExpired() {
 	now := l.Now()
 	if l.nextDue > now {
 		return
 	}
-	l.nextDue = l.table.expired(now, expiredARound, func(m M) {
+	l.nextDue = l.table.expired(now, expiredPerRound, func(m M) {
 		l.jobs = append(l.jobs, job[M]{member: m, why: Expired})
 	})
 	for _, s := range l.sources {

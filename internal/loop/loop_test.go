@@ -138,7 +138,7 @@ func TestDeadlines(t *testing.T) {
 				t.Errorf("since %d, want %d", w.Since, l.Since(&m.seat))
 			}
 			due = l.RightNow() + 5
-			m.seat.SetDue()
+			m.seat.DueChanged()
 		}
 	}
 	l.enter(m)
@@ -449,7 +449,7 @@ func TestTurnAllocatesNothing(t *testing.T) {
 			m.seat.Leave()
 			return
 		}
-		m.seat.SetDue()
+		m.seat.DueChanged()
 		took <- struct{}{}
 	}}
 	l.enter(m)

@@ -15,7 +15,7 @@ const (
 	Expired  Reason = 1 << 4 // its deadline is over
 	Draining Reason = 1 << 5 // the loop drains: end politely
 	Stopped  Reason = 1 << 6 // the loop stops now
-	Flushed  Reason = 1 << 7 // Beside has done it while its slow turn went on
+	Flushed  Reason = 1 << 7 // MissedWhileAway has done it while its slow turn went on
 )
 
 // Member is what a loop gives turns to: a pointer to a struct that has a Seat.
@@ -32,13 +32,13 @@ type Member interface {
 	// Failed is called in the turn that has panicked, or called runtime.Goexit
 	// (panicked is nil then). Another Turn follows at once, without a reason.
 	Failed(w *Worker, panicked any)
-	// Overtaken is called while the member's turn goes on but has lost the loop:
+	// LostLoop is called while the member's turn goes on but has lost the loop:
 	// what waits for the turn's end must wait no longer. It must not block.
-	Overtaken()
-	// Beside is called by the leader, while the member's slow turn goes on without
+	LostLoop()
+	// MissedWhileAway is called by the leader, while the member's slow turn goes on without
 	// the loop, for each reason that it misses. It may do what needs no turn; the
 	// reasons that it returns are missed as well.
-	Beside(why Reason) Reason
+	MissedWhileAway(why Reason) Reason
 	// Drains is called by the leader just before a turn to drain in.
 	Drains()
 	// NextDue is the member's next deadline. The leader asks after a turn in which
@@ -81,13 +81,13 @@ func (s *Seat) Again(why Reason) { s.next |= why &^ marks }
 func (s *Seat) AsksAgain() Reason { return s.next &^ marks }
 
 // SetDue has the leader ask for the member's deadline after the turn.
-func (s *Seat) SetDue() { s.next |= markDue }
+func (s *Seat) DueChanged() { s.next |= markDue }
 
 // Leave says, in a turn, that it is the member's last.
 func (s *Seat) Leave() { s.next |= markLeft }
 
-// HungUp says, in a turn, whether the poller has just told of a hangup: a turn that was
-// asked for with Hangup as its reason may only look for one.
+// HungUp says, in a turn, whether the poller itself has reported a hangup: Hangup among
+// the reasons may also be what the last turn has asked for.
 func (s *Seat) HungUp() bool { return s.next&markHungUp != 0 }
 
 // Away says whether the member is in a slow turn without the loop. The leader asks.

@@ -2,10 +2,10 @@ package loop
 
 import "time"
 
-// Round is what a loop does between two waits, and how long it did so before that
-// without having asked for all that was ready. It is the leader's, and kept only
-// once KeepRounds was called; a turn has its worker's copy, since another may lead by
-// now.
+// Round tells when the last wait returned (Began), and how long the rounds before it took
+// (Took): the one before, and those before it whose batch was full. It is the leader's,
+// and kept only once KeepRounds was called; a turn has its worker's copy, since another
+// may lead by now.
 type Round struct{ Began, Took time.Duration }
 
 // KeepRounds has the loops keep their rounds from their next wait on. The first Round may

@@ -52,8 +52,8 @@ func (s *Server) takeOver(w http.ResponseWriter, req *ws.Request, accept Accept)
 	}
 	// From here on w is not to be written to.
 	t.unread, _ = buffered.Reader.Peek(buffered.Reader.Buffered()) // what is buffered can be peeked
-	if c := webConnOf(conn); c != nil {
-		s.takeFromWeb(c, t)
+	if c := httpConnOf(conn); c != nil {
+		s.takeFromNetHTTP(c, t)
 	} else {
 		s.attach(conn, t)
 	}
@@ -70,12 +70,12 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 	fd, remote, err := s.engine.Attach(conn)
 	switch {
 	case err == nil:
-		s.send(arrival{fd: fd, remote: remote, taken: t, unix: unix})
+		s.placeTaken(arrival{fd: fd, remote: remote, taken: t, unix: unix})
 	case errors.Is(err, poller.ErrNotSupported) && !s.Runtime.LoopsOnly:
 		b := newBridge(s, conn)
 		b.secured, b.local, b.unix = t.request.TLSState, addrPortOf(conn.LocalAddr()), unix
 		go b.run() // ends with the connection
-		s.send(arrival{fd: -1, remote: remoteOf(conn), taken: t, bridge: b})
+		s.placeTaken(arrival{fd: -1, remote: remoteOf(conn), taken: t, bridge: b})
 	default:
 		s.notTaken(conn, t, err)
 	}
@@ -85,7 +85,7 @@ func (s *Server) attach(conn net.Conn, t *takenOver) {
 func (s *Server) notTaken(conn net.Conn, t *takenOver, err error) {
 	refusal := refuseTakeOver
 	if errors.Is(err, poller.ErrExhausted) {
-		refusal = refuseNoRoom // for now
+		refusal = refuseNoDescriptor // for now
 		s.loops[0].counters.acceptErrors.Add(1)
 	}
 	s.log().Warn("connection not taken over", "remote", addrName(remoteOf(conn)), "err", err)
@@ -110,14 +110,14 @@ func addrPortOf(addr net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// send gives a connection that was taken over to one of the loops.
-func (s *Server) send(a arrival) {
+// placeTaken gives a connection that was taken over to one of the loops.
+func (s *Server) placeTaken(a arrival) {
 	if client := a.taken.request.RemoteAddr; client.IsValid() {
 		a.remote = client // maybe not the peer: proxies, or net/http's user, said so
 	}
 	l := s.pickLoop()
 	l.counters.accepted.Add(1)
-	l.send(a)
+	l.offerOrDrop(a)
 }
 
 // begin goes on, in its first turn, with a connection that net/http had.
@@ -142,5 +142,5 @@ func (c *Conn) openTaken(w *worker) {
 		w.received.bytes += len(t.unread)
 		c.consumeOpen(w, t.unread)
 	}
-	c.dropHead()
+	c.trimInbound()
 }

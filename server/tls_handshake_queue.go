@@ -45,7 +45,7 @@ type source struct {
 	known   bool      // it is among handshakes.sources
 	running int       // handshakes under way
 	cuts    int       // those cut lately
-	waiting list.List // of *secure, in the line
+	waiting list.List // of *tlsStream, in the line
 	served  bool      // it has had a place
 	turn    uint64    // when it last got a place, or came
 	place   int       // in the line; -1: nobody waits
@@ -132,7 +132,7 @@ type line struct {
 
 // enter puts s into the line, and takes who has a place then, most likely s itself:
 // nil if nobody has. It says whether s waits. Conn.mu is held.
-func (l *line) enter(s *secure, key addrcount.Key, known bool) (next *secure, waits bool) {
+func (l *line) enter(s *tlsStream, key addrcount.Key, known bool) (next *tlsStream, waits bool) {
 	now := s.conn.loop.RightNow()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,7 +158,7 @@ func (l *line) enter(s *secure, key addrcount.Key, known bool) (next *secure, wa
 }
 
 // take gives a place to the first in the line, if there is one for it.
-func (l *line) take() *secure {
+func (l *line) take() *tlsStream {
 	free := l.max - l.running
 	if len(l.first) == 0 || free == 0 {
 		return nil
@@ -167,7 +167,7 @@ func (l *line) take() *secure {
 	if src.running > 0 && src.running+1 > 3*(free-1) {
 		return nil // it would have more than three times as many as are left
 	}
-	s := src.waiting.Front().Value.(*secure)
+	s := src.waiting.Front().Value.(*tlsStream)
 	l.turns++
 	src.served, src.turn = true, l.turns
 	src.running++
@@ -184,7 +184,7 @@ func (l *line) sizes() (running, waiting int) {
 }
 
 // remove takes s out of the line.
-func (l *line) remove(s *secure) {
+func (l *line) remove(s *tlsStream) {
 	src := s.shake.source
 	src.waiting.Remove(s.shake.waits)
 	s.shake.waits = nil
@@ -205,7 +205,7 @@ func (l *line) drop(src *source) {
 }
 
 // forget takes s out of the line, if it is there.
-func (l *line) forget(s *secure) {
+func (l *line) forget(s *tlsStream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if s.shake.waits != nil {
@@ -214,7 +214,7 @@ func (l *line) forget(s *secure) {
 }
 
 // finish gives up the place of a handshake that is over, and takes who has one then.
-func (l *line) finish(k *handshake) (next *secure) {
+func (l *line) finish(k *handshake) (next *tlsStream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.running--
@@ -234,8 +234,8 @@ func (l *line) reorder(src *source) {
 	}
 }
 
-// remember counts a handshake that is cut. Conn.mu is held.
-func (l *line) remember(s *secure) {
+// ownFacts counts a handshake that is cut. Conn.mu is held.
+func (l *line) remember(s *tlsStream) {
 	src, now := s.shake.source, s.conn.loop.RightNow()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -266,7 +266,7 @@ func (l *line) forgiveFirst() {
 
 // await notes that the peer of s is awaited; heard, that it is not any more. Conn.mu
 // is held.
-func (l *line) await(s *secure) {
+func (l *line) await(s *tlsStream) {
 	k, now := s.shake, s.conn.loop.RightNow()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -279,7 +279,7 @@ func (l *line) await(s *secure) {
 	heap.Push(&l.silent, k)
 }
 
-func (l *line) heard(s *secure) {
+func (l *line) heard(s *tlsStream) {
 	k, now := s.shake, s.conn.loop.RightNow()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -308,7 +308,7 @@ func (l *line) makeRoom(now tick) {
 
 // look is makeRoom for a loop that has had one in the line, and says when to look
 // again.
-func (l *line) look(now tick) (next *secure, again tick) {
+func (l *line) look(now tick) (next *tlsStream, again tick) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.forgive(now)

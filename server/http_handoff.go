@@ -11,21 +11,21 @@ import (
 	"github.com/millrace/millrace/internal/netconn"
 )
 
-// web is the net/http server behind the same port. It starts with the first
+// netHTTP is the net/http server behind the same port. It starts with the first
 // plain request.
-type web struct {
+type netHTTP struct {
 	once    sync.Once
 	server  *http.Server
 	conns   *netconn.Listener // of those that loops have handed over
 	open    atomic.Int64      // connections that net/http has, or is about to get
 	streams atomic.Int64      // plain requests over HTTP/2 under way
-	guests  sync.Map          // of *webConn by the *tls.Conn of HTTP/2 that is a guest's
+	guests  sync.Map          // of *httpConn by the *tls.Conn of HTTP/2 that is a guest's
 }
 
 // handToHTTP gives the connection to net/http, with the bytes read so far, the first
 // request's framing among them, or as one of HTTP/2. It has a place for it: see
-// roomForHTTP. Of an empty line before the request net/http would make a 400.
-func (c *Conn) handToHTTP(in []byte, frame webFrame) {
+// reserveHTTP. Of an empty line before the request net/http would make a 400.
+func (c *Conn) handToHTTP(in []byte, frame requestFraming) {
 	l := c.loop
 	if bytes.HasPrefix(in, emptyLine) {
 		in = in[len(emptyLine):]
@@ -41,36 +41,36 @@ func (c *Conn) handToHTTP(in []byte, frame webFrame) {
 		return
 	}
 	if err := l.poll.Remove(int(c.fd)); err != nil {
-		l.srv.web.open.Add(-1)
+		l.srv.netHTTP.open.Add(-1)
 		l.srv.log().Error("connection not removed", "remote", c.RemoteName(), "err", err)
 		c.finish()
 		return
 	}
 	conn, err := l.engine.Detach(int(c.fd))
 	if err != nil {
-		l.srv.web.open.Add(-1)
-		l.noRoomForHTTP(c, in, err)
+		l.srv.netHTTP.open.Add(-1)
+		l.httpHasNoDescriptor(c, in, err)
 		return
 	}
 	c.fd = -1
 	l.counters.handedToHTTP.Add(1)
 	handed := c.wrapForHTTP(conn, in, frame)
-	if !l.srv.startWeb() {
+	if !l.srv.startNetHTTP() {
 		_ = handed.Close() // the server is closing: the peer sees just that
 		return
 	}
-	l.srv.web.conns.Offer(handed)
+	l.srv.netHTTP.conns.Offer(handed)
 }
 
 // wrapForHTTP is the connection as net/http is to see it. A *tls.Conn that speaks
 // HTTP/2 it must get as it is.
-func (c *Conn) wrapForHTTP(conn net.Conn, in []byte, frame webFrame) net.Conn {
+func (c *Conn) wrapForHTTP(conn net.Conn, in []byte, frame requestFraming) net.Conn {
 	viaTLS := c.in != nil && c.in.secure
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state.Or(inHTTP)
-	end := newWebEnd(c.loop.srv, conn, c.remote(), false)
-	s, secured := c.stream().(*secure)
+	end := newHTTPSocket(c.loop.srv, conn, c.remote(), false)
+	s, secured := c.stream().(*tlsStream)
 	if secured {
 		c.facts.stream = nil
 		conn = s.detach(end, in != nil)
@@ -80,54 +80,54 @@ func (c *Conn) wrapForHTTP(conn net.Conn, in []byte, frame webFrame) net.Conn {
 	} else {
 		conn = end
 	}
-	handed := newWebConn(conn, end, frame, bytes.Clone(in))
+	handed := newHTTPConn(conn, end, frame, bytes.Clone(in))
 	handed.viaTLS, handed.anonymous = viaTLS, c.is(anonymousClient)
 	if secured {
 		handed.stream = s
-		return secureWebConn{handed, s.tls}
+		return tlsHTTPConn{handed, s.tls}
 	}
 	return handed
 }
 
-// noRoomForHTTP answers a plain request that can not be handed over, most likely
+// httpHasNoDescriptor answers a plain request that can not be handed over, most likely
 // for want of descriptors: net/http needs one more for a moment.
-func (l *shard) noRoomForHTTP(c *Conn, in []byte, err error) {
+func (l *shard) httpHasNoDescriptor(c *Conn, in []byte, err error) {
 	if failures := l.counters.acceptErrors.Add(1); failures%100 == 1 {
 		l.srv.log().Warn("connection not handed over", "remote", c.RemoteName(), "err", err, "failures", failures)
 	}
 	c.mu.Lock()
-	_, _ = c.write(appendRefusal(nil, in, refuseNoRoom), nil) // what the kernel does not take is lost
+	_, _ = c.write(appendRefusal(nil, in, refuseNoDescriptor), nil) // what the kernel does not take is lost
 	c.closeStream()
 	c.mu.Unlock()
 	l.closeFD(int(c.fd))
 	c.fd = -1
 }
 
-var refuseNoRoom = busy("out of descriptors", "1")
+var refuseNoDescriptor = busy("out of descriptors", "1")
 
-// startWeb starts net/http's part with the first connection for it; false means
+// startNetHTTP starts net/http's part with the first connection for it; false means
 // that the server stopped before there was one.
-func (s *Server) startWeb() bool {
-	s.web.once.Do(func() {
-		s.web.conns = netconn.NewListener()
-		s.web.server = &http.Server{
-			Handler:           http.HandlerFunc(s.serveWeb),
+func (s *Server) startNetHTTP() bool {
+	s.netHTTP.once.Do(func() {
+		s.netHTTP.conns = netconn.NewListener()
+		s.netHTTP.server = &http.Server{
+			Handler:           http.HandlerFunc(s.serveNetHTTP),
 			ReadHeaderTimeout: s.limits.handshake.Time(),
 			IdleTimeout:       s.limits.httpIdle,
 			MaxHeaderBytes:    s.limits.head.Bytes,
 			ConnContext:       s.noteProxied,
 			ErrorLog:          s.errorLog(),
-			ConnState:         s.web.follow,
+			ConnState:         s.netHTTP.follow,
 		}
-		go func() { _ = s.web.server.Serve(s.web.conns) }() // ends with ErrServerClosed
+		go func() { _ = s.netHTTP.server.Serve(s.netHTTP.conns) }() // ends with ErrServerClosed
 	})
-	return s.web.server != nil
+	return s.netHTTP.server != nil
 }
 
-// serveWeb serves a request of a connection that net/http has: over HTTP/2 it may be
+// serveNetHTTP serves a request of a connection that net/http has: over HTTP/2 it may be
 // for a WebSocket, over HTTP/1 a loop has those, but for what the hook has left to HTTP.
 // Once the server is not ready each answer is its connection's last.
-func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serveNetHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 && asksForUpgrade(r) {
 		s.servePage(w, r.WithContext(context.WithValue(r.Context(), leftToHTTP{}, s)))
 		return
@@ -147,8 +147,8 @@ func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
 		s.serveUpgrade(w, r, s.serveStream)
 		return
 	}
-	if err = s.trustWeb(r, req); err != nil {
-		_ = s.answerWeb(w, r, err) // the client is told
+	if err = s.trustNetHTTP(r, req); err != nil {
+		_ = s.answerNetHTTP(w, r, err) // the client is told
 		return
 	}
 	s.serveStream(w, r)
@@ -158,18 +158,18 @@ func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
 // proxy.
 type securedKey struct{}
 
-// shutdownWeb ends net/http's part, within ctx politely.
-func (s *Server) shutdownWeb(ctx context.Context) error {
-	s.web.once.Do(func() {}) // it starts no more
-	if s.web.server == nil {
+// shutdownNetHTTP ends net/http's part, within ctx politely.
+func (s *Server) shutdownNetHTTP(ctx context.Context) error {
+	s.netHTTP.once.Do(func() {}) // it starts no more
+	if s.netHTTP.server == nil {
 		return nil
 	}
-	return s.web.server.Shutdown(ctx)
+	return s.netHTTP.server.Shutdown(ctx)
 }
 
-func (s *Server) closeWeb() {
-	s.web.once.Do(func() {})
-	if s.web.server != nil {
-		_ = s.web.server.Close() // closing connections may fail, and then they are gone too
+func (s *Server) closeNetHTTP() {
+	s.netHTTP.once.Do(func() {})
+	if s.netHTTP.server != nil {
+		_ = s.netHTTP.server.Close() // closing connections may fail, and then they are gone too
 	}
 }

@@ -22,9 +22,9 @@ type pace struct {
 	seed   uint64
 }
 
-// drainsARound bounds the members taken in one go, so that the loop serves the
+// drainsPerRound bounds the members taken in one go, so that the loop serves the
 // others meanwhile.
-const drainsARound = 512
+const drainsPerRound = 512
 
 func newPace(chunks, used int, window, now time.Duration) *pace {
 	p := &pace{start: now, chunks: chunks, seed: rand.Uint64()}
@@ -57,7 +57,7 @@ func (p *pace) place() (chunk, i int, ok bool) {
 // drainSome gives the members whose time has come a turn to end in.
 func (l *Loop[M]) drainSome() {
 	now := l.clock.Now()
-	for range drainsARound {
+	for range drainsPerRound {
 		if l.pace.next > now {
 			return
 		}

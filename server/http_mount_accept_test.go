@@ -33,8 +33,8 @@ func accepting(srv *server.Server) (http.Handler, <-chan error) {
 func TestAcceptRefusedByLoop(t *testing.T) {
 	t.Parallel()
 	for name, carry := range map[string]func(*testing.T, http.Handler) (addr string){
-		"descriptor": func(t *testing.T, h http.Handler) string { return serveWeb(t, h, nil) },
-		"bridge":     func(t *testing.T, h http.Handler) string { return serveWeb(t, h, wrapTCP) },
+		"descriptor": func(t *testing.T, h http.Handler) string { return serveNetHTTP(t, h, nil) },
+		"bridge":     func(t *testing.T, h http.Handler) string { return serveNetHTTP(t, h, wrapTCP) },
 		"stream":     serveStreams,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -69,8 +69,8 @@ func expectRefusedOf(t *testing.T, errs <-chan error, status int) {
 	}
 }
 
-// serveWeb has net/http serve h, on connections that are wrapped.
-func serveWeb(t *testing.T, h http.Handler, wrap func(net.Conn) net.Conn) (addr string) {
+// serveNetHTTP has net/http serve h, on connections that are wrapped.
+func serveNetHTTP(t *testing.T, h http.Handler, wrap func(net.Conn) net.Conn) (addr string) {
 	t.Helper()
 	web := httptest.NewUnstartedServer(h)
 	if wrap != nil {

@@ -46,7 +46,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) { s.HTTP.Serv
 // serveUpgrade is ServeHTTP, which has page serve what the hook leaves to HTTP. Once:
 // what HTTP serves may be the server itself.
 func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request, page http.HandlerFunc) {
-	err := s.upgradeWeb(w, r, s.decide)
+	err := s.upgradeNetHTTP(w, r, s.decide)
 	switch {
 	case !errors.Is(err, ErrUseHTTP):
 	case s.HTTP == nil:
@@ -57,7 +57,7 @@ func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request, page http.
 		page(w, r.WithContext(context.WithValue(r.Context(), leftToHTTP{}, s)))
 		return
 	}
-	_ = s.answerWeb(w, r, err) // the client is told, and the log
+	_ = s.answerNetHTTP(w, r, err) // the client is told, and the log
 }
 
 // leftToHTTP is the context key of requests that an Upgrade hook has left to HTTP; the
@@ -81,7 +81,7 @@ var (
 // error says why: it is a *ws.Refusal, or wraps one together with its cause (use
 // errors.As).
 func (s *Server) Accept(w http.ResponseWriter, r *http.Request, accept Accept) error {
-	return s.answerWeb(w, r, s.upgradeWeb(w, r, func(req *ws.Request) (Accept, error) {
+	return s.answerNetHTTP(w, r, s.upgradeNetHTTP(w, r, func(req *ws.Request) (Accept, error) {
 		if err := s.admit(req); err != nil {
 			return accept, err
 		}
@@ -89,8 +89,8 @@ func (s *Server) Accept(w http.ResponseWriter, r *http.Request, accept Accept) e
 	}))
 }
 
-// upgradeWeb does what Conn.upgrade does, for a request that net/http has.
-func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(*ws.Request) (Accept, error)) error {
+// upgradeNetHTTP does what Conn.upgrade does, for a request that net/http has.
+func (s *Server) upgradeNetHTTP(w http.ResponseWriter, r *http.Request, decide func(*ws.Request) (Accept, error)) error {
 	if err := s.startTaking(); err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (s *Server) upgradeWeb(w http.ResponseWriter, r *http.Request, decide func(
 			s.giveBack()
 		}
 	}()
-	hook := &webHook{srv: s, r: r}
+	hook := &httpHook{srv: s, r: r}
 	defer func() { _ = hook.end(nil) }() // the hook may have panicked
 	req.Ctx = hook
 	accept, err := decide(req)
@@ -137,21 +137,21 @@ func (s *Server) checkHead(r *http.Request, req *ws.Request, wrong error) error 
 	if err := req.CheckUpgrade(); err != nil {
 		return err
 	}
-	return s.trustWeb(r, req)
+	return s.trustNetHTTP(r, req)
 }
 
-// answerWeb answers an error, and returns it with the refusal that it was answered with;
+// answerNetHTTP answers an error, and returns it with the refusal that it was answered with;
 // after a successful take-over it is nil and w is no longer ours. As on the server's own
 // port the connection ends with a refusal: what follows it may be frames.
-func (s *Server) answerWeb(w http.ResponseWriter, r *http.Request, err error) error {
+func (s *Server) answerNetHTTP(w http.ResponseWriter, r *http.Request, err error) error {
 	if err == nil {
 		return nil
 	}
 	if told := new(answered); errors.As(err, told) {
 		return told.Refusal
 	}
-	req, _ := headOf(r)    // if it fails that is err
-	_ = s.trustWeb(r, req) // so here
+	req, _ := headOf(r)        // if it fails that is err
+	_ = s.trustNetHTTP(r, req) // so here
 	refusal := s.refusalOf(err, req.RemoteAddr)
 	status := refusal.Status
 	if status < 200 || status > 599 { // as ws.AppendRefusal

@@ -10,12 +10,12 @@ import (
 	"github.com/millrace/millrace/poller"
 )
 
-// webEnd is the network's end of a connection that net/http has, under TLS if there
+// httpSocket is the network's end of a connection that net/http has, under TLS if there
 // is any. It bounds how long the peer may take nothing, by progress as for WebSockets,
 // of what its side has acknowledged, if that can be known; and it holds the connection's
 // places: one among Limits.HTTPConns, and that of its address. Both are given back
 // once, before the peer can know.
-type webEnd struct {
+type httpSocket struct {
 	watchedConn
 	conn   net.Conn // the bare one
 	srv    *Server
@@ -33,8 +33,8 @@ type watchedConn interface {
 	CloseWrite() error
 }
 
-func newWebEnd(s *Server, conn net.Conn, remote netip.AddrPort, guest bool) *webEnd {
-	e := &webEnd{conn: conn, srv: s, remote: remote, guest: guest}
+func newHTTPSocket(s *Server, conn net.Conn, remote netip.AddrPort, guest bool) *httpSocket {
+	e := &httpSocket{conn: conn, srv: s, remote: remote, guest: guest}
 	late := func() { s.hit(LimitWriteTimeout) }
 	if guest {
 		e.watchedConn = netconn.NewPiecewise(conn, bridgePiece, s.writeTimeout(), late)
@@ -47,27 +47,27 @@ func newWebEnd(s *Server, conn net.Conn, remote netip.AddrPort, guest bool) *web
 }
 
 // leaveHTTP gives back the place among Limits.HTTPConns, leaveAddr that of the address.
-func (e *webEnd) leaveHTTP() {
+func (e *httpSocket) leaveHTTP() {
 	if e.inHTTP.CompareAndSwap(true, false) {
-		e.srv.web.open.Add(-1)
+		e.srv.netHTTP.open.Add(-1)
 	}
 }
 
-func (e *webEnd) leaveAddr() {
+func (e *httpSocket) leaveAddr() {
 	if e.addrCount.CompareAndSwap(true, false) {
 		e.srv.leaveAddr(e.remote)
 	}
 }
 
 // Close implements net.Conn.
-func (e *webEnd) Close() error {
+func (e *httpSocket) Close() error {
 	e.leaveHTTP()
 	e.leaveAddr()
 	return e.conn.Close()
 }
 
 // RemoteAddr is what a PROXY header has said, or else the peer's.
-func (e *webEnd) RemoteAddr() net.Addr {
+func (e *httpSocket) RemoteAddr() net.Addr {
 	if e.srv.Proxy.Protocol && e.remote.IsValid() {
 		return net.TCPAddrFromAddrPort(e.remote)
 	}
@@ -75,7 +75,7 @@ func (e *webEnd) RemoteAddr() net.Addr {
 }
 
 // unacked is how many bytes the kernel has that the peer's side has not.
-func (e *webEnd) unacked() (n int64) {
+func (e *httpSocket) unacked() (n int64) {
 	gauge, ok := e.srv.engine.(poller.Gauge)
 	conn, isConn := e.conn.(syscall.Conn)
 	if !ok || !isConn || isUnix(e.LocalAddr()) {

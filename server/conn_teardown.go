@@ -32,7 +32,7 @@ func (c *Conn) conclude(w *worker) {
 			w.noteSlow(c, "Close")
 		}
 	}
-	if c.allSaid() {
+	if c.finishOutput() {
 		c.finish()
 	}
 }
@@ -65,15 +65,15 @@ func (c *Conn) dropUnfinished(w *worker) {
 	c.mu.Unlock()
 }
 
-// smallTail is what may be with the kernel alone when a connection is closed to
-// which the peer has nothing more to say: a close frame, not a message.
+// smallTail is how many unacknowledged bytes a connection is closed with, without waiting
+// for the peer to acknowledge them: as many as a close frame has, and less than a message.
 const smallTail = 256
 
-// allSaid says whether a connection that is over waits for nothing more, and ends
+// finishOutput says whether a connection that is over waits for nothing more, and ends
 // our direction if that is next: at once behind an HTTP answer, or when the peer is
 // done. Behind the close frame of a failure that waits for the peer's close frame,
 // since a proxy that ends TLS may drop what it has when our FIN comes.
-func (c *Conn) allSaid() bool {
+func (c *Conn) finishOutput() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	how := c.manner()
@@ -98,20 +98,20 @@ func (c *Conn) allSaid() bool {
 		}
 	}
 	if !done {
-		c.said()
+		c.noteLastWritten()
 	}
 	return done
 }
 
-// said notes, once, that our last word is written: from when the peer's side has it,
+// noteLastWritten notes, once, that our last word is written: from when the peer's side has it,
 // the rest is the peer's part. The caller holds mu.
-func (c *Conn) said() {
+func (c *Conn) noteLastWritten() {
 	f := c.facts
-	if f.saidAt != 0 || c.out != nil {
+	if f.lastWrittenAt != 0 || c.out != nil {
 		return
 	}
 	now, unacked := c.loop.RightNow(), c.unacked()
-	f.saidAt, f.ackedAt, f.acked = max(now, 1), now, c.written()-unacked
+	f.lastWrittenAt, f.ackedAt, f.acked = max(now, 1), now, c.written()-unacked
 	if f.behind = unacked > 0; f.behind {
 		f.closeAt = now + firstLook
 	} else {
@@ -142,13 +142,13 @@ func (c *Conn) expireEnd(lim *connLimits, now tick) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch f := c.facts; {
-	case c.queue() != nil && f.saidAt == 0:
+	case c.queue() != nil && f.lastWrittenAt == 0:
 		if c.queueOverdue(lim, now) {
 			c.loop.srv.hit(LimitWriteTimeout)
 			c.noteCut()
 			c.endLocked(errNotTaken, endNow)
 		}
-	case f.saidAt == 0 || now < f.closeAt || c.underWay(lim, now):
+	case f.lastWrittenAt == 0 || now < f.closeAt || c.underWay(lim, now):
 	default:
 		limit := LimitCloseTimeout
 		if f.behind {
@@ -179,7 +179,7 @@ func (c *Conn) underWay(lim *connLimits, now tick) bool {
 	case now >= f.ackedAt+lim.write:
 		return false
 	}
-	f.closeAt = min(now+min(max(now-f.saidAt, firstLook), lastLook), f.ackedAt+lim.write)
+	f.closeAt = min(now+min(max(now-f.lastWrittenAt, firstLook), lastLook), f.ackedAt+lim.write)
 	return true
 }
 

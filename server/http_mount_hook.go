@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// webHook gives an Upgrade hook, whose request net/http has, the context that one on
+// httpHook gives an Upgrade hook, whose request net/http has, the context that one on
 // the server's own port has: it ends with the hook, and before that when the peer is
 // gone, the time for the handshake is over, or the server stops.
-type webHook struct {
+type httpHook struct {
 	srv *Server
 	r   *http.Request
 
@@ -21,7 +21,7 @@ type webHook struct {
 }
 
 // Context implements what ws.Request.Ctx wants.
-func (h *webHook) Context() context.Context {
+func (h *httpHook) Context() context.Context {
 	h.once.Do(func() {
 		h.ctx, h.stop = context.WithCancelCause(h.r.Context())
 		h.late = time.AfterFunc(h.srv.limits.handshake.Time(), func() { h.stop(errTooLate) })
@@ -42,7 +42,7 @@ func (h *webHook) Context() context.Context {
 }
 
 // end is for a hook that has returned err; it returns the answer.
-func (h *webHook) end(err error) error {
+func (h *httpHook) end(err error) error {
 	h.once.Do(func() {}) // it is too late to ask
 	if h.ctx == nil {
 		return err
