@@ -74,7 +74,7 @@ type facts struct {
 	rates         *rates            // the turn's; nil without such limits
 	turnedAway    bool              // refused when it came: see admission
 	deflate       *deflation        // nil: no compression
-	hook          *hookContext      // of a slow Upgrade hook
+	context       *connContext      // or that of a slow Upgrade hook; nil: nobody has asked
 	shared        bool              // they are those of many: see Conn.ownFacts
 	cut           bool              // it did not end as it should, see DrainProgress
 	left          poller.Token      // ^token, for ID once the slot is free; 0: it still has its slot
@@ -124,7 +124,7 @@ const (
 	unixSocket      uint32 = 1 << 18 // its descriptor is a Unix socket
 	anonymousClient uint32 = 1 << 19 // a PROXY header has named no client
 	inHTTP          uint32 = 1 << 20 // net/http has it, and its address's place with it
-	hungUp          uint32 = 1 << 21 // its peer has ended its direction, before the upgrade
+	hungUp          uint32 = 1 << 21 // its peer has ended its direction
 	streaming       uint32 = 1 << 22 // its handler is a StreamHandler
 	limited         uint32 = 1 << 23 // it has limits of its own: facts.limits
 	newLimits       uint32 = 1 << 24 // and its next turn is to take them up

@@ -115,6 +115,7 @@ func (c *Conn) setState(next connState, how manner) {
 	}
 	if now == stateOpen {
 		c.wakeWaiters()
+		c.endContext()
 	}
 }
 

@@ -40,13 +40,6 @@ type hookWait struct {
 	element *list.Element  // in the line; nil: it has a place. Guarded by hooks.mu
 }
 
-// hookContext is a hook's context, once it was asked for or is to end. Conn.mu guards it.
-type hookContext struct {
-	ctx  context.Context
-	end  context.CancelCauseFunc
-	over error // why it ends
-}
-
 // init leaves each loop a worker.
 func (h *hooks) init(workers, loops int) { h.max = max(min(workers/2, workers-loops), 1) }
 
@@ -185,14 +178,14 @@ func (w *worker) decideIn(c *Conn, r *ws.Request) (accept Accept, err error) {
 	w.hooked, r.Ctx = c, w
 	w.readAhead()
 	if c.is(hungUp) {
-		c.tellHook(hangup)
+		c.tellAway(hangup)
 	}
 	var over error
 	defer func() { w.endHook(c, r) }() // also if it panics
 	accept, err = c.loop.srv.decide(r)
 	c.mu.Lock()
-	if c.facts != nil && c.facts.hook != nil {
-		over = c.facts.hook.over
+	if c.facts != nil && c.facts.context != nil {
+		over = c.facts.context.over
 	}
 	c.mu.Unlock()
 	return accept, c.loop.srv.hookAnswer(err, over)
@@ -226,9 +219,9 @@ func (w *worker) endHook(c *Conn, r *ws.Request) {
 	w.hooked, r.Ctx = nil, nil
 	var end context.CancelCauseFunc
 	c.mu.Lock()
-	if f := c.facts; f != nil && f.hook != nil {
-		end = f.hook.end
-		f.hook = nil
+	if f := c.facts; f != nil && f.context != nil {
+		end = f.context.end
+		f.context = nil
 	}
 	c.mu.Unlock()
 	if end != nil {
@@ -242,47 +235,5 @@ func (w *worker) Context() context.Context {
 	c := w.hooked
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := c.hookContext()
-	if h.ctx == nil {
-		h.ctx, h.end = context.WithCancelCause(context.Background())
-		if h.over != nil {
-			h.end(h.over)
-		}
-	}
-	return h.ctx
-}
-
-// hookContext is the place of the context. The caller holds mu.
-func (c *Conn) hookContext() *hookContext {
-	f := c.ownFacts()
-	if f.hook == nil {
-		f.hook = &hookContext{}
-	}
-	return f.hook
-}
-
-// tellHook ends the context of a slow hook for what has happened meanwhile. The leader
-// calls it.
-func (c *Conn) tellHook(why reason) {
-	var cause error
-	switch {
-	case why&stopped != 0:
-		cause = errStopped
-	case why&expired != 0:
-		cause = errTooLate
-	case why&hangup != 0:
-		cause = errGone
-	default:
-		return
-	}
-	var end context.CancelCauseFunc
-	c.mu.Lock()
-	if c.stateNow() == stateHead {
-		h := c.hookContext()
-		h.over, end = cause, h.end
-	}
-	c.mu.Unlock()
-	if end != nil {
-		end(cause)
-	}
+	return c.contextPlace().get()
 }

@@ -12,10 +12,8 @@ func (m *member) Turn(base *loop.Worker, why reason) {
 	if why == writable && c.stateNow() <= stateHead && !c.hasQueue() {
 		return // the edge of its registration: it has nothing to write yet
 	}
-	if c.seat.HungUp() && c.stateNow() <= stateHead {
-		c.mu.Lock()
-		c.state.Or(hungUp) // no edge will tell of it any more
-		c.mu.Unlock()
+	if c.seat.HungUp() {
+		c.noteHangup()
 	}
 	queued := c.cork(w)
 	if why&^(readable|writable) == 0 && !queued {

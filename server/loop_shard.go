@@ -125,14 +125,15 @@ func (m *member) LostLoop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.uncork()
+	c.tellOvertaken()
 	if c.queue() != nil {
 		c.wake() // for the write deadline, see MissedWhileAway
 	}
 }
 
 // MissedWhileAway implements loop.Member: the leader goes on writing the queue, for which the
-// slow handler may be waiting, watches its deadline, and ends the context of a slow
-// Upgrade hook.
+// slow handler may be waiting, watches its deadline, and ends the context of the
+// connection, or of a slow Upgrade hook.
 func (m *member) MissedWhileAway(why reason) (more reason) {
 	c := (*Conn)(m)
 	if why&writable != 0 && c.flushAway() {
@@ -141,9 +142,7 @@ func (m *member) MissedWhileAway(why reason) (more reason) {
 	if why&(woken|expired) != 0 {
 		c.watchAway()
 	}
-	if c.stateNow() == stateHead {
-		c.tellHook(why)
-	}
+	c.tellAway(why)
 	return more
 }
 

@@ -128,6 +128,9 @@ func (l *Loop[M]) takeJob(w *Worker, j job[M]) bool {
 	switch {
 	case j.returned:
 		return l.takeBack(w, j.member, j.why)
+	case j.task == nil && j.member.Seat().away:
+		s := j.member.Seat()
+		s.missed |= j.why | j.member.MissedWhileAway(j.why&^Hangup) // a turn that was to look for one
 	case j.task == nil:
 		return l.turn(w, j.member, j.why)
 	case j.task.Do():

@@ -37,7 +37,7 @@ type Member interface {
 	LostLoop()
 	// MissedWhileAway is called by the leader, while the member's slow turn goes on without
 	// the loop, for each reason that it misses. It may do what needs no turn; the
-	// reasons that it returns are missed as well.
+	// reasons that it returns are missed as well. Hangup is only what the poller told.
 	MissedWhileAway(why Reason) Reason
 	// Drains is called by the leader just before a turn to drain in.
 	Drains()
