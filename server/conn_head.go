@@ -149,6 +149,7 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 	}
 	w.plain, err = s.appendUpgrade(w.plain[:0], r, &accept, w.date(c.loop.Now()))
 	if err != nil {
+		accept.abandon()
 		return err
 	}
 	s.admission.handshakes.Add(-1)
@@ -194,10 +195,22 @@ func (s *Server) decide(r *ws.Request) (accept Accept, err error) {
 			return accept, err
 		}
 		if s.stopping.Load() { // the hook may have taken its time
+			accept.abandon()
 			return accept, refuseStopping
 		}
 	}
-	return s.withDefaults(r, accept)
+	filled, err := s.withDefaults(r, accept)
+	if err != nil {
+		accept.abandon()
+	}
+	return filled, err
+}
+
+// abandon says that no connection is opened.
+func (a *Accept) abandon() {
+	if a.Abandoned != nil {
+		a.Abandoned()
+	}
 }
 
 // withDefaults fills in what a hook left open. The error says that it can not be so.

@@ -61,6 +61,9 @@ type DrainedHandler interface {
 
 // Accept is what an Upgrade hook answers to accept a request. The zero value
 // accepts with the server's Handler and nothing else.
+//
+// Exactly one of Open and Abandoned follows an Accept that a hook has returned without
+// an error, or that was given to Server.Accept.
 type Accept struct {
 	// Handler for this connection; nil is Server.Handler.
 	Handler Handler
@@ -82,6 +85,10 @@ type Accept struct {
 	// different ones, and cost nothing more than others do. Values that can not work
 	// refuse the request with 500 and a log line, which has the *FieldError.
 	Limits *ConnLimits
+	// Abandoned, if not nil, is called once if the connection is not opened after all: the
+	// server shuts down, a field of Accept is wrong, the connection can not be taken over.
+	// It frees what the hook has acquired, and may block as the hook may.
+	Abandoned func()
 
 	deflate *deflation
 	shared  *Handler   // Handler, where many connections have the same

@@ -81,12 +81,21 @@ var (
 // error says why: it is a *ws.Refusal, or wraps one together with its cause (use
 // errors.As).
 func (s *Server) Accept(w http.ResponseWriter, r *http.Request, accept Accept) error {
-	return s.answerNetHTTP(w, r, s.upgradeNetHTTP(w, r, func(req *ws.Request) (Accept, error) {
+	given, opened := accept, false
+	accept.Abandoned = nil // it is called here, also where nothing is decided
+	defer func() {
+		if !opened {
+			given.abandon()
+		}
+	}()
+	err := s.upgradeNetHTTP(w, r, func(req *ws.Request) (Accept, error) {
 		if err := s.admit(req); err != nil {
 			return accept, err
 		}
 		return s.withDefaults(req, accept)
-	}))
+	})
+	opened = err == nil
+	return s.answerNetHTTP(w, r, err)
 }
 
 // upgradeNetHTTP does what Conn.upgrade does, for a request that net/http has.
@@ -112,12 +121,16 @@ func (s *Server) upgradeNetHTTP(w http.ResponseWriter, r *http.Request, decide f
 	req.Ctx = hook
 	accept, err := decide(req)
 	err = hook.end(err)
-	switch {
-	case err != nil:
-	case req.ExtendedConnect:
+	if err != nil {
+		return err
+	}
+	if req.ExtendedConnect {
 		taken, err = s.takeStream(w, r, req, accept)
-	default:
+	} else {
 		taken, err = s.takeOver(w, req, accept)
+	}
+	if err != nil {
+		accept.abandon()
 	}
 	return err
 }
