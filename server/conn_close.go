@@ -128,8 +128,8 @@ func (c *Conn) advance(next connState) {
 
 // Close starts the closing handshake with a code and a reason (RFC 6455 section
 // 7): the code must be one that may be sent (ws.Code.Sendable) or
-// ws.CodeNoStatus for none, the reason is cut to 123 bytes. Messages that arrive
-// after it are ignored; Handler.Close is called when the peer has answered, or
+// ws.CodeNoStatus for none, the reason is cut to 123 bytes. What is queued is sent
+// before the close frame, within Timeouts.Write. Messages that arrive after it are ignored; Handler.Close is called when the peer has answered, or
 // after Server.Timeouts.Close. It returns ErrClosed if the connection is closing
 // already.
 func (c *Conn) Close(code ws.Code, reason string) error {

@@ -38,8 +38,8 @@ func (c *Conn) paused() bool { return c.state.Load()&pausedBits != 0 }
 func (c *Conn) standsStill() bool { return c.paused() || c.in != nil && c.in.putOff }
 
 // PauseReading stops the handling of what the peer sends, after the message under
-// way, and then its reading: TCP holds the peer up. It lasts until ResumeReading,
-// however often either is called. Meanwhile the peer's pings, pongs and close frame
+// way, and then its reading: TCP holds the peer up. It lasts until ResumeReading:
+// neither counts how often it is called. Meanwhile the peer's pings, pongs and close frame
 // stay unseen, Timeouts.Idle stands still, and keepalive trusts the peer's system to
 // acknowledge pings. Close and all that sends go on.
 func (c *Conn) PauseReading() {

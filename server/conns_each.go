@@ -8,7 +8,8 @@ import (
 
 // Each calls do for every open connection, one after another and on the caller's
 // goroutine, until do returns false. Connections come and go meanwhile: one that is
-// open all the time is given once. do may do anything that a handler may. Each
+// open all the time is given once. do may do anything that a handler may. The caller must
+// not hold a lock that handlers take: loops that wait for it would not answer. Each
 // asks the loops for their connections in slices, between their turns, and returns
 // ctx's error when that is done first, as when all workers are held by handlers that
 // block.

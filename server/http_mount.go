@@ -20,6 +20,11 @@ import (
 // through w. The loops are started if need be. A middleware's ResponseWriter must
 // have Unwrap or be a Hijacker; one that is neither, as http.TimeoutHandler's,
 // gets 501. What net/http has let pass in a head before is not to be seen any more.
+// The hook sees the router's context and path values. A middleware that logs the
+// status sees 200: the 101 does not go through its ResponseWriter.
+//
+// The end of a mounted server is Drain, Shutdown or Close, besides that of the
+// http.Server, which knows nothing of connections that were taken over.
 //
 // A connection with no descriptor that a loop could watch (a *tls.Conn, or another
 // net.Conn that wraps one) is served by goroutines of its own that stand between
@@ -217,10 +222,28 @@ func headOf(r *http.Request) (*ws.Request, error) {
 	err := req.Parse(head)
 	req.ExtendedConnect = connect && err == nil
 	req.Ctx = r
+	for _, name := range wildcards(r.Pattern) {
+		req.SetPathValue(name, r.PathValue(name))
+	}
 	req.RemoteAddr = remoteAddr(r.RemoteAddr)
 	req.TLSState = r.TLS
 	req.TLS = r.TLS != nil || r.Context().Value(securedKey{}) != nil
 	return req, err
+}
+
+// wildcards are the names of those in a pattern of net/http's: "GET /rooms/{room}/{rest...}".
+func wildcards(pattern string) (names []string) {
+	for {
+		_, behind, some := strings.Cut(pattern, "{")
+		name, rest, ended := strings.Cut(behind, "}")
+		if !some || !ended {
+			return names
+		}
+		if name = strings.TrimSuffix(name, "..."); name != "$" {
+			names = append(names, name)
+		}
+		pattern = rest
+	}
 }
 
 // targetOf is the target that r came with, as far as r.URL still is what was read

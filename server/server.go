@@ -22,7 +22,8 @@ const (
 	// what 0 stands for in Server.Queue; in ConnLimits 0 is the server's policy.
 	CloseWhenFull QueuePolicy = iota + 1
 	// DropNewest does not take the message and counts it; Send answers
-	// ErrQueueFull, or ErrMessageTooBig, and the connection goes on.
+	// ErrQueueFull, or ErrMessageTooBig, and the connection goes on. DrainedHandler tells when to catch
+	// up.
 	DropNewest
 )
 

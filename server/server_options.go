@@ -192,8 +192,9 @@ type Timeouts struct {
 // Keepalive has silent connections pinged.
 type Keepalive struct {
 	// Interval is the time of silence, jittered by 20 %, after which a
-	// connection is pinged; after two silent intervals it is closed. 0 is 25 s,
-	// below 0 never.
+	// connection is pinged; after two silent intervals it is closed, also if it is only
+	// slow to read and Timeouts.Write is longer, unless it is paused then. 0 is 25 s, below
+	// 0 never.
 	Interval time.Duration
 	// BalancerIdle is after how long of silence a balancer before the server
 	// cuts a connection. The default Interval is then at most half of it, and

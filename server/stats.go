@@ -66,7 +66,7 @@ type States struct {
 	Handshake int64 // not open yet
 	Open      int64
 	Closing   int64 // our close frame is out, the peer's is awaited
-	Ending    int64 // over, but for what is still to be written
+	Ending    int64 // over, but for what is still to be written: at most Timeouts.Write without progress
 }
 
 // Workers are the server's goroutines that run handlers.
