@@ -85,6 +85,9 @@ func (c *Conn) endContext() {
 func (c *Conn) tellAway(why reason) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if why&hangup != 0 {
+		c.state.Or(hungUp) // in any state: for a hook, or a method, that the turn comes to later
+	}
 	var cause error
 	switch state := c.stateNow(); {
 	case state != stateHead && state != stateOpen:
@@ -102,10 +105,23 @@ func (c *Conn) tellAway(why reason) {
 	}
 }
 
-// tellOvertaken does so for what the slow turn has begun with. The caller holds mu.
+// tellOvertaken does so for what the slow turn has begun with, or what came while its
+// hook was slow. The caller holds mu.
 func (c *Conn) tellOvertaken() {
-	if c.is(hungUp) && c.stateNow() == stateOpen {
+	if c.stateNow() == stateOpen && (c.is(hungUp) || c.farSideEnded()) {
 		c.contextPlace().finish(errGone)
+	}
+}
+
+// beginContext is for a connection that opens, perhaps in a turn whose hook was slow: what
+// the hook's context was told of the peer is true of it as well, but not that the hook was
+// late. The caller holds mu.
+func (c *Conn) beginContext(w *worker) {
+	if x := c.facts.context; x != nil && x.over == errTooLate {
+		c.facts.context = nil // it was told when the hook had returned
+	}
+	if !w.HasLoop() { // else LostLoop sees to it
+		c.tellOvertaken()
 	}
 }
 

@@ -270,6 +270,7 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 		w.pacing.rates = c.loop.newRates()
 	}
 	c.facts.rates = w.pacing.rates
+	c.beginContext(w)
 	c.mu.Unlock()
 
 	defer c.afterOpen(w, accept.KeepRequest) // also if Open panics: w.facts is the worker's

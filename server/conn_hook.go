@@ -177,9 +177,11 @@ func (c *Conn) resumeHook(w *worker) {
 func (w *worker) decideIn(c *Conn, r *ws.Request) (accept Accept, err error) {
 	w.hooked, r.Ctx = c, w
 	w.readAhead()
+	gone := readable // of a bridge, whose reader may have met the end behind the request
 	if c.is(hungUp) {
-		c.tellAway(hangup)
+		gone = hangup
 	}
+	c.tellAway(gone)
 	var over error
 	defer func() { w.endHook(c, r) }() // also if it panics
 	accept, err = c.loop.srv.decide(r)
