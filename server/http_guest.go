@@ -114,7 +114,7 @@ const shortestProxyHeader = 15
 // readProxyHeader reads a PROXY header, and no byte that stands behind it.
 func readProxyHeader(conn io.Reader, most int) (*proxyproto.Header, error) {
 	var head []byte
-	for {
+	for empty := 0; ; {
 		missing := max(shortestProxyHeader-len(head), 1)
 		if len(head) >= 16 && head[0] == '\r' { // of version 2, which has told its length
 			missing = 16 + int(binary.BigEndian.Uint16(head[14:])) - len(head)
@@ -131,6 +131,12 @@ func readProxyHeader(conn io.Reader, most int) (*proxyproto.Header, error) {
 			return &h, nil
 		case err != nil:
 			return nil, err
+		case n > 0:
+			empty = 0
+		default:
+			if empty++; empty == maxEmptyReads {
+				return nil, io.ErrNoProgress
+			}
 		}
 	}
 }

@@ -24,6 +24,7 @@ type netAcceptor struct {
 	ending  chan struct{} // closed when the server drains or stops
 	end     sync.Once
 	closing sync.Once
+	held    atomic.Bool // it keeps the first loop
 }
 
 const (
@@ -39,8 +40,9 @@ const (
 // serve accepts until the listener is closed, and says why.
 func (n *netAcceptor) serve() {
 	l := n.srv.loops[0]
-	held := l.Hold()
-	if !held {
+	if l.Hold() {
+		n.held.Store(true)
+	} else {
 		n.endSoon()
 	}
 	n.srv.accepting.Store(true)
@@ -50,10 +52,15 @@ func (n *netAcceptor) serve() {
 	done := n.srv.listeners[n]
 	delete(n.srv.listeners, n)
 	n.srv.mu.Unlock()
-	if held {
-		l.Release()
-	}
+	n.release()
 	done <- why
+}
+
+// release lets the first loop end.
+func (n *netAcceptor) release() {
+	if n.held.CompareAndSwap(true, false) {
+		n.srv.loops[0].Release()
+	}
 }
 
 // acceptAll returns why nothing more can be accepted.
@@ -104,7 +111,10 @@ func (n *netAcceptor) endSoon() {
 }
 
 func (n *netAcceptor) closeWhenQuiet() {
-	defer n.close()
+	defer func() {
+		n.close()
+		time.AfterFunc(acceptRest, n.release) // an Accept that outlasts Close keeps no drain
+	}()
 	look := time.NewTicker(acceptLook)
 	defer look.Stop()
 	for began := time.Now(); time.Since(began) < acceptRest; {

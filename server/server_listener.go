@@ -114,8 +114,9 @@ func (a abandoned) Do() (again bool) {
 
 // ServeConn hands a connection to the server, which owns it from then on, as if it had
 // been accepted by ServeListener. It does not block. An error says that it does not get in:
-// ErrServerClosed, or a *ws.Refusal for one that is one too many; it was closed then, or
-// is, once it had the time to read why. What is asked for later, the client hears and
+// ErrServerClosed, a *ws.Refusal for one that is one too many, or another error for one
+// that is broken or comes from no trusted proxy; it was closed then, or is, once it had the
+// time to read why. What is asked for later, the client hears and
 // nobody else.
 func (s *Server) ServeConn(conn net.Conn) error {
 	if err := s.start(); err != nil {
