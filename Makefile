@@ -50,17 +50,17 @@ help: ## this list
 build: ## bin/millrace
 	go build -o bin/millrace ./cmd/millrace
 
-check: fmt ## while you work: formatting, vet, the tests of the library that are fast; a minute
+check: fmt ## while you work: formatting, vet, the tests of the library that are fast; a minute or two
 	$(call heading,check: go vet)
 	@go vet ./...
 	$(call heading,check: go test -short)
 	@$(COMPILE) $(LIGHT)
 	go test -short -timeout=20m $(ONEBYONE) $(LIGHT)
 
-test: ## before a commit: the everyday checks, every package's tests among them; 5 minutes on two cores
+test: ## before a commit: the everyday checks, every package's tests among them; 8 minutes on two cores
 	@scripts/checks.sh $(EVERYDAY)
 
-thorough: ## what make test leaves out: everything under -race and without, easygo, chaos, browsers, fuzzing, interop; half an hour
+thorough: ## what make test leaves out: everything under -race and without, easygo, chaos, browsers, fuzzing, interop; 40 minutes
 	@scripts/checks.sh $(THOROUGH)
 
 deps: ## what make test needs from outside (DEPS=no: take the machine as it is)
