@@ -147,7 +147,8 @@ func (c *Conn) Close(code ws.Code, reason string) error {
 
 // CloseNow ends the connection at once: nothing more is sent, no close frame either,
 // and nothing is waited for. What the turn under way has sent before it still goes out, as
-// far as the kernel takes it. Handler.Close gets a *ws.CloseError with 1006. After the
+// far as the kernel takes it; where goroutines carry the connection (see ServeHTTP) it may
+// be lost as well. Handler.Close gets a *ws.CloseError with 1006. After the
 // end it does nothing.
 func (c *Conn) CloseNow() {
 	c.mu.Lock()

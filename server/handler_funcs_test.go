@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"testing"
 
@@ -139,9 +140,14 @@ func TestCloseNow(t *testing.T) {
 		})
 		c := connect().upgraded()
 		first := <-conns
+		bridged := srv.Stats().Bridged > 0 // then a goroutine writes, if it comes to it
 		c.send(frame(opText, "go"))
-		c.expect(opText, "last")
-		c.expectEnd()
+		if bridged {
+			_, _ = io.Copy(io.Discard, c.Conn) // what comes, or a reset
+		} else {
+			c.expect(opText, "last")
+			c.expectEnd()
+		}
 		r.expect("close 1006 ours")
 		first.CloseNow()
 
