@@ -138,8 +138,11 @@ func (c *Conn) farSideEnded() bool {
 
 // noteHangup notes that the peer has ended its direction: no edge will tell of it any
 // more.
-func (c *Conn) noteHangup() {
+func (c *Conn) noteHangup(w *worker) {
 	c.mu.Lock()
 	c.state.Or(hungUp)
+	if !w.HasLoop() { // it was taken before: LostLoop has not seen this
+		c.tellOvertaken()
+	}
 	c.mu.Unlock()
 }

@@ -13,7 +13,7 @@ func (m *member) Turn(base *loop.Worker, why reason) {
 		return // the edge of its registration: it has nothing to write yet
 	}
 	if c.seat.HungUp() {
-		c.noteHangup()
+		c.noteHangup(w)
 	}
 	queued := c.cork(w)
 	if why&^(readable|writable) == 0 && !queued {
