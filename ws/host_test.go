@@ -145,6 +145,9 @@ func FuzzPublicHost(f *testing.F) {
 		f.Add(garbage)
 	}
 	f.Fuzz(func(t *testing.T, garbage string) {
+		if strings.ContainsAny(garbage, "\r\n") {
+			return // more than a field's value
+		}
 		for field, text := range map[string]string{"X-Forwarded-Host": "b:81", "Forwarded": `for=203.0.113.9;host="b:81"`} {
 			for _, lines := range []string{fmt.Sprintf("%s: %s,%s", field, garbage, text), fmt.Sprintf("%s: %s\r\n%s: %s", field, garbage, field, text)} {
 				var r ws.Request
