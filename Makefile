@@ -10,7 +10,7 @@ BENCH       ?=
 MICRO       := (Message|Upgrade|Broadcast|NetworkAlone)$$
 COUNT       ?= 6
 BARS        ?=
-CHAOS       ?= 20
+CHAOS       ?= 6
 # One package at a time: beside a load the server's handlers look slow to its watchdog.
 # Linked without what only a debugger reads, which takes half the time.
 ONEBYONE    := -p 1 -vet=off -ldflags=-w
@@ -116,7 +116,7 @@ easygo: ## the server's tests on the easygo engine
 	$(call heading,easygo: the server on the easygo engine)
 	MILLRACE_POLLER=easygo $(GOTEST) -race ./server/...
 
-chaos: ## the server with everything on, on a network that fails, with CHAOS=20 seeds
+chaos: ## the server with everything on, on a network that fails, with CHAOS=6 seeds
 	$(call heading,chaos: $(CHAOS) seeds)
 	MILLRACE_CHAOS=$(CHAOS) $(GOTEST) -race -run '^TestChaos$$' ./server
 
