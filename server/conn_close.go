@@ -145,14 +145,15 @@ func (c *Conn) Close(code ws.Code, reason string) error {
 	return nil
 }
 
-// CloseNow ends the connection at once: nothing more is sent, no close frame either,
-// and nothing is waited for. What the turn under way has sent before it still goes out, as
-// far as the kernel takes it; where goroutines carry the connection (see ServeHTTP) it may
-// be lost as well. Handler.Close gets a *ws.CloseError with 1006. After the
-// end it does nothing.
+// CloseNow ends the connection at once: nothing is waited for, and no close frame sent.
+// What was sent before still goes out, as far as the kernel takes it at once. Handler.Close
+// gets a *ws.CloseError with 1006. After the end it does nothing.
 func (c *Conn) CloseNow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.queue() != nil && c.stateNow() < stateClosed {
+		c.flush() // a bridge may have had room that it has not told of yet
+	}
 	c.endLocked(errClosedNow, endNow)
 }
 
