@@ -22,7 +22,7 @@ import (
 // then there are more rounds. A machine that has none is too busy to tell.
 func TestAgreesWithWsload(t *testing.T) {
 	if testing.Short() {
-		t.Skip("left to make thorough: up to sixteen rounds of two loads each")
+		t.Skip("left to make thorough: up to 48 rounds of two loads each")
 	}
 	program := buildWsload(t)
 	for name, tt := range map[string]struct {
@@ -37,7 +37,7 @@ func TestAgreesWithWsload(t *testing.T) {
 		"rate": {roleLate, result.Plan{Scenario: result.Rate, Rate: 5000}, "-m rate -r 5000"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			const least, most = 4, 16
+			const least, most = 4, 48
 			url, _ := startServer(t, tt.server, pinned("0")...)
 			p := tt.plan
 			p.URL, p.Connections, p.MinSize = url, 100, 64
