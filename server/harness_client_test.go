@@ -255,6 +255,12 @@ func (c *client) full(b []byte) {
 func (c *client) expect(op byte, payload string) {
 	c.t.Helper()
 	gotOp, got := c.frame()
+	c.want(gotOp, got, op, payload)
+}
+
+// want fails the test when a frame that was read is another one.
+func (c *client) want(gotOp byte, got string, op byte, payload string) {
+	c.t.Helper()
 	if gotOp != op || got != payload {
 		c.t.Fatalf("frame %x %.80q (%d bytes), want %x %.80q (%d bytes)", gotOp, got, len(got), op, payload, len(payload))
 	}
