@@ -1,10 +1,12 @@
-// Command echo is the smallest echo server on the library, for comparisons.
+// Command echo is the smallest echo and broadcast server on the library, for
+// comparisons. Its flags are those of the servers in bench/peers, and two more.
 //
 //	go run ./bench/echo --listen 127.0.0.1:9001 [--poller epoll|easygo] [--stall-every N --stall 50ms]
-//	go run ./bench/echo --listen 127.0.0.1:9001 --broadcast
+//	go run ./bench/echo --listen 127.0.0.1:9001 [--broadcast] [--cert FILE --key FILE] [--deflate|--takeover]
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -90,7 +92,14 @@ func run() error {
 	stallEvery := flag.Uint64("stall-every", 0, "every `N`th message sleeps in its handler; 0: none")
 	stall := flag.Duration("stall", 50*time.Millisecond, "how long it sleeps")
 	toAll := flag.Bool("broadcast", false, "send each message to all connections, not back")
+	cert := flag.String("cert", "", "`file` with the certificate for TLS")
+	key := flag.String("key", "", "`file` with its key")
+	deflate := flag.Bool("deflate", false, "compress for clients that offer it, as the library does by default")
+	takeover := flag.Bool("takeover", false, "compress with context takeover for clients that offer it")
 	flag.Parse()
+	if (*cert == "") != (*key == "") {
+		return errors.New("--cert and --key, or none of them")
+	}
 
 	e, err := poller.New(*engine)
 	if err != nil {
@@ -106,6 +115,12 @@ func run() error {
 	}
 	if *toAll {
 		srv.Handler = &broadcast{conns: map[*server.Conn]struct{}{}}
+	}
+	if *deflate || *takeover {
+		srv.Deflate = &server.Deflate{ServerTakeover: *takeover, ClientTakeover: *takeover}
+	}
+	if *cert != "" {
+		return srv.ListenAndServeTLS(*cert, *key)
 	}
 	return srv.ListenAndServe()
 }

@@ -2,16 +2,25 @@ package peers_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 )
+
+// target is where a server listens, and how it wants to be spoken to.
+type target struct {
+	address      string
+	tls, deflate bool
+	origin       bool // it asks for its own
+}
 
 // client is a client of gorilla, and what is below it.
 type client struct {
@@ -19,11 +28,19 @@ type client struct {
 	wire *corked
 }
 
-// corked is a connection that can hold back what is written to it.
+// corked is a connection that can hold back what is written to it, and counts what
+// is read.
 type corked struct {
 	net.Conn
 	hold bool
 	held []byte
+	got  int
+}
+
+func (c *corked) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.got += n
+	return n, err
 }
 
 func (c *corked) Write(p []byte) (int, error) {
@@ -34,26 +51,37 @@ func (c *corked) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// connect opens a connection with an origin that is not the server's, on a path
-// that no server knows of. It ends with the test.
-func connect(t *testing.T, address string) client {
+// connect opens a connection, with an origin that is not the server's if it may, on
+// a path that no server knows of. It ends with the test.
+func connect(t *testing.T, to target) client {
 	t.Helper()
 	var c client
 	dialer := websocket.Dialer{
-		WriteBufferSize: 1 << 10,
+		WriteBufferSize:   1 << 10,
+		EnableCompression: to.deflate,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
 		NetDial: func(network, address string) (net.Conn, error) {
 			conn, err := net.Dial(network, address)
 			c.wire = &corked{Conn: conn}
 			return c.wire, err
 		},
 	}
-	conn, response, err := dialer.Dial("ws://"+address+"/some/path?and=query", http.Header{"Origin": {"http://elsewhere.example"}})
+	scheme := "ws://"
+	if to.tls {
+		scheme = "wss://"
+	}
+	header := http.Header{"Origin": {"http://elsewhere.example"}}
+	if to.origin {
+		header = nil
+	}
+	conn, response, err := dialer.Dial(scheme+to.address+"/some/path?and=query", header)
 	if err != nil {
 		t.Fatalf("the handshake: %v", err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if extensions := response.Header.Get("Sec-Websocket-Extensions"); extensions != "" {
-		t.Errorf("the server wants extensions: %s", extensions)
+	extensions := response.Header.Get("Sec-Websocket-Extensions")
+	if to.deflate != strings.Contains(extensions, "permessage-deflate") {
+		t.Errorf("deflate offered: %t; the server's extensions: %q", to.deflate, extensions)
 	}
 	c.Conn = conn
 	_ = c.SetReadDeadline(time.Now().Add(patience))
@@ -91,8 +119,8 @@ var text = func() []byte {
 
 func content(n int) []byte { return text[:n] }
 
-func testMessages(t *testing.T, address string, shortest int) {
-	c := connect(t, address)
+func testMessages(t *testing.T, to target, shortest int) {
+	c := connect(t, to)
 	for _, n := range []int{shortest, 125, 126, 4096, 65535, 65536, 1 << 20, 10} {
 		for _, kind := range []int{websocket.TextMessage, websocket.BinaryMessage} {
 			c.send(t, kind, content(n))
@@ -102,8 +130,8 @@ func testMessages(t *testing.T, address string, shortest int) {
 }
 
 // testFragments sends a message in some 200 frames, with a ping between them.
-func testFragments(t *testing.T, address string) {
-	c := connect(t, address)
+func testFragments(t *testing.T, to target) {
+	c := connect(t, to)
 	message := content(200 << 10)
 	for range 2 {
 		w, err := c.NextWriter(websocket.TextMessage)
@@ -122,8 +150,8 @@ func testFragments(t *testing.T, address string) {
 }
 
 // testMany sends many messages in one write.
-func testMany(t *testing.T, address string, shortest int) {
-	c := connect(t, address)
+func testMany(t *testing.T, to target, shortest int) {
+	c := connect(t, to)
 	c.wire.hold = true
 	for i := range 200 {
 		c.send(t, websocket.BinaryMessage, content(shortest+i))
@@ -138,8 +166,8 @@ func testMany(t *testing.T, address string, shortest int) {
 
 // testSplit sends messages in pieces of 7 bytes, so that headers are split in
 // all places, and each piece has time to be read alone.
-func testSplit(t *testing.T, address string, shortest int) {
-	c := connect(t, address)
+func testSplit(t *testing.T, to target, shortest int) {
+	c := connect(t, to)
 	c.wire.hold = true
 	sizes := []int{shortest, 5, 130, 1, 300, 2, 126}
 	for _, n := range sizes {
@@ -160,8 +188,8 @@ func testSplit(t *testing.T, address string, shortest int) {
 
 // testPing sends a ping, and then messages until the pong is there, for it is
 // only read in front of one.
-func testPing(t *testing.T, address string) {
-	c := connect(t, address)
+func testPing(t *testing.T, to target) {
+	c := connect(t, to)
 	pong := ""
 	c.SetPongHandler(func(payload string) error {
 		pong = payload
@@ -181,8 +209,8 @@ func testPing(t *testing.T, address string) {
 
 // testClose says goodbye: the server must too, and close the connection, as it is
 // the side that does (RFC 6455, section 7.1.1).
-func testClose(t *testing.T, address string) {
-	c := connect(t, address)
+func testClose(t *testing.T, to target) {
+	c := connect(t, to)
 	c.SetCloseHandler(func(int, string) error { return nil }) // the default would answer the answer
 	goodbye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "bye")
 	if err := c.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(patience)); err != nil {

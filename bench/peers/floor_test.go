@@ -15,7 +15,7 @@ import (
 // buildFloor compiles the floor into a folder.
 func buildFloor(t *testing.T, folder string) rival {
 	t.Helper()
-	floor := rival{name: "floor", command: []string{filepath.Join(folder, "floor")}}
+	floor := rival{name: "floor", can: "broadcast", command: []string{filepath.Join(folder, "floor")}}
 	if _, err := exec.LookPath("cc"); err != nil {
 		floor.lacking = "no cc: install a C compiler"
 	} else if runtime.GOOS != "linux" {
@@ -33,11 +33,10 @@ func TestFloorAll(t *testing.T) {
 	if floor.lacking != "" {
 		t.Skip(floor.lacking)
 	}
-	floor.behind = []string{"1", "all"}
-	address := floor.start(t)
+	to := floor.start(t, "1", "all")
 	var all []client
 	for range 3 {
-		c := connect(t, address)
+		c := connect(t, to)
 		c.SetPongHandler(func(string) error { t.Error("a pong that nobody asked for"); return nil })
 		all = append(all, c)
 	}
@@ -56,7 +55,7 @@ func TestFloorAll(t *testing.T) {
 		}
 	}
 
-	testClose(t, address) // of a fourth one
+	testClose(t, to) // of a fourth one
 	if err := all[0].Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -77,9 +76,9 @@ func TestFloorPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := floor.startWith(t, "0.0.0.0:"+port, port, "2")
+	to := floor.startWith(t, "0.0.0.0:"+port, port, "2")
 	for range 8 {
-		c := connect(t, address)
+		c := connect(t, to)
 		c.send(t, websocket.TextMessage, content(100))
 		c.expect(t, websocket.TextMessage, content(100))
 	}

@@ -69,9 +69,9 @@ func (b *builder) echo(name string) (built, error) {
 	return made, err
 }
 
-// rival is an echo server of bench/peers; its version is that of the modules.
-func rival(name string, modules ...string) server {
-	return server{name: name, make: func(b *builder) (built, error) {
+// rival is a server of bench/peers; its version is that of the modules.
+func rival(name, can string, modules ...string) server {
+	return server{name: name, can: words(can), make: func(b *builder) (built, error) {
 		return b.goProgram(name, "bench/peers", "./"+name, modules...)
 	}}
 }

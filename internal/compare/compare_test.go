@@ -2,7 +2,9 @@ package compare
 
 import (
 	"fmt"
+	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -300,6 +302,27 @@ func TestCommandLine(t *testing.T) {
 	want := `millbench compare --servers 'a=./it'\''s LISTEN' --server-cpus '' --reps 3`
 	if got := s.commandLine(args); got != want {
 		t.Errorf("command line %s, want %s", got, want)
+	}
+}
+
+// TestLoads: what known servers are made for is what the README of bench/peers says.
+func TestLoads(t *testing.T) {
+	readme, err := os.ReadFile("../../bench/peers/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]string{ours: strings.Join(allLoads, ", "), napping: "echo"}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (echo[a-z, ]*) \\|$").FindAllStringSubmatch(string(readme), -1) {
+		told[row[1]] = row[2]
+	}
+	for _, s := range known {
+		if can := strings.Join(s.can, ", "); can != told[s.name] {
+			t.Errorf("%s can %s; the README says %q", s.name, can, told[s.name])
+		}
+		delete(told, s.name)
+	}
+	if len(told) > 0 {
+		t.Errorf("the README has %v, too", told)
 	}
 }
 

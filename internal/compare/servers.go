@@ -19,6 +19,9 @@ type server struct {
 	// command starts it, with LISTEN and PORT where its address goes.
 	command []string
 	version string // of what it is built from; "": not known
+	// can are the loads that it is made for, which each have a flag of bench/peers: see
+	// its README. Nil: not known.
+	can []string
 	// scenarios are the only ones that it takes part in; nil: all. One that has some
 	// is compared when it is asked for, not by default.
 	scenarios []string
@@ -27,20 +30,24 @@ type server struct {
 // known are the servers that can be given by name alone, in the order of the
 // help.
 var known = []server{
-	{name: ours, make: millrace},
-	{name: "floor", make: floor},
-	rival("gorilla", "github.com/gorilla/websocket"),
-	rival("gws", "github.com/lxzan/gws"),
-	rival("nbio", "github.com/lesismal/nbio"),
-	rival("coder", "github.com/coder/websocket"),
-	rival("gobwas", "github.com/gobwas/ws"),
-	rival("gnet", "github.com/panjf2000/gnet/v2", "github.com/gobwas/ws"),
-	rival("fasthttp", "github.com/fasthttp/websocket"),
-	rival("greatws", "github.com/antlabs/greatws"),
-	{name: "tornado", make: tornado},
-	{name: "node-ws", make: nodeWS},
-	{name: napping, make: stalled, scenarios: []string{"echo-100", "echo-1k"}},
+	{name: ours, make: millrace, can: allLoads},
+	{name: "floor", make: floor, can: words("echo broadcast")},
+	rival("gorilla", "echo broadcast tls deflate", "github.com/gorilla/websocket"),
+	rival("gws", "echo broadcast tls deflate takeover", "github.com/lxzan/gws"),
+	rival("nbio", "echo broadcast tls deflate", "github.com/lesismal/nbio"),
+	rival("coder", "echo broadcast tls deflate takeover", "github.com/coder/websocket"),
+	rival("gobwas", "echo broadcast tls deflate", "github.com/gobwas/ws"),
+	rival("gnet", "echo broadcast deflate", "github.com/panjf2000/gnet/v2", "github.com/gobwas/ws"),
+	rival("fasthttp", "echo broadcast tls deflate", "github.com/fasthttp/websocket"),
+	rival("greatws", "echo broadcast deflate", "github.com/antlabs/greatws"),
+	{name: "tornado", make: tornado, can: words("echo broadcast tls takeover")},
+	{name: "node-ws", make: nodeWS, can: allLoads},
+	{name: napping, make: stalled, can: words("echo"), scenarios: []string{"echo-100", "echo-1k"}},
 }
+
+// allLoads are what a server may be made for: echo is without a flag, and tls takes
+// --cert and --key.
+var allLoads = words("echo broadcast tls deflate takeover")
 
 // goRivals are the servers in Go that the bars hold millrace against.
 var goRivals = []string{"gorilla", "gws", "nbio", "coder", "gobwas", "gnet", "fasthttp", "greatws"}

@@ -1,5 +1,5 @@
-// Command fasthttp is an echo server on github.com/fasthttp/websocket, the fork
-// of gorilla/websocket for github.com/valyala/fasthttp.
+// Command fasthttp is an echo and broadcast server on github.com/fasthttp/websocket,
+// the fork of gorilla/websocket for github.com/valyala/fasthttp.
 package main
 
 import (
@@ -20,11 +20,21 @@ var upgrader = websocket.FastHTTPUpgrader{
 	CheckOrigin:     func(*fasthttp.RequestCtx) bool { return true },
 }
 
-func upgrade(ctx *fasthttp.RequestCtx) {
-	_ = upgrader.Upgrade(ctx, func(c *websocket.Conn) { peer.Echo(c) }) // it answers, also to bad requests
-}
-
 func main() {
-	server := fasthttp.Server{Handler: upgrade, Logger: log.New(io.Discard, "", 0)}
-	log.Fatal(server.Serve(peer.Listen()))
+	command := peer.Parse(peer.Lacking{
+		"takeover": `the package "does not support compression with context takeover" (its documentation)`,
+	})
+	upgrader.EnableCompression = command.Deflate // level 1
+	serve := func(c *websocket.Conn) { peer.Echo(c) }
+	if command.Broadcast {
+		room := peer.Room[*websocket.PreparedMessage]{Prepare: websocket.NewPreparedMessage}
+		serve = func(c *websocket.Conn) { room.Serve(c) }
+	}
+	server := fasthttp.Server{
+		Handler: func(ctx *fasthttp.RequestCtx) {
+			_ = upgrader.Upgrade(ctx, serve) // it answers, also to bad requests
+		},
+		Logger: log.New(io.Discard, "", 0),
+	}
+	log.Fatal(server.Serve(command.Listen()))
 }

@@ -1,9 +1,10 @@
 /* floor: the physical limit to hold a WebSocket echo server against: one C thread, level-triggered epoll, one recv and
  * one send a readiness event, in-place unmasking, no features. Not a server anyone should run.
- * Build: cc -O3 -march=native -o floor floor.c -lpthread    Run: floor PORT|--listen HOST:PORT [THREADS [all]]
+ * Build: cc -O3 -march=native -o floor floor.c -lpthread
+ * Run: floor PORT|--listen HOST:PORT [THREADS [all]] [--broadcast]
  *
- * all: each message is written to every open connection, with one send each for all that one read brought: the floor of a
- * broadcast, for one thread and messages in one frame. Pongs and close frames still go to who asked.
+ * all, or --broadcast: each message is written to every open connection, with one send each for all that one read brought: the
+ * floor of a broadcast, for one thread and messages in one frame. Pongs and close frames still go to who asked.
  *
  * It answers pings and close frames, and takes messages of up to 1 MiB. What is not needed to echo (these answers, all)
  * costs no system call, and no more than a comparison, a frame.
@@ -68,10 +69,10 @@ static void *loop(void *_) {
     keep: { size_t left = len - off; if (left) { if (c->cap < left) { c->buf = realloc(c->buf, left); c->cap = left; } memcpy(c->buf, rb + off, left); } else if (c->buf) { free(c->buf); c->buf = 0; c->cap = 0; } c->len = left; }
     } }
 }
-static void usage(void) { fprintf(stderr, "usage: floor PORT|--listen HOST:PORT [THREADS [all]]\n"); exit(2); }
+static void usage(void) { fprintf(stderr, "usage: floor PORT|--listen HOST:PORT [THREADS [all]] [--broadcast] (neither TLS nor compression)\n"); exit(2); }
 static void address(char *a) { char *colon = strrchr(a, ':'); if (!colon) usage(); *colon = 0; port = atoi(colon + 1);
   if (!strcmp(a, "localhost")) a = "127.0.0.1";
   if (*a && !inet_aton(a, &host)) { fprintf(stderr, "floor: %s is no IPv4 address\n", a); exit(2); } }
-int main(int c, char **v) { if (c < 2) usage(); if (strcmp(v[1], "--listen")) port = atoi(v[1]); else { if (c < 3) usage(); address(v[2]); v++; c--; }
+int main(int c, char **v) { if (c > 2 && !strcmp(v[c - 1], "--broadcast")) { all = 1; c--; } if (c < 2) usage(); if (strcmp(v[1], "--listen")) port = atoi(v[1]); else { if (c < 3) usage(); address(v[2]); v++; c--; }
   int t = c > 2 ? atoi(v[2]) : 1; if (c > 3) { if (strcmp(v[3], "all")) usage(); all = 1; } if (t < 1 || c > 4) usage(); struct rlimit rl; getrlimit(RLIMIT_NOFILE, &rl); rl.rlim_cur = rl.rlim_max; setrlimit(RLIMIT_NOFILE, &rl); tabn = rl.rlim_max < 1 << 22 ? (int)rl.rlim_max : 1 << 22; tab = calloc(tabn, sizeof *tab);
   for (int i = 1; i < t; i++) { pthread_t p; pthread_create(&p, 0, loop, 0); } loop(tab); }

@@ -21,9 +21,16 @@ import (
 // ErrTooLong is what Answer fails with when a message is longer than MaxMessage.
 var ErrTooLong = errors.New("frames: the message is too long")
 
+// compressed is the bit of a compressed message in ws.Header.Rsv.
+const compressed = 4
+
 // Echo answers the frames of one connection. Its zero value is ready.
 type Echo struct {
+	All io.Writer // gets messages, which do not go back then; nil: they go back
+
+	deflate bool      // permessage-deflate was agreed on
 	opcode  ws.OpCode // of the message in fragments under way; 0: there is none
+	packed  bool      // it is compressed
 	message []byte    // what came of it
 }
 
@@ -31,8 +38,12 @@ type Echo struct {
 // and tells how many of its bytes are used up. The rest has to become need bytes
 // long before another call can use any. After an error the connection is to be
 // closed; it is io.EOF after a close frame, which was answered.
-func (e *Echo) Answer(in []byte, w io.Writer) (used, need int, err error) {
-	var out []byte // the answers, in the memory of in
+func (e *Echo) Answer(in []byte, back io.Writer) (used, need int, err error) {
+	to := back // where messages go
+	if e.All != nil {
+		to = e.All
+	}
+	var out []byte // what goes there, in the memory of in
 	for err == nil {
 		h, n := parse(in[used:])
 		if n == 0 {
@@ -40,7 +51,7 @@ func (e *Echo) Answer(in []byte, w io.Writer) (used, need int, err error) {
 			break
 		}
 		if err = e.check(h); err != nil {
-			out = append(out, ws.CompiledCloseProtocolError...)
+			out = e.own(out, ws.CompiledCloseProtocolError, back)
 			break
 		}
 		if need = n + int(h.Length); need > len(in)-used {
@@ -52,10 +63,14 @@ func (e *Echo) Answer(in []byte, w io.Writer) (used, need int, err error) {
 		payload := in[used+n : used+need]
 		used += need
 		ws.Cipher(payload, h.Mask, 0)
-		out, err = e.frame(out, h, payload, w)
+		if h.OpCode.IsControl() {
+			out, err = e.control(out, h.OpCode, payload, back)
+		} else {
+			out, err = e.data(out, h, payload, to)
+		}
 	}
 	if len(out) > 0 {
-		if _, failed := w.Write(out); failed != nil {
+		if _, failed := to.Write(out); failed != nil {
 			err = failed
 		}
 	}
@@ -66,6 +81,9 @@ func (e *Echo) check(h ws.Header) error {
 	if h.Length > int64(peer.MaxMessage-len(e.message)) {
 		return ErrTooLong
 	}
+	if e.deflate && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary) {
+		h.Rsv &^= compressed
+	}
 	state := ws.StateServerSide
 	if e.opcode != 0 {
 		state = state.Set(ws.StateFragmented)
@@ -73,37 +91,65 @@ func (e *Echo) check(h ws.Header) error {
 	return ws.CheckHeader(h, state)
 }
 
-// frame adds the answer to a frame. That to a message in fragments it writes, and
-// what was there before it: it is longer than the frame whose memory it could
-// have.
-func (e *Echo) frame(out []byte, h ws.Header, payload []byte, w io.Writer) ([]byte, error) {
+// control answers a control frame.
+func (e *Echo) control(out []byte, opcode ws.OpCode, payload []byte, back io.Writer) ([]byte, error) {
 	switch {
-	case h.OpCode == ws.OpPong:
+	case opcode == ws.OpPong:
 		return out, nil
-	case h.OpCode == ws.OpPing:
-		return appendFrame(out, ws.OpPong, payload), nil
-	case h.OpCode == ws.OpClose:
-		return appendFrame(out, ws.OpClose, payload), io.EOF
-	case h.Fin && e.opcode == 0:
-		return appendFrame(out, h.OpCode, payload), nil
+	case opcode == ws.OpPing:
+		opcode = ws.OpPong
+	}
+	if e.All == nil {
+		out = appendFrame(out, byte(opcode), payload)
+	} else {
+		out = e.own(out, appendFrame(nil, byte(opcode), payload), back)
+	}
+	if opcode == ws.OpClose {
+		return out, io.EOF
+	}
+	return out, nil
+}
+
+// own adds a frame that is for the connection alone; where messages go to all, it
+// is written at once. The next read tells if that fails.
+func (e *Echo) own(out, frame []byte, back io.Writer) []byte {
+	if e.All == nil {
+		return append(out, frame...)
+	}
+	_, _ = back.Write(frame)
+	return out
+}
+
+// data adds the answer to a frame of a message. That to a message in fragments, or
+// to one that may be compressed, it writes, and what was there before it: it can
+// be longer than the frame whose memory it could have.
+func (e *Echo) data(out []byte, h ws.Header, payload []byte, to io.Writer) ([]byte, error) {
+	if h.Fin && e.opcode == 0 && !e.deflate {
+		return appendFrame(out, byte(h.OpCode), payload), nil
 	}
 	if e.opcode == 0 {
-		e.opcode = h.OpCode
+		e.opcode, e.packed = h.OpCode, h.Rsv&compressed != 0
 	}
-	e.message = append(e.message, payload...)
+	if !h.Fin || len(e.message) > 0 {
+		e.message = append(e.message, payload...)
+		payload = e.message
+	}
 	if !h.Fin {
 		return out, nil
 	}
-	whole := appendFrame(out[:len(out):len(out)], e.opcode, e.message) // in memory of its own
-	*e = Echo{}
-	_, err := w.Write(whole)
+	opcode, packed := e.opcode, e.packed
+	e.opcode, e.packed, e.message = 0, false, nil
+	if e.deflate {
+		return nil, deflated(out, opcode, payload, packed, to)
+	}
+	_, err := to.Write(appendFrame(out[:len(out):len(out)], byte(opcode), payload)) // in memory of its own
 	return nil, err
 }
 
-// appendFrame adds a frame that a server sends. The payload may be in the memory
-// that follows dst.
-func appendFrame(dst []byte, opcode ws.OpCode, payload []byte) []byte {
-	dst = append(dst, 0x80|byte(opcode))
+// appendFrame adds a frame that a server sends, with an opcode and perhaps the bit
+// of compression. The payload may be in the memory that follows dst.
+func appendFrame(dst []byte, opcode byte, payload []byte) []byte {
+	dst = append(dst, 0x80|opcode)
 	switch n := len(payload); {
 	case n <= 125:
 		dst = append(dst, byte(n))

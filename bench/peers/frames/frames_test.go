@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
 
 	"github.com/millrace/millrace/bench/peers/frames"
 	"github.com/millrace/millrace/bench/peers/peer"
@@ -132,5 +133,96 @@ func TestAnswerAllocates(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestAnswerAll: messages go to all, and what is the connection's alone goes back.
+func TestAnswerAll(t *testing.T) {
+	in := join(sent(ws.OpText, true, "a"), sent(ws.OpPing, true, "p"), sent(ws.OpBinary, false, "b"), sent(ws.OpContinuation, true, kib),
+		sent(ws.OpText, true, "c"), sent(ws.OpClose, true, "\x03\xe8"))
+	var all, back bytes.Buffer
+	e := frames.Echo{All: &all}
+	if _, _, err := e.Answer(in, &back); err != io.EOF {
+		t.Errorf("error %v, want that of a close frame", err)
+	}
+	if want := join(answer(ws.OpText, "a"), answer(ws.OpBinary, "b"+kib), answer(ws.OpText, "c")); !bytes.Equal(all.Bytes(), want) {
+		t.Errorf("to all went %q, want %q", &all, want)
+	}
+	if want := join(answer(ws.OpPong, "p"), answer(ws.OpClose, "\x03\xe8")); !bytes.Equal(back.Bytes(), want) {
+		t.Errorf("back went %q, want %q", &back, want)
+	}
+}
+
+// deflating is an Echo that has agreed on compression, as far as it may.
+func deflating(t *testing.T, may bool) *frames.Echo {
+	t.Helper()
+	const request = "GET / HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
+	var e frames.Echo
+	var response bytes.Buffer
+	if err := e.Upgrade(struct {
+		io.Reader
+		io.Writer
+	}{strings.NewReader(request), &response}, may); err != nil {
+		t.Fatal(err)
+	}
+	if agreed := strings.Contains(response.String(), "permessage-deflate"); agreed != may {
+		t.Fatalf("it may: %t; the response is %q", may, &response)
+	}
+	return &e
+}
+
+// packed is a compressed frame as a client sends it.
+func packed(t *testing.T, message string) []byte {
+	t.Helper()
+	frame, err := wsflate.CompressFrame(ws.NewTextFrame([]byte(message)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ws.MustCompileFrame(ws.MaskFrame(frame))
+}
+
+func TestAnswerDeflated(t *testing.T) {
+	e := deflating(t, true)
+	parts := packed(t, kib)
+	if len(parts) >= 125 {
+		t.Fatalf("1 KiB became %d bytes", len(parts))
+	}
+	first := bytes.Clone(parts[:6]) // the same in two frames, the second without the bit
+	first[0], first[1] = first[0]&^0x80, 0x80
+	rest := bytes.Clone(parts)
+	rest[0] = 0x80
+	in := join(packed(t, kib), sent(ws.OpPing, true, "p"), sent(ws.OpText, true, "plain"), first, rest, packed(t, ""))
+	var out bytes.Buffer
+	if used, _, err := e.Answer(in, &out); err != nil || used != len(in) {
+		t.Fatalf("used %d of %d bytes, %v", used, len(in), err)
+	}
+	for _, want := range []string{kib, "p", "plain", kib, ""} {
+		header, err := ws.ReadHeader(&out)
+		frame := ws.Frame{Header: header, Payload: out.Next(int(header.Length))}
+		if err == nil && frame.Header.OpCode != ws.OpPong {
+			if !frame.Header.Rsv1() {
+				t.Errorf("%.10q is not compressed", want)
+			}
+			frame, err = wsflate.DecompressFrame(frame)
+		}
+		if err != nil || string(frame.Payload) != want {
+			t.Errorf("got %.60q, %v; want %.60q", frame.Payload, err, want)
+		}
+	}
+}
+
+func TestAnswerDeflatedWrongly(t *testing.T) {
+	garbage := ws.NewTextFrame([]byte("\xff\xff\xff"))
+	garbage.Header.Rsv = ws.Rsv(true, false, false)
+	for name, in := range map[string][]byte{
+		"garbage":       ws.MustCompileFrame(ws.MaskFrame(garbage)),
+		"too long":      packed(t, strings.Repeat("0", peer.MaxMessage+1)),
+		"not agreed on": packed(t, kib),
+	} {
+		e := deflating(t, name != "not agreed on")
+		if _, _, err := e.Answer(in, io.Discard); err == nil {
+			t.Errorf("%s: no error", name)
+		}
 	}
 }

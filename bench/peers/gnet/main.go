@@ -1,5 +1,5 @@
-// Command gnet is an echo server on github.com/panjf2000/gnet with the upgrade
-// and the frames of github.com/gobwas/ws.
+// Command gnet is an echo and broadcast server on github.com/panjf2000/gnet with
+// the upgrade and the frames of github.com/gobwas/ws.
 package main
 
 import (
@@ -7,7 +7,6 @@ import (
 	"io"
 	"log"
 
-	"github.com/gobwas/ws"
 	"github.com/panjf2000/gnet/v2"
 	"go.uber.org/zap"
 
@@ -22,11 +21,14 @@ type client struct {
 	upgraded bool
 	need     int // as long as fewer bytes are there, there is nothing to do
 	echo     frames.Echo
+	loop     *loop // of a broadcast, once it is upgraded
 }
 
 type server struct {
 	gnet.BuiltinEventEngine
 	address string
+	deflate bool
+	room    *room // nil: echo
 }
 
 // OnBoot: the socket listens already.
@@ -38,6 +40,13 @@ func (s *server) OnBoot(gnet.Engine) gnet.Action {
 func (s *server) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	c.SetContext(new(client))
 	return nil, gnet.None
+}
+
+func (s *server) OnClose(c gnet.Conn, _ error) gnet.Action {
+	if cl, ok := c.Context().(*client); ok && cl.loop != nil {
+		cl.loop.remove(c)
+	}
+	return gnet.None
 }
 
 // OnTraffic works on what Peek gives without copying: in most cases the loop's
@@ -54,10 +63,9 @@ func (s *server) OnTraffic(c gnet.Conn) gnet.Action {
 	}
 	used := 0
 	if !cl.upgraded {
-		if used, err = upgrade(in, c); err != nil {
+		if used, err = s.upgrade(in, cl, c); err != nil {
 			return gnet.Close
 		}
-		cl.upgraded = used > 0
 	}
 	if cl.upgraded {
 		var n int
@@ -74,7 +82,7 @@ func (s *server) OnTraffic(c gnet.Conn) gnet.Action {
 
 // upgrade answers a whole request, and tells its length; 0: it is not whole yet.
 // The Upgrader reads ahead, so it must not see what follows the request.
-func upgrade(in []byte, c gnet.Conn) (used int, err error) {
+func (s *server) upgrade(in []byte, cl *client, c gnet.Conn) (used int, err error) {
 	end := bytes.Index(in, []byte("\r\n\r\n"))
 	if end < 0 {
 		if len(in) > maxRequest {
@@ -83,16 +91,33 @@ func upgrade(in []byte, c gnet.Conn) (used int, err error) {
 		return 0, nil
 	}
 	used = end + len("\r\n\r\n")
-	_, err = ws.Upgrade(struct {
+	request := struct {
 		io.Reader
 		io.Writer
-	}{bytes.NewReader(in[:used]), c})
-	return used, err
+	}{bytes.NewReader(in[:used]), c}
+	if err := cl.echo.Upgrade(request, s.deflate); err != nil {
+		return 0, err
+	}
+	cl.upgraded = true
+	if s.room != nil {
+		cl.loop = s.room.of(c)
+		cl.loop.add(c)
+		cl.echo.All = cl.loop
+	}
+	return used, nil
 }
 
 func main() {
-	address := peer.Address()
-	log.Fatal(gnet.Run(&server{address: address}, "tcp://"+address,
+	command := peer.Parse(peer.Lacking{
+		"cert":     "gnet has no TLS",
+		"key":      "gnet has no TLS",
+		"takeover": "package wsflate of gobwas/ws compresses a message by itself (its ServerNoContextTakeover)",
+	})
+	s := &server{address: command.Address, deflate: command.Deflate}
+	if command.Broadcast {
+		s.room = new(room)
+	}
+	log.Fatal(gnet.Run(s, "tcp://"+s.address,
 		// "Increased to read more data from a socket", as its documentation has it: a
 		// loop has one such buffer, and with the default of 64 KiB a message of 64 KiB
 		// takes two reads.

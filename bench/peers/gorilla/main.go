@@ -1,4 +1,4 @@
-// Command gorilla is an echo server on github.com/gorilla/websocket.
+// Command gorilla is an echo and broadcast server on github.com/gorilla/websocket.
 package main
 
 import (
@@ -19,19 +19,26 @@ var upgrader = websocket.Upgrader{
 	CheckOrigin:     func(*http.Request) bool { return true },
 }
 
-// upgrade leaves the connection to a goroutine of its own, so that the request
-// and the larger stack of the HTTP server's goroutine are free.
-func upgrade(w http.ResponseWriter, r *http.Request) {
-	c, err := upgrader.Upgrade(w, r, nil)
-	if err != nil {
-		return // it has answered
-	}
-	go func() {
-		defer c.Close()
-		peer.Echo(c)
-	}()
-}
-
 func main() {
-	log.Fatal(http.Serve(peer.Listen(), http.HandlerFunc(upgrade)))
+	command := peer.Parse(peer.Lacking{
+		"takeover": `the package "does not support compression with context takeover" (its documentation)`,
+	})
+	upgrader.EnableCompression = command.Deflate // level 1
+	serve := func(c *websocket.Conn) { peer.Echo(c) }
+	if command.Broadcast {
+		room := peer.Room[*websocket.PreparedMessage]{Prepare: websocket.NewPreparedMessage}
+		serve = func(c *websocket.Conn) { room.Serve(c) }
+	}
+	// The connection is left to a goroutine of its own, so that the request and the
+	// larger stack of the HTTP server's goroutine are free.
+	log.Fatal(http.Serve(command.Listen(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return // it has answered
+		}
+		go func() {
+			defer c.Close()
+			serve(c)
+		}()
+	})))
 }

@@ -1,4 +1,4 @@
-// Command nbio is an echo server on github.com/lesismal/nbio.
+// Command nbio is an echo and broadcast server on github.com/lesismal/nbio.
 package main
 
 import (
@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime"
 
+	"github.com/lesismal/llib/std/crypto/tls"
 	"github.com/lesismal/nbio/logging"
 	"github.com/lesismal/nbio/nbhttp"
 	"github.com/lesismal/nbio/nbhttp/websocket"
@@ -17,10 +18,12 @@ import (
 
 func main() {
 	pool := flag.Bool("pool", false, "run handlers in the goroutine pool, nbio's default")
-	ln := peer.Listen()
+	command := peer.Parse(peer.Lacking{
+		"takeover": "nbio compresses each message by itself, with a writer from a pool (its compression.go)",
+	})
+	ln := command.ListenPlain()
 	logging.SetLevel(logging.LevelNone)
 	config := nbhttp.Config{
-		Addrs:  []string{ln.Addr().String()},
 		Listen: func(string, string) (net.Listener, error) { return ln, nil },
 		// No goroutine a connection: what nbio is picked for, and the mode of the
 		// README's benchmark with a million connections.
@@ -32,6 +35,17 @@ func main() {
 		// One frame a message; the default splits what is longer than 32 KiB.
 		MaxWebsocketFramePayloadSize: peer.MaxMessage,
 		SupportServerOnly:            true, // no pool for clients
+	}
+	addresses := []string{ln.Addr().String()}
+	if command.TLS == nil {
+		config.Addrs = addresses
+	} else { // its copy of crypto/tls, which does not block
+		pair := command.TLS.Certificates[0]
+		config.AddrsTLS = addresses
+		config.TLSConfig = &tls.Config{
+			Certificates: []tls.Certificate{{Certificate: pair.Certificate, PrivateKey: pair.PrivateKey}},
+			NextProtos:   command.TLS.NextProtos,
+		}
 	}
 	if !*pool {
 		// "ServerExecutor sets the executor for data reading callbacks": the
@@ -47,12 +61,30 @@ func main() {
 	upgrader.Engine = engine
 	upgrader.CheckOrigin = func(*http.Request) bool { return true }
 	upgrader.MessageLengthLimit = peer.MaxMessage
-	upgrader.KeepaliveTime = 0 // no timer to set for each message, and no end of idle connections
+	upgrader.KeepaliveTime = 0                  // no timer to set for each message, and no end of idle connections
+	upgrader.EnableCompression(command.Deflate) // level 1
 	upgrader.OnMessage(func(c *websocket.Conn, kind websocket.MessageType, message []byte) {
 		_ = c.WriteMessage(kind, message)
 	})
+	if command.Broadcast {
+		broadcast(upgrader)
+	}
 	if err := engine.Start(); err != nil {
 		log.Fatal(err)
 	}
 	select {}
+}
+
+// broadcast sends each message to all connections. Each frames, and compresses, it
+// by itself: nbio has no prepared messages. WriteMessage may be called from
+// everywhere and does not block.
+func broadcast(upgrader *websocket.Upgrader) {
+	var clients peer.Hub[*websocket.Conn]
+	upgrader.OnOpen(clients.Open)
+	upgrader.OnClose(func(c *websocket.Conn, _ error) { clients.Close(c) })
+	upgrader.OnMessage(func(_ *websocket.Conn, kind websocket.MessageType, message []byte) {
+		for _, c := range clients.All() {
+			_ = c.WriteMessage(kind, message)
+		}
+	})
 }

@@ -1,23 +1,54 @@
-// echo.js: an echo server on npm's ws.
+// echo.js: an echo and broadcast server on npm's ws.
 //
-//   npm ci && node echo.js --listen 127.0.0.1:9001
+//   npm ci && node echo.js --listen 127.0.0.1:9001 [--broadcast] [--cert FILE --key FILE] [--deflate|--takeover]
 
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createTLSServer } from 'node:https';
 import { parseArgs } from 'node:util';
-import { WebSocketServer } from 'ws';
+import { WebSocket, WebSocketServer } from 'ws';
 
-const { values } = parseArgs({ options: { listen: { type: 'string', default: '127.0.0.1:9001' } } });
+const { values } = parseArgs({
+  options: {
+    listen: { type: 'string', default: '127.0.0.1:9001' },
+    broadcast: { type: 'boolean', default: false },
+    cert: { type: 'string' },
+    key: { type: 'string' },
+    deflate: { type: 'boolean', default: false },
+    takeover: { type: 'boolean', default: false } // the same: clients choose whether with context takeover
+  }
+});
 const colon = values.listen.lastIndexOf(':');
+
+if (!values.cert !== !values.key) {
+  console.error('echo.js: --cert and --key, or none of them');
+  process.exit(2);
+}
 
 // bufferutil is installed too: "opt-in for performance" in the README, ws uses it by
 // itself. utf-8-validate is not: since Node 18.14 there is a better one in buffer.
 // Compression is off by default, Nagle's algorithm is switched off by ws, and without
 // clientTracking the server keeps no set of its clients.
-const server = createServer();
-const wss = new WebSocketServer({ server, maxPayload: 16 << 20, clientTracking: false });
+const server = values.cert
+  ? createTLSServer({ cert: readFileSync(values.cert), key: readFileSync(values.key) })
+  : createServer();
+const wss = new WebSocketServer({
+  server,
+  maxPayload: 16 << 20,
+  clientTracking: values.broadcast,
+  perMessageDeflate: values.deflate || values.takeover
+});
+
+// The README's "Server broadcast".
+const all = (data, isBinary) => {
+  for (const client of wss.clients) {
+    if (client.readyState === WebSocket.OPEN) client.send(data, { binary: isBinary });
+  }
+};
 
 wss.on('connection', (socket) => {
-  socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
+  const back = (data, isBinary) => socket.send(data, { binary: isBinary });
+  socket.on('message', values.broadcast ? all : back);
   socket.on('error', () => {}); // of the peer, such as a bad frame; ws closes
 });
 
