@@ -15,7 +15,7 @@ import (
 // buildFloor compiles the floor into a folder.
 func buildFloor(t *testing.T, folder string) rival {
 	t.Helper()
-	floor := rival{name: "floor", can: "broadcast", command: []string{filepath.Join(folder, "floor")}}
+	floor := rival{name: "floor", can: "echo, broadcast", command: []string{filepath.Join(folder, "floor")}}
 	if _, err := exec.LookPath("cc"); err != nil {
 		floor.lacking = "no cc: install a C compiler"
 	} else if runtime.GOOS != "linux" {

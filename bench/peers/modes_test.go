@@ -54,7 +54,7 @@ func certificate(t *testing.T) []string {
 }
 
 func TestTLS(t *testing.T) {
-	each(t, "tls", func(t *testing.T, r rival) {
+	each(t, "echo tls", func(t *testing.T, r rival) {
 		testAll(t, r.start(t, certificate(t)...), r.shortest)
 	})
 }
@@ -293,7 +293,7 @@ func testOrder(t *testing.T, all []client) {
 func TestRefusals(t *testing.T) {
 	cert := certificate(t)
 	for _, r := range rivals(t) {
-		flags := map[string][]string{"broadcast": {"--broadcast"}, "tls": cert, "deflate": {"--deflate"}, "takeover": {"--takeover"}}
+		flags := map[string][]string{"echo": nil, "broadcast": {"--broadcast"}, "tls": cert, "deflate": {"--deflate"}, "takeover": {"--takeover"}}
 		for need, args := range flags {
 			if r.lacking != "" || r.does(need) {
 				continue

@@ -26,19 +26,20 @@ type rival struct {
 	command  []string
 	lacking  string // why it can not be started, if so
 	shortest int    // bytes of the shortest message that it echoes
-	can      string // of broadcast, tls, deflate and takeover; the rest it refuses
+	can      string // of echo, broadcast, tls, deflate and takeover; the rest it refuses
 	ours     bool   // it does not print that it listens, and asks for its own origin
 }
 
 var goRivals = []rival{
-	{name: "gorilla", can: "broadcast, tls, deflate"},
-	{name: "gws", can: "broadcast, tls, deflate, takeover"},
-	{name: "nbio", can: "broadcast, tls, deflate", shortest: 1}, // it does not tell its handler of an empty message
-	{name: "coder", can: "broadcast, tls, deflate, takeover"},
-	{name: "gobwas", can: "broadcast, tls, deflate"},
-	{name: "gnet", can: "broadcast, deflate"},
-	{name: "fasthttp", can: "broadcast, tls, deflate"},
-	{name: "greatws", can: "broadcast, deflate"},
+	{name: "gorilla", can: "echo, broadcast, tls, deflate"},
+	{name: "gws", can: "echo, broadcast, tls, deflate, takeover"},
+	{name: "nbio", can: "echo, broadcast, tls, deflate", shortest: 1}, // it does not tell its handler of an empty message
+	{name: "coder", can: "echo, broadcast, tls, deflate, takeover"},
+	{name: "gobwas", can: "echo, broadcast, tls, deflate"},
+	{name: "gnet", can: "echo, broadcast, deflate"},
+	{name: "fasthttp", can: "echo, broadcast, tls, deflate"},
+	{name: "greatws", can: "echo, broadcast, deflate"},
+	{name: "centrifuge", can: "broadcast, tls"},
 }
 
 var built struct {
@@ -86,13 +87,13 @@ func build(t *testing.T, folder string) []rival {
 		}
 	}
 
-	ours := rival{name: "millrace", can: "broadcast, tls, deflate, takeover", ours: true, command: []string{filepath.Join(folder, "echo")}}
+	ours := rival{name: "millrace", can: "echo, broadcast, tls, deflate, takeover", ours: true, command: []string{filepath.Join(folder, "echo")}}
 	run(t, "go", "-C", "../..", "build", "-o", ours.command[0], "./bench/echo")
-	tornado := rival{name: "tornado", can: "broadcast, tls, takeover", command: []string{python, "tornado/echo.py"}}
+	tornado := rival{name: "tornado", can: "echo, broadcast, tls, takeover", command: []string{python, "tornado/echo.py"}}
 	if exec.Command(python, "-c", "import tornado").Run() != nil {
 		tornado.lacking = "no " + python + " with tornado: install Debian's package python3-tornado"
 	}
-	node := rival{name: "node-ws", can: "broadcast, tls, deflate, takeover", command: []string{"node", "node-ws/echo.js"}}
+	node := rival{name: "node-ws", can: "echo, broadcast, tls, deflate, takeover", command: []string{"node", "node-ws/echo.js"}}
 	if _, err := exec.LookPath("node"); err != nil {
 		node.lacking = "no node: install Node.js"
 	} else if _, err := os.Stat("node-ws/node_modules/ws"); err != nil {
@@ -204,7 +205,7 @@ func (r rival) does(needs string) bool {
 }
 
 func TestServers(t *testing.T) {
-	each(t, "", func(t *testing.T, r rival) {
+	each(t, "echo", func(t *testing.T, r rival) {
 		to := r.start(t)
 		testAll(t, to, r.shortest)
 		t.Run("close", func(t *testing.T) { testClose(t, to) })

@@ -312,7 +312,7 @@ func TestLoads(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := map[string]string{ours: strings.Join(allLoads, ", "), napping: "echo"}
-	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (echo[a-z, ]*) \\|$").FindAllStringSubmatch(string(readme), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| ((?:echo|broadcast)[a-z, ]*) \\|$").FindAllStringSubmatch(string(readme), -1) {
 		told[row[1]] = row[2]
 	}
 	for _, s := range known {

@@ -40,6 +40,7 @@ var known = []server{
 	rival("gnet", "echo broadcast deflate", "github.com/panjf2000/gnet/v2", "github.com/gobwas/ws"),
 	rival("fasthttp", "echo broadcast tls deflate", "github.com/fasthttp/websocket"),
 	rival("greatws", "echo broadcast deflate", "github.com/antlabs/greatws"),
+	rival("centrifuge", "broadcast tls", "github.com/centrifugal/centrifuge"),
 	{name: "tornado", make: tornado, can: words("echo broadcast tls takeover")},
 	{name: "node-ws", make: nodeWS, can: allLoads},
 	{name: napping, make: stalled, can: words("echo"), scenarios: []string{"echo-100", "echo-1k"}},

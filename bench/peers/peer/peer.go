@@ -42,18 +42,18 @@ func Parse(lacking Lacking) *Command {
 	flag.Parse()
 	flag.Visit(func(f *flag.Flag) {
 		if why := lacking[f.Name]; why != "" {
-			refuse("no --%s: %s", f.Name, why)
+			Refuse("no --%s: %s", f.Name, why)
 		}
 	})
 	switch {
 	case flag.NArg() > 0:
-		refuse("flags alone, but %q is none", flag.Arg(0))
+		Refuse("flags alone, but %q is none", flag.Arg(0))
 	case (*cert == "") != (*key == ""):
-		refuse("--cert and --key, or none of them")
+		Refuse("--cert and --key, or none of them")
 	case *cert != "":
 		pair, err := tls.LoadX509KeyPair(*cert, *key)
 		if err != nil {
-			refuse("%v", err)
+			Refuse("%v", err)
 		}
 		c.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}
 	}
@@ -61,7 +61,8 @@ func Parse(lacking Lacking) *Command {
 	return &c
 }
 
-func refuse(format string, args ...any) {
+// Refuse ends the process with status 2 and a line that says why.
+func Refuse(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, filepath.Base(os.Args[0])+": "+format+"\n", args...)
 	os.Exit(2)
 }
