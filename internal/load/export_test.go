@@ -1,9 +1,11 @@
 package load
 
 import (
+	"context"
 	"net/netip"
 
 	"github.com/millrace/millrace/bench/result"
+	"github.com/millrace/millrace/poller"
 )
 
 // Content is what makes the payloads.
@@ -26,3 +28,10 @@ func (s *sources) Get() (netip.Addr, int32) { return s.get() }
 
 // UsedUp goes on from the address at that place.
 func (s *sources) UsedUp(at int32) bool { return s.usedUp(at) }
+
+// RunOn is Run on another network, whose loops wake to the nanosecond.
+func RunOn(ctx context.Context, engine poller.Dialer, p result.Plan, watch Watch) (*result.Result, error) {
+	return runOn(ctx, func(*plan) (host, error) {
+		return host{engine: engine}, nil
+	}, p, watch)
+}

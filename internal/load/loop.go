@@ -12,10 +12,6 @@ import (
 // readBuffer is how much one read takes.
 const readBuffer = 256 << 10
 
-// spin is how near the next thing to do must be for a loop to look for events
-// without sleeping until then: the kernel wakes only to the millisecond.
-const spin = 2 * time.Millisecond
-
 // loop is one event loop with its share of the connections. All of it belongs to
 // the goroutine of run; others ask through do.
 type loop struct {
@@ -47,8 +43,8 @@ type loop struct {
 
 // shared is what all loops of a run have in common, and never changes.
 type shared struct {
+	host
 	plan    *plan
-	engine  poller.Dialer
 	target  *target
 	content *content
 	sources *sources
@@ -111,11 +107,11 @@ func (l *loop) patience(next time.Duration) time.Duration {
 		return 0
 	case next == never:
 		return -1
-	case left < spin:
+	case left < l.spin:
 		runtime.Gosched() // others of this process may wait for the core
 		return 0
 	default:
-		return left - spin
+		return left - l.spin
 	}
 }
 

@@ -66,10 +66,11 @@ func work() error {
 	if err != nil {
 		return err
 	}
-	r, err := newRun(p, t, Watch{})
+	h, err := thisHost(p)
 	if err != nil {
 		return err
 	}
+	r := newRun(p, h, t, Watch{})
 	others.ctx, others.run = ctx, r
 	r.group = others
 	if err := r.startLoops(first.Begin.Index, p.Processes); err != nil {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench/result"
-	"github.com/millrace/millrace/poller"
 )
 
 // Watch follows a run while it lasts. Its functions may be nil; they are called
@@ -26,6 +25,11 @@ type Watch struct {
 // wrong with connections is in Result.Troubles. An error says that nothing was
 // run: *PlanError if the plan is at fault.
 func Run(ctx context.Context, asked result.Plan, watch Watch) (*result.Result, error) {
+	return runOn(ctx, thisHost, asked, watch)
+}
+
+// runOn is Run on a host of the caller's choice.
+func runOn(ctx context.Context, choose func(*plan) (host, error), asked result.Plan, watch Watch) (*result.Result, error) {
 	p := &plan{asked}
 	if err := p.complete(); err != nil {
 		return nil, err
@@ -37,10 +41,11 @@ func Run(ctx context.Context, asked result.Plan, watch Watch) (*result.Result, e
 	if err != nil {
 		return nil, err
 	}
-	r, err := newRun(p, t, watch)
+	h, err := choose(p)
 	if err != nil {
 		return nil, err
 	}
+	r := newRun(p, h, t, watch)
 	defer r.stop()
 	limited, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
@@ -95,20 +100,12 @@ type run struct {
 // troubles say why.
 var errNothingOpen = errors.New("no connection is open")
 
-func newRun(p *plan, t *target, watch Watch) (*run, error) {
-	engine, err := poller.New(p.Poller)
-	if err != nil {
-		return nil, wrong("Poller", "%v", err)
-	}
-	dialer, ok := engine.(poller.Dialer)
-	if !ok {
-		return nil, wrong("Poller", "%s can not connect", engine.Name())
-	}
+func newRun(p *plan, h host, t *target, watch Watch) *run {
 	return &run{
-		shared: &shared{plan: p, engine: dialer, target: t},
+		shared: &shared{host: h, plan: p, target: t},
 		watch:  watch,
 		result: &result.Result{Plan: p.Plan, Started: time.Now(), Unit: "message", Latency: result.NewLatency(), Connect: result.NewLatency(), Machine: ThisMachine()},
-	}, nil
+	}
 }
 
 func (r *run) stop() {

@@ -84,7 +84,12 @@ func (p *peer) answer(head string) {
 
 // upgraded is the head of a right answer, with further header lines.
 func (p *peer) upgraded(lines string) string {
-	sum := sha1.Sum([]byte(p.request.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return upgraded(p.request.Header.Get("Sec-WebSocket-Key"), lines)
+}
+
+// upgraded is the head of a right answer to a request with that key.
+func upgraded(key, lines string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
 		base64.StdEncoding.EncodeToString(sum[:]) + "\r\n" + lines + "\r\n"
 }

@@ -1,0 +1,32 @@
+package load
+
+import (
+	"time"
+
+	"github.com/millrace/millrace/poller"
+)
+
+// host is what a run happens on: a network with its clock. Tests have one of their
+// own.
+type host struct {
+	engine poller.Dialer
+	// spin is how near the next thing to do must be for a loop to look for events
+	// without sleeping until then. 0: the engine wakes to the nanosecond.
+	spin time.Duration
+}
+
+// spin of a kernel, which wakes only to the millisecond.
+const kernelSpin = 2 * time.Millisecond
+
+// thisHost is the machine that the process runs on.
+func thisHost(p *plan) (host, error) {
+	engine, err := poller.New(p.Poller)
+	if err != nil {
+		return host{}, wrong("Poller", "%v", err)
+	}
+	dialer, ok := engine.(poller.Dialer)
+	if !ok {
+		return host{}, wrong("Poller", "%s can not connect", engine.Name())
+	}
+	return host{engine: dialer, spin: kernelSpin}, nil
+}
