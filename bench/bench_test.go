@@ -55,7 +55,7 @@ func brief() bench.Load {
 func TestScenarios(t *testing.T) {
 	l := brief()
 	for _, s := range []bench.Scenario{
-		bench.Echo{Load: l}, bench.Rate{Load: l}, bench.Sweep{Load: l, Factor: 50}, bench.Idle{Load: l}, bench.Storm{Load: l},
+		bench.Echo{Load: l}, bench.Rate{Load: l}, bench.Sweep{Load: l, To: 1500}, bench.Idle{Load: l}, bench.Storm{Load: l},
 		bench.Churn{Load: l}, bench.Wave{Load: l, Times: 1}, bench.Slow{Load: l, Share: 0.3},
 	} {
 		t.Run(fmt.Sprintf("%T", s), func(t *testing.T) {
@@ -127,6 +127,8 @@ func TestPlanErrors(t *testing.T) {
 		{target, bench.Sweep{From: -1}, "bench: From: -1"},
 		{target, bench.Sweep{Factor: 1}, "bench: Factor: 1"},
 		{target, bench.Sweep{Limit: -1}, "bench: Limit: "},
+		{target, bench.Sweep{From: 2000, To: 1000}, "bench: To: 1000; allowed are 2000 to 1000000000"},
+		{target, bench.Sweep{Precision: 2}, "bench: Precision: 2; allowed are 0.001 to 1"},
 		{target, bench.Churn{Each: 2e9}, "bench: Each: "},
 		{target, bench.Wave{Times: -1}, "bench: Times: -1"},
 		{target, bench.Slow{Share: 1}, "bench: Share: 1"},

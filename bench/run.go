@@ -81,7 +81,7 @@ var fields = map[string]string{
 	"MinSize": "Messages.MinSize", "MaxSize": "Messages.MaxSize", "Binary": "Messages.Binary", "Seed": "Messages.Seed",
 	"Loops": "Client.Loops", "Processes": "Client.Processes", "Poller": "Client.Poller", "Timeout": "Client.Timeout",
 
-	"Rate": "PerSecond", "sweep.Rate": "From", "SweepFactor": "Factor", "SweepLimit": "Limit",
+	"Rate": "PerSecond", "sweep.Rate": "From", "SweepFactor": "Factor", "SweepLimit": "Limit", "SweepMax": "To", "SweepPrecision": "Precision",
 	"Messages": "Each", "Waves": "Times", "SlowShare": "Share", "SlowRate": "ReadRate",
 }
 

@@ -42,22 +42,33 @@ func (s Rate) record() result.Plan {
 	return p
 }
 
-// Sweep raises the rate of an open loop until the server does not follow, or its
-// p99 passes Limit. The result is that of the last rate that it held. Duration is
-// for each rate.
+// Sweep looks for the rate of an open loop that is too much for the server: less
+// than 95 % of what is due comes back in time, or its p99 passes Limit. It raises
+// the rate by Factor until one does not hold, then halves the interval between
+// the highest that held and the lowest that did not until it is as narrow as
+// Precision. A rate is too much if it fails in two of three tries, each of
+// Duration; a failed try in which the load generator was late, or the host took
+// time from the machine's cores, does not count and is repeated. Result.Knee has
+// the interval. The other figures are those of the highest rate that held.
 type Sweep struct {
 	Load
 	// From is the first rate, in messages a second over all connections. Default 1,000.
 	From float64
 	// Factor is by how much each rate exceeds the one before. Default 1.5.
 	Factor float64
+	// To is the highest rate tried. Default 0: until the server falls behind.
+	To float64
 	// Limit is the p99 beyond which the server has fallen behind. Default 50 ms.
 	Limit time.Duration
+	// Precision is how wide the knee's interval may be, as a part of the rate.
+	// Default 0.05.
+	Precision float64
 }
 
 func (s Sweep) record() result.Plan {
 	p := s.Load.record(result.Sweep)
 	p.Rate, p.SweepFactor, p.SweepLimit = s.From, s.Factor, s.Limit
+	p.SweepMax, p.SweepPrecision = s.To, s.Precision
 	return p
 }
 

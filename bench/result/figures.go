@@ -20,6 +20,7 @@ func (r *Result) Figures() []Figure {
 	figures := []Figure{
 		{Name: "rate", Value: r.PerSecond, Unit: "1/s", Known: true, MoreIsBetter: true},
 	}
+	figures = append(figures, kneeOf(r.Knee))
 	figures = append(figures, quantiles("", r.Latency)...)
 	figures = append(figures, quantiles("service-", r.Service)...)
 	figures = append(figures, quantiles("skew-", r.Skew)...)
@@ -38,6 +39,16 @@ func (r *Result) Figures() []Figure {
 		Figure{Name: "lost", Value: float64(r.Lost), Known: true},
 		Figure{Name: "errors", Value: float64(troubles), Known: true},
 	)
+}
+
+// kneeOf is the highest rate that held, if a higher one did not: without that it
+// is no knee.
+func kneeOf(k *Knee) Figure {
+	f := Figure{Name: "knee", Unit: "1/s", MoreIsBetter: true}
+	if k != nil && k.High != nil {
+		f.Value, f.Known = k.Low, true
+	}
+	return f
 }
 
 func quantiles(prefix string, l *Latency) []Figure {

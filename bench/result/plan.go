@@ -66,6 +66,10 @@ type Plan struct {
 	SlowRate    int           `json:"slow_rate,omitempty"`
 	SweepFactor float64       `json:"sweep_factor,omitempty"`
 	SweepLimit  time.Duration `json:"sweep_limit_ns,omitempty"`
+	// SweepMax is the highest rate tried; 0: no bound. SweepPrecision is how wide the
+	// knee's interval may be, as a part of the rate.
+	SweepMax       float64 `json:"sweep_max,omitempty"`
+	SweepPrecision float64 `json:"sweep_precision,omitempty"`
 
 	// Sources are the addresses connected from; none: the system's choice.
 	Sources []netip.Addr `json:"sources,omitempty"`

@@ -41,7 +41,9 @@ type Result struct {
 	Client ClientUse  `json:"client"`
 
 	Samples []Sample `json:"samples"`         // one a second, over the whole run
-	Steps   []Step   `json:"steps,omitempty"` // a sweep's rates, a wave's returns, the phases of slow
+	Steps   []Step   `json:"steps,omitempty"` // a sweep's tries of rates, a wave's returns, the phases of slow
+	// Knee is what a sweep found; nil: no rate held, or it was no sweep.
+	Knee *Knee `json:"knee,omitempty"`
 
 	Troubles []Trouble `json:"troubles,omitempty"` // what went wrong: the run failed if there is one
 	Notes    []string  `json:"notes,omitempty"`    // what a reader should know, a sentence each
@@ -105,6 +107,10 @@ type Step struct {
 	PerSecond float64  `json:"per_second"`        // and done
 	Seconds   float64  `json:"seconds"`
 	Latency   *Latency `json:"latency"`
+	// Verdict is what a sweep makes of the try: Held, OverLimit or Behind.
+	Verdict string `json:"verdict,omitempty"`
+	// Disturbed is why a failed try does not count: ByClient or BySteal; "": it does.
+	Disturbed string `json:"disturbed,omitempty"`
 }
 
 // Trouble is one kind of failure.

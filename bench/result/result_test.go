@@ -70,17 +70,23 @@ func TestFigures(t *testing.T) {
 	r := &result.Result{PerSecond: 7, Failed: 2, Latency: result.NewLatency(), Server: &result.ServerUse{CPU: 3},
 		Troubles: []result.Trouble{{What: "a", Count: 2}, {What: "b", Count: 3}}}
 	r.Latency.Record(5 * time.Microsecond)
+	high := 54.0
+	r.Knee = &result.Knee{Low: 52, High: &high}
 	for i, f := range r.Figures() {
 		if f.Name != names[i] {
 			t.Errorf("figure %d is %s, and %s of an empty result", i, f.Name, names[i])
 		}
 	}
 	for name, want := range map[string]string{
-		"rate": "7 1/s true", "errors": "5  true", "failed": "2  true", "p99": "5 us true", "cpu": "3 us true", "rss": "0 B false", "skew-p50": "0 us false",
+		"rate": "7 1/s true", "knee": "52 1/s true", "errors": "5  true", "failed": "2  true", "p99": "5 us true", "cpu": "3 us true", "rss": "0 B false", "skew-p50": "0 us false",
 	} {
 		if f, ok := r.Figure(name); !ok || fmt.Sprintf("%.0f %s %v", f.Value, f.Unit, f.Known) != want {
 			t.Errorf("%s is %+v, want %s", name, f, want)
 		}
+	}
+	r.Knee.High = nil // at least 52: no knee
+	if f, _ := r.Figure("knee"); f.Known {
+		t.Errorf("a knee %+v", f)
 	}
 	if f, ok := r.Figure("fun"); ok {
 		t.Errorf("a figure %+v", f)

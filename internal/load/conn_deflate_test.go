@@ -45,7 +45,7 @@ func TestDeflate(t *testing.T) {
 				p := brief(result.Echo, serve(t, "127.0.0.1:0", srv))
 				p.Deflate, p.ServerPID, p.Rate = deflate, -1, 500
 				if name == result.Sweep {
-					p.SweepLimit, p.Duration, p.SweepFactor = time.Minute, 100*time.Millisecond, 4
+					p.SweepLimit, p.Duration, p.SweepFactor, p.SweepMax = time.Minute, 100*time.Millisecond, 4, 2000
 				}
 				change(&p)
 				if raceDetector() { // under which compressing takes twenty times as long

@@ -62,7 +62,7 @@ func TestTLS(t *testing.T) {
 			p.Rate = 500
 			p.CAFile, p.ServerPID = ca, -1
 			if name == result.Sweep {
-				p.SweepLimit, p.Duration, p.SweepFactor = time.Minute, 100*time.Millisecond, 4
+				p.SweepLimit, p.Duration, p.SweepFactor, p.SweepMax = time.Minute, 100*time.Millisecond, 4, 2000
 			}
 			change(&p)
 			r := run(t, p, load.Watch{})

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/poller"
@@ -29,9 +30,10 @@ func (s *sources) Get() (netip.Addr, int32) { return s.get() }
 // UsedUp goes on from the address at that place.
 func (s *sources) UsedUp(at int32) bool { return s.usedUp(at) }
 
-// RunOn is Run on another network, whose loops wake to the nanosecond.
-func RunOn(ctx context.Context, engine poller.Dialer, p result.Plan, watch Watch) (*result.Result, error) {
+// RunOn is Run on another network, whose loops wake to the nanosecond, and on a
+// machine from which so much was stolen so far.
+func RunOn(ctx context.Context, engine poller.Dialer, stolen func() time.Duration, p result.Plan, watch Watch) (*result.Result, error) {
 	return runOn(ctx, func(*plan) (host, error) {
-		return host{engine: engine}, nil
+		return host{engine: engine, stolen: func() (time.Duration, error) { return stolen(), nil }}, nil
 	}, p, watch)
 }

@@ -3,16 +3,20 @@ package load
 import (
 	"time"
 
+	"github.com/millrace/millrace/internal/process"
 	"github.com/millrace/millrace/poller"
 )
 
-// host is what a run happens on: a network with its clock. Tests have one of their
-// own.
+// host is what a run happens on: a network with its clock, and what can be known
+// of the machine. Tests have one of their own.
 type host struct {
 	engine poller.Dialer
 	// spin is how near the next thing to do must be for a loop to look for events
 	// without sleeping until then. 0: the engine wakes to the nanosecond.
 	spin time.Duration
+	// stolen is how much time the machine's own host has taken from its cores so
+	// far, in sum. Only differences tell something; nil: not known.
+	stolen func() (time.Duration, error)
 }
 
 // spin of a kernel, which wakes only to the millisecond.
@@ -28,5 +32,17 @@ func thisHost(p *plan) (host, error) {
 	if !ok {
 		return host{}, wrong("Poller", "%s can not connect", engine.Name())
 	}
-	return host{engine: dialer, spin: kernelSpin}, nil
+	return host{engine: dialer, spin: kernelSpin, stolen: process.Stolen}, nil
+}
+
+// stolenSoFar is that of the host; 0 where it is not known.
+func (h *host) stolenSoFar() time.Duration {
+	if h.stolen == nil {
+		return 0
+	}
+	d, err := h.stolen()
+	if err != nil {
+		return 0
+	}
+	return d
 }

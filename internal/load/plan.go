@@ -16,6 +16,9 @@ type plan struct{ result.Plan }
 // reservedDescriptors are those that a process needs besides its connections.
 const reservedDescriptors = 64
 
+// maxRate is the highest rate of an open loop: a message each nanosecond.
+const maxRate = 1e9
+
 // complete fills in the defaults and says what is wrong.
 func (p *plan) complete() error {
 	p.fillIn()
@@ -34,7 +37,7 @@ func (p *plan) complete() error {
 		{"MinSize", float64(p.MinSize), 0, 1 << 30},
 		{"MaxSize", float64(p.MaxSize), float64(p.MinSize), 1 << 30},
 		{"InFlight", float64(p.InFlight), 1, maxInFlight},
-		{"Rate", p.Rate, 0.001, 1e9},
+		{"Rate", p.Rate, 0.001, maxRate},
 		{"Duration", p.Duration.Seconds(), 0.001, 1e6},
 		{"ConnectRate", p.ConnectRate, 0, 1e9},
 		{"Handshakes", float64(p.Handshakes), 1, 1e6},
@@ -45,6 +48,8 @@ func (p *plan) complete() error {
 		{"SlowRate", float64(p.SlowRate), 0, 1 << 30},
 		{"SweepFactor", p.SweepFactor, 1.01, 100},
 		{"SweepLimit", p.SweepLimit.Seconds(), 1e-6, 1e3},
+		{"SweepMax", p.sweepMax(), p.Rate, maxRate},
+		{"SweepPrecision", p.SweepPrecision, 0.001, 1},
 		{"Loops", float64(p.Loops), 1, 1024},
 		{"Processes", float64(p.Processes), 0, 1000},
 		{"Timeout", p.Timeout.Seconds(), 0.001, 1e7},
@@ -85,10 +90,19 @@ func (p *plan) fillIn() {
 	fill(&p.SlowShare, 0.1)
 	fill(&p.SweepFactor, 1.5)
 	fill(&p.SweepLimit, 50*time.Millisecond)
+	fill(&p.SweepPrecision, 0.05)
 	fill(&p.Deflate, DeflateOff)
 	fill(&p.Seed, 1)
 	fill(&p.Loops, usualLoops(p.Scenario))
 	fill(&p.Timeout, p.usual()+time.Minute)
+}
+
+// sweepMax is the highest rate of a sweep.
+func (p *plan) sweepMax() float64 {
+	if p.SweepMax == 0 {
+		return maxRate
+	}
+	return p.SweepMax
 }
 
 // usualLoops is all cores, or half of them for an open loop: to send in time it
@@ -112,7 +126,7 @@ func (p *plan) usual() time.Duration {
 	parts := time.Duration(1)
 	switch p.Scenario {
 	case result.Sweep:
-		parts = maxSteps
+		parts = maxTries
 	case result.Wave:
 		parts = time.Duration(p.Waves) + 1
 	case result.Slow:

@@ -70,6 +70,7 @@ func work() error {
 	if err != nil {
 		return err
 	}
+	h.stolen = nil // the parent looks
 	r := newRun(p, h, t, Watch{})
 	others.ctx, others.run = ctx, r
 	r.group = others

@@ -159,22 +159,19 @@ func TestProcessesSweep(t *testing.T) {
 	leavesNothing(t)
 	p := brief(result.Sweep, serve(t, "127.0.0.1:0", &server.Server{Handler: &bounded{}}))
 	p.Connections, p.Processes, p.Duration, p.SweepLimit = 6, 2, 200*time.Millisecond, time.Minute
-	p.Rate, p.SweepFactor, p.ServerPID = 100, 8, -1
+	p.Rate, p.SweepFactor, p.SweepPrecision, p.ServerPID, p.Timeout = 100, 8, 0.5, -1, 3*patience
 	r := run(t, p, load.Watch{})
 	wantSane(t, r)
 	wantMessages(t, r)
-	knee := -1
-	for i, s := range r.Steps {
+	for _, s := range r.Steps {
 		wantDue(t, s.Name, s.Latency, s.Offered, s.Seconds, 1)
-		if s.PerSecond == r.PerSecond && s.Latency.Count() == r.Latency.Count() {
-			knee = i
-		}
 	}
-	if knee < 0 || r.Steps[knee].Seconds != r.Seconds {
-		t.Errorf("the result is none of the steps': %v/s in %v s, steps %+v", r.PerSecond, r.Seconds, r.Steps)
+	if r.Knee == nil { // a very bad moment
+		t.Skipf("no rate held on this machine: %+v", r.Steps)
 	}
-	if len(r.Notes) != 1 {
-		t.Errorf("notes %q, want one", r.Notes)
+	wantStepsOf(t, r)
+	if r.Knee.Low > 1200 { // the server does not do more than 1,000, and a try has a margin
+		t.Errorf("knee %+v", r.Knee)
 	}
 }
 

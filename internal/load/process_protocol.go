@@ -36,6 +36,7 @@ type barrier struct {
 	Windows time.Duration `json:"windows,omitempty"` // how long those were, in sum
 	CPU     time.Duration `json:"cpu,omitempty"`     // that the load generator used in that time
 	Step    *taken        `json:"step,omitempty"`    // that ends here
+	Stolen  time.Duration `json:"stolen,omitempty"`  // by the machine's host, as one of the processes knows
 }
 
 // taken is what is counted in a step.
@@ -54,6 +55,7 @@ func (b *barrier) add(other barrier) {
 	b.Loops += other.Loops
 	b.Windows += other.Windows
 	b.CPU += other.CPU
+	b.Stolen += other.Stolen
 	if b.Step != nil && other.Step != nil {
 		b.Step.Count += other.Step.Count
 		b.Step.Bytes += other.Step.Bytes

@@ -129,7 +129,9 @@ func (r *run) finish() *result.Result {
 	}
 	r.server.report(out)
 	out.Client.Available = runtime.GOMAXPROCS(0)
-	out.Client.Bottleneck = bottleneck(out)
+	if out.Client.Bottleneck == "" { // else the scenario knows
+		out.Client.Bottleneck = bottleneck(out)
+	}
 	slices.SortStableFunc(out.Troubles, func(a, b result.Trouble) int { return b.Count - a.Count })
 	return out
 }

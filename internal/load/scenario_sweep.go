@@ -1,89 +1,143 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"time"
+
+	"github.com/millrace/millrace/bench/result"
 )
 
-// maxSteps bounds a sweep's rates; refinements are those tried between the last
-// rate that held and the first that did not.
-const (
-	maxSteps    = 40
-	refinements = 2
-)
-
-// sweep raises the rate of an open loop until the server falls behind: its p99
-// passes the limit, or less than 95 % of what is due comes back in time.
+// sweep looks for the rate of an open loop at which the server falls behind: its
+// p99 passes the limit, or less than 95 % of what is due comes back in time.
 func (r *run) sweep(ctx context.Context) error {
 	if err := r.connectAll(ctx); err != nil {
 		return err
 	}
-	var knee, broken *step
-	rate, left := r.plan.Rate, refinements
-	for range maxSteps {
-		s, drained, err := r.sweepStep(ctx, rate)
+	s := newSearch(r.plan)
+	var held, broken, late *step // the last of each; late is of the unknown rate
+	defer func() {
+		r.reportKnee(s, held, broken)
+		if s.high == 0 && s.clientLate {
+			r.result.Client.Bottleneck = r.whyLate(late)
+		}
+	}()
+	for rate, goOn := s.next(); goOn; rate, goOn = s.next() {
+		before := s.low
+		tried, drained, err := r.try(ctx, rate, s.nth())
 		if err != nil {
-			if knee != nil {
-				r.only(knee)
-			}
+			s.bound = "the run ended before"
 			return err
 		}
-		if r.holds(s) {
-			knee = s
-		} else {
-			broken = s
+		s.took(tried.Verdict, tried.Disturbed)
+		if tried.Offered == s.unknown {
+			late = tried
 		}
-		if broken == nil {
-			rate *= r.plan.SweepFactor
-			continue
+		if s.low > before {
+			held = tried
+		} else if s.low == 0 {
+			broken = tried
 		}
-		if knee == nil || left == 0 || !drained {
-			break
+		if !drained {
+			if err := r.connectAnew(ctx); err != nil {
+				return err
+			}
 		}
-		left--
-		rate = math.Sqrt(knee.Offered * broken.Offered)
 	}
-	r.reportKnee(knee, broken)
 	r.enter("close")
 	return r.hangUp(ctx) // what the last rate left behind is no loss: it was too much
 }
 
-// sweepStep measures one rate, and lets what is under way then come back, if it
-// does so soon.
-func (r *run) sweepStep(ctx context.Context, rate float64) (s *step, drained bool, err error) {
+// try measures a rate for the nth time, and lets what is under way then come
+// back, if it does so soon.
+func (r *run) try(ctx context.Context, rate float64, nth int) (s *step, drained bool, err error) {
+	name := fmt.Sprintf("%.0f/s", rate)
+	if nth > 1 {
+		name += fmt.Sprintf(" (%d)", nth)
+	}
 	r.beginRate(rate)
-	r.enter(fmt.Sprintf("%.0f a second", rate))
+	r.enter(name)
 	if err := r.last(ctx, min(r.plan.Warmup, r.plan.Duration)); err != nil {
 		return nil, false, err
 	}
+	stolen := r.stolenSoFar()
 	err = r.measure(ctx, r.plan.Duration)
+	stolen = r.stolenSoFar() - stolen
 	r.endRate()
 	if err == nil {
 		left := 0
 		left, err = r.awaitNone(ctx, (*loop).underWay)
 		drained = left == 0
 	}
-	return r.takeStep(fmt.Sprintf("%.0f/s", rate), rate), drained, err
-}
-
-// holds tells whether the server kept up with a rate.
-func (r *run) holds(s *step) bool {
-	limit := float64(r.plan.SweepLimit) / float64(time.Microsecond)
-	return s.PerSecond >= 0.95*s.Offered && s.Latency.Quantile(0.99) <= limit
-}
-
-// reportKnee makes the last rate that held the result.
-func (r *run) reportKnee(knee, broken *step) {
-	if knee == nil {
-		r.note(fmt.Sprintf("the server fell behind at the first rate already: begin below %.0f/s", broken.Offered))
-		knee = broken
-	} else if broken == nil {
-		r.note("the server kept up with all rates tried")
-	} else {
-		r.note(fmt.Sprintf("the knee: %.0f/s held with a p99 of %.2f ms, %.0f/s did not (p99 %.2f ms, %.0f/s came back)",
-			knee.Offered, knee.Latency.Quantile(0.99)/1e3, broken.Offered, broken.Latency.Quantile(0.99)/1e3, broken.PerSecond))
+	s = r.takeStep(name, rate)
+	stolen = r.await(barrier{At: "stolen " + name, Stolen: stolen}).Stolen
+	if err == nil { // else it is not whole
+		r.judge(s, stolen)
 	}
-	r.only(knee)
+	return s, drained, err
+}
+
+// judge says of a try how the server did, and whether that is to be believed.
+func (r *run) judge(s *step, stolen time.Duration) {
+	limit := r.plan.SweepLimit
+	onTheWay := int64(r.plan.Loops) // what a window cuts off at its end, or more at its begin
+	switch {
+	case float64(s.count+onTheWay) < 0.95*s.Offered*s.Seconds:
+		s.Verdict = result.Behind
+	case s.Latency.Quantile(0.99) > float64(limit)/float64(time.Microsecond):
+		s.Verdict = result.OverLimit
+	default:
+		s.Verdict = result.Held
+	}
+	// A stolen time of this length does it alone: what is due in it waits, and 1 % of
+	// all for longer than the limit; or 5 % of all are missing.
+	enough := min(limit.Seconds()+0.01*s.Seconds, 0.05*s.Seconds)
+	switch {
+	case s.Verdict == result.Held:
+	case sentLate(s.late, s.Latency):
+		s.Disturbed = result.ByClient
+	case stolen.Seconds() >= enough:
+		s.Disturbed = result.BySteal
+	}
+	steps := r.result.Steps
+	steps[len(steps)-1] = s.Step
+}
+
+// connectAnew begins with new connections: the server has not caught up with
+// what came over the old ones.
+func (r *run) connectAnew(ctx context.Context) error {
+	r.each(func(l *loop) {
+		l.behaviour = quiet{}
+		for i := range l.conns {
+			if c := &l.conns[i]; c.state == open {
+				l.drop(c)
+			}
+		}
+	})
+	return r.connectAll(ctx)
+}
+
+// reportKnee puts what was found into the result, with the figures of the highest
+// rate that held; if none did, of the lowest tried.
+func (r *run) reportKnee(s *search, held, broken *step) {
+	r.result.Knee = s.knee()
+	switch {
+	case held != nil:
+		r.only(held)
+	case broken != nil:
+		r.only(broken)
+		r.note(fmt.Sprintf("no rate held, down to %.0f/s; %s", broken.Offered, cmp.Or(s.why, s.bound)))
+	}
+}
+
+// whyLate says what to do about a try in which the load generator sent late. Loops
+// that have much to send use a core each, if they get one.
+func (r *run) whyLate(s *step) string {
+	cores, loops := s.cpu.self.Seconds()/s.Seconds, max(r.plan.Loops, r.plan.Processes)
+	if cores < float64(loops)/2 {
+		return fmt.Sprintf("it sent late at %.0f/s, and got %.2f of %d cores: other processes kept the machine busy",
+			s.Offered, cores, loops)
+	}
+	return fmt.Sprintf("it sent late at %.0f/s: give it more cores or processes", s.Offered)
 }

@@ -2,7 +2,6 @@ package load_test
 
 import (
 	"math"
-	"strings"
 	"testing"
 	"time"
 
@@ -54,7 +53,7 @@ func TestScenarios(t *testing.T) {
 				if scenario == result.Sweep {
 					p.SweepLimit = time.Minute // it shall end by what comes back
 					p.Duration = 100 * time.Millisecond
-					p.SweepFactor = 4
+					p.SweepFactor, p.SweepPrecision, p.SweepMax, p.Timeout = 4, 1, 128_000, 3*patience
 				}
 				r := run(t, p, load.Watch{})
 				wantSane(t, r)
@@ -151,39 +150,26 @@ func wantRate(t *testing.T, r *result.Result, e *echo) {
 	}
 }
 
-// wantSweep follows the search: up until a rate does not hold, then between the
-// last that held and the first that did not, twice.
+// wantSweep checks that each try is measured as it should, whatever this machine made
+// of it. What the search finds is tested on a simulated network.
 func wantSweep(t *testing.T, r *result.Result, e *echo) {
 	wantMessages(t, r)
 	wantClosed(t, r, e)
-	rate, knee, broken := 2000.0, -1, -1
-	for i, s := range r.Steps {
-		if s.Offered != rate || s.Seconds < r.Plan.Duration.Seconds() {
-			t.Errorf("step %d: %v/s for %v s, want %v/s", i, s.Offered, s.Seconds, rate)
+	for _, s := range r.Steps {
+		if s.Seconds < r.Plan.Duration.Seconds() || s.Verdict == "" || s.Verdict == result.Held && s.Disturbed != "" {
+			t.Errorf("step %+v", s)
 		}
-		wantDue(t, s.Name, s.Latency, s.Offered, s.Seconds, 1)
-		if s.PerSecond >= 0.95*s.Offered {
-			knee = i
-		} else {
-			broken = i
-		}
-		if rate *= r.Plan.SweepFactor; knee >= 0 && broken >= 0 {
-			rate = math.Sqrt(r.Steps[knee].Offered * r.Steps[broken].Offered)
+		if s.Verdict == result.Held {
+			wantDue(t, s.Name, s.Latency, s.Offered, s.Seconds, 1)
 		}
 	}
-	note := "the knee: "
-	if knee < 0 {
-		knee, note = broken, "fell behind at the first rate already"
+	if first := r.Steps[0].Offered; first != r.Plan.Rate {
+		t.Errorf("the first rate is %v", first)
 	}
-	if !strings.Contains(strings.Join(r.Notes, "\n"), note) {
-		t.Errorf("notes %q, want one with %q", r.Notes, note)
+	if r.Knee == nil { // a very bad moment
+		t.Skipf("no rate held on this machine: %+v", r.Steps)
 	}
-	if s := r.Steps[knee]; s.PerSecond != r.PerSecond || s.Seconds != r.Seconds || s.Latency.Count() != r.Latency.Count() {
-		t.Errorf("%v/s in %v s, want what step %d of %+v did", r.PerSecond, r.Seconds, knee, r.Steps)
-	}
-	if broken < 0 {
-		t.Errorf("all of %d rates held", len(r.Steps))
-	}
+	wantStepsOf(t, r)
 }
 
 func wantIdle(t *testing.T, r *result.Result, e *echo) {

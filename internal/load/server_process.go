@@ -128,10 +128,10 @@ func (s *serverProcess) report(r *result.Result) {
 // bottleneck says why the client bounded the figures, if it did.
 func bottleneck(r *result.Result) string {
 	if late := r.Client.Late; late.Count() > 0 {
-		p99, whole := late.Quantile(0.99), r.Latency.Quantile(0.99)
-		if p99 < 100 || p99 < whole/4 { // us
+		if !sentLate(late, r.Latency) {
 			return ""
 		}
+		p99, whole := late.Quantile(0.99), r.Latency.Quantile(0.99)
 		return fmt.Sprintf("the client sent late (p99 %.2f ms, of %.2f ms in all): give it more cores or processes, or a lower rate",
 			p99/1e3, whole/1e3)
 	}
@@ -141,6 +141,13 @@ func bottleneck(r *result.Result) string {
 	}
 	return fmt.Sprintf("the client used %.2f of the %d cores its loops can use, and the server had time left: give it more cores, loops or processes",
 		r.Client.Cores, usable)
+}
+
+// sentLate tells whether it is the client that made an open loop's latencies what
+// they are: it missed the times itself, by a part of them that counts.
+func sentLate(late, latency *result.Latency) bool {
+	p99 := late.Quantile(0.99)
+	return p99 >= 100 && p99 >= latency.Quantile(0.99)/4 // us
 }
 
 // saturated tells whether a process looks bounded by its cores: it keeps nearly

@@ -3,6 +3,7 @@ package load_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"container/heap"
 	"encoding/binary"
 	"errors"
@@ -119,6 +120,9 @@ const synthAddress = "10.0.0.1:80"
 // world is what a simulated run meets.
 type world struct {
 	service service
+	forget  func()                                // a connection has ended; nil: the service does not mind
+	stolen  func(now time.Duration) time.Duration // from the machine so far; nil: nothing
+	client  func(*simnet.Network) poller.Dialer   // the client's way to the network; nil: the shortest
 }
 
 // simulate does a plan in a world, in a bubble of testing/synctest: its clock, which
@@ -132,9 +136,19 @@ func simulate(t *testing.T, p result.Plan, w world) *result.Result {
 		srv := &synthetic{t: t, net: network, world: w, conns: map[poller.Token]*synthConn{}, in: make([]byte, 64<<10)}
 		stop := srv.start()
 		defer stop()
-		p.URL, p.ServerPID, p.Timeout = "ws://"+synthAddress+"/", -1, time.Hour
+		var engine poller.Dialer = network
+		if w.client != nil {
+			engine = w.client(network)
+		}
+		stolen := func() time.Duration {
+			if w.stolen == nil {
+				return 0
+			}
+			return w.stolen(network.Now())
+		}
+		p.URL, p.ServerPID, p.Timeout = "ws://"+synthAddress+"/", -1, cmp.Or(p.Timeout, time.Hour)
 		var err error
-		if r, err = load.RunOn(t.Context(), network, p, load.Watch{}); err != nil {
+		if r, err = load.RunOn(t.Context(), engine, stolen, p, load.Watch{}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -272,6 +286,9 @@ func (s *synthetic) write(c *synthConn, b []byte) {
 
 func (s *synthetic) close(c *synthConn, token poller.Token) {
 	c.gone = true
+	if s.forget != nil {
+		s.forget()
+	}
 	delete(s.conns, token)
 	if err := s.poller.CloseFD(c.fd); err != nil {
 		s.t.Errorf("close: %v", err)

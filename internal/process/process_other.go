@@ -2,7 +2,10 @@
 
 package process
 
-import "runtime"
+import (
+	"runtime"
+	"time"
+)
 
 // Process is not to be had on this system.
 type Process struct{}
@@ -29,3 +32,6 @@ func (p *Process) Usage() (Usage, error) { return Usage{}, ErrNotSupported }
 func Machine() Facts {
 	return Facts{CPU: runtime.GOARCH, Cores: runtime.NumCPU(), System: runtime.GOOS}
 }
+
+// Stolen fails with ErrNotSupported.
+func Stolen() (time.Duration, error) { return 0, ErrNotSupported }

@@ -64,13 +64,18 @@ func shape(r *result.Result) {
 		r.Service = latency(5000, 300*time.Microsecond)
 		r.Client.Late = latency(5000, 20*time.Microsecond)
 	case result.Sweep:
-		r.Plan.Rate, r.Plan.SweepFactor, r.Plan.SweepLimit = 5000, 1.5, 50*time.Millisecond
+		r.Plan.Rate, r.Plan.SweepFactor, r.Plan.SweepLimit, r.Plan.SweepPrecision = 5000, 1.5, 50*time.Millisecond, 0.5
 		r.Service = latency(5000, 300*time.Microsecond)
 		for i, rate := 0, 5000.0; i < 9; i, rate = i+1, rate*1.5 {
 			done, median := min(rate, 93_000), time.Duration(float64(200*time.Microsecond)/max(0.004, 1-rate/96_000))
+			verdict := result.Held
+			if done < 0.95*rate {
+				verdict = result.Behind
+			}
 			r.Steps = append(r.Steps, result.Step{Name: fmt.Sprintf("rate %d", i+1), Offered: rate, PerSecond: done,
-				Seconds: 10, Latency: latency(2000, median)})
+				Seconds: 10, Latency: latency(2000, median), Verdict: verdict})
 		}
+		r.Knee = &result.Knee{Low: r.Steps[7].Offered, High: &r.Steps[8].Offered, Broke: result.Behind}
 	case result.Idle:
 		r.Count, r.PerSecond, r.Bytes = 1000, 0, 64_000
 	case result.Storm:

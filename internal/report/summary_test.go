@@ -75,8 +75,18 @@ func TestSummaryOfScenarios(t *testing.T) {
 		{result.Echo, func(r *result.Result) { r.Count, r.Peak = 0, 0 },
 			[]string{"millrace (pid 4242): 0.44 cores busy, 13 MiB in all"}, "of CPU"},
 		{result.Rate, nil, []string{"20,000 /s in all", "from due time", "service ", "sent late by "}, "round trip"},
-		{result.Sweep, nil, []string{"from 5,000 /s up, every 10 s at 1.5 times the rate, until the p99 exceeds 50 ms",
-			"step           time     offered       done", "rate 9         10 s  128,145 /s  93,000 /s"}, "before)"},
+		{result.Sweep, nil, []string{"from 5,000 /s up, every 10 s at 1.5 times the rate, until the p99 exceeds 50 ms, to within 50%\n",
+			"step           time     offered       done", "rate 9         10 s  128,145 /s  93,000 /s", " verdict\n", "  behind\n",
+			"\nknee           between 85,430 /s and 128,145 /s, which came back by less than 95%\n"}, "before)"},
+		{result.Sweep, func(r *result.Result) {
+			r.Knee.Broke, r.Knee.Noise, r.Knee.Disturbed = result.OverLimit, 1, 2
+			r.Knee.Bound = "all of 100 tries were used up"
+			r.Steps[8].Disturbed = result.BySteal
+		}, []string{"128,145 /s, which had a p99 above 50 ms; not nearer, since all of 100 tries were used up; 1 lone failure aside; disturbed and repeated: 2\n",
+			"  time stolen\n"}, "  behind\n"},
+		{result.Sweep, func(r *result.Result) { r.Knee.High, r.Knee.Bound = nil, "no higher rate was to be tried" },
+			[]string{"\nknee           at least 85,430 /s; not nearer, since no higher rate was to be tried\n"}, "between"},
+		{result.Sweep, func(r *result.Result) { r.Knee = nil }, []string{"\nknee           not found: no rate held\n"}, "between"},
 		{result.Idle, nil, []string{"1,000 connections held open, then a 64 B message to each", "1,000 messages in 10 s\n"}, "/s"},
 		{result.Storm, nil, []string{"1,000 connections opened as fast as allowed", "1,000 connections in 10 s: 8,333 /s\n",
 			"of CPU a connection", "\nconnect "}, "payload"},

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"strings"
 	"unicode/utf8"
 
@@ -42,14 +43,19 @@ func stepTable(r *result.Result) table {
 	if len(r.Steps) == 0 {
 		return nil
 	}
-	header, offered := []string{"step", "time"}, false
+	header, offered, judged := []string{"step", "time"}, false, false
 	for _, s := range r.Steps {
 		offered = offered || s.Offered > 0
+		judged = judged || s.Verdict != ""
 	}
 	if offered {
 		header = append(header, "offered")
 	}
-	rows := table{append(header, "done", "p50", "p99", "p99.9", "max")}
+	header = append(header, "done", "p50", "p99", "p99.9", "max")
+	if judged {
+		header = append(header, "verdict")
+	}
+	rows := table{header}
 	for _, s := range r.Steps {
 		row := []string{clean(s.Name), Format(s.Seconds*1e6, "us")}
 		if offered {
@@ -63,10 +69,16 @@ func stepTable(r *result.Result) table {
 			}
 			row = append(row, cell)
 		}
+		if judged {
+			row = append(row, verdict(s))
+		}
 		rows = append(rows, row)
 	}
 	return rows
 }
+
+// verdict is a sweep's of a try; one that does not count says why.
+func verdict(s result.Step) string { return clean(cmp.Or(s.Disturbed, s.Verdict, "-")) }
 
 // lines sets a table in columns: the first to the left, at least first wide, the
 // others to the right.

@@ -17,8 +17,8 @@ func load(p *result.Plan) string {
 	case result.Rate:
 		return fmt.Sprintf("%s, %ss, %s in all, %s", connections, message, Format(p.Rate, "1/s"), window(p))
 	case result.Sweep:
-		return fmt.Sprintf("%s, %ss, from %s up, every %s at %s times the rate, until the p99 exceeds %s", connections, message,
-			Format(p.Rate, "1/s"), span(p.Duration), number(p.SweepFactor), span(p.SweepLimit))
+		return fmt.Sprintf("%s, %ss, from %s up, every %s at %s times the rate, until the p99 exceeds %s, to within %s", connections,
+			message, Format(p.Rate, "1/s"), span(p.Duration), number(p.SweepFactor), span(p.SweepLimit), percent(p.SweepPrecision))
 	case result.Idle:
 		return fmt.Sprintf("%s held open, then a %s to each", connections, message)
 	case result.Storm:
@@ -129,17 +129,51 @@ type fact struct{ Name, Text string }
 
 // facts are the figures of a result that are no distribution, in words.
 func facts(r *result.Result) []fact {
-	all := []fact{
+	var all []fact
+	if r.Plan.Scenario == result.Sweep {
+		all = append(all, fact{"knee", knee(r)})
+	}
+	all = append(all, []fact{
 		{"connections", fmt.Sprintf("%s opened, %s failed, %s lost, %s open at the peak", number(float64(r.Opened)),
 			number(float64(r.Failed)), number(float64(r.Lost)), number(float64(r.Peak)))},
 		{"measured", measured(r)},
 		{"server", server(r)},
 		{"client", client(r)},
-	}
+	}...)
 	if r.Client.Bottleneck != "" {
 		all = append(all, fact{"bottleneck", "the client, not the server: " + clean(r.Client.Bottleneck)})
 	}
 	return all
+}
+
+// knee says what a sweep found.
+func knee(r *result.Result) string {
+	k := r.Knee
+	if k == nil {
+		return "not found: no rate held"
+	}
+	text := "at least " + Format(k.Low, "1/s")
+	if k.High != nil {
+		text = fmt.Sprintf("between %s and %s, which %s", Format(k.Low, "1/s"), Format(*k.High, "1/s"), broke(r))
+	}
+	if k.Bound != "" {
+		text += "; not nearer, since " + clean(k.Bound)
+	}
+	if k.Noise > 0 {
+		text += "; " + plural(k.Noise, "lone failure") + " aside"
+	}
+	if k.Disturbed > 0 {
+		text += fmt.Sprintf("; disturbed and repeated: %d", k.Disturbed)
+	}
+	return text
+}
+
+// broke says how the rate above the knee did not hold.
+func broke(r *result.Result) string {
+	if r.Knee.Broke == result.OverLimit {
+		return "had a p99 above " + span(r.Plan.SweepLimit)
+	}
+	return "came back by less than 95%"
 }
 
 func unit(r *result.Result) string {

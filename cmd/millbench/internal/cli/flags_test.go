@@ -25,9 +25,11 @@ func defaults(scenario string) result.Plan {
 
 // special are the defaults of single scenarios.
 var special = map[string]func(*result.Plan){
-	result.Echo:  func(p *result.Plan) { p.InFlight = 1 },
-	result.Rate:  func(p *result.Plan) { p.Rate = 1000 },
-	result.Sweep: func(p *result.Plan) { p.Rate, p.SweepFactor, p.SweepLimit = 1000, 1.5, 50*time.Millisecond },
+	result.Echo: func(p *result.Plan) { p.InFlight = 1 },
+	result.Rate: func(p *result.Plan) { p.Rate = 1000 },
+	result.Sweep: func(p *result.Plan) {
+		p.Rate, p.SweepFactor, p.SweepLimit, p.SweepPrecision = 1000, 1.5, 50*time.Millisecond, 0.05
+	},
 	result.Idle:  func(*result.Plan) {},
 	result.Storm: func(*result.Plan) {},
 	result.Churn: func(p *result.Plan) { p.Messages = 1 },
@@ -87,6 +89,7 @@ var settings = []struct {
 	{"wave --waves 2 --reset", func(p *result.Plan) { p.Waves, p.Reset = 2, true }},
 	{"slow --slow-share 0.25 --slow-rate 1k", func(p *result.Plan) { p.SlowShare, p.SlowRate = 0.25, 1024 }},
 	{"sweep --sweep-factor 2 --sweep-limit 10ms", func(p *result.Plan) { p.SweepFactor, p.SweepLimit = 2, 10*time.Millisecond }},
+	{"sweep --sweep-max 5e4 --sweep-precision 0.02", func(p *result.Plan) { p.SweepMax, p.SweepPrecision = 50_000, 0.02 }},
 	{"echo --sources 127.0.0.2,127.0.0.3 --sources ::1", func(p *result.Plan) {
 		p.Sources = []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3"), netip.IPv6Loopback()}
 	}},
@@ -112,7 +115,7 @@ func TestZeroIsTheDefault(t *testing.T) {
 		{"echo -c 0 --in-flight 0 --handshakes 0 --connect-rate 0 --connect-timeout 0", "Connections InFlight Handshakes ConnectRate ConnectTimeout"},
 		{"echo --warmup 0 --duration 0 --timeout 0 --seed 0 --loops 0 --processes 0 --server-pid 0", "Warmup Duration Timeout Seed Loops Processes ServerPID"},
 		{"rate --rate 0", "Rate"}, {"broadcast --rate 0", "Rate"}, {"churn --messages 0", "Messages"}, {"wave --waves 0", "Waves"},
-		{"sweep --rate 0 --sweep-factor 0 --sweep-limit 0", "Rate SweepFactor SweepLimit"},
+		{"sweep --rate 0 --sweep-factor 0 --sweep-limit 0 --sweep-max 0 --sweep-precision 0", "Rate SweepFactor SweepLimit SweepMax SweepPrecision"},
 		{"slow --rate 0 --in-flight 0 --slow-share 0 --slow-rate 0", "Rate InFlight SlowShare SlowRate"},
 	} {
 		s := newStage()

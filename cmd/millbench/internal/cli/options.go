@@ -134,7 +134,9 @@ func (c *config) special() []option {
 		opt("slow-share", "PART", "part of the connections that is slow, above 0 and below 1", "0.1", decimal(&c.slow.Share), "Share", slow),
 		opt("slow-rate", "SIZE", "what a slow connection reads in a second; 0 is nothing", "0", flags.Size(&c.slow.ReadRate, 0, flags.Unbounded), "ReadRate", slow),
 		opt("sweep-factor", "N", "by how much each rate exceeds the one before", "1.5", decimal(&c.sweep.Factor), "Factor", sweep),
+		opt("sweep-max", "N", "the highest rate to try; 0 is until the server falls behind", "0", decimal(&c.sweep.To), "To", sweep),
 		opt("sweep-limit", "TIME", "p99 beyond which the server has fallen behind", "50ms", duration(&c.sweep.Limit), "Limit", sweep),
+		opt("sweep-precision", "PART", "how wide the knee's interval may be, as a part of the rate", "0.05", decimal(&c.sweep.Precision), "Precision", sweep),
 	}
 }
 

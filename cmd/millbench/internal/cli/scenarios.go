@@ -18,7 +18,10 @@ var scenarios = []scenario{
 			"service time counts from when it was sent."},
 	{result.Sweep, "open loop, the rate raised until the server falls behind",
 		"Raises the rate of an open loop by --sweep-factor until the server does not follow, or\n" +
-			"its p99 passes --sweep-limit. The result is the last rate that it held."},
+			"its p99 passes --sweep-limit, in two of three tries. Then it halves the interval between\n" +
+			"the highest rate that held and the lowest that did not, until it is as narrow as\n" +
+			"--sweep-precision: the knee. If the client was the limit it says \"at least\", and no knee.\n" +
+			"The other figures are those of the highest rate that held."},
 	{result.Idle, "memory of an idle connection, then a message to each",
 		"Opens connections, leaves them idle, measures what memory each took of the server, and\n" +
 			"then sends a message on each at once."},
