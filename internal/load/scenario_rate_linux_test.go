@@ -65,13 +65,3 @@ func pausedRun(t *testing.T, scenario string) *result.Result {
 	wantTroubles(t, r)
 	return r
 }
-
-// slower counts the times from d on.
-func slower(l *result.Latency, d time.Duration) (n int64) {
-	for _, bar := range l.Histogram.Distribution() {
-		if bar.From >= int64(d) {
-			n += bar.Count
-		}
-	}
-	return n
-}

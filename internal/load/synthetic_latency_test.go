@@ -134,3 +134,13 @@ func TestSimulatedRunsAreAlike(t *testing.T) {
 		t.Errorf("%d messages, mean %v us, and %d, mean %v us", a.Count, a.Latency.Mean(), b.Count, b.Latency.Mean())
 	}
 }
+
+// slower counts the times from d on.
+func slower(l *result.Latency, d time.Duration) (n int64) {
+	for _, bar := range l.Histogram.Distribution() {
+		if bar.From >= int64(d) {
+			n += bar.Count
+		}
+	}
+	return n
+}
