@@ -92,22 +92,55 @@ func TestKnownLatency(t *testing.T) {
 	for _, k := range knownRuns() {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			r := simulate(t, k.plan, world{service: k.service()})
-			wantTroubles(t, r)
-			slices.Sort(k.truth)
-			for _, q := range []float64{0.5, 0.999, 1} {
-				want := k.truth[max(int(math.Ceil(q*float64(len(k.truth)))), 1)-1]
-				within(t, quantileName(q), r.Latency.Quantile(q), float64(want)/1e3)
-			}
-			within(t, "rate", r.PerSecond, k.rate)
-			within(t, "seconds", r.Seconds, k.plan.Duration.Seconds())
-			if k.plan.Scenario == result.Rate {
-				wantDue(t, "latency", r.Latency, k.plan.Rate, r.Seconds, 1)
-				if late := r.Client.Late.Quantile(1); late > 0.001 {
-					t.Errorf("sent up to %v us late, on a clock that waits", late)
-				}
-			}
+			wantKnown(t, k, simulate(t, k.plan, world{service: k.service()}))
 		})
+	}
+}
+
+// wantKnown holds a run's figures to the truth.
+func wantKnown(t *testing.T, k known, r *result.Result) {
+	t.Helper()
+	wantTroubles(t, r)
+	slices.Sort(k.truth)
+	for _, q := range []float64{0.5, 0.999, 1} {
+		want := k.truth[max(int(math.Ceil(q*float64(len(k.truth)))), 1)-1]
+		within(t, quantileName(q), r.Latency.Quantile(q), float64(want)/1e3)
+	}
+	within(t, "rate", r.PerSecond, k.rate)
+	within(t, "seconds", r.Seconds, k.plan.Duration.Seconds())
+	if k.plan.Scenario == result.Rate {
+		wantDue(t, "latency", r.Latency, k.plan.Rate, r.Seconds, 1)
+		if late := r.Client.Late.Quantile(1); late > 0.001 {
+			t.Errorf("sent up to %v us late, on a clock that waits", late)
+		}
+	}
+}
+
+// TestKnownFrozen: a server that does not even read for a while has the messages pile
+// up at the client, whose windows are full. They count from when they were due, not
+// from when they could be sent.
+func TestKnownFrozen(t *testing.T) {
+	p := open(1000)
+	p.Connections = 20
+	truth := each(p, func(due time.Duration) time.Duration {
+		switch into := (due + soon) % period; {
+		case into < soon: // read before, answered after
+			return stall - into + soon
+		case into < stall+soon:
+			return stall - into + 2*soon
+		}
+		return soon
+	})
+	k := known{plan: p, truth: truth, rate: p.Rate}
+	r := simulate(t, p, world{service: fixed(soon), window: 200, frozen: func(now time.Duration) time.Duration {
+		if begin := now.Truncate(period); now < begin+stall {
+			return begin + stall
+		}
+		return now
+	}})
+	wantKnown(t, k, r)
+	if service, latency := r.Service.Mean(), r.Latency.Mean(); service > 0.7*latency {
+		t.Errorf("the service's mean is %v us, of %v in all: the windows were never full", service, latency)
 	}
 }
 

@@ -120,6 +120,8 @@ const synthAddress = "10.0.0.1:80"
 // world is what a simulated run meets.
 type world struct {
 	service service
+	window  int                                   // bytes of a connection that may wait for the server; 0: 64 KiB
+	frozen  func(now time.Duration) time.Duration // until when the server does nothing, not even read; nil: it never is
 	forget  func()                                // a connection has ended; nil: the service does not mind
 	stolen  func(now time.Duration) time.Duration // from the machine so far; nil: nothing
 	client  func(*simnet.Network) poller.Dialer   // the client's way to the network; nil: the shortest
@@ -132,7 +134,7 @@ func simulate(t *testing.T, p result.Plan, w world) *result.Result {
 	t.Helper()
 	var r *result.Result
 	synctest.Test(t, func(t *testing.T) {
-		network := simnet.New(simnet.Config{RealClock: true})
+		network := simnet.New(simnet.Config{RealClock: true, RecvBuffer: w.window})
 		srv := &synthetic{t: t, net: network, world: w, conns: map[poller.Token]*synthConn{}, in: make([]byte, 64<<10)}
 		stop := srv.start()
 		defer stop()
@@ -192,6 +194,9 @@ func (s *synthetic) serve() {
 		if err != nil {
 			s.t.Errorf("wait: %v", err)
 			return
+		}
+		if s.frozen != nil {
+			time.Sleep(s.frozen(s.net.Now()) - s.net.Now())
 		}
 		for _, e := range events[:n] {
 			if e.Token == 0 {
