@@ -11,7 +11,7 @@ import (
 // Watch follows a run while it lasts. Its functions may be nil; they are called
 // one at a time, from goroutines of the run, and should return soon.
 type Watch struct {
-	// Sample is called about once a second.
+	// Sample is called about once a second, with the samples of it joined to one.
 	Sample func(result.Sample)
 	// Phase is called when the run begins something else: "connect", "warm up",
 	// "measure", "close".

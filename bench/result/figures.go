@@ -6,7 +6,7 @@ type Figure struct {
 	Name  string
 	Value float64
 	Unit  string // "us", "1/s", "B", "cores", "" for a plain count
-	Known bool   // the run measured it
+	Known bool   // the run measured it; else Value is NaN
 	// MoreIsBetter tells a rate from a cost.
 	MoreIsBetter bool
 }
@@ -18,7 +18,7 @@ func (r *Result) Figures() []Figure {
 		troubles += t.Count
 	}
 	figures := []Figure{
-		{Name: "rate", Value: r.PerSecond, Unit: "1/s", Known: true, MoreIsBetter: true},
+		{Name: "rate", Value: r.PerSecond, Unit: "1/s", Known: Known(r.PerSecond), MoreIsBetter: true},
 	}
 	figures = append(figures, kneeOf(r.Knee))
 	figures = append(figures, quantiles("", r.Latency)...)
@@ -27,14 +27,13 @@ func (r *Result) Figures() []Figure {
 	figures = append(figures, quantiles("connect-", r.Connect)...)
 	server := r.Server
 	if server == nil {
-		server = &ServerUse{}
+		server = &ServerUse{CPU: Unknown(), Cores: Unknown(), PerConnection: Unknown()}
 	}
-	measured := r.Server != nil
 	return append(figures,
-		Figure{Name: "cpu", Value: server.CPU, Unit: "us", Known: measured && server.CPU > 0},
-		Figure{Name: "server-cores", Value: server.Cores, Unit: "cores", Known: measured},
-		Figure{Name: "rss", Value: server.PerConnection, Unit: "B", Known: measured && server.After > 0},
-		Figure{Name: "client-cores", Value: r.Client.Cores, Unit: "cores", Known: true},
+		figure("cpu", server.CPU, "us", server.CPU > 0),
+		figure("server-cores", server.Cores, "cores", true),
+		figure("rss", server.PerConnection, "B", server.After > 0),
+		figure("client-cores", r.Client.Cores, "cores", true),
 		Figure{Name: "failed", Value: float64(r.Failed), Known: true},
 		Figure{Name: "lost", Value: float64(r.Lost), Known: true},
 		Figure{Name: "errors", Value: float64(troubles), Known: true},
@@ -44,11 +43,19 @@ func (r *Result) Figures() []Figure {
 // kneeOf is the highest rate that held, if a higher one did not: without that it
 // is no knee.
 func kneeOf(k *Knee) Figure {
-	f := Figure{Name: "knee", Unit: "1/s", MoreIsBetter: true}
+	f := Figure{Name: "knee", Value: Unknown(), Unit: "1/s", MoreIsBetter: true}
 	if k != nil && k.High != nil {
 		f.Value, f.Known = k.Low, true
 	}
 	return f
+}
+
+// figure is one that may not be known. It is not if told is false.
+func figure(name string, value float64, unit string, told bool) Figure {
+	if !told {
+		value = Unknown()
+	}
+	return Figure{Name: name, Value: value, Unit: unit, Known: Known(value)}
 }
 
 func quantiles(prefix string, l *Latency) []Figure {

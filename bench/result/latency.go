@@ -38,19 +38,19 @@ func (l *Latency) Count() int64 {
 }
 
 // Quantile gives the time that a share q of all times does not exceed, in
-// microseconds: Quantile(0.99) is the p99, Quantile(1) the longest. It is 0 for
-// nil.
+// microseconds: Quantile(0.99) is the p99, Quantile(1) the longest. It is NaN if there
+// are no times, as for nil.
 func (l *Latency) Quantile(q float64) float64 {
-	if l == nil {
-		return 0
+	if l.Count() == 0 {
+		return Unknown()
 	}
 	return float64(l.Histogram.ValueAtQuantile(q*100)) / 1e3
 }
 
-// Mean is in microseconds; 0 for nil.
+// Mean is in microseconds; NaN if there are no times, as for nil.
 func (l *Latency) Mean() float64 {
 	if l.Count() == 0 {
-		return 0
+		return Unknown()
 	}
 	return l.Histogram.Mean() / 1e3
 }
@@ -65,15 +65,15 @@ func (l *Latency) Merge(other *Latency) {
 // latencyJSON is how a Latency is written: figures to read, and the histogram
 // itself as HdrHistogram encodes it (V2, compressed, base64).
 type latencyJSON struct {
-	Count     int64   `json:"count"`
-	Mean      float64 `json:"mean_us"`
-	P50       float64 `json:"p50_us"`
-	P90       float64 `json:"p90_us"`
-	P99       float64 `json:"p99_us"`
-	P999      float64 `json:"p999_us"`
-	P9999     float64 `json:"p9999_us"`
-	Max       float64 `json:"max_us"`
-	Histogram string  `json:"hdr"`
+	Count     int64    `json:"count"`
+	Mean      *float64 `json:"mean_us"` // null, as what follows, if there are no times
+	P50       *float64 `json:"p50_us"`
+	P90       *float64 `json:"p90_us"`
+	P99       *float64 `json:"p99_us"`
+	P999      *float64 `json:"p999_us"`
+	P9999     *float64 `json:"p9999_us"`
+	Max       *float64 `json:"max_us"`
+	Histogram string   `json:"hdr"`
 }
 
 // MarshalJSON writes the figures that matter and the whole histogram.
@@ -82,10 +82,10 @@ func (l *Latency) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	at := func(q float64) *float64 { return figureOrNull(l.Quantile(q)) }
 	return json.Marshal(latencyJSON{
-		Count: l.Count(), Mean: l.Mean(),
-		P50: l.Quantile(0.5), P90: l.Quantile(0.9), P99: l.Quantile(0.99),
-		P999: l.Quantile(0.999), P9999: l.Quantile(0.9999), Max: l.Quantile(1),
+		Count: l.Count(), Mean: figureOrNull(l.Mean()),
+		P50: at(0.5), P90: at(0.9), P99: at(0.99), P999: at(0.999), P9999: at(0.9999), Max: at(1),
 		Histogram: string(encoded),
 	})
 }

@@ -19,7 +19,7 @@ type Result struct {
 	// came back (or, in broadcast, arrived), or connections in storm, churn and wave.
 	Count int64  `json:"count"`
 	Unit  string `json:"unit"` // "message" or "connection"
-	// PerSecond is Count a second.
+	// PerSecond is Count a second; NaN (null in JSON) if nothing was measured.
 	PerSecond float64 `json:"per_second"`
 	// Bytes of payload received in the measured window.
 	Bytes int64 `json:"bytes"`
@@ -40,7 +40,11 @@ type Result struct {
 	Server *ServerUse `json:"server,omitempty"` // nil: not known
 	Client ClientUse  `json:"client"`
 
-	Samples []Sample `json:"samples"`         // one a second, over the whole run
+	// EndedEarly is why the run ended before its time, and when: the figures are of what
+	// was done by then. "" if it did not.
+	EndedEarly string `json:"ended_early,omitempty"`
+
+	Samples []Sample `json:"samples"`         // one for each 0.1 s, over the whole run
 	Steps   []Step   `json:"steps,omitempty"` // a sweep's tries of rates, a wave's returns, the phases of slow
 	// Knee is what a sweep found; nil: no rate held, or it was no sweep.
 	Knee *Knee `json:"knee,omitempty"`
@@ -55,49 +59,6 @@ type Machine struct {
 	Cores  int    `json:"cores"`
 	System string `json:"system"` // kernel and its version
 	Go     string `json:"go"`
-}
-
-// ServerUse is what the server's process used.
-type ServerUse struct {
-	PID int `json:"pid"`
-	// Name is the process's command name.
-	Name string `json:"name"`
-	// CPU is microseconds of CPU time for each Unit of the measured window.
-	CPU float64 `json:"cpu_us"`
-	// Cores is how many cores it kept busy.
-	Cores float64 `json:"cores"`
-	// Before and After are its resident bytes before the first connection and
-	// at the end of the measured window, while the connections were open.
-	Before int64 `json:"rss_before"`
-	After  int64 `json:"rss_after"`
-	// PerConnection is the growth of its resident bytes for each connection.
-	PerConnection float64 `json:"rss_per_connection"`
-}
-
-// ClientUse is what the load generator used, its child processes included.
-type ClientUse struct {
-	Cores     float64 `json:"cores"`     // busy in the measured window
-	Available int     `json:"available"` // it could have used
-	Memory    int64   `json:"memory"`    // resident bytes at the end of the measured window
-	// Late is by how much sendings of an open loop missed their time because of
-	// the client itself.
-	Late *Latency `json:"late,omitempty"`
-	// Bottleneck is why the client, not the server, bounded the figures; "" if
-	// it did not.
-	Bottleneck string `json:"bottleneck,omitempty"`
-}
-
-// Sample is one second of a run.
-type Sample struct {
-	At          float64 `json:"at"`          // seconds since the first connect, at the sample's end
-	Connections int     `json:"connections"` // open at its end
-	Count       int64   `json:"count"`       // units done in it
-	P50         float64 `json:"p50_us"`      // of Latency in it
-	P99         float64 `json:"p99_us"`
-	Max         float64 `json:"max_us"`
-	RSS         int64   `json:"rss"`          // the server's resident bytes; 0: not known
-	ServerCores float64 `json:"server_cores"` // busy in it
-	Measured    bool    `json:"measured"`     // it lies in the measured window
 }
 
 // Step is one part of a run of several.

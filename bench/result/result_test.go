@@ -3,6 +3,8 @@ package result_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -44,11 +46,71 @@ func TestLatency(t *testing.T) {
 	}
 }
 
-// TestNoLatency: what was not measured is 0, and no reason to panic.
+// TestNoLatency: what was not measured is not 0, and no reason to panic.
 func TestNoLatency(t *testing.T) {
-	var none *result.Latency
-	if none.Count() != 0 || none.Mean() != 0 || none.Quantile(0.99) != 0 {
-		t.Errorf("%d times, mean %v", none.Count(), none.Mean())
+	for _, none := range []*result.Latency{nil, result.NewLatency()} {
+		if none.Count() != 0 || result.Known(none.Mean()) || result.Known(none.Quantile(0.99)) {
+			t.Errorf("%d times, mean %v, p99 %v", none.Count(), none.Mean(), none.Quantile(0.99))
+		}
+	}
+	text, err := json.Marshal(result.NewLatency())
+	if err != nil || !strings.HasPrefix(string(text), `{"count":0,"mean_us":null,"p50_us":null,`) || strings.Contains(string(text), "_us\":0") {
+		t.Errorf("%s, %v", text, err)
+	}
+	if err := json.Unmarshal(text, &result.Latency{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUnknownJSON: what could not be read is null and comes back as not known, and what
+// is known comes back as it is.
+func TestUnknownJSON(t *testing.T) {
+	nan := result.Unknown()
+	r := &result.Result{
+		PerSecond: nan, Server: &result.ServerUse{PID: 7, CPU: nan, Cores: nan, PerConnection: nan},
+		Client: result.ClientUse{Cores: nan}, Steps: []result.Step{{Name: "a", PerSecond: nan}},
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"per_second", "cpu_us", "cores", "rss_before", "rss_after", "rss_per_connection", "memory"} {
+		told := strings.Count(string(text), `"`+name+`":`)
+		if name == "cores" {
+			told-- // those of the machine
+		}
+		if told != strings.Count(string(text), `"`+name+`":null`) || !strings.Contains(string(text), name) {
+			t.Errorf("%s is not null in %s", name, text)
+		}
+	}
+	for _, text := range []string{string(text), `{"server":{"pid":7},"client":{},"steps":[{"name":"a"}]}`} {
+		var back result.Result
+		if err := json.Unmarshal([]byte(text), &back); err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range map[string]float64{
+			"rate": back.PerSecond, "step": back.Steps[0].PerSecond, "cpu": back.Server.CPU, "cores": back.Server.Cores,
+			"per connection": back.Server.PerConnection, "client": back.Client.Cores,
+		} {
+			if result.Known(value) {
+				t.Errorf("%s is %v after %s", name, value, text)
+			}
+		}
+		for _, f := range back.Figures() {
+			if f.Known != (f.Name == "failed" || f.Name == "lost" || f.Name == "errors") || f.Known == math.IsNaN(f.Value) {
+				t.Errorf("%s: %+v", text, f)
+			}
+		}
+	}
+	known := result.Result{
+		Plan: result.Plan{Scenario: result.Echo}, PerSecond: 5, Steps: []result.Step{{Name: "a", PerSecond: 6}},
+		Server: &result.ServerUse{PID: 7, Name: "b", CPU: 1, Cores: 0, Before: 3, After: 4, PerConnection: 5},
+		Client: result.ClientUse{Cores: 1, Available: 2, Memory: 3}, Samples: []result.Sample{},
+	}
+	text, _ = json.Marshal(known) // the error would show
+	var back result.Result
+	if err := json.Unmarshal(text, &back); err != nil || !reflect.DeepEqual(back, known) {
+		t.Errorf("%+v went out, %+v came back, %v", known, back, err)
 	}
 }
 
@@ -78,7 +140,7 @@ func TestFigures(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"rate": "7 1/s true", "knee": "52 1/s true", "errors": "5  true", "failed": "2  true", "p99": "5 us true", "cpu": "3 us true", "rss": "0 B false", "skew-p50": "0 us false",
+		"rate": "7 1/s true", "knee": "52 1/s true", "errors": "5  true", "failed": "2  true", "p99": "5 us true", "cpu": "3 us true", "rss": "NaN B false", "skew-p50": "NaN us false",
 	} {
 		if f, ok := r.Figure(name); !ok || fmt.Sprintf("%.0f %s %v", f.Value, f.Unit, f.Known) != want {
 			t.Errorf("%s is %+v, want %s", name, f, want)

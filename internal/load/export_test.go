@@ -18,6 +18,33 @@ func NewContent(p result.Plan) *Content { return newContent(&plan{p}) }
 // Message is a connection's message of that number.
 func (c *content) Message(connection, number uint32) []byte { return c.message(connection, number) }
 
+// KeepSamples gives what a run keeps of samples.
+func KeepSamples(samples []result.Sample) []result.Sample {
+	s := sampler{each: 1}
+	for _, one := range samples {
+		s.keep(one)
+	}
+	return s.samples
+}
+
+// MaxSamples bounds them.
+const MaxSamples = maxSamples
+
+// SampleOf describes times, half of them as another process sends them.
+func SampleOf(times ...time.Duration) (s result.Sample) {
+	var here, there tally
+	for i, d := range times {
+		if i%2 == 0 {
+			here.record(d)
+		} else {
+			there.record(d)
+		}
+	}
+	here.addSparse(there.sparse())
+	here.describe(&s)
+	return s
+}
+
 // Sources are the addresses connected from.
 type Sources = sources
 

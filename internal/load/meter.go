@@ -27,7 +27,7 @@ type meter struct {
 	late        *result.Latency
 	connect     *result.Latency
 
-	interval      *result.Latency // since the last sample
+	interval      tally // since the last sample
 	intervalCount int64
 
 	troubles []result.Trouble
@@ -38,7 +38,7 @@ func newMeter() meter {
 	return meter{
 		from:    never,
 		latency: result.NewLatency(), service: result.NewLatency(), late: result.NewLatency(),
-		connect: result.NewLatency(), interval: result.NewLatency(),
+		connect: result.NewLatency(),
 	}
 }
 
@@ -48,7 +48,7 @@ func newMeter() meter {
 // that fell behind shows in the count too.
 func (m *meter) done(now, at, took time.Duration, bytes int) {
 	m.intervalCount++
-	m.interval.Record(took)
+	m.interval.record(took)
 	if m.measures(now) {
 		m.count++
 		m.bytes += int64(bytes)

@@ -121,7 +121,6 @@ func (p *parent) send(r report) {
 
 // receive does what the parent's commands ask for, until the last.
 func (p *parent) receive(commands *json.Decoder) {
-	interval := result.NewLatency()
 	for {
 		var c command
 		switch err := commands.Decode(&c); {
@@ -131,9 +130,9 @@ func (p *parent) receive(commands *json.Decoder) {
 			p.reached <- *c.Reached // one at a time, and awaited
 		case c.Sample:
 			var s result.Sample
-			interval.Histogram.Reset()
-			p.run.gather(&s, interval)
-			p.send(report{Sample: &moment{Connections: s.Connections, Count: s.Count, Latency: interval}})
+			var times tally
+			p.run.gather(&s, &times)
+			p.send(report{Sample: &moment{Connections: s.Connections, Count: s.Count, Times: times.sparse()}})
 		}
 	}
 }

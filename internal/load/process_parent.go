@@ -240,7 +240,7 @@ func (c *child) ended() bool {
 
 // gather adds what all did since the last time. What a child that has ended did
 // then is not known.
-func (f *children) gather(ctx context.Context, s *result.Sample, interval *result.Latency) {
+func (f *children) gather(ctx context.Context, s *result.Sample, times *tally) {
 	for _, c := range f.all {
 		c.send(command{Sample: true})
 	}
@@ -249,7 +249,7 @@ func (f *children) gather(ctx context.Context, s *result.Sample, interval *resul
 		case m := <-c.moments:
 			s.Connections += m.Connections
 			s.Count += m.Count
-			interval.Merge(m.Latency)
+			times.addSparse(m.Times)
 		case <-c.gone:
 		case <-ctx.Done():
 			return

@@ -124,14 +124,19 @@ func TestProcessesWatched(t *testing.T) {
 	if want := []string{"connect", "warm up", "measure", "close"}; !slices.Equal(phases, want) {
 		t.Errorf("phases %q, want %q", phases, want)
 	}
-	if !slices.Equal(samples, r.Samples) || len(samples) == 0 {
-		t.Errorf("watched samples %+v, in the result %+v", samples, r.Samples)
+	if len(samples) == 0 || len(r.Samples) <= len(samples) {
+		t.Errorf("%d samples watched, %d in the result", len(samples), len(r.Samples))
 	}
-	for _, s := range samples {
-		ordered := s.P50 > 0 && s.P50 <= s.P99 && s.P99 <= s.Max
-		if s.Measured && (s.Connections != 31 || s.Count == 0 || !ordered || s.RSS == 0) {
+	wantInOrder(t, r.Samples)
+	count := int64(0)
+	for _, s := range r.Samples {
+		if s.Measured && (s.Connections != 31 || s.RSS == 0) {
 			t.Errorf("sample %+v", s)
 		}
+		count += s.Count
+	}
+	if count < r.Count {
+		t.Errorf("%d messages in the samples, %d in the window", count, r.Count)
 	}
 	if r.Server == nil || r.Server.PID != srv.Pid || r.Server.Before == 0 || r.Server.After == 0 || r.Server.Cores <= 0 {
 		t.Errorf("server %+v", r.Server)
@@ -183,7 +188,7 @@ func TestProcessesServerEnds(t *testing.T) {
 	p.Processes, p.Duration, p.ServerPID = 2, time.Minute, -1
 	r := run(t, p, load.Watch{Phase: func(name string) {
 		if name == "measure" {
-			time.AfterFunc(100*time.Millisecond, func() { _ = srv.Kill() })
+			time.AfterFunc(500*time.Millisecond, func() { _ = srv.Kill() })
 		}
 	}})
 	lost := 0

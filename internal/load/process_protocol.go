@@ -82,9 +82,9 @@ type report struct {
 
 // moment is what was done since the last one.
 type moment struct {
-	Connections int             `json:"connections"` // open now
-	Count       int64           `json:"count"`
-	Latency     *result.Latency `json:"latency"`
+	Connections int    `json:"connections"` // open now
+	Count       int64  `json:"count"`
+	Times       sparse `json:"times"`
 }
 
 // outcome is what a child did, besides the steps taken.

@@ -13,7 +13,7 @@ import (
 // Watch follows a run while it lasts. Its functions may be nil; they are called
 // one at a time and should return soon.
 type Watch struct {
-	// Sample is called about once a second.
+	// Sample is called about once a second, with the samples of it joined.
 	Sample func(result.Sample)
 	// Phase is called when the run begins something else: "connect", "warm up",
 	// "measure", "close".

@@ -124,7 +124,10 @@ func (r *run) finish() *result.Result {
 		r.note(fmt.Sprintf("the server ended %d of the connections that read slowly", n))
 	}
 	out.Samples = r.sampler.samples
-	if out.Seconds > 0 && out.PerSecond == 0 {
+	switch {
+	case out.Seconds <= 0:
+		out.PerSecond = result.Unknown()
+	case out.PerSecond == 0:
 		out.PerSecond = float64(out.Count) / out.Seconds
 	}
 	r.server.report(out)

@@ -76,7 +76,7 @@ func (r *run) beginWindow() {
 	r.await(barrier{At: "begin of the window"})
 	r.server.begin()
 	r.each(func(l *loop) { l.meter.from, l.meter.until = l.engine.Now(), never })
-	r.sampler.setMeasured(true)
+	r.setMeasured(true)
 }
 
 func (r *run) endWindow() {
@@ -90,8 +90,8 @@ func (r *run) endWindow() {
 	})
 	r.window = (all.Windows / time.Duration(max(all.Loops, 1))).Seconds()
 	r.result.Seconds += r.window
-	r.server.total.self += all.CPU - r.server.window.self
+	r.server.total.self += all.CPU - r.server.window.self // a child's that is not known is 0
 	r.server.window.self = all.CPU
 	r.server.memory(r.openNow(), r.result)
-	r.sampler.setMeasured(false)
+	r.setMeasured(false)
 }

@@ -8,44 +8,54 @@ import (
 	"github.com/millrace/millrace/bench/result"
 )
 
-// sampler takes a sample a second.
+const (
+	// sampleEvery is the length of a sample: a stall of a second is to be seen.
+	sampleEvery = 100 * time.Millisecond
+	// maxSamples bounds a run's samples: beyond it they are joined in pairs.
+	maxSamples = 1200
+	// toldEvery is how often Watch.Sample is called, in seconds; the last sample may end
+	// a little early.
+	toldEvery = 0.95
+)
+
+// sampler takes samples.
 type sampler struct {
-	cancel   context.CancelFunc
-	done     sync.WaitGroup
+	ctx    context.Context // of the samples
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	taking   sync.Mutex    // guards what follows
+	until    time.Duration // where the last sample ended
+	measured bool          // what comes now lies in the measured window
 	samples  []result.Sample
-	interval *result.Latency
+	each     int // samples that are joined to one
+	parts    int // of the last one, so far
 
-	mu       sync.Mutex
-	measured bool
-}
-
-// maxSamples bounds a run's samples: beyond it, the older ones are halved in
-// number.
-const maxSamples = 7200
-
-func (s *sampler) setMeasured(on bool) {
-	s.mu.Lock()
-	s.measured = on
-	s.mu.Unlock()
+	second result.Sample // what Watch.Sample was not told yet
+	times  tally         // of it
 }
 
 func (r *run) startSampling(ctx context.Context) {
-	ctx, r.sampler.cancel = context.WithCancel(ctx)
-	r.sampler.interval = result.NewLatency()
+	s := &r.sampler
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.each = 1
 	r.started = r.engine.Now()
-	r.sampler.done.Go(func() {
-		tick := time.NewTicker(time.Second)
+	s.until = r.started
+	r.server.sample(0) // later ones are held against it
+	s.done.Go(func() {
+		tick := time.NewTicker(sampleEvery)
 		defer tick.Stop()
-		last := r.started
 		for {
 			select {
-			case <-ctx.Done():
+			case <-s.ctx.Done():
 				return
 			case <-tick.C:
 			}
-			now := r.engine.Now()
-			r.sample(ctx, now, now-last)
-			last = now
+			s.taking.Lock()
+			if now := r.engine.Now(); now-s.until > sampleEvery/2 { // else a window has just begun or ended
+				r.sample(now)
+			}
+			s.taking.Unlock()
 		}
 	})
 }
@@ -55,50 +65,84 @@ func (r *run) stopSampling() {
 	r.sampler.done.Wait()
 }
 
+// setMeasured says that a measured window begins or ends now, and so does a sample.
+func (r *run) setMeasured(on bool) {
+	s := &r.sampler
+	if s.ctx == nil {
+		return // a child's parent takes samples
+	}
+	s.taking.Lock()
+	defer s.taking.Unlock()
+	if now := r.engine.Now(); now > s.until {
+		r.sample(now)
+	}
+	s.measured = on
+}
+
 // sample takes one.
-func (r *run) sample(ctx context.Context, now, since time.Duration) {
-	s := result.Sample{At: (now - r.started).Seconds()}
-	interval := r.sampler.interval
-	interval.Histogram.Reset()
-	r.gather(&s, interval)
-	r.children.gather(ctx, &s, interval)
-	if ctx.Err() != nil {
+func (r *run) sample(now time.Duration) {
+	s := &r.sampler
+	since := now - s.until
+	one := result.Sample{At: (s.until - r.started).Seconds(), Seconds: since.Seconds(), Measured: s.measured}
+	var times tally
+	r.gather(&one, &times)
+	r.children.gather(s.ctx, &one, &times)
+	if s.ctx.Err() != nil {
 		return // it may not be whole
 	}
-	s.P50, s.P99, s.Max = interval.Quantile(0.5), interval.Quantile(0.99), interval.Quantile(1)
-	s.RSS, s.ServerCores = r.server.sample(since)
-	r.sampler.mu.Lock()
-	s.Measured = r.sampler.measured
-	r.sampler.mu.Unlock()
-	if len(r.sampler.samples) >= maxSamples {
-		r.sampler.thin()
-	}
-	r.sampler.samples = append(r.sampler.samples, s)
-	if r.watch.Sample != nil {
-		r.watching.Lock()
-		defer r.watching.Unlock()
-		r.watch.Sample(s)
-	}
+	times.describe(&one)
+	one.RSS, one.ServerCores = r.server.sample(since)
+	s.until = now
+	s.keep(one)
+	r.tell(one, &times)
 }
 
 // gather adds what the loops did since the last time.
-func (r *run) gather(s *result.Sample, interval *result.Latency) {
+func (r *run) gather(s *result.Sample, times *tally) {
 	for _, l := range r.loops {
 		l.do(func() {
 			s.Connections += l.meter.open
 			s.Count += l.meter.intervalCount
-			interval.Merge(l.meter.interval)
-			l.meter.intervalCount = 0
-			l.meter.interval.Histogram.Reset()
+			times.add(&l.meter.interval)
+			l.meter.intervalCount, l.meter.interval = 0, tally{}
 		})
 	}
 }
 
-// thin drops every other sample.
-func (s *sampler) thin() {
-	kept := s.samples[:0]
-	for i := 1; i < len(s.samples); i += 2 {
-		kept = append(kept, s.samples[i])
+// keep adds a sample, or joins it to the last one in a long run.
+func (s *sampler) keep(one result.Sample) {
+	if s.parts > 0 && s.parts < s.each {
+		last := &s.samples[len(s.samples)-1]
+		*last = last.Join(one)
+		s.parts++
+		return
 	}
-	s.samples = kept
+	if len(s.samples) == maxSamples {
+		for i := range maxSamples / 2 {
+			s.samples[i] = s.samples[2*i].Join(s.samples[2*i+1])
+		}
+		s.samples, s.each = s.samples[:maxSamples/2], 2*s.each
+	}
+	s.samples, s.parts = append(s.samples, one), 1
+}
+
+// tell tells the watch, once a second, of what was since.
+func (r *run) tell(one result.Sample, times *tally) {
+	s := &r.sampler
+	if r.watch.Sample == nil {
+		return
+	}
+	if s.second.Seconds > 0 {
+		one = s.second.Join(one)
+	}
+	s.second = one
+	s.times.add(times)
+	if one.Seconds < toldEvery {
+		return
+	}
+	s.times.describe(&one)
+	s.second, s.times = result.Sample{}, tally{}
+	r.watching.Lock()
+	defer r.watching.Unlock()
+	r.watch.Sample(one)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/millrace/millrace/bench/result"
 )
 
 // idle holds connections that do nothing, for the server's memory, then sends a
@@ -13,17 +15,24 @@ func (r *run) idle(ctx context.Context) error {
 		return err
 	}
 	r.enter("idle")
-	r.server.begin()
-	before := r.server.began.server
+	begin, before := r.engine.Now(), r.server.cpu()
 	if err := r.last(ctx, r.plan.Duration); err != nil {
 		return err
 	}
+	used := before.until(r.server.cpu())
+	lasted := r.engine.Now() - begin
 	connections := r.openNow()
 	r.server.memory(connections, r.result)
 	held := r.server.use
-	if r.server.server != nil {
-		cores := (r.server.usage(r.server.server).CPU - before).Seconds() / r.plan.Duration.Seconds()
-		r.note(fmt.Sprintf("while idle the server used %.2f %% of a core", 100*cores))
+	if used.serverKnown {
+		r.note(fmt.Sprintf("while idle the server used %.2f %% of a core", 100*used.server.Seconds()/lasted.Seconds()))
+	}
+	switch {
+	case held.After == 0 || result.Known(held.PerConnection):
+	case connections < result.LeastForMemory:
+		r.note(fmt.Sprintf("what memory a connection takes is not told: it needs %d connections, there were %d", result.LeastForMemory, connections))
+	default:
+		r.note("what memory a connection takes is not told: the server did not grow, since it had room from before")
 	}
 	r.enter("measure")
 	r.beginWindow()

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -15,16 +16,19 @@ import (
 type serverProcess struct {
 	mu           sync.Mutex       // the sampler and the run look at once
 	server, self *process.Process // nil: not known
+	ended        bool             // the server's was seen to be gone
 	use          result.ServerUse
 
-	sampled time.Duration // CPU at the last sample
+	sampled struct { // at the last sample
+		process.Usage
+		ok bool
+	}
 
-	began  cpuTimes // at the window's begin
-	window cpuTimes // in the last window
-	total  cpuTimes // in all of them
+	began   cpuTimes // at the window's begin
+	window  cpuTimes // in the last window
+	total   cpuTimes // in all of them
+	counted bool     // there was one
 }
-
-type cpuTimes struct{ server, self time.Duration }
 
 // ThisMachine says where this process runs.
 func ThisMachine() result.Machine {
@@ -59,68 +63,114 @@ func (r *run) watchServer() {
 		return
 	}
 	s.server = p
-	s.use = result.ServerUse{PID: pid, Name: p.Name(), Before: s.usage(p).RSS}
+	before, _ := s.usage(p)
+	s.use = result.ServerUse{PID: pid, Name: p.Name(), Before: before.RSS, PerConnection: result.Unknown()}
 }
 
-// usage is what one of the two has used so far; zero once it is gone, or if it is
-// not known.
-func (s *serverProcess) usage(p *process.Process) (u process.Usage) {
-	if p != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		u, _ = p.Usage()
+// usage is what one of the two has used so far. It is not ok once the process has
+// ended, or if it is not known.
+func (s *serverProcess) usage(p *process.Process) (u process.Usage, ok bool) {
+	if p == nil {
+		return u, false
 	}
-	return u
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, err := p.Usage()
+	if p == s.server && errors.Is(err, process.ErrEnded) {
+		s.ended = true
+	}
+	return u, err == nil
 }
 
+// hasEnded tells whether the server's process was seen to be gone.
+func (s *serverProcess) hasEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
+// sample is what the server has resident, and how many cores it kept busy since the
+// last one; 0 and NaN where that is not known.
 func (s *serverProcess) sample(since time.Duration) (rss int64, cores float64) {
-	if s.server == nil {
-		return 0, 0
+	cores = result.Unknown()
+	u, ok := s.usage(s.server)
+	if ok && since > 0 && s.sampled.ok {
+		cores = (u.CPU - s.sampled.CPU).Seconds() / since.Seconds()
 	}
-	u := s.usage(s.server)
-	if s.sampled > 0 && u.CPU > s.sampled {
-		cores = (u.CPU - s.sampled).Seconds() / since.Seconds()
-	}
-	s.sampled = u.CPU
+	s.sampled.Usage, s.sampled.ok = u, ok
 	return u.RSS, cores
 }
 
-func (s *serverProcess) cpu() cpuTimes {
-	return cpuTimes{server: s.usage(s.server).CPU, self: s.usage(s.self).CPU}
+// cpuTimes are CPU times of the two, those that are known.
+type cpuTimes struct {
+	server, self           time.Duration
+	serverKnown, selfKnown bool
+}
+
+// add adds those of another window. A sum of which a part is not known is not.
+func (t cpuTimes) add(other cpuTimes) cpuTimes {
+	return cpuTimes{
+		t.server + other.server, t.self + other.self,
+		t.serverKnown && other.serverKnown, t.selfKnown && other.selfKnown,
+	}
+}
+
+// until is what was used from t to another reading.
+func (t cpuTimes) until(now cpuTimes) cpuTimes {
+	return cpuTimes{
+		now.server - t.server, now.self - t.self,
+		t.serverKnown && now.serverKnown, t.selfKnown && now.selfKnown,
+	}
+}
+
+func (s *serverProcess) cpu() (t cpuTimes) {
+	server, serverKnown := s.usage(s.server)
+	self, selfKnown := s.usage(s.self)
+	return cpuTimes{server.CPU, self.CPU, serverKnown, selfKnown}
 }
 
 func (s *serverProcess) begin() { s.began = s.cpu() }
 
-// end closes a window. A process that ended in it used nothing we know of.
+// end closes a window. What a process that ended in it used is not known.
 func (s *serverProcess) end() {
-	now := s.cpu()
-	s.window = cpuTimes{server: max(now.server-s.began.server, 0), self: max(now.self-s.began.self, 0)}
-	s.total.server += s.window.server
-	s.total.self += s.window.self
+	s.window = s.began.until(s.cpu())
+	if !s.counted {
+		s.counted, s.total = true, s.window
+		return
+	}
+	s.total = s.total.add(s.window)
 }
 
 // memory notes what is resident while so many connections are open.
 func (s *serverProcess) memory(connections int, r *result.Result) {
-	r.Client.Memory = s.usage(s.self).RSS
-	rss := s.usage(s.server).RSS
-	if connections > 0 && rss > 0 && r.Plan.Scenario != result.Churn { // whose number open is chance
-		s.use.After = rss
-		s.use.PerConnection = float64(rss-s.use.Before) / float64(connections)
+	self, _ := s.usage(s.self)
+	r.Client.Memory = self.RSS
+	u, ok := s.usage(s.server)
+	if connections == 0 || !ok || r.Plan.Scenario == result.Churn { // whose number open is chance
+		return
+	}
+	s.use.After = u.RSS
+	grown := u.RSS - s.use.Before
+	if connections >= result.LeastForMemory && s.use.Before > 0 && grown > 0 {
+		s.use.PerConnection = float64(grown) / float64(connections)
 	}
 }
 
 // report puts into the result what was used, once its counts stand.
 func (s *serverProcess) report(r *result.Result) {
-	if r.Seconds == 0 {
-		return
+	r.Client.Cores = result.Unknown()
+	if s.total.selfKnown && r.Seconds > 0 {
+		r.Client.Cores = s.total.self.Seconds() / r.Seconds
 	}
-	r.Client.Cores = s.total.self.Seconds() / r.Seconds
 	if s.server == nil {
 		return
 	}
-	s.use.Cores = s.total.server.Seconds() / r.Seconds
-	if r.Count > 0 {
-		s.use.CPU = s.total.server.Seconds() * 1e6 / float64(r.Count)
+	s.use.CPU, s.use.Cores = result.Unknown(), result.Unknown()
+	if s.total.serverKnown && r.Seconds > 0 {
+		s.use.Cores = s.total.server.Seconds() / r.Seconds
+		if r.Count > 0 {
+			s.use.CPU = s.total.server.Seconds() * 1e6 / float64(r.Count)
+		}
 	}
 	r.Server = &s.use
 }
@@ -132,11 +182,14 @@ func bottleneck(r *result.Result) string {
 			return ""
 		}
 		p99, whole := late.Quantile(0.99), r.Latency.Quantile(0.99)
+		if !result.Known(whole) {
+			return fmt.Sprintf("the client sent late (p99 %.2f ms): give it more cores or processes, or a lower rate", p99/1e3)
+		}
 		return fmt.Sprintf("the client sent late (p99 %.2f ms, of %.2f ms in all): give it more cores or processes, or a lower rate",
 			p99/1e3, whole/1e3)
 	}
 	usable := max(min(r.Client.Available, max(r.Plan.Loops, r.Plan.Processes)), 1)
-	if r.Client.Cores < 0.95*float64(usable) || r.Server != nil && saturated(r.Server.Cores) {
+	if !(r.Client.Cores >= 0.95*float64(usable)) || r.Server != nil && saturated(r.Server.Cores) {
 		return ""
 	}
 	return fmt.Sprintf("the client used %.2f of the %d cores its loops can use, and the server had time left: give it more cores, loops or processes",
@@ -147,7 +200,7 @@ func bottleneck(r *result.Result) string {
 // they are: it missed the times itself, by a part of them that counts.
 func sentLate(late, latency *result.Latency) bool {
 	p99 := late.Quantile(0.99)
-	return p99 >= 100 && p99 >= latency.Quantile(0.99)/4 // us
+	return p99 >= 100 && !(p99 < latency.Quantile(0.99)/4) // us; it is late, too, where nothing came back
 }
 
 // saturated tells whether a process looks bounded by its cores: it keeps nearly

@@ -161,7 +161,7 @@ func TestHTMLOfNothing(t *testing.T) {
 		bare := sample(scenario)
 		bare.Latency, bare.Service, bare.Connect, bare.Server, bare.Client = nil, nil, nil, nil, result.ClientUse{}
 		for i := range bare.Samples {
-			bare.Samples[i] = result.Sample{At: float64(i)}
+			bare.Samples[i] = result.Sample{At: float64(i), Seconds: 1}
 		}
 		for i := range bare.Steps {
 			bare.Steps[i].Latency, bare.Steps[i].PerSecond = nil, math.Inf(1)
@@ -185,7 +185,7 @@ func TestHTMLOfExtremes(t *testing.T) {
 	r.Latency.Record(time.Hour) // the longest there is
 	r.Samples = nil
 	for i := range 100_000 {
-		r.Samples = append(r.Samples, result.Sample{At: float64(i + 1), Connections: 1_000_000, Count: 123_456_789,
+		r.Samples = append(r.Samples, result.Sample{At: float64(i), Seconds: 1, Connections: 1_000_000, Count: 123_456_789,
 			P50: 0.001, P99: 1e6, Max: 6e8, RSS: 20 << 30, ServerCores: 0.001, Measured: true})
 	}
 	r.Steps[8].Offered, r.Steps[8].PerSecond = 40_000_000, 40_000_000

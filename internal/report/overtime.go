@@ -20,11 +20,9 @@ func thin(samples []result.Sample) []result.Sample {
 	}
 	var few []result.Sample
 	for group := range slices.Chunk(samples, each) {
-		one := group[len(group)-1]
-		for _, s := range group[:len(group)-1] {
-			one.Count += s.Count
-			one.P50, one.P99, one.Max = max(one.P50, s.P50), max(one.P99, s.P99), max(one.Max, s.Max)
-			one.RSS, one.ServerCores = max(one.RSS, s.RSS), max(one.ServerCores, s.ServerCores)
+		one := group[0]
+		for _, s := range group[1:] {
+			one = one.Join(s)
 		}
 		few = append(few, one)
 	}
@@ -35,21 +33,19 @@ func thin(samples []result.Sample) []result.Sample {
 // short for a line.
 func overTime(r *result.Result, title string, notes ...string) (*picture, *lineChart) {
 	n := len(r.Samples)
-	if n < 2 || r.Samples[n-1].At <= 0 {
+	if n < 2 || endOf(r.Samples[n-1]) <= 0 {
 		return nil, nil
 	}
-	c := &lineChart{x: timeAxis(r.Samples[n-1].At)}
-	before := 0.0
+	c := &lineChart{x: timeAxis(endOf(r.Samples[n-1]))}
 	for _, s := range r.Samples {
 		if s.Measured && c.to == 0 {
-			c.from = before
+			c.from = s.At
 		}
 		if s.Measured {
-			c.to = s.At
+			c.to = endOf(s)
 		}
-		before = s.At
 	}
-	if c.from > 0 || c.to > 0 && c.to < r.Samples[n-1].At {
+	if c.from > 0 || c.to > 0 && c.to < endOf(r.Samples[n-1]) {
 		notes = append(notes, "measured part shaded")
 	} else {
 		c.to = c.from // all of it is
@@ -57,11 +53,14 @@ func overTime(r *result.Result, title string, notes ...string) (*picture, *lineC
 	return &picture{Title: title, Note: strings.Join(notes, ", ")}, c
 }
 
-// sampled makes a line of one value of each sample.
+// endOf is when a sample ended.
+func endOf(s result.Sample) float64 { return s.At + s.Seconds }
+
+// sampled makes a line of one value of each sample, in the middle of it.
 func sampled(r *result.Result, class string, value func(s result.Sample) float64) line {
 	l := line{class: class}
 	for _, s := range r.Samples {
-		l.xs, l.ys = append(l.xs, s.At), append(l.ys, value(s))
+		l.xs, l.ys = append(l.xs, s.At+s.Seconds/2), append(l.ys, value(s))
 	}
 	return l
 }
@@ -84,14 +83,11 @@ func rateOverTime(r *result.Result) (*picture, *lineChart) {
 	if p == nil || !hasRate(r) {
 		return nil, nil
 	}
-	before := 0.0
 	c.lines = []line{sampled(r, "blue", func(s result.Sample) float64 {
-		seconds := s.At - before
-		before = s.At
-		if seconds <= 0 {
+		if s.Seconds <= 0 {
 			return math.NaN()
 		}
-		return float64(s.Count) / seconds
+		return float64(s.Count) / s.Seconds
 	})}
 	c.y = linearAxis(0, most(c.lines...), 5, "")
 	return p, c
@@ -105,7 +101,7 @@ func latencyOverTime(r *result.Result) (*picture, *lineChart) {
 	// A second in which nothing came back has no latency.
 	of := func(value func(result.Sample) float64) func(result.Sample) float64 {
 		return func(s result.Sample) float64 {
-			if s.Count == 0 || s.Max <= 0 {
+			if s.Count == 0 || !(s.Max > 0) {
 				return math.NaN()
 			}
 			return value(s)

@@ -46,7 +46,7 @@ func sample(scenario string) *result.Result {
 	random := rand.New(rand.NewPCG(2, 3))
 	for i := range 12 {
 		r.Samples = append(r.Samples, result.Sample{
-			At: float64(i + 1), Connections: min(1000, 450*(i+1)), Measured: i >= 2,
+			At: float64(i), Seconds: 1, Connections: min(1000, 450*(i+1)), Measured: i >= 2,
 			Count: int64(102_469 * (0.95 + 0.1*random.Float64())), P50: 800 + 40*random.Float64(),
 			P99: 1900 + 500*random.Float64(), Max: 4000 * (1 + random.ExpFloat64()),
 			RSS: 12<<20 + int64(min(i, 3))<<18, ServerCores: 0.42 + 0.04*random.Float64(),

@@ -73,8 +73,14 @@ func TestSummaryOfScenarios(t *testing.T) {
 		{result.Echo, func(r *result.Result) { r.Plan.ServerPID = -1; r.Server = nil },
 			[]string{"server         its CPU and memory were not to be measured"}, "not found"},
 		{result.Echo, func(r *result.Result) { r.Count, r.Peak = 0, 0 },
-			[]string{"millrace (pid 4242): 0.44 cores busy, 13 MiB in all"}, "of CPU"},
+			[]string{"millrace (pid 4242): - of CPU a message, 0.44 cores busy, "}, "us of CPU"},
 		{result.Rate, nil, []string{"20,000 /s in all", "from due time", "service ", "sent late by "}, "round trip"},
+		{result.Echo, func(r *result.Result) {
+			nan := result.Unknown()
+			r.Server.CPU, r.Server.Cores, r.Server.PerConnection, r.Server.After, r.Client = nan, nan, nan, 0, result.ClientUse{Cores: nan, Available: 2}
+		}, []string{"millrace (pid 4242): - of CPU a message, - busy, - of RSS a connection, - in all\n", "client         - of 2 cores busy, - of memory\n"}, "0 us"},
+		{result.Echo, func(r *result.Result) { r.Seconds, r.PerSecond, r.Count = 0, result.Unknown(), 0 },
+			[]string{"measured       nothing: the run did not get that far\n"}, "0 /s"},
 		{result.Sweep, nil, []string{"from 5,000 /s up, every 10 s at 1.5 times the rate, until the p99 exceeds 50 ms, to within 50%\n",
 			"step           time     offered       done", "rate 9         10 s  128,145 /s  93,000 /s", " verdict\n", "  behind\n",
 			"\nknee           between 85,430 /s and 128,145 /s, which came back by less than 95%\n"}, "before)"},

@@ -187,6 +187,9 @@ func unit(r *result.Result) string {
 func hasRate(r *result.Result) bool { return r.Plan.Scenario != result.Idle }
 
 func measured(r *result.Result) string {
+	if r.Seconds <= 0 {
+		return "nothing: the run did not get that far"
+	}
 	text := fmt.Sprintf("%s in %s", plural(r.Count, unit(r)), Format(r.Seconds*1e6, "us"))
 	if !hasRate(r) {
 		return text
@@ -205,15 +208,16 @@ func server(r *result.Result) string {
 	case r.Server == nil:
 		return "not found, so its CPU and memory are not known"
 	}
-	var parts []string
+	perUnit := result.Unknown()
 	if r.Count > 0 {
-		parts = append(parts, Format(r.Server.CPU, "us")+" of CPU a "+unit(r))
+		perUnit = r.Server.CPU
 	}
-	parts = append(parts, Format(r.Server.Cores, "cores")+" busy")
-	if r.Peak > 0 {
-		parts = append(parts, Format(r.Server.PerConnection, "B")+" of RSS a connection")
+	parts := []string{
+		orDash(perUnit, "us") + " of CPU a " + unit(r),
+		orDash(r.Server.Cores, "cores") + " busy",
+		orDash(perConnection(r), "B") + " of RSS a connection",
+		orDash(resident(r.Server.After), "B") + " in all",
 	}
-	parts = append(parts, Format(float64(r.Server.After), "B")+" in all")
 	name := clean(r.Server.Name)
 	if name == "" {
 		name = "process"
@@ -221,9 +225,33 @@ func server(r *result.Result) string {
 	return fmt.Sprintf("%s (pid %d): %s", name, r.Server.PID, strings.Join(parts, ", "))
 }
 
+// orDash is Format for what may not be known.
+func orDash(value float64, unit string) string {
+	if !result.Known(value) {
+		return "-"
+	}
+	return Format(value, unit)
+}
+
+// resident is a number of resident bytes; NaN if it is not known.
+func resident(n int64) float64 {
+	if n <= 0 {
+		return result.Unknown()
+	}
+	return float64(n)
+}
+
+// perConnection is the server's memory for each connection; NaN if it is not known.
+func perConnection(r *result.Result) float64 {
+	if r.Server.After <= 0 {
+		return result.Unknown()
+	}
+	return r.Server.PerConnection
+}
+
 func client(r *result.Result) string {
-	return fmt.Sprintf("%s of %s busy, %s of memory", number(r.Client.Cores),
-		plural(r.Client.Available, "core"), Format(float64(r.Client.Memory), "B"))
+	return fmt.Sprintf("%s of %s busy, %s of memory", orDash(r.Client.Cores, ""),
+		plural(r.Client.Available, "core"), orDash(resident(r.Client.Memory), "B"))
 }
 
 // troubles are what went wrong, a line each.

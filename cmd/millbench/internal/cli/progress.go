@@ -38,8 +38,7 @@ type progress struct {
 
 	mu    sync.Mutex
 	phase string
-	at    float64 // the last sample's
-	state string  // as it says
+	state string // as the last sample says
 }
 
 // watch is what bench.Run tells of a run.
@@ -60,8 +59,7 @@ func (p *progress) enter(phase string) {
 func (p *progress) sample(s result.Sample) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.state = describe(s, s.At-p.at)
-	p.at = s.At
+	p.state = describe(s)
 	p.show()
 }
 
@@ -95,12 +93,12 @@ func (p *progress) erase() {
 	}
 }
 
-// describe is a sample of so many seconds in words, few enough for a terminal of 80
-// columns. What is not known is left out.
-func describe(s result.Sample, seconds float64) string {
-	parts := []string{fmt.Sprintf("%.0fs", s.At), brief(float64(s.Connections), "") + " open"}
-	if s.Count > 0 && seconds > 0 {
-		parts = append(parts, brief(float64(s.Count)/seconds, "1/s"), "p50 "+brief(s.P50, "us"), "p99 "+brief(s.P99, "us"))
+// describe is a sample in words, few enough for a terminal of 80 columns. What is not
+// known is left out.
+func describe(s result.Sample) string {
+	parts := []string{fmt.Sprintf("%.0fs", s.At+s.Seconds), brief(float64(s.Connections), "") + " open"}
+	if s.Count > 0 && s.Seconds > 0 {
+		parts = append(parts, brief(float64(s.Count)/s.Seconds, "1/s"), "p50 "+brief(s.P50, "us"), "p99 "+brief(s.P99, "us"))
 	}
 	if s.ServerCores > 0 {
 		parts = append(parts, "cores "+brief(s.ServerCores, ""))

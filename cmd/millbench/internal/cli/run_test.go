@@ -79,9 +79,9 @@ func TestSummary(t *testing.T) {
 // samples is a run of two phases and two seconds.
 func samples(_ context.Context, w bench.Watch) {
 	w.Phase("connect")
-	w.Sample(result.Sample{At: 1, Connections: 500})
+	w.Sample(result.Sample{At: 0, Seconds: 1, Connections: 500})
 	w.Phase("measure")
-	w.Sample(result.Sample{At: 3, Connections: 1000, Count: 246912, P50: 1230, P99: 4560, RSS: 45 << 20, ServerCores: 0.98})
+	w.Sample(result.Sample{At: 1, Seconds: 2, Connections: 1000, Count: 246912, P50: 1230, P99: 4560, RSS: 45 << 20, ServerCores: 0.98})
 }
 
 func TestProgress(t *testing.T) {
