@@ -59,6 +59,9 @@ type Client struct {
 	Processes int
 	// Poller names the engine, see poller.Engines. Default the system's.
 	Poller string
+	// FirstReply is how long the first of all messages may take to come back, before the
+	// run ends: the server does not send any back. Default 1 s.
+	FirstReply time.Duration
 	// Timeout ends the run, whatever its state. Default: what it should take, and
 	// a minute.
 	Timeout time.Duration
@@ -72,6 +75,6 @@ func (l Load) record(scenario string) result.Plan {
 		Connections: c.Count, ConnectRate: c.Rate, Handshakes: c.Handshakes, ConnectTimeout: c.Timeout, Sources: c.Sources,
 		MinSize: m.MinSize, MaxSize: m.MaxSize, Binary: m.Binary, Seed: m.Seed,
 		Warmup: l.Warmup, Duration: l.Duration,
-		Loops: l.Client.Loops, Processes: l.Client.Processes, Poller: l.Client.Poller, Timeout: l.Client.Timeout,
+		Loops: l.Client.Loops, Processes: l.Client.Processes, Poller: l.Client.Poller, FirstReply: l.Client.FirstReply, Timeout: l.Client.Timeout,
 	}
 }

@@ -25,8 +25,8 @@ func Scenarios() []string {
 }
 
 // Plan is the load that was made: what was asked for in package bench's structs, in
-// one record, with the defaults filled in. Fields of other scenarios have their
-// defaults too. It is "plan" in millbench's --json.
+// one record, with the defaults filled in. Fields that the scenario does not have are
+// zero, and not in JSON. It is "plan" in millbench's --json.
 type Plan struct {
 	Scenario string `json:"scenario"`
 
@@ -38,20 +38,20 @@ type Plan struct {
 	// Connections held at once; in churn, how many are at it at once.
 	Connections int `json:"connections"`
 	// MinSize and MaxSize bound a message's payload, in bytes.
-	MinSize int `json:"min_size"`
-	MaxSize int `json:"max_size"`
+	MinSize int `json:"min_size,omitempty"`
+	MaxSize int `json:"max_size,omitempty"`
 	// InFlight is how many messages of a connection are under way at once, in
 	// closed loops.
-	InFlight int  `json:"in_flight"`
+	InFlight int  `json:"in_flight,omitempty"`
 	Binary   bool `json:"binary,omitempty"`
 	// Rate is messages a second over all connections, in open loops; in a sweep the
 	// first rate, in broadcast those published, in slow those of the slow ones.
 	Rate float64 `json:"rate,omitempty"`
 	// Warmup is loaded but not measured; before the defaults are filled in, negative
 	// is none.
-	Warmup time.Duration `json:"warmup_ns"`
+	Warmup time.Duration `json:"warmup_ns,omitempty"`
 	// Duration is measured; in a sweep for each rate, in wave the time between drops.
-	Duration time.Duration `json:"duration_ns"`
+	Duration time.Duration `json:"duration_ns,omitempty"`
 
 	// How connections are opened. ConnectRate is new ones a second; 0: no bound.
 	ConnectRate    float64       `json:"connect_rate,omitempty"`
@@ -81,10 +81,14 @@ type Plan struct {
 	Header      []string `json:"header,omitempty"`  // lines "Name: value"
 
 	// The client. Processes 0 and 1: no child processes.
-	Seed      uint64 `json:"seed"` // makes the payloads
+	Seed      uint64 `json:"seed,omitempty"` // makes the payloads
 	Loops     int    `json:"loops"`
 	Processes int    `json:"processes,omitempty"`
 	Poller    string `json:"poller,omitempty"`
+
+	// FirstReply is how long the first of all messages may take to come back, before the
+	// run ends since this is no server that sends any back.
+	FirstReply time.Duration `json:"first_reply_ns,omitempty"`
 
 	// ServerPID is the server's process; 0: whoever listened on the URL's port, -1:
 	// nobody was looked at.

@@ -4,7 +4,8 @@ import "time"
 
 // Result is what a run measured. It is the content of millbench's --json.
 type Result struct {
-	Plan    Plan      `json:"plan"` // with its defaults filled in
+	Plan    Plan      `json:"plan"`              // with its defaults filled in
+	Address string    `json:"address,omitempty"` // of the server: that of the URL's host which is loaded
 	Machine Machine   `json:"machine"`
 	Started time.Time `json:"started"`
 	// Seconds is the length of the measured window.

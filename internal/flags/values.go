@@ -97,7 +97,7 @@ func Duration(to *time.Duration, least, most time.Duration) Setter {
 		if least >= time.Second {
 			such = "with its unit such as 30s or 5m"
 		}
-		d, err := time.ParseDuration(text)
+		d, err := time.ParseDuration(strings.ToLower(text))
 		switch {
 		case err == nil && d >= least && d <= most:
 			*to = d

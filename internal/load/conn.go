@@ -52,6 +52,10 @@ type conn struct {
 type handshake struct {
 	key  string
 	head []byte // of the response, so far
+
+	// What follows is set while the body of a refusal is waited for.
+	refusal      error
+	answer, body []byte // parts of head: the refusal's own head, and what is behind it
 }
 
 // incoming is the message being received.

@@ -61,6 +61,7 @@ func (z *deflating) free() {
 
 // appendMessage appends a connection's message as a frame. It will be sent.
 func (l *loop) appendMessage(dst []byte, c *conn, payload []byte) []byte {
+	l.meter.sent++
 	op := l.plan.opcode()
 	if c.deflate == nil {
 		return ws.AppendMaskedFrame(dst, op, true, payload, l.maskKey())

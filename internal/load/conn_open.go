@@ -105,6 +105,7 @@ func (l *loop) dial(slot int) bool {
 			}
 		}
 		if err != nil {
+			l.tryAfterConnect(err)
 			l.fail("connect", err)
 			l.behaviour.ended(l, c, false)
 			return true
@@ -136,9 +137,9 @@ func (l *loop) free(c *conn) {
 	case connecting, securing, upgrading:
 		l.connects.opening--
 	case open:
-		l.meter.open--
+		l.countOpen(-1)
 	case closing:
-		l.meter.open--
+		l.countOpen(-1)
 		l.connects.closing--
 	}
 	c.wire.cut()
@@ -146,6 +147,12 @@ func (l *loop) free(c *conn) {
 	c.state, c.wire, c.deflate, c.handshake, c.unsent = absent, nil, nil, nil, nil
 	c.in = incoming{}
 	l.behaviour.ended(l, c, was == closing)
+}
+
+// countOpen counts connections that were upgraded and have not ended.
+func (l *loop) countOpen(more int) {
+	l.meter.open += more
+	l.open.Add(int32(more))
 }
 
 // end closes a connection's descriptor and gives up its place.
@@ -157,6 +164,9 @@ func (l *loop) end(c *conn) {
 // lose is end of a connection that was not to end. That of a slow one is the
 // server's right.
 func (l *loop) lose(c *conn, format string, args ...any) {
+	if c.state == upgrading && c.handshake.refusal != nil {
+		format, args = "%s", []any{l.tellRefusal(c.handshake)} // however its end came
+	}
 	switch {
 	case c.slow && c.state == open:
 		l.meter.cut++
@@ -181,6 +191,7 @@ func (l *loop) connected(c *conn) {
 		return
 	}
 	if err != nil {
+		l.tryAfterConnect(err)
 		l.lose(c, "connect: %v", cause(err))
 		return
 	}
@@ -217,6 +228,7 @@ func (l *loop) upgrade(c *conn, in []byte) (rest []byte) {
 	start := min(len(answer), len(answerStart))
 	switch {
 	case string(answer[:start]) != answerStart[:start]:
+		l.notHTTP(answer)
 		l.lose(c, "upgrade: the answer is not HTTP")
 		return nil
 	case size == 0 && len(answer) <= maxHead:
@@ -227,6 +239,9 @@ func (l *loop) upgrade(c *conn, in []byte) (rest []byte) {
 	}
 	agreed, err := l.target.request.CheckResponse(answer[:size], h.key)
 	switch {
+	case errors.As(err, new(*ws.RefusedError)):
+		l.refused(c, answer, size, err)
+		return nil
 	case err != nil:
 		l.lose(c, "upgrade: %s", brief(err))
 		return nil
@@ -239,7 +254,7 @@ func (l *loop) upgrade(c *conn, in []byte) (rest []byte) {
 	c.handshake, c.state = nil, open
 	l.connects.opening--
 	l.meter.opened++
-	l.meter.open++
+	l.countOpen(1)
 	l.meter.peak = max(l.meter.peak, l.meter.open)
 	l.meter.connect.Record(l.engine.Now() - c.began)
 	l.behaviour.opened(l, c)

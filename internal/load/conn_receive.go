@@ -68,6 +68,7 @@ func (l *loop) peerGone(c *conn) {
 	case c.deaf:
 		l.readFailed(c, syscall.ECONNRESET) // it was told to the one that wrote
 	case c.state == upgrading:
+		l.tryAfterNothing(c)
 		l.lose(c, "upgrade: the server ended the connection without a full answer")
 	case c.state == open:
 		l.lose(c, "the server ended the connection without a close frame")
@@ -82,6 +83,7 @@ func (l *loop) readFailed(c *conn, err error) {
 	case c.state == closing:
 		l.end(c) // the server was faster
 	case reset && c.state == upgrading:
+		l.tryAfterNothing(c)
 		l.lose(c, "upgrade: the server reset the connection")
 	case reset:
 		l.lose(c, "the server reset the connection")
@@ -138,10 +140,13 @@ func (l *loop) begin(c *conn) bool {
 	case i.message == 0:
 		i.message = i.opcode
 		if i.expected = l.expects(c); i.expected == nil {
+			l.meter.strange++
+			l.tryAfterStranger()
 			l.lose(c, "wrong echo: a message that was not due")
 			return false
 		}
 		if i.opcode != l.plan.opcode() {
+			l.meter.strange++
 			l.lose(c, "wrong echo: text for binary, or the other way round")
 			return false
 		}
@@ -213,8 +218,12 @@ func differs(a, b []byte) int {
 // wrongEcho counts a message that is not the one that was sent, and tells of the
 // loop's first one more.
 func (l *loop) wrongEcho(c *conn, what string, args ...any) {
+	l.meter.strange++
 	if !l.toldWrong {
 		l.toldWrong = true
+		if c.received == c.base { // the first of all
+			l.tryAfterStranger()
+		}
 		l.meter.note(fmt.Sprintf("a wrong echo: message %d of connection %d: %s", c.received, c.number, fmt.Sprintf(what, args...)))
 	}
 	l.lose(c, "wrong echo: the payload is not what was sent")

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/poller"
@@ -41,9 +42,15 @@ type loop struct {
 	ended bool // run does nothing any more
 }
 
-// shared is what all loops of a run have in common, and never changes.
+// shared is what all loops of a run have in common. Nothing of it changes but what is
+// atomic, or safe from all loops.
 type shared struct {
 	host
+	open atomic.Int32 // connections of this process
+	// refusalTold: one connection tells, or will, what the server says instead of an
+	// upgrade.
+	refusalTold atomic.Bool
+
 	plan    *plan
 	target  *target
 	content *content

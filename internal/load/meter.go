@@ -18,6 +18,8 @@ type meter struct {
 	opened, failed, lost int
 	cut                  int // slow connections that the server ended
 	open, peak           int
+	sent                 int64 // messages
+	strange              int   // connections that got other messages than they sent
 
 	from, until time.Duration // the measured window
 	count       int64

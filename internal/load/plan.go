@@ -1,6 +1,7 @@
 package load
 
 import (
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ const maxRate = 1e9
 // complete fills in the defaults and says what is wrong.
 func (p *plan) complete() error {
 	p.fillIn()
+	p.leaveOut()
 	if !slices.Contains(result.Scenarios(), p.Scenario) {
 		return wrong("Scenario", "%q; allowed are %s", p.Scenario, strings.Join(result.Scenarios(), ", "))
 	}
@@ -52,9 +54,10 @@ func (p *plan) complete() error {
 		{"SweepPrecision", p.SweepPrecision, 0.001, 1},
 		{"Loops", float64(p.Loops), 1, 1024},
 		{"Processes", float64(p.Processes), 0, 1000},
+		{"FirstReply", p.FirstReply.Seconds(), 0.001, 1e6},
 		{"Timeout", p.Timeout.Seconds(), 0.001, 1e7},
 	} {
-		if !(n.value >= n.least && n.value <= n.most) { // a NaN too
+		if p.has(n.field) && !(n.value >= n.least && n.value <= n.most) { // a NaN too
 			return wrong(n.field, "%.10g; allowed are %.10g to %.10g", n.value, n.least, n.most)
 		}
 	}
@@ -63,6 +66,49 @@ func (p *plan) complete() error {
 		return wrong("Processes", "%d for %d connections; at most one each", p.Processes, p.Connections)
 	}
 	return p.checkDescriptors()
+}
+
+// only are the scenarios that have a field; one that is not listed all have.
+var only = map[string][]string{
+	"InFlight":       {result.Echo, result.Slow},
+	"Rate":           {result.Rate, result.Sweep, result.Slow, result.Broadcast},
+	"Messages":       {result.Churn},
+	"Reset":          {result.Churn, result.Wave},
+	"Waves":          {result.Wave},
+	"SlowShare":      {result.Slow},
+	"SlowRate":       {result.Slow},
+	"SweepFactor":    {result.Sweep},
+	"SweepLimit":     {result.Sweep},
+	"SweepMax":       {result.Sweep},
+	"SweepPrecision": {result.Sweep},
+}
+
+// without are the scenarios that do not have a field.
+var without = map[string][]string{
+	"Warmup":     {result.Idle, result.Storm, result.Wave},
+	"Duration":   {result.Storm},
+	"MinSize":    {result.Storm, result.Wave}, // they send no messages
+	"MaxSize":    {result.Storm, result.Wave},
+	"Binary":     {result.Storm, result.Wave},
+	"Seed":       {result.Storm, result.Wave},
+	"FirstReply": {result.Storm, result.Wave},
+}
+
+// has tells whether the plan's scenario has a field.
+func (p *plan) has(field string) bool {
+	scenarios, limited := only[field]
+	return (!limited || slices.Contains(scenarios, p.Scenario)) && !slices.Contains(without[field], p.Scenario)
+}
+
+// leaveOut makes the fields zero that the scenario does not have: they say nothing of
+// the load.
+func (p *plan) leaveOut() {
+	fields := reflect.ValueOf(&p.Plan).Elem()
+	for i := range fields.NumField() {
+		if !p.has(fields.Type().Field(i).Name) {
+			fields.Field(i).SetZero()
+		}
+	}
 }
 
 // leastConnections is how many a scenario needs.
@@ -94,6 +140,7 @@ func (p *plan) fillIn() {
 	fill(&p.Deflate, DeflateOff)
 	fill(&p.Seed, 1)
 	fill(&p.Loops, usualLoops(p.Scenario))
+	fill(&p.FirstReply, time.Second)
 	fill(&p.Timeout, p.usual()+time.Minute)
 }
 

@@ -1,6 +1,7 @@
 package load_test
 
 import (
+	"encoding/json"
 	"errors"
 	"math"
 	"net/netip"
@@ -26,16 +27,18 @@ func TestPlanErrors(t *testing.T) {
 		"one":         {func(p *result.Plan) { p.Scenario, p.Connections = result.Broadcast, 1 }, "Connections", "1; allowed are 2 to"},
 		"sizes":       {func(p *result.Plan) { p.MinSize, p.MaxSize = 10, 9 }, "MaxSize", "9; allowed are 10 to"},
 		"in flight":   {func(p *result.Plan) { p.InFlight = 1 << 20 }, "InFlight", "allowed are 1 to 65536"},
-		"rate":        {func(p *result.Plan) { p.Rate = math.NaN() }, "Rate", "NaN; allowed are 0.001 to"},
+		"rate":        {func(p *result.Plan) { p.Scenario, p.Rate = result.Rate, math.NaN() }, "Rate", "NaN; allowed are 0.001 to"},
 		"duration":    {func(p *result.Plan) { p.Duration = -time.Second }, "Duration", "-1; allowed are 0.001 to"},
-		"share":       {func(p *result.Plan) { p.SlowShare = 1 }, "SlowShare", "1; allowed are 0.0001 to 0.9999"},
+		"share":       {func(p *result.Plan) { p.Scenario, p.SlowShare = result.Slow, 1 }, "SlowShare", "1; allowed are 0.0001 to 0.9999"},
 		"processes":   {func(p *result.Plan) { p.Processes, p.Connections = 3, 2 }, "Processes", "3 for 2 connections"},
 		"poller":      {func(p *result.Plan) { p.Poller = "magic" }, "Poller", "magic"},
 		"no URL":      {func(p *result.Plan) { p.URL = "" }, "URL", "it looks like ws://"},
-		"http":        {func(p *result.Plan) { p.URL = "http://127.0.0.1/" }, "URL", "it looks like ws://"},
+		"http":        {func(p *result.Plan) { p.URL = "http://127.0.0.1/x" }, "URL", "try ws://127.0.0.1/x"},
+		"https":       {func(p *result.Plan) { p.URL = "HTTPS://a/" }, "URL", "try wss://a/"},
+		"first reply": {func(p *result.Plan) { p.FirstReply = -1 }, "FirstReply", "allowed are 0.001 to"},
 		"no host":     {func(p *result.Plan) { p.URL = "ws:///chat" }, "URL", "it looks like ws://"},
 		"opaque":      {func(p *result.Plan) { p.URL = "ws:127.0.0.1:80" }, "URL", "it looks like ws://"},
-		"host only":   {func(p *result.Plan) { p.URL = "127.0.0.1:9001" }, "URL", "it looks like ws://"},
+		"host only":   {func(p *result.Plan) { p.URL = "127.0.0.1:9001" }, "URL", "try ws://127.0.0.1:9001"},
 		"deflate":     {func(p *result.Plan) { p.Deflate = "yes" }, "Deflate", "off, on, takeover"},
 		"CA file":     {func(p *result.Plan) { p.URL, p.CAFile = "wss://127.0.0.1/", "/nowhere" }, "CAFile", "no such file"},
 		"CA garbage":  {func(p *result.Plan) { p.URL, p.CAFile = "wss://127.0.0.1/", "plan_test.go" }, "CAFile", "no certificate"},
@@ -62,6 +65,38 @@ func TestPlanErrors(t *testing.T) {
 				t.Errorf("%s: %s; want %s: ...%s...", wrong.Field, wrong.Problem, tt.field, tt.says)
 			}
 		})
+	}
+}
+
+// TestPlanOfItsScenario: the record has what its scenario has, with the defaults, and
+// nothing of others.
+func TestPlanOfItsScenario(t *testing.T) {
+	all := []string{
+		"in_flight", "rate", "warmup_ns", "duration_ns", "messages", "waves", "slow_share", "sweep_factor", "sweep_limit_ns",
+		"min_size", "max_size", "seed", "first_reply_ns",
+	}
+	messages := " warmup_ns duration_ns min_size max_size seed first_reply_ns "
+	for scenario, want := range map[string]string{
+		result.Echo: "in_flight" + messages, result.Rate: "rate" + messages, result.Sweep: "rate sweep_factor sweep_limit_ns" + messages,
+		result.Idle: strings.ReplaceAll(messages, "warmup_ns ", ""), result.Storm: "", result.Churn: "messages" + messages,
+		result.Wave: "waves duration_ns", result.Slow: "in_flight rate slow_share" + messages, result.Broadcast: "rate" + messages,
+	} {
+		p := result.Plan{Scenario: scenario, URL: refusing(t), ServerPID: -1}
+		text, err := json.Marshal(run(t, p, load.Watch{}).Plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, field := range all {
+			has := strings.Contains(string(text), `"`+field+`":`)
+			if wanted := slices.Contains(strings.Fields(want), field); has != wanted {
+				t.Errorf("%s: %s in the record: %v, want %v\n%s", scenario, field, has, wanted, text)
+			}
+		}
+		for _, field := range []string{"url", "connections", "handshakes", "connect_timeout_ns", "loops", "timeout_ns"} {
+			if !strings.Contains(string(text), `"`+field+`":`) {
+				t.Errorf("%s: %s is lacking in %s", scenario, field, text)
+			}
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ func work() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	t, err := newTarget(ctx, p)
+	t, err := newTarget(ctx, p, first.Begin.Address)
 	if err != nil {
 		return err
 	}
@@ -131,8 +131,8 @@ func (p *parent) receive(commands *json.Decoder) {
 		case c.Sample:
 			var s result.Sample
 			var times tally
-			p.run.gather(&s, &times)
-			p.send(report{Sample: &moment{Connections: s.Connections, Count: s.Count, Times: times.sparse()}})
+			is := p.run.gather(&s, &times)
+			p.send(report{Sample: &moment{Connections: s.Connections, Count: s.Count, Times: times.sparse(), Seen: is}})
 		}
 	}
 }

@@ -39,6 +39,7 @@ type child struct {
 	open     int          // connections, at the last barrier
 	noneOpen atomic.Bool  // since then
 	moments  chan moment  // the answers to command.Sample
+	seen     seen         // of the last one
 
 	ending  sync.Once     // sets why
 	gone    chan struct{} // closed when it has ended; then there is:
@@ -69,7 +70,7 @@ func (r *run) startChildren(ctx context.Context) error {
 	}
 	context.AfterFunc(f.ctx, f.stopAll)
 	for i, c := range f.all {
-		c.send(command{Begin: &share{Plan: r.plan.Plan, Index: i}})
+		c.send(command{Begin: &share{Plan: r.plan.Plan, Index: i, Address: r.target.address}})
 	}
 	return nil
 }
@@ -240,7 +241,7 @@ func (c *child) ended() bool {
 
 // gather adds what all did since the last time. What a child that has ended did
 // then is not known.
-func (f *children) gather(ctx context.Context, s *result.Sample, times *tally) {
+func (f *children) gather(ctx context.Context, s *result.Sample, times *tally, is *seen) {
 	for _, c := range f.all {
 		c.send(command{Sample: true})
 	}
@@ -250,10 +251,14 @@ func (f *children) gather(ctx context.Context, s *result.Sample, times *tally) {
 			s.Connections += m.Connections
 			s.Count += m.Count
 			times.addSparse(m.Times)
+			c.seen = m.Seen
 		case <-c.gone:
 		case <-ctx.Done():
 			return
 		}
+	}
+	for _, c := range f.all {
+		is.add(c.seen) // of one that has ended, what it did by then
 	}
 }
 

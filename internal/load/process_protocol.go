@@ -85,6 +85,7 @@ type moment struct {
 	Connections int    `json:"connections"` // open now
 	Count       int64  `json:"count"`
 	Times       sparse `json:"times"`
+	Seen        seen   `json:"seen"` // since the run began
 }
 
 // outcome is what a child did, besides the steps taken.

@@ -2,6 +2,7 @@ package load
 
 import (
 	crand "crypto/rand"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 type share struct {
 	Plan  result.Plan `json:"plan"` // of all
 	Index int         `json:"index"`
+	// Address is the server's: all load the same.
+	Address netip.AddrPort `json:"address"`
 }
 
 // undivided are the scenarios that one process has to run.

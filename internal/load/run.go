@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -37,7 +38,7 @@ func runOn(ctx context.Context, choose func(*plan) (host, error), asked result.P
 	if err := p.checkProcesses(); err != nil {
 		return nil, err
 	}
-	t, err := newTarget(ctx, p)
+	t, err := newTarget(ctx, p, netip.AddrPort{})
 	if err != nil {
 		return nil, err
 	}
@@ -47,10 +48,16 @@ func runOn(ctx context.Context, choose func(*plan) (host, error), asked result.P
 	}
 	r := newRun(p, h, t, watch)
 	defer r.stop()
+	if r.result.Address = t.address.String(); t.chosen != "" {
+		r.note(t.chosen)
+	}
 	limited, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
+	useful, abort := context.WithCancelCause(limited)
+	defer abort(nil)
+	r.abort = abort
 	if p.Processes > 1 {
-		err = r.startChildren(limited)
+		err = r.startChildren(useful)
 	} else {
 		err = r.startLoops(0, 1)
 	}
@@ -58,18 +65,11 @@ func runOn(ctx context.Context, choose func(*plan) (host, error), asked result.P
 		return nil, err
 	}
 	r.watchServer()
-	r.startSampling(limited)
-	err = r.scenario()(limited)
+	r.startSampling(useful)
+	err = r.scenario()(useful)
 	r.stopSampling()
 	r.awaitChildren(err == nil)
-	switch {
-	case ctx.Err() != nil:
-		r.note("interrupted: the figures are of what was done by then")
-	case limited.Err() != nil:
-		r.trouble("the run did not end within %v: it was still at %q", p.Timeout, r.phase)
-	case err != nil && err != errNothingOpen:
-		r.trouble("%v", err)
-	}
+	r.conclude(ctx, limited, useful, err)
 	return r.finish(), nil
 }
 
@@ -77,15 +77,18 @@ func runOn(ctx context.Context, choose func(*plan) (host, error), asked result.P
 type run struct {
 	*shared
 	loops   []*loop
-	phase   string
 	started time.Duration // on the engine's clock
+	abort   context.CancelCauseFunc
 
-	watching sync.Mutex // one function of watch at a time
+	watching sync.Mutex // one function of watch at a time; guards what follows
 	watch    Watch
+	phase    string
+	entered  time.Duration // when it began
 
 	result  *result.Result
 	server  serverProcess
 	sampler sampler
+	vigil   vigil          // the sampler's
 	ended   sync.WaitGroup // the loops
 
 	group    group    // nil: this process is the only one
@@ -157,11 +160,11 @@ func (r *run) openNow() int {
 }
 
 func (r *run) enter(phase string) {
-	r.phase = phase
 	r.await(barrier{At: phase})
+	r.watching.Lock()
+	defer r.watching.Unlock()
+	r.phase, r.entered = phase, r.engine.Now()
 	if r.watch.Phase != nil {
-		r.watching.Lock()
-		defer r.watching.Unlock()
 		r.watch.Phase(phase)
 	}
 }

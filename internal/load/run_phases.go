@@ -24,7 +24,11 @@ func (r *run) until(ctx context.Context, condition func() bool) error {
 func (r *run) last(ctx context.Context, d time.Duration) error {
 	over := time.NewTimer(d)
 	defer over.Stop()
-	look := time.NewTicker(100 * time.Millisecond)
+	often := 5 * time.Millisecond // what ends it may be measured
+	if r.group != nil {
+		often = 100 * time.Millisecond // each look may be a report
+	}
+	look := time.NewTicker(often)
 	defer look.Stop()
 	for {
 		select {
@@ -33,7 +37,7 @@ func (r *run) last(ctx context.Context, d time.Duration) error {
 		case <-over.C:
 			return nil
 		case <-look.C:
-			if r.noneOpen() || r.publication != nil && r.publication.orphaned.Load() {
+			if r.open.Load() == 0 && r.noneOpen() || r.publication != nil && r.publication.orphaned.Load() {
 				return errNothingOpen
 			}
 		}

@@ -85,28 +85,31 @@ func (r *run) sample(now time.Duration) {
 	since := now - s.until
 	one := result.Sample{At: (s.until - r.started).Seconds(), Seconds: since.Seconds(), Measured: s.measured}
 	var times tally
-	r.gather(&one, &times)
-	r.children.gather(s.ctx, &one, &times)
+	is := r.gather(&one, &times)
+	r.children.gather(s.ctx, &one, &times, &is)
 	if s.ctx.Err() != nil {
 		return // it may not be whole
 	}
 	times.describe(&one)
 	one.RSS, one.ServerCores = r.server.sample(since)
+	r.look(s.until, now, &one, is)
 	s.until = now
 	s.keep(one)
 	r.tell(one, &times)
 }
 
-// gather adds what the loops did since the last time.
-func (r *run) gather(s *result.Sample, times *tally) {
+// gather adds what the loops did since the last time, and gives what they did so far.
+func (r *run) gather(s *result.Sample, times *tally) (is seen) {
 	for _, l := range r.loops {
 		l.do(func() {
 			s.Connections += l.meter.open
 			s.Count += l.meter.intervalCount
 			times.add(&l.meter.interval)
 			l.meter.intervalCount, l.meter.interval = 0, tally{}
+			is.add(seen{l.meter.opened, l.meter.failed, l.meter.strange, l.meter.sent})
 		})
 	}
+	return is
 }
 
 // keep adds a sample, or joins it to the last one in a long run.

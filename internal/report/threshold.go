@@ -24,8 +24,9 @@ type Condition struct {
 var operators = []string{">=", "<=", ">", "<"}
 
 // ParseCondition reads a figure's name (see result.Result.Figures), one of > >= < <=, and a
-// number with its unit: ns, us, ms or s for a time, B, KB, KiB, MB or MiB for a size,
-// none for all others. Spaces between them do not matter.
+// number with its unit: ns, us, ms or s for a time; B, KB, MB or GB for a size, which are
+// powers of 1,024 as in flags and may have an i; none for all others. Letter case does
+// not matter, and neither do spaces between them.
 func ParseCondition(text string) (Condition, error) {
 	at := strings.IndexAny(text, "<>")
 	if at < 0 {
@@ -57,19 +58,22 @@ func figureNames() string {
 	return strings.Join(names, ", ")
 }
 
-// limitUnits are the units in which a limit may be given, by the unit of the figure.
+// limitUnits are the units in which a limit may be given, in lower case, by the unit of
+// the figure.
 var limitUnits = map[string]struct {
 	list  string
 	scale map[string]float64
 }{
 	"us": {"ns, us, ms or s", map[string]float64{"ns": 1e-3, "us": 1, "µs": 1, "μs": 1, "ms": 1e3, "s": 1e6}},
-	"B":  {"B, KB, KiB, MB or MiB", map[string]float64{"B": 1, "KB": 1e3, "KiB": 1 << 10, "MB": 1e6, "MiB": 1 << 20}},
+	"B": {"B, KiB, MiB or GiB", map[string]float64{
+		"b": 1, "k": 1 << 10, "kb": 1 << 10, "kib": 1 << 10, "m": 1 << 20, "mb": 1 << 20, "mib": 1 << 20, "g": 1 << 30, "gb": 1 << 30, "gib": 1 << 30,
+	}},
 }
 
 func parseLimit(text string, figure result.Figure) (float64, error) {
 	text = strings.TrimSpace(text)
 	digits := strings.TrimRightFunc(text, unicode.IsLetter)
-	unit := text[len(digits):]
+	unit := strings.ToLower(text[len(digits):])
 	value, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
 	if err != nil || math.IsNaN(value) || math.IsInf(value, 0) {
 		return 0, fmt.Errorf("%q is not a number", text)
@@ -77,7 +81,7 @@ func parseLimit(text string, figure result.Figure) (float64, error) {
 	units, has := limitUnits[figure.Unit]
 	switch {
 	case !has && unit != "":
-		return 0, fmt.Errorf("%s has no unit, leave %q away", figure.Name, unit)
+		return 0, fmt.Errorf("%s has no unit, leave %q away", figure.Name, text[len(digits):])
 	case !has:
 		return value, nil
 	case units.scale[unit] == 0:

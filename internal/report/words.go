@@ -137,9 +137,11 @@ func facts(r *result.Result) []fact {
 		{"connections", fmt.Sprintf("%s opened, %s failed, %s lost, %s open at the peak", number(float64(r.Opened)),
 			number(float64(r.Failed)), number(float64(r.Lost)), number(float64(r.Peak)))},
 		{"measured", measured(r)},
-		{"server", server(r)},
-		{"client", client(r)},
 	}...)
+	if r.EndedEarly != "" {
+		all = append(all, fact{"ended early", clean(r.EndedEarly) + ": all figures are of what was done by then"})
+	}
+	all = append(all, fact{"server", server(r)}, fact{"client", client(r)})
 	if r.Client.Bottleneck != "" {
 		all = append(all, fact{"bottleneck", "the client, not the server: " + clean(r.Client.Bottleneck)})
 	}
@@ -176,6 +178,7 @@ func broke(r *result.Result) string {
 	return "came back by less than 95%"
 }
 
+// unit is what a result counts, one of it.
 func unit(r *result.Result) string {
 	if r.Unit == "" {
 		return "unit"

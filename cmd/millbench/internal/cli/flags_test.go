@@ -18,7 +18,7 @@ import (
 func defaults(scenario string) result.Plan {
 	return result.Plan{
 		Scenario: scenario, URL: "ws://127.0.0.1:9001/", Connections: 100, MinSize: 64, MaxSize: 64,
-		Warmup: time.Second, Duration: 5 * time.Second, Handshakes: 256, ConnectTimeout: 10 * time.Second,
+		Warmup: time.Second, Duration: 5 * time.Second, Handshakes: 256, ConnectTimeout: 10 * time.Second, FirstReply: time.Second,
 		Seed: 1, Poller: poller.Engines()[0], Deflate: bench.DeflateOff,
 	}
 }
@@ -106,6 +106,7 @@ var settings = []struct {
 	{"echo --server-pid -1", func(p *result.Plan) { p.ServerPID = -1 }},
 	{"echo --server-pid none", func(p *result.Plan) { p.ServerPID = -1 }},
 	{"echo --server-pid none --server-pid auto", func(*result.Plan) {}},
+	{"echo --first-reply 3S", func(p *result.Plan) { p.FirstReply = 3 * time.Second }},
 	{"echo --timeout 2m", func(p *result.Plan) { p.Timeout = 2 * time.Minute }},
 }
 

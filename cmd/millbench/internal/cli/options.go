@@ -176,6 +176,8 @@ func (c *config) machine() []option {
 		opt("server-pid", "PID", "the server's process on this machine, for its CPU time and memory: its number, none, or\n"+
 			"auto: whoever listens on the URL's port", "auto", serverPID(&c.target.PID), "Target.PID", nil),
 		opt("seed", "N", "makes the payloads", "1", flags.Whole(&c.load.Messages.Seed, 0, math.MaxUint64), "Messages.Seed", nil),
+		opt("first-reply", "TIME", "how long the first of all messages may take to come back, before the run ends: the\n"+
+			"server does not send any back", "1s", duration(&to.FirstReply), "Client.FirstReply", nil),
 		opt("timeout", "TIME", "ends the run, whatever its state; none is what it should take, and a minute", "",
 			duration(&to.Timeout), "Client.Timeout", nil),
 	}

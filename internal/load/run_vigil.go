@@ -1,0 +1,168 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/bench/result"
+)
+
+// # Vigil
+//
+// A run whose server has ended, does not answer, or lets nobody in, ends early, and
+// says why and when: the rest of it would measure nothing.
+
+// early is why a run ends before its time.
+type early struct {
+	why    string
+	advice string // what to try; "" where the reason says it
+}
+
+func (e *early) Error() string { return e.why }
+
+// seen is what has happened in a run so far.
+type seen struct {
+	Opened  int   `json:"opened"`
+	Failed  int   `json:"failed"`
+	Strange int   `json:"strange"` // that got other messages than they sent
+	Sent    int64 `json:"sent"`    // messages
+}
+
+func (s *seen) add(other seen) {
+	s.Opened += other.Opened
+	s.Failed += other.Failed
+	s.Strange += other.Strange
+	s.Sent += other.Sent
+}
+
+// vigil is what the sampler looks out for. Its times are 0 until there is something
+// to time.
+type vigil struct {
+	before    seen
+	answered  int64         // units done
+	sentAt    time.Duration // when the first messages were sent
+	refusedAt time.Duration // since when connections fail and none opens
+}
+
+// hopeless is how long connections may fail while none opens.
+const hopeless = time.Second
+
+// look, which the sampler calls, ends the run if the last sample, which began at since, shows that there is no
+// use in going on.
+func (r *run) look(since, now time.Duration, one *result.Sample, is seen) {
+	v := &r.vigil
+	v.answered += one.Count
+	if is.Sent > 0 && v.sentAt == 0 {
+		v.sentAt = since
+	}
+	switch {
+	case is.Opened > v.before.Opened || one.Count > 0:
+		v.refusedAt = 0
+	case is.Failed > v.before.Failed && v.refusedAt == 0:
+		v.refusedAt = since
+	}
+	v.before = is
+	// Of a run that began to open connections, others still may; in churn none is left
+	// to others.
+	alone := is.Opened == 0 || r.plan.Scenario == result.Churn && one.Connections == 0
+	switch {
+	case r.server.hasEnded():
+		r.abort(&early{why: r.server.named() + " ended " + r.when()})
+	case v.sentAt > 0 && v.answered == 0 && now-v.sentAt >= r.plan.FirstReply:
+		what := "no message came back"
+		if r.plan.Scenario == result.Broadcast {
+			what = "no message arrived at another connection"
+		}
+		r.abort(&early{fmt.Sprintf("%s within %s, of %d sent", what, inWords(r.plan.FirstReply), is.Sent), r.advice()})
+	case 2*is.Strange > is.Opened: // the others would be an echo once these are gone
+		r.abort(&early{why: fmt.Sprintf("%d of %d connections got other messages than they sent", is.Strange, is.Opened)})
+	case v.refusedAt > 0 && alone && now-v.refusedAt >= hopeless:
+		why := "no connection could be opened within " + inWords(hopeless)
+		if is.Opened > 0 {
+			why += ", " + r.when()
+		}
+		r.abort(&early{why: why})
+	}
+}
+
+// advice is what to try if nothing comes back.
+func (r *run) advice() string {
+	if r.plan.Scenario == result.Broadcast {
+		return "broadcast needs a server that sends each message to all connections, as bench/echo --broadcast does; " +
+			"to one that sends it back, try echo"
+	}
+	return fmt.Sprintf("%s needs a server that sends each message back as it is; is the path %s right? "+
+		"For any other server there are storm and wave, which send no messages; one that takes longer needs --first-reply",
+		r.plan.Scenario, r.target.request.Target)
+}
+
+// named is the server's process.
+func (s *serverProcess) named() string {
+	return fmt.Sprintf("the server's process %d (%s)", s.use.PID, s.use.Name)
+}
+
+// phases are the phases of a run in the middle of a sentence, those that are called
+// otherwise there.
+var phases = map[string]string{"": "the start", "connect": "connecting", "warm up": "the warm-up", "measure": "measuring", "close": "closing", "idle": "the idle time"}
+
+// when says where in the run this is.
+func (r *run) when() string {
+	r.watching.Lock()
+	defer r.watching.Unlock()
+	phase, ok := phases[r.phase]
+	if !ok {
+		phase = fmt.Sprintf("%q", r.phase)
+	}
+	return fmt.Sprintf("%.1f s into %s", (r.engine.Now() - r.entered).Seconds(), phase)
+}
+
+// inWords is a time without letters that are not on every keyboard.
+func inWords(d time.Duration) string { return strings.ReplaceAll(d.String(), "µ", "u") }
+
+// nothingOpen says why no connection is open any more. Those of a process that has ended
+// are gone a moment before it is.
+func (r *run) nothingOpen() string {
+	when := r.when()
+	for range 20 {
+		if _, ok := r.server.usage(r.server.server); !ok {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	switch {
+	case r.server.hasEnded():
+		why := fmt.Sprintf("%s ended %s", r.server.named(), when)
+		r.trouble("%s", why)
+		return why
+	case r.phase == "connect":
+		return "no connection could be opened"
+	default:
+		return "all connections had ended " + when
+	}
+}
+
+// conclude says in the result how the run came to its end.
+func (r *run) conclude(asked, limited, scenario context.Context, err error) {
+	out := r.result
+	cause, aborted := context.Cause(scenario).(*early)
+	switch {
+	case aborted:
+		out.EndedEarly = cause.why
+		r.trouble("%s", cause.why)
+		if cause.advice != "" {
+			r.note(cause.advice)
+		}
+	case asked.Err() != nil:
+		out.EndedEarly = "interrupted " + r.when()
+		r.note("interrupted: the figures are of what was done by then")
+	case limited.Err() != nil:
+		out.EndedEarly = fmt.Sprintf("the run did not end within %s: it was still at %q", inWords(r.plan.Timeout), r.phase)
+		r.trouble("%s", out.EndedEarly)
+	case err == errNothingOpen:
+		out.EndedEarly = r.nothingOpen()
+	case err != nil:
+		r.trouble("%v", err)
+	}
+}
