@@ -19,7 +19,8 @@ type Watch struct {
 }
 
 // Run loads a server. It blocks until that is done, Client.Timeout is over or ctx
-// is; then the result has what was measured until then. What goes wrong with
+// is, or until the server has ended or does not answer; then the result has what was
+// measured until then, and EndedEarly says why. What goes wrong with
 // connections is in its Troubles. An error says that nothing was run: it is a
 // *PlanError if a field is at fault.
 //

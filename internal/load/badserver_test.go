@@ -404,6 +404,9 @@ func TestPatientEnd(t *testing.T) {
 			if len(r.Troubles) != 1 || !strings.HasPrefix(r.Troubles[0].What, tt.want) || r.Troubles[0].Count != 4 {
 				t.Errorf("troubles %+v, want 4 x %s", r.Troubles, tt.want)
 			}
+			if tt.want == lost {
+				wantNote(t, r, "when measuring ended, a message had been under way for ")
+			}
 		})
 	}
 }

@@ -29,6 +29,8 @@ type meter struct {
 	late        *result.Latency
 	connect     *result.Latency
 
+	waiting time.Duration // how long the oldest message had been under way when a window ended
+
 	interval      tally // since the last sample
 	intervalCount int64
 

@@ -100,6 +100,7 @@ type counted struct {
 	Failed   int              `json:"failed"`
 	Lost     int              `json:"lost"`
 	Cut      int              `json:"cut"`
+	Waiting  time.Duration    `json:"waiting"`
 	Peak     int              `json:"peak"`
 	Count    int64            `json:"count"`
 	Bytes    int64            `json:"bytes"`
@@ -113,14 +114,14 @@ type counted struct {
 
 func (m *meter) counted() counted {
 	return counted{
-		m.opened, m.failed, m.lost, m.cut, m.peak, m.count, m.bytes,
+		m.opened, m.failed, m.lost, m.cut, m.waiting, m.peak, m.count, m.bytes,
 		m.latency, m.service, m.late, m.connect, m.troubles, m.notes,
 	}
 }
 
 func (c *counted) meter() *meter {
 	return &meter{
-		opened: c.Opened, failed: c.Failed, lost: c.Lost, cut: c.Cut, peak: c.Peak, count: c.Count, bytes: c.Bytes,
+		opened: c.Opened, failed: c.Failed, lost: c.Lost, cut: c.Cut, waiting: c.Waiting, peak: c.Peak, count: c.Count, bytes: c.Bytes,
 		latency: c.Latency, service: c.Service, late: c.Late, connect: c.Connect, troubles: c.Troubles, notes: c.Notes,
 	}
 }

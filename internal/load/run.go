@@ -22,7 +22,8 @@ type Watch struct {
 }
 
 // Run does what a plan says. It blocks until that is done, the plan's Timeout is
-// over or ctx is; then the result has what was measured until then. What goes
+// over or ctx is, or the server has ended or does not answer; then the result has what
+// was measured until then, and EndedEarly says why. What goes
 // wrong with connections is in Result.Troubles. An error says that nothing was
 // run: *PlanError if the plan is at fault.
 func Run(ctx context.Context, asked result.Plan, watch Watch) (*result.Result, error) {

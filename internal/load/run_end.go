@@ -72,6 +72,26 @@ func (l *loop) underWay() (n int) {
 	return n
 }
 
+// oldest is how long the oldest message has been under way, those of slow connections
+// aside.
+func (l *loop) oldest(now time.Duration) (age time.Duration) {
+	for i := range l.conns {
+		if c := &l.conns[i]; c.state == open && !c.slow && c.underWay() > 0 && len(c.times) > 0 {
+			age = max(age, now-c.sentAt())
+		}
+	}
+	return age
+}
+
+// tellWaiting notes a stall at the end of a window: what did not come back in it is in
+// no latency of a closed loop.
+func (r *run) tellWaiting(waiting time.Duration) {
+	if longest := r.result.Latency.Quantile(1); !(float64(waiting)/1e3 <= longest) && waiting > 0 {
+		r.note(fmt.Sprintf("when measuring ended, a message had been under way for %s, which is longer than any that came back",
+			inWords(waiting.Round(time.Millisecond))))
+	}
+}
+
 // awaitNone waits until a number of all loops is 0, as long as a run may take to
 // end, and gives what is left of it.
 func (r *run) awaitNone(ctx context.Context, of func(*loop) int) (left int, err error) {
@@ -93,7 +113,7 @@ func (r *run) lost(what string, count int) {
 // finish puts the result together.
 func (r *run) finish() *result.Result {
 	out := r.result
-	service, late := result.NewLatency(), result.NewLatency()
+	service, late, waiting := result.NewLatency(), result.NewLatency(), time.Duration(0)
 	service.Merge(out.Service)
 	add := func(m *meter) {
 		m.addTo(out)
@@ -101,6 +121,7 @@ func (r *run) finish() *result.Result {
 		service.Merge(m.service)
 		late.Merge(m.late)
 		r.cut += m.cut
+		waiting = max(waiting, m.waiting)
 	}
 	for _, l := range r.loops {
 		l.do(func() { add(&l.meter) })
@@ -111,6 +132,7 @@ func (r *run) finish() *result.Result {
 		}
 		out.Client.Memory += o.Memory
 	}
+	r.tellWaiting(waiting)
 	if out.Service = nil; service.Count() > 0 {
 		out.Service = service
 	}

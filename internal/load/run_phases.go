@@ -86,6 +86,7 @@ func (r *run) beginWindow() {
 func (r *run) endWindow() {
 	total := r.sum(func(l *loop) int {
 		l.meter.until = l.engine.Now()
+		l.meter.waiting = max(l.meter.waiting, l.oldest(l.meter.until))
 		return int(l.meter.until - l.meter.from)
 	})
 	r.server.end()

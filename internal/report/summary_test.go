@@ -79,6 +79,8 @@ func TestSummaryOfScenarios(t *testing.T) {
 			nan := result.Unknown()
 			r.Server.CPU, r.Server.Cores, r.Server.PerConnection, r.Server.After, r.Client = nan, nan, nan, 0, result.ClientUse{Cores: nan, Available: 2}
 		}, []string{"millrace (pid 4242): - of CPU a message, - busy, - of RSS a connection, - in all\n", "client         - of 2 cores busy, - of memory\n"}, "0 us"},
+		{result.Echo, func(r *result.Result) { r.EndedEarly = "the server's process 7 (x\x1b) ended 1.5 s into measuring" },
+			[]string{"ended early    the server's process 7 (x?) ended 1.5 s into measuring: all figures are of what was done by then\n"}, "\x1b"},
 		{result.Echo, func(r *result.Result) { r.Seconds, r.PerSecond, r.Count = 0, result.Unknown(), 0 },
 			[]string{"measured       nothing: the run did not get that far\n"}, "0 /s"},
 		{result.Sweep, nil, []string{"from 5,000 /s up, every 10 s at 1.5 times the rate, until the p99 exceeds 50 ms, to within 50%\n",

@@ -19,8 +19,9 @@ const held = 3
 const statuses = `
 Exit status:
   0  all went well
-  1  something went wrong in the run (the summary says what), nothing was measured,
-     a figure of --fail-if was not, or the run was interrupted
+  1  something went wrong in the run (the summary says what), it ended early or was
+     interrupted, nothing was measured, or a figure of --fail-if was not: one that is
+     not known is never within its limit
   2  wrong flags, or a file that can't be written: nothing was run
   3  a condition of --fail-if held, and nothing else was wrong
 `

@@ -122,7 +122,7 @@ func (a *App) show(c *config, files *outputs, r *result.Result) error {
 // not.
 func (a *App) judge(set *flags.Set, c *config, r *result.Result) (status int) {
 	say := func(format string, args ...any) { set.Fail(fmt.Errorf(format, args...), a.Stderr) }
-	wrong := len(r.Troubles) > 0
+	wrong := len(r.Troubles) > 0 || r.EndedEarly != ""
 	for _, condition := range c.conditions {
 		holds, actual, err := condition.Holds(r)
 		if err != nil {
@@ -137,6 +137,9 @@ func (a *App) judge(set *flags.Set, c *config, r *result.Result) (status int) {
 	if c.quiet {
 		for _, t := range r.Troubles {
 			say("%q (%d times)", t.What, t.Count) // quoted: it may have a server's words
+		}
+		if r.EndedEarly != "" {
+			say("ended early: %s", r.EndedEarly)
 		}
 	}
 	if r.Count == 0 {

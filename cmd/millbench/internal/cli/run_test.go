@@ -29,6 +29,8 @@ func TestStatuses(t *testing.T) {
 		{"fine", "echo --quiet", nil, nil, 0, nil},
 		{"troubles", "echo --quiet", troubled, nil, 1,
 			[]string{`millbench echo: "connect: connection \x1b[refused" (7 times)`}},
+		{"ended early", "echo --quiet", func(r *result.Result) { r.EndedEarly = "all connections had ended 1.5 s into measuring" }, nil, 1,
+			[]string{"millbench echo: ended early: all connections had ended 1.5 s into measuring"}},
 		{"nothing measured", "echo --quiet", func(r *result.Result) { r.Count = 0 }, nil, 1,
 			[]string{"millbench echo: nothing was measured"}},
 		{"no condition holds", "echo --quiet --fail-if p99>5ms --fail-if rate<50", nil, nil, 0, nil},
