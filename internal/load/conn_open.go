@@ -270,13 +270,15 @@ func (l *loop) sweepDeadlines() {
 		}
 		switch c.state {
 		case connecting:
-			l.lose(c, "connect: not made within %v", l.plan.ConnectTimeout)
+			l.lose(c, "connect: not made within %s", inWords(l.plan.ConnectTimeout))
 		case securing:
-			l.lose(c, "tls: no handshake within %v", l.plan.ConnectTimeout)
+			l.tryAfterNothing(c)
+			l.lose(c, "tls: no handshake within %s", inWords(l.plan.ConnectTimeout))
 		case upgrading:
-			l.lose(c, "upgrade: no full answer within %v", l.plan.ConnectTimeout)
+			l.tryAfterNothing(c)
+			l.lose(c, "upgrade: no full answer within %s", inWords(l.plan.ConnectTimeout))
 		case closing:
-			l.lose(c, "close: the server did not end the connection within %v", l.plan.endTimeout())
+			l.lose(c, "close: the server did not end the connection within %s", inWords(l.plan.endTimeout()))
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/textproto"
 	"regexp"
 	"strconv"
@@ -128,19 +129,26 @@ func (l *loop) notHTTP(answer []byte) {
 	}
 }
 
-// tryAfterNothing notes what to try after an end without any answer.
+// tryAfterNothing notes what to try after an end, or a wait, without any answer to the
+// request, or to the TLS handshake where there is one.
 func (l *loop) tryAfterNothing(c *conn) {
-	if l.target.tls == nil && len(c.handshake.head) == 0 && l.meter.opened == 0 {
-		l.meter.note("the server ended connections without a word: if the port speaks TLS, try wss:// in the URL")
+	switch {
+	case l.meter.opened > 0:
+	case c.state == securing:
+		l.meter.note("the server does not answer in TLS: if the port does not speak it, try ws:// in the URL")
+	case l.target.tls == nil && len(c.handshake.head) == 0:
+		l.meter.note("the server does not answer: if the port speaks TLS, try wss:// in the URL")
 	}
 }
 
 // tryAfterTLS notes what to try after a handshake that failed.
-func (l *loop) tryAfterTLS(err error) {
+func (l *loop) tryAfterTLS(c *conn, err error) {
 	var record tls.RecordHeaderError
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError
 	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		l.tryAfterNothing(c)
 	case errors.As(err, &record):
 		l.meter.note("the port does not speak TLS: try ws:// in the URL")
 	case errors.As(err, &authority), errors.As(err, &name):

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/millrace/millrace/bench/result"
@@ -64,6 +65,21 @@ func TestRefusalsAreTold(t *testing.T) {
 	}
 }
 
+// TestShortTimes: a time in a trouble is told in us, as everywhere.
+func TestShortTimes(t *testing.T) {
+	p := hasty(scripted(t, func(p *peer) { p.hold() }))
+	p.ConnectTimeout = 1500 * time.Microsecond
+	wantTrouble(t, run(t, p, load.Watch{}), "upgrade: no full answer within 1.5ms")
+	p.ConnectTimeout = 0
+	p.Connections, p.FirstReply = 1, 900*time.Microsecond
+	p.URL = scripted(t, func(p *peer) {
+		for ok := p.upgrade(); ok; _, _, ok = p.next() {
+		}
+	})
+	r := run(t, p, load.Watch{})
+	wantTrouble(t, r, "no message came back within 900us, of ")
+}
+
 // TestWrongScheme: plain to a port with TLS, and TLS to one without, end at once and
 // with what to try.
 func TestWrongScheme(t *testing.T) {
@@ -74,6 +90,9 @@ func TestWrongScheme(t *testing.T) {
 	untrusted := hasty(wss)
 	authority := hasty(strings.Replace(wss, "127.0.0.1", "localhost", 1))
 	authority.CAFile = ca
+	quiet := scripted(t, func(p *peer) { p.hold() })
+	silent, waiting := hasty(strings.Replace(quiet, "ws", "wss", 1)), hasty(quiet)
+	closing := hasty(strings.Replace(scripted(t, func(p *peer) { _, _ = p.Read(make([]byte, 5000)) }), "ws", "wss", 1))
 	for name, tt := range map[string]struct {
 		plan result.Plan
 		want string
@@ -82,9 +101,14 @@ func TestWrongScheme(t *testing.T) {
 		"wss to plain":  {hasty("wss" + strings.TrimPrefix(own.URL, "http")), "the port does not speak TLS: try ws:// in the URL"},
 		"not trusted":   {untrusted, "try --ca with the file of its authority, or --insecure"},
 		"another's one": {authority, "try --ca with"},
+		"TLS, silence":  {silent, "if the port does not speak it, try ws:// in the URL"},
+		"TLS, closed":   {closing, "if the port does not speak it, try ws:// in the URL"},
+		"no answer":     {waiting, "if the port speaks TLS, try wss:// in the URL"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tt.plan.ConnectTimeout = patience
+			if !strings.HasPrefix(tt.want, "if ") { // what is not answered is waited for
+				tt.plan.ConnectTimeout = patience
+			}
 			r := run(t, tt.plan, load.Watch{})
 			wantNote(t, r, tt.want)
 			if r.Failed != 4 || r.EndedEarly != "no connection could be opened" {

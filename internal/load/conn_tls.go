@@ -85,7 +85,7 @@ func (l *loop) secured(w *wire, err error) {
 		return // the connection is over, too
 	}
 	if err != nil {
-		l.tryAfterTLS(err)
+		l.tryAfterTLS(c, err)
 		l.lose(c, "tls: %s", strings.TrimPrefix(cause(err).Error(), "tls: "))
 		return
 	}

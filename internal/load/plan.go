@@ -54,7 +54,7 @@ func (p *plan) complete() error {
 		{"SweepPrecision", p.SweepPrecision, 0.001, 1},
 		{"Loops", float64(p.Loops), 1, 1024},
 		{"Processes", float64(p.Processes), 0, 1000},
-		{"FirstReply", p.FirstReply.Seconds(), 0.001, 1e6},
+		{"FirstReply", p.FirstReply.Seconds(), 1e-6, 1e6},
 		{"Timeout", p.Timeout.Seconds(), 0.001, 1e7},
 	} {
 		if p.has(n.field) && !(n.value >= n.least && n.value <= n.most) { // a NaN too

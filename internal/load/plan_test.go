@@ -35,7 +35,7 @@ func TestPlanErrors(t *testing.T) {
 		"no URL":      {func(p *result.Plan) { p.URL = "" }, "URL", "it looks like ws://"},
 		"http":        {func(p *result.Plan) { p.URL = "http://127.0.0.1/x" }, "URL", "try ws://127.0.0.1/x"},
 		"https":       {func(p *result.Plan) { p.URL = "HTTPS://a/" }, "URL", "try wss://a/"},
-		"first reply": {func(p *result.Plan) { p.FirstReply = -1 }, "FirstReply", "allowed are 0.001 to"},
+		"first reply": {func(p *result.Plan) { p.FirstReply = -1 }, "FirstReply", "allowed are 1e-06 to"},
 		"no host":     {func(p *result.Plan) { p.URL = "ws:///chat" }, "URL", "it looks like ws://"},
 		"opaque":      {func(p *result.Plan) { p.URL = "ws:127.0.0.1:80" }, "URL", "it looks like ws://"},
 		"host only":   {func(p *result.Plan) { p.URL = "127.0.0.1:9001" }, "URL", "try ws://127.0.0.1:9001"},
