@@ -44,9 +44,11 @@ type vigil struct {
 	answered  int64         // units done
 	sentAt    time.Duration // when the first messages were sent
 	refusedAt time.Duration // since when connections fail and none opens
+	strangeAt time.Duration // when most had got other messages than they sent
 }
 
-// hopeless is how long connections may fail while none opens.
+// hopeless is how long connections may fail while none opens, and how long a run goes on
+// after most have got other messages than they sent.
 const hopeless = time.Second
 
 // look, which the sampler calls, ends the run if the last sample, which began at since, shows that there is no
@@ -63,6 +65,9 @@ func (r *run) look(since, now time.Duration, one *result.Sample, is seen) {
 	case is.Failed > v.before.Failed && v.refusedAt == 0:
 		v.refusedAt = since
 	}
+	if 2*is.Strange > is.Opened && v.strangeAt == 0 {
+		v.strangeAt = since
+	}
 	v.before = is
 	// Of a run that began to open connections, others still may; in churn none is left
 	// to others.
@@ -76,7 +81,7 @@ func (r *run) look(since, now time.Duration, one *result.Sample, is seen) {
 			what = "no message arrived at another connection"
 		}
 		r.abort(&early{fmt.Sprintf("%s within %s, of %d sent", what, inWords(r.plan.FirstReply), is.Sent), r.advice()})
-	case 2*is.Strange > is.Opened: // the others would be an echo once these are gone
+	case v.strangeAt > 0 && now-v.strangeAt >= hopeless: // the last one's would be an echo, once the others are gone
 		r.abort(&early{why: fmt.Sprintf("%d of %d connections got other messages than they sent", is.Strange, is.Opened)})
 	case v.refusedAt > 0 && alone && now-v.refusedAt >= hopeless:
 		why := "no connection could be opened within " + inWords(hopeless)
