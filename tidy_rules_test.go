@@ -39,7 +39,7 @@ var importers = map[string][]string{
 	"github.com/prometheus/client_model":  {"server/prom", "cmd"}, // their tests
 	"github.com/prometheus/common":        {"server/prom", "cmd"}, // their tests
 	"github.com/segmentio/asm":            {"ws"},
-	"golang.org/x/sys":                    {"poller"},
+	"golang.org/x/sys":                    {"poller", "internal/process"},
 }
 
 // leaves know nothing of a connection, a loop or a poller, nor of what else is ours,
@@ -72,7 +72,7 @@ var keptFrom = map[string]func(importer string) bool{
 	"internal/load":       func(importer string) bool { return importer != "bench" && importer != "internal/compare" },
 	"internal/report":     notOf("cmd", "internal/compare"),
 	"internal/compare":    notOf("cmd"),
-	"internal/process":    notOf("internal/load"),
+	"internal/process":    notOf("internal/load", "internal/compare"),
 	"internal/socketpath": notOf("server", "cmd"), // their tests
 	"internal/wsload":     notOf("internal/load", "internal/compare"),
 

@@ -26,15 +26,14 @@ type Process struct {
 	ended     time.Duration   // CPU time of members that ended
 	cpu       time.Duration   // highest reading so far
 	begun     bool            // there was a reading, from which both figures go on:
-	run       time.Duration   // what is missing in the threads' run times
-	ticks     time.Duration   // and in the process's, whose two parts may each be a tick behind
+	run       time.Duration   // what is missing in the clocks
+	ticks     time.Duration   // and in the ticks, whose two parts may each be one behind
 }
 
 // member is one process of a Process.
 type member struct {
-	started uint64                // tells it from a later one of the same id
-	threads map[int]time.Duration // CPU time by thread id
-	ended   time.Duration         // that of threads that ended
+	started uint64        // tells it from a later one of the same id
+	cpu     time.Duration // at the last reading
 }
 
 // Open gives the process of that id and its descendants, those that it starts
@@ -65,17 +64,15 @@ func (p *Process) Name() string { return p.name }
 
 // Usage reads what the process and its descendants have used until now, those
 // that ended included. It fails with ErrEnded once the process itself, whose
-// descendants may live on, has ended. It reads a file for each thread and for each
-// process that is new on the machine: a millisecond or so, for once a second.
+// descendants may live on, has ended. It reads a file for each process that is new
+// on the machine: less than a millisecond.
 //
-// CPU is the higher of two figures, neither of which can be too high. The sum
-// of the threads' run times (/proc/PID/task/TID/schedstat) has nanoseconds, and
-// misses the last of a thread that ended between two readings. The process's
-// own times (/proc/PID/stat) miss no thread, and no child that was waited for,
-// but only have ticks of 10 ms: too coarse for one second of a light load. They
-// also serve where the kernel has no schedstat. Both go on from the first reading:
-// else threads and children that had ended by then would keep the ticks ahead for
-// good.
+// CPU is the higher of two figures, neither of which can be too high. The sum of the
+// processes' CPU clocks has nanoseconds and all threads, and misses the last of a
+// descendant that ended between two readings. The times of /proc/PID/stat miss no
+// child that was waited for, but only have ticks of 10 ms: too coarse for a second of
+// a light load. Both go on from the first reading: else children that had ended by
+// then would keep the ticks ahead for good.
 func (p *Process) Usage() (Usage, error) {
 	if !p.alone {
 		if err := p.adopt(); err != nil {
@@ -91,15 +88,17 @@ func (p *Process) Usage() (Usage, error) {
 		}
 		switch {
 		case err == nil:
-			m.read(pid)
-			run += m.cpu()
+			if now, err := cpuTime(pid); err == nil { // or it has just ended
+				m.cpu = now
+			}
+			run += m.cpu
 			ticks += p.ticksOf(stat)
 			u.RSS += resident(pid)
 		case pid == p.pid:
 			return Usage{}, fmt.Errorf("%w: %d (%s)", err, p.pid, p.name)
 		default:
-			p.ended += m.cpu()
-			run += m.cpu()
+			p.ended += m.cpu
+			run += m.cpu
 			delete(p.members, pid)
 		}
 	}
@@ -189,45 +188,6 @@ func endedOr(err error) error {
 		return ErrEnded
 	}
 	return fmt.Errorf("process: %w", err)
-}
-
-// cpu is the CPU time of all threads, as of the last read.
-func (m *member) cpu() time.Duration {
-	sum := m.ended
-	for _, d := range m.threads {
-		sum += d
-	}
-	return sum
-}
-
-// read takes the threads' CPU times. What can't be read keeps its last value.
-func (m *member) read(pid int) {
-	tasks, err := procfs.AllThreads(pid)
-	if err != nil {
-		return
-	}
-	threads := make(map[int]time.Duration, len(tasks))
-	for _, task := range tasks {
-		before, known := m.threads[task.PID]
-		stat, err := task.Schedstat()
-		if err != nil {
-			if known {
-				threads[task.PID] = before
-			}
-			continue
-		}
-		now := time.Duration(stat.RunningNanoseconds)
-		if now < before { // a new thread of the same id
-			m.ended += before
-		}
-		threads[task.PID] = now
-	}
-	for tid, before := range m.threads {
-		if _, alive := threads[tid]; !alive {
-			m.ended += before
-		}
-	}
-	m.threads = threads
 }
 
 // resident is a process's resident bytes; 0 if it has just ended. It is that of

@@ -17,7 +17,7 @@ const (
 	// rounding is by how much a puppet's own account, whose two parts are cut to
 	// microseconds, may be too low.
 	rounding = 2 * time.Microsecond
-	// ticks is by how much the account of threads that ended may be too low.
+	// ticks is by how much the account of processes that ended may be too low.
 	ticks = 40 * time.Millisecond
 )
 
@@ -70,8 +70,25 @@ func TestEndedThreads(t *testing.T) {
 		before := puppet.used()
 		u := usage(t, p)
 		after := puppet.used()
-		if u.CPU < before-ticks || u.CPU > after+rounding {
+		if u.CPU < before || u.CPU > after+rounding {
 			t.Errorf("CPU %v, but the process says %v before and %v after", u.CPU, before, after)
+		}
+	}
+}
+
+// TestStolen: it knows each CPU, and never falls.
+func TestStolen(t *testing.T) {
+	before, err := process.StolenEach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := process.StolenEach()
+	if err != nil || len(before) != process.Machine().Cores || len(after) != len(before) {
+		t.Fatalf("%d CPUs, then %d, %v, want %d", len(before), len(after), err, process.Machine().Cores)
+	}
+	for cpu, time := range before {
+		if time < 0 || after[cpu] < time {
+			t.Errorf("CPU %d: %v, then %v", cpu, time, after[cpu])
 		}
 	}
 }

@@ -35,3 +35,6 @@ func Machine() Facts {
 
 // Stolen fails with ErrNotSupported.
 func Stolen() (time.Duration, error) { return 0, ErrNotSupported }
+
+// StolenEach fails with ErrNotSupported.
+func StolenEach() (map[int]time.Duration, error) { return nil, ErrNotSupported }
