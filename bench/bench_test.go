@@ -3,6 +3,7 @@ package bench_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"math"
@@ -219,4 +220,20 @@ func changed(p result.Plan) (names []string) {
 		}
 	}
 	return names
+}
+
+// TestSlices: what can not be loaded in slices is an error, in terms of this package.
+func TestSlices(t *testing.T) {
+	for field, scenario := range map[string]bench.Scenario{
+		"Scenario":          bench.Idle{},
+		"Connections.Count": bench.Echo{Load: bench.Load{Connections: bench.Connections{Count: -1}}},
+	} {
+		err := bench.Slices(t.Context(), bench.Target{URL: "ws://127.0.0.1:1/"}, scenario, strings.NewReader(""), io.Discard)
+		if wrong, ok := errors.AsType[*bench.PlanError](err); !ok || wrong.Field != field {
+			t.Errorf("error %v, want one of %s", err, field)
+		}
+	}
+	if err := bench.Slices(t.Context(), bench.Target{}, nil, nil, nil); err == nil {
+		t.Error("no scenario, and no error")
+	}
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/load"
@@ -32,15 +33,41 @@ func Run(ctx context.Context, target Target, scenario Scenario) (*result.Result,
 // RunWatched is Run, followed by watch.
 func RunWatched(ctx context.Context, target Target, scenario Scenario, watch Watch) (*result.Result, error) {
 	if scenario == nil {
-		return nil, &PlanError{Field: "Scenario", Problem: "nil; want one such as Echo{}"}
+		return nil, errNoScenario
 	}
 	p := PlanOf(target, scenario)
 	r, err := load.Run(ctx, p, load.Watch(watch))
-	if wrong, ok := errors.AsType[*load.PlanError](err); ok {
-		return nil, &PlanError{Field: fieldOf(p.Scenario, wrong.Field), Problem: wrong.Problem}
-	}
-	return r, err
+	return r, inPaths(p.Scenario, err)
 }
+
+// inPaths names the field of a plan that is at fault by its path.
+func inPaths(scenario string, err error) error {
+	if wrong, ok := errors.AsType[*load.PlanError](err); ok {
+		return &PlanError{Field: fieldOf(scenario, wrong.Field), Problem: wrong.Problem}
+	}
+	return err
+}
+
+// Slices opens the connections of a scenario, and loads the server only while it is
+// told to, so that several servers can take turns of less than a second. It is what
+// millbench compare measures with: Echo, Rate and Churn can be loaded so. In and out
+// have a line of JSON each time: {"settle_ns": N, "measure_ns": N} asks for a slice
+// that is loaded for the sum of both and measured in the second; then nothing is under
+// way any more. {"result": ...} is its answer, with a result.Result. The first answer,
+// which nothing asks for, says that the connections are open.
+//
+// It blocks until in ends or ctx is over, and then closes the connections at once. A
+// read of in that waits then waits on, in a goroutine of its own. An error says that
+// nothing was run, as Run's, or that what was asked made no sense.
+func Slices(ctx context.Context, target Target, scenario Scenario, in io.Reader, out io.Writer) error {
+	if scenario == nil {
+		return errNoScenario
+	}
+	p := PlanOf(target, scenario)
+	return inPaths(p.Scenario, load.Slices(ctx, p, in, out))
+}
+
+var errNoScenario = &PlanError{Field: "Scenario", Problem: "nil; want one such as Echo{}"}
 
 // PlanOf gives what a target and a scenario say in the one record that
 // Result.Plan is, without the defaults.

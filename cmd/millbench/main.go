@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"syscall"
@@ -21,6 +22,9 @@ func main() {
 	app := cli.App{
 		Stdout: os.Stdout, Stderr: os.Stderr, Terminal: cli.IsTerminal(os.Stderr),
 		Signals: signals, Run: bench.RunWatched,
+		Slices: func(ctx context.Context, target bench.Target, scenario bench.Scenario) error {
+			return bench.Slices(ctx, target, scenario, os.Stdin, os.Stdout)
+		},
 	}
 	os.Exit(app.Main(os.Args[1:]))
 }

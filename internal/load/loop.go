@@ -28,6 +28,7 @@ type loop struct {
 	owed     int    // messages to send when what was read is eaten
 	random   *rand.ChaCha8
 	now      time.Duration
+	waited   time.Duration // for events, in all
 
 	behaviour behaviour
 	expects   func(*conn) []byte // the next message's payload; nil: none is expected
@@ -85,12 +86,14 @@ func (l *loop) run() {
 		l.now = l.engine.Now()
 		next := l.behaviour.due(l, l.now)
 		next = min(next, l.connects.due(l))
-		n, err := l.poller.Wait(l.events, l.patience(next))
+		before := l.engine.Now()
+		n, err := l.poller.Wait(l.events, l.patience(next, before))
 		if err != nil {
 			l.meter.trouble("wait for events: %v", err)
 			l.quitting = true
 		}
 		l.now = l.engine.Now()
+		l.waited += l.now - before
 		visits := l.visits
 		l.visits = l.spare[:0]
 		for _, e := range l.events[:n] {
@@ -108,8 +111,8 @@ func (l *loop) run() {
 }
 
 // patience is how long to wait for events when something is due at next.
-func (l *loop) patience(next time.Duration) time.Duration {
-	switch left := next - l.engine.Now(); {
+func (l *loop) patience(next, now time.Duration) time.Duration {
+	switch left := next - now; {
 	case len(l.visits) > 0:
 		return 0
 	case next == never:

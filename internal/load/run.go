@@ -108,7 +108,14 @@ func newRun(p *plan, h host, t *target, watch Watch) *run {
 	return &run{
 		shared: &shared{host: h, plan: p, target: t},
 		watch:  watch,
-		result: &result.Result{Plan: p.Plan, Started: time.Now(), Unit: "message", Latency: result.NewLatency(), Connect: result.NewLatency(), Machine: ThisMachine()},
+		result: newResult(p),
+	}
+}
+
+func newResult(p *plan) *result.Result {
+	return &result.Result{
+		Plan: p.Plan, Started: time.Now(), Unit: "message", Machine: ThisMachine(),
+		Latency: result.NewLatency(), Connect: result.NewLatency(),
 	}
 }
 

@@ -79,19 +79,28 @@ func (r *run) measure(ctx context.Context, d time.Duration) error {
 func (r *run) beginWindow() {
 	r.await(barrier{At: "begin of the window"})
 	r.server.begin()
-	r.each(func(l *loop) { l.meter.from, l.meter.until = l.engine.Now(), never })
+	r.openMeters()
 	r.setMeasured(true)
 }
 
-func (r *run) endWindow() {
-	total := r.sum(func(l *loop) int {
+func (r *run) openMeters() {
+	r.each(func(l *loop) { l.meter.from, l.meter.until = l.engine.Now(), never })
+}
+
+// closeMeters gives the sum of the loops' windows.
+func (r *run) closeMeters() time.Duration {
+	return time.Duration(r.sum(func(l *loop) int {
 		l.meter.until = l.engine.Now()
 		l.meter.waiting = max(l.meter.waiting, l.oldest(l.meter.until))
 		return int(l.meter.until - l.meter.from)
-	})
+	}))
+}
+
+func (r *run) endWindow() {
+	total := r.closeMeters()
 	r.server.end()
 	all := r.await(barrier{
-		At: "end of the window", Loops: len(r.loops), Windows: time.Duration(total), CPU: r.server.window.self,
+		At: "end of the window", Loops: len(r.loops), Windows: total, CPU: r.server.window.self,
 	})
 	r.window = (all.Windows / time.Duration(max(all.Loops, 1))).Seconds()
 	r.result.Seconds += r.window

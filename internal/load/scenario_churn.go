@@ -9,13 +9,8 @@ import (
 // over.
 func (r *run) churn(ctx context.Context) error {
 	r.result.Unit = "connection"
-	r.each(func(l *loop) { l.behaviour = churning{} })
 	r.enter("connect")
-	r.each(func(l *loop) {
-		for slot := range l.conns {
-			l.connect(slot)
-		}
-	})
+	r.beginChurn()
 	r.enter("warm up")
 	if err := pause(ctx, r.plan.Warmup); err != nil {
 		return err
@@ -27,13 +22,30 @@ func (r *run) churn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.each(func(l *loop) { l.behaviour, l.connects.queue, l.connects.begun = lastTurn{}, nil, 0 })
-	left, err := r.awaitNone(ctx, func(l *loop) int { return l.connects.opening + l.meter.open })
+	r.endChurn()
+	left, err := r.awaitNone(ctx, (*loop).alive)
 	if left > 0 && err == nil {
 		r.lost("connections that did not end", left)
 	}
 	return err
 }
+
+func (r *run) beginChurn() {
+	r.each(func(l *loop) {
+		l.behaviour = churning{}
+		for slot := range l.conns {
+			l.connect(slot)
+		}
+	})
+}
+
+// endChurn lets the connections end, and begins no others.
+func (r *run) endChurn() {
+	r.each(func(l *loop) { l.behaviour, l.connects.queue, l.connects.begun = lastTurn{}, nil, 0 })
+}
+
+// alive is how many connections have not ended.
+func (l *loop) alive() int { return l.connects.opening + l.meter.open }
 
 // pause waits for d.
 func pause(ctx context.Context, d time.Duration) error {

@@ -7,7 +7,7 @@ func (r *run) echo(ctx context.Context) error {
 	if err := r.connectAll(ctx); err != nil {
 		return err
 	}
-	r.each(func(l *loop) { l.behave(closedLoop{}) })
+	r.beginEcho()
 	r.enter("warm up")
 	if err := r.last(ctx, r.plan.Warmup); err != nil {
 		return err
@@ -15,9 +15,13 @@ func (r *run) echo(ctx context.Context) error {
 	if err := r.measure(ctx, r.plan.Duration); err != nil {
 		return err
 	}
-	r.each(func(l *loop) { l.behave(quiet{}) })
+	r.endEcho()
 	return r.closeAll(ctx)
 }
+
+func (r *run) beginEcho() { r.each(func(l *loop) { l.behave(closedLoop{}) }) }
+
+func (r *run) endEcho() { r.each(func(l *loop) { l.behave(quiet{}) }) }
 
 // echo expects a connection's oldest message under way.
 func (l *loop) echo(c *conn) []byte {

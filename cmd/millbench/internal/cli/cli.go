@@ -35,6 +35,8 @@ type App struct {
 	Signals <-chan os.Signal
 	// Run is bench.RunWatched.
 	Run func(context.Context, bench.Target, bench.Scenario, bench.Watch) (*result.Result, error)
+	// Slices loads a server as it is told to on stdin.
+	Slices func(context.Context, bench.Target, bench.Scenario) error
 }
 
 // Main runs a subcommand with its flags and gives the exit status, see statuses.

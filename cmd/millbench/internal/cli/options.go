@@ -30,6 +30,7 @@ type config struct {
 	page       string
 	conditions []report.Condition
 	quiet      bool
+	slices     bool
 }
 
 // scenario gives what is to be run.
@@ -191,6 +192,9 @@ func (c *config) output() []option {
 		opt("report", "FILE", "write an HTML page with charts", "", file(&c.page), "", nil),
 		opt("fail-if", "CONDITION", "exit with 3 if it holds of the result, as 'p99>5ms' (repeatable): a figure, one of\n"+
 			"> >= < <=, and a number with its unit. Figures:\n"+figures(), "", condition(&c.conditions), "", nil).listed(),
+		opt("slices", "", "load only while told to, as compare has it: a line {\"settle_ns\": N, \"measure_ns\": N} on stdin asks for\n"+
+			"a slice, and a line of JSON on stdout is its result; the first says that the connections are open", "",
+			flags.Bool(&c.slices), "", []string{result.Echo, result.Rate, result.Churn}),
 		opt("quiet", "", "no progress and no summary: only what went wrong", "", flags.Bool(&c.quiet), "", nil),
 	}
 }

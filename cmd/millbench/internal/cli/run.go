@@ -23,6 +23,9 @@ func (a *App) scenario(s scenario, args []string) (status int) {
 	if err != nil {
 		return set.Refuse(err, a.Stdout, a.Stderr)
 	}
+	if c.slices {
+		return a.inSlices(s.name, c, set, values)
+	}
 	files, err := c.openOutputs()
 	if err != nil {
 		return set.Refuse(err, a.Stdout, a.Stderr)
@@ -44,6 +47,24 @@ func (a *App) scenario(s scenario, args []string) (status int) {
 		return flags.Failed
 	}
 	return status
+}
+
+// inSlices loads as it is told to on stdin, until that ends.
+func (a *App) inSlices(scenario string, c *config, set *flags.Set, values flags.Values) (status int) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		<-a.Signals
+		cancel()
+	}()
+	err := a.Slices(ctx, c.target, c.scenario(scenario))
+	if _, wrong := errors.AsType[*bench.PlanError](err); wrong {
+		return set.Refuse(inFlags(set, values, err), a.Stdout, a.Stderr)
+	}
+	if err != nil {
+		return set.Fail(err, a.Stderr)
+	}
+	return flags.Done
 }
 
 // run runs a scenario, with its progress, until it is done or ended by a signal.

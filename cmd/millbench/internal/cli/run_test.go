@@ -179,3 +179,23 @@ func TestInterruptedTwice(t *testing.T) {
 	})
 	expectFiles(t, folder)
 }
+
+// TestSlices hands the run to who deals it out, and puts what is wrong in terms of flags.
+func TestSlices(t *testing.T) {
+	s := newStage()
+	var plan result.Plan
+	var err error
+	s.app.Slices = func(_ context.Context, target bench.Target, scenario bench.Scenario) error {
+		plan = bench.PlanOf(target, scenario)
+		return err
+	}
+	s.expect(t, 0, strings.Fields("rate --slices --rate 7 --server-pid 12 ws://h/"))
+	if plan.Scenario != result.Rate || plan.Rate != 7 || plan.ServerPID != 12 || plan.URL != "ws://h/" || s.runs > 0 {
+		t.Errorf("plan %+v, %d runs", plan, s.runs)
+	}
+	err = &bench.PlanError{Field: "Target.CAFile", Problem: "open x: no such file"}
+	s.expect(t, 2, strings.Fields("echo --slices"), "millbench echo: --ca: open x: no such file")
+	err = errors.New("bench: an order of a slice: what")
+	s.expect(t, 1, strings.Fields("echo --slices"), "millbench echo: bench: an order of a slice: what")
+	s.expect(t, 2, strings.Fields("idle --slices"), "idle has no such flag (only echo, rate, churn)")
+}

@@ -1,0 +1,194 @@
+package load_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/bench/result"
+	"github.com/millrace/millrace/internal/load"
+	"github.com/millrace/millrace/server"
+)
+
+// dealer asks for slices.
+type dealer struct {
+	t       *testing.T
+	orders  *json.Encoder
+	answers *json.Decoder
+	hangUp  func()
+	err     chan error // how Slices ended
+}
+
+func newDealer(ctx context.Context, t *testing.T, p result.Plan) *dealer {
+	t.Helper()
+	in, orders := io.Pipe()
+	answers, out := io.Pipe()
+	d := &dealer{t, json.NewEncoder(orders), json.NewDecoder(answers), func() { _ = orders.Close() }, make(chan error, 1)}
+	go func() {
+		err := load.Slices(ctx, p, in, out)
+		_ = out.Close()
+		d.err <- err
+	}()
+	t.Cleanup(d.hangUp)
+	return d
+}
+
+// answer is the next slice.
+func (d *dealer) answer() load.Slice {
+	d.t.Helper()
+	var s load.Slice
+	if err := d.answers.Decode(&s); err != nil {
+		d.t.Fatalf("no slice: %v", err)
+	}
+	return s
+}
+
+func (d *dealer) order(settle, measure time.Duration) load.Slice {
+	d.t.Helper()
+	if err := d.orders.Encode(load.Order{Settle: settle, Measure: measure}); err != nil {
+		d.t.Fatal(err)
+	}
+	return d.answer()
+}
+
+// end hangs up, and gives how Slices ended.
+func (d *dealer) end() error {
+	d.t.Helper()
+	d.hangUp()
+	select {
+	case err := <-d.err:
+		return err
+	case <-time.After(patience):
+		d.t.Fatal("Slices goes on without orders")
+		return nil
+	}
+}
+
+// TestSlices loads a server now and then. Each slice is told of alone, and between two
+// nothing is under way.
+func TestSlices(t *testing.T) {
+	for _, scenario := range []string{result.Echo, result.Rate, result.Churn} {
+		t.Run(scenario, func(t *testing.T) {
+			leavesNothing(t)
+			url, process := startEcho(t)
+			p := brief(scenario, url)
+			p.ServerPID = process.Pid
+			d := newDealer(t.Context(), t, p)
+			first := d.answer().Result
+			open := 20
+			if scenario == result.Churn {
+				open = 0
+			}
+			if first.Opened != open || first.Count != 0 || first.Lost+first.Failed+len(first.Troubles) > 0 {
+				t.Errorf("at first %+v, want %d connections open", first, open)
+			}
+			for range 3 {
+				wantSlice(t, scenario, d.order(30*time.Millisecond, 150*time.Millisecond))
+			}
+			if err := d.end(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func wantSlice(t *testing.T, scenario string, s load.Slice) {
+	t.Helper()
+	r := s.Result
+	if r.Seconds < 0.15 || r.Count == 0 || r.Latency.Count() == 0 || r.PerSecond == 0 || len(r.Steps) > 0 {
+		t.Errorf("%v s, count %d, latencies %d, %v a second, %d steps", r.Seconds, r.Count, r.Latency.Count(), r.PerSecond, len(r.Steps))
+	}
+	if r.Failed+r.Lost+len(r.Troubles) > 0 || scenario != result.Churn && r.Opened > 0 {
+		t.Errorf("opened %d, failed %d, lost %d, troubles %v", r.Opened, r.Failed, r.Lost, r.Troubles)
+	}
+	if r.Server == nil || r.Server.CPU <= 0 || r.Client.Cores <= 0 || r.Client.Available == 0 || s.Taken < 0 || s.Taken > 1 {
+		t.Errorf("server %+v, client %+v, taken %v", r.Server, r.Client, s.Taken)
+	}
+	unit := "message"
+	if scenario == result.Churn {
+		unit = "connection"
+	}
+	if r.Unit != unit {
+		t.Errorf("unit %q, want %q", r.Unit, unit)
+	}
+	if scenario == result.Rate {
+		wantDue(t, "latency", r.Latency, 2000, r.Seconds, 1)
+	}
+}
+
+// TestSlicesOfLateServer: what was under way at the end of a slice comes back in it, and
+// is none of the next one's: a server that answers 5 ms late does so in each.
+func TestSlicesOfLateServer(t *testing.T) {
+	url, _ := startServer(t, roleLate)
+	d := newDealer(t.Context(), t, brief(result.Rate, url))
+	d.answer()
+	for range 3 {
+		r := d.order(0, 50*time.Millisecond).Result
+		wantDue(t, "latency", r.Latency, 2000, r.Seconds, 1)
+		if n := slower(r.Latency, 4900*time.Microsecond); n != r.Latency.Count() { // what the histogram rounds aside
+			t.Errorf("%d of %d answers came before they were sent", r.Latency.Count()-n, r.Latency.Count())
+		}
+	}
+}
+
+// TestSlicesGoWrong: what goes wrong is told, or is the error of what can not be run.
+func TestSlicesGoWrong(t *testing.T) {
+	t.Run("a scenario of another kind", func(t *testing.T) {
+		d := newDealer(t.Context(), t, brief(result.Idle, "ws://127.0.0.1:1/"))
+		if plan, ok := errors.AsType[*load.PlanError](d.end()); !ok || plan.Field != "Scenario" {
+			t.Errorf("error %v, want one of the plan's scenario", plan)
+		}
+	})
+	t.Run("nobody listens", func(t *testing.T) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = ln.Close()
+		d := newDealer(t.Context(), t, brief(result.Echo, "ws://"+ln.Addr().String()+"/"))
+		if first := d.answer().Result; first.Failed != 20 || len(first.Troubles) != 1 {
+			t.Errorf("failed %d, troubles %v, want 20 of one kind", first.Failed, first.Troubles)
+		}
+		if err := d.end(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("the server dies", func(t *testing.T) {
+		url, process := startEcho(t)
+		d := newDealer(t.Context(), t, brief(result.Echo, url))
+		d.answer()
+		_ = process.Kill()
+		if r := d.order(0, 50*time.Millisecond).Result; r.Lost != 20 || r.Server != nil {
+			t.Errorf("lost %d, server %+v, want 20 and nothing", r.Lost, r.Server)
+		}
+		if err := d.end(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("an order that makes no sense", func(t *testing.T) {
+		url := serve(t, "127.0.0.1:0", &server.Server{Handler: &echo{}})
+		err := load.Slices(t.Context(), brief(result.Echo, url), strings.NewReader("go\n"), io.Discard)
+		if err == nil || !strings.Contains(err.Error(), "an order of a slice") {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("it is over in a slice", func(t *testing.T) {
+		leavesNothing(t)
+		url := serve(t, "127.0.0.1:0", &server.Server{Handler: &echo{}})
+		ctx, cancel := context.WithCancel(t.Context())
+		d := newDealer(ctx, t, brief(result.Echo, url))
+		d.answer()
+		if err := d.orders.Encode(load.Order{Measure: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if err := d.end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
