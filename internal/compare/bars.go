@@ -74,12 +74,15 @@ func (c *Comparison) verdict(b bar) []string {
 				b.against = best
 			}
 		}
-		values := s.values(b.server, b.figure)
+		e := estimate(s.values(b.server, b.figure))
 		if b.against != itself {
-			values = s.ratios(b.server, b.against, b.figure)
+			e = estimateRatio(s.ratios(b.server, b.against, b.figure))
 		}
-		if e := estimate(values); e.Count > 0 {
+		if e.Count > 0 {
 			measured, verdict = e.in(b.unit()), b.judge(e)
+		}
+		if e.Count > 0 && s.clientBound(b.server, b.against, b.figure) != "" {
+			measured, verdict = "("+measured+")", "bounded by the client"
 		}
 	}
 	return []string{name, b.against, b.wanted(), measured, verdict}

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,13 +97,18 @@ func (s *study) prepare(ctx context.Context, args []string) error {
 	}
 	s.self = program
 	s.lab = lab{
-		warmup: s.warmup, duration: s.duration, startLimit: s.startLimit, runLimit: s.runLimit,
+		warmup: s.warmup, duration: s.duration, slice: min(s.slice, s.duration), startLimit: s.startLimit, runLimit: s.runLimit,
+		serverCPUs: s.serverCPUs, clientCPUs: s.clientCPUs, mostStolen: s.mostStolen,
 		port: firstPort + rand.IntN(lastPort-firstPort), // another one than another comparison just now
 	}
 	s.result = Comparison{
 		Command: s.commandLine(args), Started: time.Now().Round(time.Second),
 		ServerCPUs: s.serverCPUs, ClientCPUs: s.clientCPUs, Generator: s.generator,
-		Repetitions: s.repetitions, Warmup: s.warmup, Duration: s.duration,
+		Repetitions: s.repetitions, Warmup: s.warmup, Duration: s.duration, Slice: s.lab.slice,
+		Width: cmp.Or(s.until, usualWidth), Until: s.until > 0, AtMost: s.atMost, MostStolen: s.mostStolen,
+	}
+	if s.generator != millbenchName {
+		s.result.Slice = 0
 	}
 	return s.pin(ctx)
 }
@@ -164,7 +170,7 @@ func (s *study) compare(ctx context.Context) error {
 	all := s.runAll(ctx)
 	for _, result := range all {
 		if len(result.Runs) > 0 || ctx.Err() == nil {
-			result.summarize(s.result.Servers)
+			result.summarize(s.result.Servers, s.result.Width, s.result.Until)
 			s.result.Scenarios = append(s.result.Scenarios, result)
 		}
 	}
@@ -185,25 +191,11 @@ func (s *study) announce() {
 		}
 	}
 	least := time.Duration(runs) * (s.warmup + s.duration)
+	if s.until > 0 {
+		fmt.Fprintf(s.stderr, "at most %v\n", time.Duration(len(s.scenarios))*s.atMost)
+		return
+	}
 	fmt.Fprintf(s.stderr, "%d runs, at least %v\n", runs, least.Round(time.Second))
-}
-
-// runAll runs all scenarios in each repetition, so that the runs of each are
-// spread over the whole time, and a bad minute of the machine hits a few of all.
-func (s *study) runAll(ctx context.Context) []Scenario {
-	var all []Scenario
-	for _, sc := range s.scenarios {
-		all = append(all, Scenario{Name: sc.name, Title: sc.title, Load: s.lab.generator.load(sc), Figures: sc.figures})
-	}
-	for rep := 1; rep <= s.repetitions; rep++ {
-		for i, sc := range s.scenarios {
-			s.repeat(ctx, rep, sc, &all[i])
-			if ctx.Err() != nil {
-				return all
-			}
-		}
-	}
-	return all
 }
 
 // build makes the servers; one that can not be made is left out.
@@ -235,64 +227,6 @@ func (s *study) shown(argv []string, out string) string {
 	}
 	line := strings.ReplaceAll(strings.Join(argv, " "), out+string(filepath.Separator), "")
 	return strings.ReplaceAll(line, s.root+string(filepath.Separator), "")
-}
-
-// repeat runs all servers in turn in one repetition of a scenario.
-func (s *study) repeat(ctx context.Context, rep int, sc scenario, result *Scenario) {
-	for _, i := range order(len(s.servers), rep) {
-		if !s.servers[i].takesPart(sc.name) {
-			continue
-		}
-		run := s.run(ctx, &s.servers[i], sc)
-		if ctx.Err() != nil {
-			return // the run was cut short
-		}
-		run.Repetition = rep
-		result.Runs = append(result.Runs, run)
-		fmt.Fprintf(s.stderr, "%s, %d of %d: %s\n", sc.name, rep, s.repetitions, run.line(sc.figures))
-	}
-}
-
-// order is in which order n servers run in a repetition: forth, then back, so
-// that none always follows the same other.
-func order(n, repetition int) []int {
-	turn := make([]int, n)
-	for i := range turn {
-		turn[i] = i
-	}
-	if repetition%2 == 0 {
-		slices.Reverse(turn)
-	}
-	return turn
-}
-
-// run makes one run of a server.
-func (s *study) run(ctx context.Context, o *server, sc scenario) Run {
-	run := Run{Server: o.name}
-	result, err := s.lab.run(ctx, o, sc)
-	if err != nil {
-		run.Error = err.Error()
-		return run
-	}
-	if s.result.Machine.Cores == 0 {
-		s.result.Machine = result.machine
-	}
-	run.Figures, run.Bottleneck = result.figures, result.bottleneck
-	return run
-}
-
-// line tells of a run in a line.
-func (r *Run) line(figures []string) string {
-	if r.Error != "" {
-		return r.Server + ": failed: " + r.Error
-	}
-	var parts []string
-	for _, name := range figures {
-		if v, known := r.Figures[name]; known {
-			parts = append(parts, name+" "+format(name, v))
-		}
-	}
-	return r.Server + ": " + strings.Join(parts, ", ")
 }
 
 // commandLine is what gives this comparison again.

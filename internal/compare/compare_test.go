@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestEstimate(t *testing.T) {
@@ -85,8 +86,9 @@ func TestRatios(t *testing.T) {
 	if got := s.ratios("a", "b", "cpu"); got != nil {
 		t.Errorf("ratios of a figure that is not known: %v", got)
 	}
-	s.summarize([]Server{{Name: "a"}, {Name: "b"}})
-	want := Summary{"b", "rate", Estimate{3, 15, 5, 40, false}, Estimate{2, 0.75, 0.5, 1, false}}
+	s.Took = 4 * time.Minute
+	s.summarize([]Server{{Name: "a"}, {Name: "b"}}, 0.05, true)
+	want := Summary{"b", "rate", Estimate{3, 15, 5, 40, false}, Estimate{2, 0.75, 0.5, 1, false}, Verdict{Needs: 4 * time.Minute}}
 	if got := s.summary("b", "rate"); got != want {
 		t.Errorf("summary %+v, want %+v", got, want)
 	}

@@ -24,6 +24,16 @@ type Comparison struct {
 	Repetitions int           `json:"repetitions"`
 	Warmup      time.Duration `json:"warmup_ns"`
 	Duration    time.Duration `json:"duration_ns"` // of what is measured in a run
+	// Slice is how much of that is measured in a turn, in scenarios whose servers take
+	// turns within a repetition; 0: in none.
+	Slice time.Duration `json:"slice_ns"`
+	// Width is that of verdicts: 0.05 is 5 %. Until says that repetitions went on until
+	// verdicts stood, at most for AtMost in each scenario.
+	Width  float64       `json:"width"`
+	Until  bool          `json:"until"`
+	AtMost time.Duration `json:"at_most_ns"`
+	// MostStolen is the share of a slice beyond which it is thrown away.
+	MostStolen float64 `json:"most_stolen"`
 	// Servers, in the order asked for: ratios are to the first.
 	Servers   []Server   `json:"servers"`
 	Scenarios []Scenario `json:"scenarios"`
@@ -52,18 +62,34 @@ type Scenario struct {
 	Figures []string  `json:"figures"` // those that matter here, see result.Result.Figures
 	Runs    []Run     `json:"runs"`    // in the order they were made
 	Summary []Summary `json:"summary"` // of each server and each of Figures
+	// Took is how long all of it took, with starting and connecting.
+	Took time.Duration `json:"took_ns"`
 }
 
 // Run is one server under load once.
 type Run struct {
 	Server     string `json:"server"`
 	Repetition int    `json:"repetition"` // from 1
-	// Figures are all that the run measured.
+	// Figures are all that the run measured: in slices, the median of each over them.
 	Figures map[string]float64 `json:"figures,omitempty"`
 	// Bottleneck is why the client bounded the figures; "" if it did not.
 	Bottleneck string `json:"bottleneck,omitempty"`
 	// Error is why the run failed and is counted nowhere; "" if it did not.
 	Error string `json:"error,omitempty"`
+	// Slices are its parts, if the servers took turns within the repetition.
+	Slices []Slice `json:"slices,omitempty"`
+
+	machine result.Machine
+}
+
+// Slice is one turn of a server.
+type Slice struct {
+	// Turn is when it was, among those of all servers in the repetition, from 1.
+	Turn int `json:"turn"`
+	// Figures are all that it measured; none if it was thrown away.
+	Figures    map[string]float64 `json:"figures,omitempty"`
+	Bottleneck string             `json:"bottleneck,omitempty"`  // as that of a Run
+	ThrownAway string             `json:"thrown_away,omitempty"` // why; "": it was not
 }
 
 // Summary is a figure of a server over all good runs.
@@ -72,6 +98,8 @@ type Summary struct {
 	Figure string   `json:"figure"`
 	Value  Estimate `json:"value"`
 	Ratio  Estimate `json:"ratio"` // to the first server
+	// Verdict is what the ratio says; zero for the first server.
+	Verdict Verdict `json:"verdict"`
 }
 
 // good tells whether no run failed.
@@ -95,8 +123,8 @@ func (s *Scenario) tally(server string) (good, failed int) {
 	return good, failed
 }
 
-// remarks tells what failed, and where the client was too slow: at most two lines
-// for each server, with the first reason.
+// remarks tells what failed, what was thrown away, and where the client was too slow:
+// at most three lines for each server, with one of the reasons.
 func (s *Scenario) remarks(servers []Server) []string {
 	var lines []string
 	remark := func(server Server, what string, reason func(Run) string) {
@@ -116,10 +144,34 @@ func (s *Scenario) remarks(servers []Server) []string {
 		}
 	}
 	for _, server := range servers {
+		if line := s.thrownAway(server.Name); line != "" {
+			lines = append(lines, line)
+		}
 		remark(server, "failed and are left out", func(r Run) string { return r.Error })
 		remark(server, "were bounded by the client", func(r Run) string { return r.Bottleneck })
 	}
 	return lines
+}
+
+// thrownAway counts the slices of a server that were; "": none was.
+func (s *Scenario) thrownAway(server string) string {
+	all, gone, why := 0, 0, ""
+	for _, r := range s.Runs {
+		for _, slice := range r.Slices {
+			if r.Server != server {
+				continue
+			}
+			all++
+			if slice.ThrownAway != "" {
+				gone++
+				why = slice.ThrownAway
+			}
+		}
+	}
+	if gone == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s: %d of %d slices were thrown away, as when %s", server, gone, all, why)
 }
 
 // describe gives a figure's unit, and whether more of it is better.

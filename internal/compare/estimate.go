@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"math"
 	"slices"
 
 	"github.com/aclements/go-moremath/stats"
@@ -13,13 +14,13 @@ const (
 	leastConfident = 6
 )
 
-// Estimate is the median of some values and how far it can be trusted.
+// Estimate is the middle of some values and how far it can be trusted.
 type Estimate struct {
 	Count  int     `json:"count"` // of the values; 0: nothing is known
 	Median float64 `json:"median"`
 	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
-	// Confident says that the median of all runs there could be lies between Low
+	// Confident says that the middle of all values there could be lies between Low
 	// and High with 95 % confidence. Fewer than six values can not tell: then these
 	// are merely the lowest and the highest.
 	Confident bool `json:"confident"`
@@ -46,6 +47,109 @@ func estimate(values []float64) Estimate {
 	return e
 }
 
+// estimateRatio is of ratios, one for each repetition. Two servers that change places
+// turn a ratio round, so the logarithms of ratios are as likely by so much above their
+// middle as below it, and Wilcoxon's signed ranks apply: the interval is that of Hodges
+// and Lehmann. It needs fewer values than [estimate] for the same width, and no more
+// minds a few that are far off.
+//
+// The machine's moods outlast a repetition at times. Then neighbours are alike, and
+// tell less than so many values would: see [widening].
+func estimateRatio(ratios []float64) Estimate {
+	n := len(ratios)
+	if n < leastConfident {
+		return estimate(ratios)
+	}
+	logs := make([]float64, n)
+	for i, r := range ratios {
+		logs[i] = math.Log(r)
+	}
+	means := walsh(logs)
+	middle := (means[(len(means)-1)/2] + means[len(means)/2]) / 2
+	below := signedRank(n)
+	wider := widening(logs)
+	at := func(end float64) float64 { return math.Exp(middle + wider*(end-middle)) }
+	return Estimate{
+		Count: n, Median: math.Exp(middle), Confident: true,
+		Low: at(means[below]), High: at(means[len(means)-1-below]),
+	}
+}
+
+// walsh gives the means of all pairs of values, each with itself too, in order.
+func walsh(values []float64) []float64 {
+	var means []float64
+	for i, a := range values {
+		for _, b := range values[:i+1] {
+			means = append(means, (a+b)/2)
+		}
+	}
+	slices.Sort(means)
+	return means
+}
+
+// signedRank gives how many of the means of pairs of n values may be left out at each
+// end of an interval of 95 % confidence. The sum of the ranks of the values on one side
+// of the middle takes each of the 2^n ways with the same probability; ways counts
+// those of each sum.
+func signedRank(n int) int {
+	most := n * (n + 1) / 2
+	ways := make([]float64, most+1)
+	ways[0] = 1
+	for rank := 1; rank <= n; rank++ {
+		for sum := most; sum >= rank; sum-- {
+			ways[sum] += ways[sum-rank]
+		}
+	}
+	allowed := (1 - confidence) / 2 * math.Exp2(float64(n))
+	out, seen := 0, ways[0]
+	for seen+ways[out+1] <= allowed {
+		out++
+		seen += ways[out]
+	}
+	return out
+}
+
+// widening is by how much wider the interval of the values' mean is than if they had
+// nothing to do with each other, at least 1. It is the worse of two estimates. One knows
+// the correlation of neighbours, and takes those further apart to follow from it. The
+// other takes the means of batches of neighbours, of each length that leaves enough of
+// them. In simulations (TestCoverage) neither is enough alone.
+func widening(values []float64) float64 {
+	const mostAlike = 0.8 // beyond it few values can not tell
+	n := float64(len(values))
+	mean := stats.Mean(values)
+	var together, alone float64
+	for i, v := range values {
+		alone += (v - mean) * (v - mean)
+		if i > 0 {
+			together += (v - mean) * (values[i-1] - mean)
+		}
+	}
+	if alone == 0 {
+		return 1
+	}
+	alike := min(max(together/alone+1/n, 0), mostAlike) // 1/n: few values seem less alike than they are
+	widening := math.Sqrt((1 + alike) / (1 - alike))
+	ofMean := stats.StdDev(values) / math.Sqrt(n)
+	for length := 2; len(values)/length >= leastConfident; length++ {
+		means := batches(values, length)
+		widening = max(widening, stats.StdDev(means)/math.Sqrt(float64(len(means)))/ofMean)
+	}
+	return widening
+}
+
+// batches gives the means of so many neighbours each; what is left over at the end is
+// in none.
+func batches(values []float64, length int) []float64 {
+	var means []float64
+	for batch := range slices.Chunk(values, length) {
+		if len(batch) == length {
+			means = append(means, stats.Mean(batch))
+		}
+	}
+	return means
+}
+
 // values gives a figure of all good runs of a server.
 func (s *Scenario) values(server, figure string) []float64 {
 	var values []float64
@@ -57,40 +161,105 @@ func (s *Scenario) values(server, figure string) []float64 {
 	return values
 }
 
-// ratios gives a figure of a server divided by that of base, one for each
-// repetition in which both are known.
-func (s *Scenario) ratios(server, base, figure string) []float64 {
-	var ratios []float64
-	for _, r := range s.Runs {
+// pair is a run of a server and one of another in the same repetition.
+type pair struct{ run, base *Run }
+
+// pairs gives them in the order they were made.
+func (s *Scenario) pairs(server, base string) []pair {
+	var pairs []pair
+	for i := range s.Runs {
+		r := &s.Runs[i]
 		if r.Server != server {
 			continue
 		}
-		i := slices.IndexFunc(s.Runs, func(b Run) bool { return b.Server == base && b.Repetition == r.Repetition })
-		if i < 0 {
-			continue
+		at := slices.IndexFunc(s.Runs, func(b Run) bool { return b.Server == base && b.Repetition == r.Repetition })
+		if at >= 0 {
+			pairs = append(pairs, pair{r, &s.Runs[at]})
 		}
-		ours, known := r.Figures[figure]
-		theirs := s.Runs[i].Figures[figure]
-		if known && theirs != 0 {
-			ratios = append(ratios, ours/theirs)
+	}
+	return pairs
+}
+
+// ratios gives a figure of a server divided by that of base, one for each repetition
+// in which both are known.
+func (s *Scenario) ratios(server, base, figure string) []float64 {
+	var ratios []float64
+	for _, p := range s.pairs(server, base) {
+		if ratio, known := p.ratio(figure); known {
+			ratios = append(ratios, ratio)
 		}
 	}
 	return ratios
 }
 
-// summarize fills in Summary from the runs.
-func (s *Scenario) summarize(servers []Server) {
+// ratio is the median of the ratios of all slices, or that of whole runs.
+func (p pair) ratio(figure string) (float64, bool) {
+	if len(p.run.Slices) == 0 {
+		ours, theirs := p.run.Figures[figure], p.base.Figures[figure]
+		return ours / theirs, ours > 0 && theirs > 0
+	}
+	var ratios []float64
+	for _, s := range p.run.Slices {
+		ours := s.Figures[figure]
+		if theirs := p.base.around(s.Turn, figure); ours > 0 && theirs > 0 {
+			ratios = append(ratios, ours/theirs)
+		}
+	}
+	return estimate(ratios).Median, len(ratios) > 0
+}
+
+// around is what a figure of a run was at a turn of another server: between that of its
+// own slice before and that of the one after, nearer to the nearer one. 0: it has none
+// that is near.
+func (r *Run) around(turn int, figure string) float64 {
+	var sum, weights float64
+	weigh := func(s *Slice) {
+		weight := 1 / math.Abs(float64(s.Turn-turn))
+		sum, weights = sum+weight*math.Log(s.Figures[figure]), weights+weight
+	}
+	var before, after *Slice
+	for i := range r.Slices {
+		s := &r.Slices[i]
+		switch distance := s.Turn - turn; {
+		case s.Figures[figure] <= 0 || distance < -mostApart || distance > mostApart:
+		case distance < 0:
+			before = s
+		case distance > 0 && after == nil:
+			after = s
+		}
+	}
+	for _, s := range []*Slice{before, after} {
+		if s != nil {
+			weigh(s)
+		}
+	}
+	if weights == 0 {
+		return 0
+	}
+	return math.Exp(sum / weights)
+}
+
+// summarize fills in Summary from the runs. Width is that of verdicts. Until: they are
+// wanted, so also one of too few repetitions says what it lacks.
+func (s *Scenario) summarize(servers []Server, width float64, until bool) {
 	s.Summary = nil
-	for _, server := range servers {
+	for i, server := range servers {
 		if !server.takesPart(s.Name) {
 			continue
 		}
 		for _, figure := range s.Figures {
-			s.Summary = append(s.Summary, Summary{
+			m := Summary{
 				Server: server.Name, Figure: figure,
 				Value: estimate(s.values(server.Name, figure)),
-				Ratio: estimate(s.ratios(server.Name, servers[0].Name, figure)),
-			})
+				Ratio: estimateRatio(s.ratios(server.Name, servers[0].Name, figure)),
+			}
+			if i > 0 {
+				m.Verdict = s.verdict(server.Name, servers[0].Name, figure, m.Ratio, width)
+				if !m.Ratio.Confident && !until {
+					m.Verdict.Needs = 0
+				}
+			}
+			s.Summary = append(s.Summary, m)
 		}
 	}
 }

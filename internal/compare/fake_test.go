@@ -18,6 +18,7 @@ import (
 
 	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/compare"
+	"github.com/millrace/millrace/internal/load"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
 )
@@ -76,19 +77,25 @@ func fakeServer(listen, behaviour string, args []string) error {
 	if err != nil {
 		return err
 	}
-	for {
+	for asked := 1; ; asked++ {
 		c, err := ln.Accept()
 		if err != nil {
 			return err
 		}
 		if _, err := bufio.NewReader(c).ReadString('\n'); err != nil {
-			continue // it only looked whether we listen
+			asked-- // it only looked whether we listen
+			continue
 		}
-		switch behaviour {
-		case "die": // in the middle
+		switch {
+		case behaviour == "die": // in the middle
 			return fmt.Errorf("out of memory")
-		case "mute": // says that it was asked, but not to who asks
+		case behaviour == "mute" && (len(args) < 2 || args[1] == fmt.Sprint(asked)): // tells the test that it was asked, or so often, and not who asks
 			err = call(args[0])
+		case behaviour == "wild": // each process is another: the last of three servers gets an odd and an even port in turn
+			odd := ln.Addr().(*net.TCPAddr).Port % 2
+			_, err = fmt.Fprintf(c, "%d %d %d %s\n", 500+odd*1500, 2+odd*6, os.Getpid(), cpus())
+		case behaviour == "mute":
+			_, err = fmt.Fprintln(c, "1 1 1 -")
 		default:
 			_, err = fmt.Fprintf(c, "%s %s %d %s\n", args[0], args[1], os.Getpid(), cpus())
 		}
@@ -150,24 +157,72 @@ func fakeClient(scenario string, args []string) error {
 	}
 	warmup, duration := flags.Duration("warmup", 0, ""), flags.Duration("duration", 0, "")
 	out := flags.String("json", "", "")
+	slices, pid := flags.Bool("slices", false, ""), flags.Int("server-pid", 0, "")
 	if err := flags.Parse(args); err != nil {
 		return err
-	}
-	if *warmup != 250*time.Millisecond || *duration != time.Second || *out != "-" || flags.NArg() != 1 {
-		return fmt.Errorf("called with %q", args)
 	}
 	u, err := url.Parse(flags.Arg(0))
 	if err != nil {
 		return err
 	}
-	r := result.Result{
+	if *slices && *pid > 0 && flags.NArg() == 1 {
+		return fakeSlices(scenario, u)
+	}
+	if *warmup != 250*time.Millisecond || *duration != time.Second || *out != "-" || flags.NArg() != 1 {
+		return fmt.Errorf("called with %q", args)
+	}
+	r, err := fakeResult(scenario, u)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(r)
+}
+
+// fakeSlices answers orders. That of warming up is the first.
+func fakeSlices(scenario string, u *url.URL) error {
+	if u.Path == "/silent" {
+		return fmt.Errorf("can not make %s", scenario)
+	}
+	answers := json.NewEncoder(os.Stdout)
+	if err := answers.Encode(load.Slice{Result: &result.Result{}}); err != nil {
+		return err
+	}
+	orders := json.NewDecoder(os.Stdin)
+	for n := 0; ; n++ {
+		var o load.Order
+		if err := orders.Decode(&o); err != nil {
+			return nil
+		}
+		if want := (load.Order{Measure: 250 * time.Millisecond}); n == 0 && o != want || n > 0 && o.Settle == 0 {
+			return fmt.Errorf("order %d is %+v", n, o)
+		}
+		r, err := fakeResult(scenario, u)
+		if err != nil {
+			return err
+		}
+		s := load.Slice{Result: r}
+		if u.Path == "/kept" && n%2 == 0 {
+			s.Taken = 0.5
+		}
+		if u.Path == "/taken" {
+			s.Taken = 0.6
+		}
+		if err := answers.Encode(s); err != nil {
+			return err
+		}
+	}
+}
+
+// fakeResult is what the server says, or what the path of the URL has gone wrong.
+func fakeResult(scenario string, u *url.URL) (*result.Result, error) {
+	r := &result.Result{
 		Plan:    result.Plan{Scenario: scenario},
 		Machine: result.Machine{CPU: "a fake", Cores: 2, System: "none", Go: "go0"},
 		Count:   1,
 	}
 	switch u.Path {
 	case "/silent":
-		return fmt.Errorf("can not make %s", scenario)
+		return nil, fmt.Errorf("can not make %s", scenario)
 	case "/trouble":
 		r.Troubles = []result.Trouble{{What: "connect to " + u.Host, Count: 7}}
 	case "/lost":
@@ -177,13 +232,13 @@ func fakeClient(scenario string, args []string) error {
 	case "/slow":
 		r.Client.Bottleneck = "it is slow"
 	}
-	if err := ask(u.Host, &r); err != nil {
-		return err
+	if err := ask(u.Host, r); err != nil {
+		return nil, err
 	}
 	if u.Path == "/cpus" {
 		r.Client.Bottleneck = strings.Join(r.Notes, "") + cpus()
 	}
-	return json.NewEncoder(os.Stdout).Encode(r)
+	return r, nil
 }
 
 // ask fills in what the server says. Without an answer it waits for ever.

@@ -35,6 +35,9 @@ const (
 type generator interface {
 	// command loads a server as a scenario says.
 	command(sc scenario, t target, warmup, duration time.Duration) []string
+	// slices loads a server in slices, as package load's Slices is told to; nil: it can
+	// not.
+	slices(sc scenario, t target) []string
 	// load is what a reader types behind the generator's name for this.
 	load(sc scenario) string
 	// read reads what the command wrote to its stdout. The error is why the run
@@ -47,6 +50,10 @@ type target struct {
 	host, port, path string
 	pid              int
 }
+
+func (t target) address() string { return net.JoinHostPort(t.host, t.port) }
+
+func (t target) url() string { return "ws://" + t.address() + t.path }
 
 // measured is what one run measured.
 type measured struct {
@@ -65,8 +72,14 @@ func (m millbench) load(sc scenario) string { return strings.Join(sc.load, " ") 
 
 func (m millbench) command(sc scenario, t target, warmup, duration time.Duration) []string {
 	argv := append([]string{m.program}, sc.load...)
-	return append(argv, "--warmup", warmup.String(), "--duration", duration.String(), "--json", "-",
-		"ws://"+net.JoinHostPort(t.host, t.port)+t.path)
+	return append(argv, "--warmup", warmup.String(), "--duration", duration.String(), "--json", "-", t.url())
+}
+
+func (m millbench) slices(sc scenario, t target) []string {
+	if !load.Sliceable(sc.load[0]) {
+		return nil
+	}
+	return append(append([]string{m.program}, sc.load...), "--slices", "--server-pid", strconv.Itoa(t.pid), t.url())
 }
 
 func (m millbench) read(stdout []byte) (*measured, error) {
@@ -77,17 +90,33 @@ func (m millbench) read(stdout []byte) (*measured, error) {
 	if err := flaw(r); err != nil {
 		return nil, err
 	}
+	return figuresOf(r), nil
+}
+
+// figuresOf gives what a result tells.
+func figuresOf(r *result.Result) *measured {
 	all := &measured{machine: r.Machine, figures: map[string]float64{}, bottleneck: r.Client.Bottleneck}
 	for _, f := range r.Figures() {
 		if f.Known {
 			all.figures[f.Name] = f.Value
 		}
 	}
-	return all, nil
+	return all
 }
 
 // flaw tells why a result does not count; nil: it does.
 func flaw(r *result.Result) error {
+	if err := trouble(r); err != nil {
+		return err
+	}
+	if r.Count == 0 {
+		return errors.New("nothing came back")
+	}
+	return nil
+}
+
+// trouble tells what went wrong; nil: nothing did.
+func trouble(r *result.Result) error {
 	var troubles []string
 	for _, t := range r.Troubles {
 		troubles = append(troubles, fmt.Sprintf("%s (%d times)", t.What, t.Count))
@@ -97,8 +126,6 @@ func flaw(r *result.Result) error {
 		return errors.New(strings.Join(troubles, "; "))
 	case r.Failed+r.Lost > 0:
 		return fmt.Errorf("%d connections failed, %d were lost", r.Failed, r.Lost)
-	case r.Count == 0:
-		return errors.New("nothing came back")
 	}
 	return nil
 }
@@ -107,6 +134,9 @@ func flaw(r *result.Result) error {
 type wsloader struct{ program string }
 
 func (w wsloader) load(sc scenario) string { return strings.Join(sc.wsload, " ") }
+
+// slices: it takes whole seconds.
+func (w wsloader) slices(scenario, target) []string { return nil }
 
 func (w wsloader) command(sc scenario, t target, warmup, duration time.Duration) []string {
 	seconds := func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }

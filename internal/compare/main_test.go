@@ -82,8 +82,8 @@ func TestCompare(t *testing.T) {
 	text := []string{
 		"| server | rate | to one | cpu | to one | p50 | to one | p99 | to one | runs | failed |",
 		"| one | 1,000 /s | | 4 us | | - | | - | | 6 | 0 |",
-		"| two | 500 /s | 0.50x [0.50, 0.50] | 5 us | 1.25x [1.25, 1.25] | - | - | - | - | 6 | 0 |",
-		"a fake, 2 cores, none, go0", "## echo-100: echo 64 B, 100 connections", "`millbench echo --connections 100 --size 64`",
+		"| two | 500 /s | 0.50x [0.50, 0.50] worse | 5 us | 1.25x [1.25, 1.25] worse | - | - | - | - | 6 | 0 |",
+		"Of 2 ratios 2 are decided.", "a fake, 2 cores, none, go0", "## echo-100: echo 64 B, 100 connections", "`millbench echo --connections 100 --size 64`",
 	}
 	for _, line := range text {
 		expect(t, squeeze(stdout), line)
@@ -94,7 +94,7 @@ func TestCompare(t *testing.T) {
 		t.Errorf("a picture is linked on stdout:\n%s", stdout)
 	}
 	page := read(t, at("c.html"))
-	expect(t, page, "<td>0.50x [0.50, 0.50]</td>")
+	expect(t, page, "<td>0.50x [0.50, 0.50] worse</td>")
 	if strings.Contains(stdout+page, "The bars") { // none is for these servers
 		t.Errorf("bars in\n%s", stdout)
 	}
@@ -141,6 +141,56 @@ func interleaved(t *testing.T, runs []compare.Run) {
 	}
 	if len(processes) != len(runs) {
 		t.Errorf("%d processes served %d runs", len(processes), len(runs))
+	}
+}
+
+// TestUntil repeats until a verdict stands, and no further, or until the time is up:
+// then it says how much longer it would need.
+func TestUntil(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.json")
+	status, stdout, stderr := run(t.Context(),
+		[]string{fake(t, "one", "answer", "1000", "4"), fake(t, "two", "answer", "1020", "5"), fake(t, "wild", "wild", "1000", "4")},
+		"--scenarios", "echo-100", "--reps", "2", "--until", "3 %", "--at-most", "8s", "--json", file)
+	if status != 0 {
+		t.Fatalf("exit status %d, stderr:\n%s", status, stderr)
+	}
+	expect(t, stderr, "at most 8s\n", "echo-100, 6: two: rate")
+	expect(t, squeeze(stdout), "Of 4 ratios 2 are decided, 2 would need longer: up to ", "| two | 1,020 /s | 1.02x [1.02, 1.02] equal | 5 us | 1.25x [1.25, 1.25] worse |", "Better and worse are by more than 3 %")
+	var c compare.Comparison
+	if err := json.Unmarshal([]byte(read(t, file)), &c); err != nil {
+		t.Fatal(err)
+	}
+	sc := c.Scenarios[0]
+	if v := sc.Summary[8].Verdict; sc.Summary[8].Server != "wild" || v.Says != "" || v.Needs == 0 {
+		t.Errorf("%+v: want a wild one's rate, undecided", sc.Summary[8])
+	}
+	if sc.Took > 20*time.Second || len(sc.Runs) < 3*6 {
+		t.Errorf("%d runs in %v, want six of each server or more, and about 8 seconds", len(sc.Runs), sc.Took)
+	}
+}
+
+// TestThrownAway: slices in which the client could not run are thrown away and counted.
+// A server all of whose slices are has nothing to show.
+func TestThrownAway(t *testing.T) {
+	good := fake(t, "one", "answer", "1000", "4")
+	file := filepath.Join(t.TempDir(), "c.json")
+	status, stdout, stderr := run(t.Context(), []string{good, strings.Replace(good, "one", "two/kept", 1), strings.Replace(good, "one", "gone/taken", 1)},
+		"--scenarios", "echo-100", "--reps", "2", "--slice", "250ms", "--json", file)
+	if status != 1 {
+		t.Errorf("exit status %d, want 1, stderr:\n%s", status, stderr)
+	}
+	expect(t, squeeze(stdout), "| two | 1,000 /s | 1.00x (1.00, 1.00) |", "| gone | - | - |",
+		"- two: 4 of 8 slices were thrown away, as when the client was kept from running for 50 % of the time",
+		"- gone: 8 of 8 slices were thrown away, as when the client was kept from running for 60 % of the time",
+		"- gone: 2 of 2 runs failed and are left out: all 4 slices were thrown away: the client was kept")
+	var c compare.Comparison
+	if err := json.Unmarshal([]byte(read(t, file)), &c); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range c.Scenarios[0].Runs {
+		if r.Server == "two" && (len(r.Slices) != 4 || r.Slices[0].ThrownAway != "" || r.Slices[1].ThrownAway == "" || r.Slices[1].Figures != nil) {
+			t.Errorf("slices %+v, want every other one thrown away", r.Slices)
+		}
 	}
 }
 
@@ -225,10 +275,10 @@ func TestFailures(t *testing.T) {
 		"- silent: 1 of 1 runs failed and are left out: client gave no result: exit status 3: can not make churn\n",
 		"- trouble: 1 of 1 runs failed and are left out: connect to LISTEN (7 times)\n",
 		"- lost: 1 of 1 runs failed and are left out: 0 connections failed, 2 were lost\n",
-		"- nothing: 1 of 1 runs failed and are left out: nothing came back\n",
+		"- nothing: 1 of 1 runs failed and are left out: all 2 slices were thrown away: nothing came back\n",
 		"- slow: 1 of 1 runs were bounded by the client: it is slow\n",
 		"in round brackets the lowest and the highest")
-	expect(t, squeeze(stdout), "| good | 9 /s | | 1 us | | - | | 1 | 0 |", "| slow | 9 /s | 1.00x |", "| dies | - | - | - | - | - | - | 0 | 1 |")
+	expect(t, squeeze(stdout), "| good | 9 /s | | 1 us | | - | | 1 | 0 |", "| slow | 9 /s | (1.00x) |", "| dies | - | - | - | - | - | - | 0 | 1 |")
 	expect(t, read(t, at("c.html")), "no ?[31m&lt;device&gt;")
 	var c compare.Comparison
 	if err := json.Unmarshal([]byte(read(t, at("c.json"))), &c); err != nil {
@@ -283,7 +333,7 @@ func expectEnd(t *testing.T, c net.Conn) {
 	}
 }
 
-// TestInterrupt stops a comparison in its second run, and sees that what ran
+// TestInterrupt stops a comparison in its second round, and sees that what ran
 // ends and what is done is shown.
 func TestInterrupt(t *testing.T) {
 	ln, address := listen(t)
@@ -298,14 +348,14 @@ func TestInterrupt(t *testing.T) {
 		cancel()
 	}()
 	status, stdout, stderr := run(ctx,
-		[]string{fake(t, "good", "answer", "9", "1"), fake(t, "mute", "mute", address)}, "--scenarios", "echo-100,echo-1k")
+		[]string{fake(t, "good", "answer", "9", "1"), fake(t, "mute", "mute", address, "3")}, "--scenarios", "echo-100,echo-1k")
 	if c := <-accepted; c != nil {
 		expectEnd(t, c)
 	}
 	if status != 1 {
 		t.Errorf("exit status %d, want 1; stderr:\n%s", status, stderr)
 	}
-	expect(t, squeeze(stdout), "| good | 9 /s |", "- it was stopped before its end", "| mute | - | - | - | - | - | - | - | - | 0 | 0 |")
+	expect(t, squeeze(stdout), "| good | 9 /s |", "- it was stopped before its end", "| mute | 1 /s | 0.11x | 1 us | 1.00x | - | - | - | - | 1 | 0 |")
 	if strings.Contains(stdout, "## echo-1k") {
 		t.Errorf("a scenario that did not begin is shown:\n%s", stdout)
 	}
@@ -372,7 +422,8 @@ func TestMisuse(t *testing.T) {
 		{"twice the same", own + "," + own, nil, `want each server once, but "a" is there twice`},
 		{"an unknown generator", own, []string{"--load", "wrk"}, `--load: invalid value "wrk": want one of millbench, wsload`},
 		{"half a second of wsload", own, []string{"--load", "wsload", "--warmup", "500ms"}, "--duration and --warmup: 1s and 500ms, but wsload takes whole seconds"},
-		{"no repetitions", own, []string{"--reps", "0"}, `--reps: invalid value "0": want a whole number from 1 up`},
+		{"no repetitions", own, []string{"--reps", "0"}, `--reps: invalid value "0": want a whole number from 1 to 200`},
+		{"a width that is none", own, []string{"--until", "5"}, `--until: invalid value "5": want a share in percent, as 5%`},
 		{"no CPUs", own, []string{"--server-cpus", ""}, "--server-cpus: empty value: leave it out, or give CPUS"},
 		{"no time", own, []string{"--duration", "0s"}, "want a time above 0"},
 		{"a folder that is not there", own, []string{"--report", "no/such/page.html"}, "--report: no/such/page.html: its folder is not there"},

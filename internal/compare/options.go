@@ -1,15 +1,23 @@
 package compare
 
 import (
+	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/millrace/millrace/internal/flags"
+)
+
+const (
+	// usualWidth is that of verdicts if no other is asked for.
+	usualWidth = 0.05
+	// mostRepetitions bounds them: beyond it, intervals hardly get narrower.
+	mostRepetitions = 200
 )
 
 // options are what can be asked for.
@@ -19,6 +27,10 @@ type options struct {
 	repetitions int
 	warmup      time.Duration
 	duration    time.Duration
+	slice       time.Duration
+	until       float64 // width of verdicts; 0: so many repetitions and no more
+	atMost      time.Duration
+	mostStolen  float64
 	startLimit  time.Duration
 	runLimit    time.Duration
 	serverCPUs  string
@@ -55,11 +67,18 @@ func (o *options) flags() *flags.Set {
 			flags.New("bars", "", "hold millrace against the bars it has to reach, where the servers for that are compared", "", flags.Bool(&o.bars)),
 		}},
 		{Title: "Runs", Options: []flags.Option{
-			flags.New("reps", "N", "repetitions; 6 is the least that gives 95 % confidence", "7", flags.Whole(&o.repetitions, 1, math.MaxInt)),
-			flags.New("duration", "TIME", "measured in each run", "2s", above0(&o.duration)),
+			flags.New("reps", "N", "repetitions, each with servers started anew; 6 is the least that gives 95 % confidence", "7",
+				flags.Whole(&o.repetitions, 1, mostRepetitions)),
+			flags.New("until", "WIDTH", "repeat on, after --reps, until each ratio is told to be better, worse or equal within this\n"+
+				"width, as 5%; none is no further, and verdicts within 5%", "", percent(&o.until)),
+			flags.New("at-most", "TIME", "then ends each scenario, and says how much longer it would need", "10m", above0(&o.atMost)),
+			flags.New("duration", "TIME", "measured of each server in a repetition", "2s", above0(&o.duration)),
+			flags.New("slice", "TIME", "of it in a turn, where servers take turns within a repetition", "500ms", above0(&o.slice)),
 			flags.New("warmup", "TIME", "loaded before that", "500ms", above0(&o.warmup)),
+			flags.New("most-stolen", "SHARE", "slices are thrown away in which the host took more of a CPU, or the client was kept\n"+
+				"from running for more", "5%", percent(&o.mostStolen)),
 			flags.New("start-limit", "TIME", "within which a server must listen", "10s", above0(&o.startLimit)),
-			flags.New("timeout", "TIME", "after which a run is given up; 0 is what it should take and 90s", "0", flags.Duration(&o.runLimit, 0, flags.Unbounded)),
+			flags.New("timeout", "TIME", "after which a run, or a turn, is given up; 0 is what it should take and 90s", "0", flags.Duration(&o.runLimit, 0, flags.Unbounded)),
 			flags.New("server-cpus", "CPUS", "of the servers, as taskset -c takes them, or all", "0", cpus(&o.serverCPUs)),
 			flags.New("client-cpus", "CPUS", "of the client, in the same way", "1", cpus(&o.clientCPUs)),
 		}},
@@ -80,6 +99,19 @@ func pick[T any](to *[]T, parse func(string) ([]T, error)) flags.Setter {
 	}
 }
 
+// percent is a share above 0, as "5%" or "0.5 %".
+func percent(to *float64) flags.Setter {
+	return func(text string) error {
+		number, ok := strings.CutSuffix(text, "%")
+		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if !ok || err != nil || !(n > 0 && n <= 100) {
+			return errors.New("a share in percent, as 5%")
+		}
+		*to = n / 100
+		return nil
+	}
+}
+
 // cpus are some, or "all", which is "".
 func cpus(to *string) flags.Setter {
 	return func(text string) error {
@@ -90,14 +122,15 @@ func cpus(to *string) flags.Setter {
 	}
 }
 
-const about = `Starts echo servers one after another, each pinned to its CPUs, loads them with
-millbench or wsload pinned to others, and prints the medians of their figures and the
-median ratios to the first server, with 95 % confidence intervals. The servers take
-turns within each repetition. Servers given by name are built from the checkout of
-millrace that this runs in; your own are NAME=COMMAND, or NAME/PATH=COMMAND for
-another path of the URL than /, where COMMAND is one program with arguments as sh
-reads them, in which LISTEN stands for the host:port to listen on and PORT for the
-port:
+const about = `Starts echo servers, each pinned to its CPUs, loads them with millbench or wsload
+pinned to others, and prints the medians of their figures and the ratios to the first
+server, with 95 % confidence intervals and what they say: better, worse or equal, or
+how much longer it would need to tell. The servers take turns: slice by slice where
+the load can be made so, or else run by run. Servers given by name are built from the
+checkout of millrace that this runs in; your own are NAME=COMMAND, or
+NAME/PATH=COMMAND for another path of the URL than /, where COMMAND is one program
+with arguments as sh reads them, in which LISTEN stands for the host:port to listen on
+and PORT for the port:
 
   millbench compare --servers 'millrace,mine/ws=./server -addr LISTEN'`
 

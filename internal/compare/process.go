@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -22,11 +23,14 @@ type process struct {
 	err    error         // how it ended; valid once it has
 }
 
-// start starts a command; stdout nil: what it writes there counts as stderr.
-// Whoever starts it stops it.
-func start(argv []string, stdout io.Writer) (*process, error) {
+// start starts a command; stdin nil: it has none; stdout nil: what it writes there
+// counts as stderr. Whoever starts it stops it.
+func start(argv []string, stdin *os.File, stdout io.Writer) (*process, error) {
 	p := &process{cmd: exec.Command(argv[0], argv[1:]...), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = stdout, &p.stderr
+	if stdin != nil {
+		p.cmd.Stdin = stdin
+	}
 	if stdout == nil {
 		p.cmd.Stdout = &p.stderr
 	}

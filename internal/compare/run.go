@@ -22,59 +22,89 @@ const (
 	lastPort  = 31999
 )
 
+// settle is how long a slice is loaded before it is measured.
+const settle = 100 * time.Millisecond
+
 // grace is how much later than its connections the end of a server may be seen.
 const grace = 200 * time.Millisecond
 
-// lab runs servers under load, one at a time.
+// lab runs servers under load, one at a time, or in turns.
 type lab struct {
 	generator  generator
 	serverPin  []string // what goes before a server's command
 	clientPin  []string // and before the client's
 	warmup     time.Duration
 	duration   time.Duration
+	slice      time.Duration // of it
 	startLimit time.Duration // until a server must listen
-	runLimit   time.Duration // of a run
-	port       int           // that was used last
+	runLimit   time.Duration // of a run, or of a turn
+	serverCPUs string
+	clientCPUs string
+	mostStolen float64 // share of a slice
+	port       int     // that was used last
+}
+
+// limited bounds what a run, or a turn, may take.
+func (l *lab) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, l.runLimit, fmt.Errorf("not done within %v", l.runLimit))
+}
+
+// started is a server's process, and how to reach it.
+type started struct {
+	*process
+	target
+}
+
+// startServer starts a server at a port of its own. Whoever does stops it.
+func (l *lab) startServer(s *server) (*started, error) {
+	port, err := l.freePort()
+	if err != nil {
+		return nil, err
+	}
+	p, err := start(slices.Concat(l.serverPin, s.at(host, port)), nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	// What comes before the server's command becomes the server: it is its process.
+	return &started{p, target{host: host, port: port, path: s.path, pid: p.cmd.Process.Pid}}, nil
+}
+
+// why is the reason why something went wrong; nil: it did not.
+func (s *started) why(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case s.endsWithin(grace): // that is why, whatever the client says
+		return fmt.Errorf("server ended by itself: %s", s.fate())
+	}
+	// Without the port it is the same error in each run.
+	return errors.New(strings.ReplaceAll(err.Error(), s.address(), "LISTEN"))
 }
 
 // run starts a server, loads it, and ends it. The error is why there is no
 // result that counts.
 func (l *lab) run(ctx context.Context, s *server, sc scenario) (*measured, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, l.runLimit, fmt.Errorf("not done within %v", l.runLimit))
+	ctx, cancel := l.limited(ctx)
 	defer cancel()
-	port, err := l.freePort()
+	server, err := l.startServer(s)
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(slices.Concat(l.serverPin, s.at(host, port)), nil)
-	if err != nil {
-		return nil, err
-	}
-	defer p.stop()
-	whileItLives, release := p.bound(ctx)
+	defer server.stop()
+	whileItLives, release := server.bound(ctx)
 	defer release()
-
-	// What comes before the server's command becomes the server: it is its process.
-	t := target{host: host, port: port, path: s.path, pid: p.cmd.Process.Pid}
-	result, err := l.load(whileItLives, t, sc)
-	switch {
-	case err == nil:
-		return result, nil
-	case p.endsWithin(grace): // that is why, whatever the client says
-		return nil, fmt.Errorf("server ended by itself: %s", p.fate())
-	}
-	// Without the port it is the same error in each run.
-	return nil, errors.New(strings.ReplaceAll(err.Error(), net.JoinHostPort(host, port), "LISTEN"))
+	result, err := l.load(whileItLives, server.target, sc)
+	return result, server.why(err)
 }
 
 // load waits for the server and runs the client against it. The context ends
 // with the server.
 func (l *lab) load(ctx context.Context, t target, sc scenario) (*measured, error) {
-	if err := l.listening(ctx, net.JoinHostPort(t.host, t.port)); err != nil {
+	if err := l.listening(ctx, t.address()); err != nil {
 		return nil, err
 	}
 	var stdout bytes.Buffer
-	client, err := start(slices.Concat(l.clientPin, l.generator.command(sc, t, l.warmup, l.duration)), &stdout)
+	client, err := start(slices.Concat(l.clientPin, l.generator.command(sc, t, l.warmup, l.duration)), nil, &stdout)
 	if err != nil {
 		return nil, err
 	}

@@ -27,31 +27,9 @@ type server struct {
 	scenarios []string
 }
 
-// known are the servers that can be given by name alone, in the order of the
-// help.
-var known = []server{
-	{name: ours, make: millrace, can: allLoads},
-	{name: "floor", make: floor, can: words("echo broadcast")},
-	rival("gorilla", "echo broadcast tls deflate", "github.com/gorilla/websocket"),
-	rival("gws", "echo broadcast tls deflate takeover", "github.com/lxzan/gws"),
-	rival("nbio", "echo broadcast tls deflate", "github.com/lesismal/nbio"),
-	rival("coder", "echo broadcast tls deflate takeover", "github.com/coder/websocket"),
-	rival("gobwas", "echo broadcast tls deflate", "github.com/gobwas/ws"),
-	rival("gnet", "echo broadcast deflate", "github.com/panjf2000/gnet/v2", "github.com/gobwas/ws"),
-	rival("fasthttp", "echo broadcast tls deflate", "github.com/fasthttp/websocket"),
-	rival("greatws", "echo broadcast deflate", "github.com/antlabs/greatws"),
-	rival("centrifuge", "broadcast tls", "github.com/centrifugal/centrifuge"),
-	{name: "tornado", make: tornado, can: words("echo broadcast tls takeover")},
-	{name: "node-ws", make: nodeWS, can: allLoads},
-	{name: napping, make: stalled, can: words("echo"), scenarios: []string{"echo-100", "echo-1k"}},
-}
-
 // allLoads are what a server may be made for: echo is without a flag, and tls takes
 // --cert and --key.
 var allLoads = words("echo broadcast tls deflate takeover")
-
-// goRivals are the servers in Go that the bars hold millrace against.
-var goRivals = []string{"gorilla", "gws", "nbio", "coder", "gobwas", "gnet", "fasthttp", "greatws"}
 
 var (
 	serverName  = regexp.MustCompile(`^[A-Za-z0-9_.+-]+$`)

@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/millrace/millrace/internal/report"
@@ -87,7 +88,7 @@ func (s *Scenario) table(servers []Server) table {
 			if i == 0 {
 				row = append(row, value, "")
 			} else {
-				row = append(row, value, m.Ratio.in("x"))
+				row = append(row, value, m.ratio())
 			}
 		}
 		good, failed := s.tally(server.Name)
@@ -119,15 +120,62 @@ func (e Estimate) in(unit string) string {
 
 // reading says how to read the figures.
 func (c *Comparison) reading() string {
-	text := fmt.Sprintf("Medians; %d times %v for each server, after %v to warm up; %s.\n"+
-		"\"cpu\" is the server's CPU time for a message (in churn, for a connection), \"rss\" its memory for a connection.\n"+
-		"The servers take turns within each repetition; a ratio is the median of the ratios to %s in the same repetition",
-		c.Repetitions, c.Duration, c.Warmup, c.cpus(), c.Servers[0].Name)
-	if c.Repetitions < leastConfident {
+	times := fmt.Sprintf("%d times", c.Repetitions)
+	if c.Until {
+		times = fmt.Sprintf("at least %d times, at most %v a scenario,", c.Repetitions, c.AtMost)
+	}
+	text := fmt.Sprintf("Medians; %s %v for each server, after %v to warm up; %s.\n"+
+		"\"cpu\" is the server's CPU time for a message (in churn, for a connection), \"rss\" its memory for a connection.\n",
+		times, c.Duration, c.Warmup, c.cpus())
+	if c.Slice > 0 {
+		text += fmt.Sprintf("In each repetition the servers are started anew. They take turns: in slices of %v, thrown away if the host took more\n"+
+			"than %s of a CPU, or run by run where the load can not be cut. A ratio is that to the slices, or the run, of %s next to it,\nin the middle of all repetitions",
+			c.Slice, share(c.MostStolen), c.Servers[0].Name)
+	} else {
+		text += fmt.Sprintf("The servers take turns within each repetition; a ratio is the median of the ratios to %s in the same repetition", c.Servers[0].Name)
+	}
+	if c.Repetitions < leastConfident && !c.Until {
 		return text + fmt.Sprintf(",\nin round brackets the lowest and the highest: fewer than %d runs give no 95 %% confidence interval.", leastConfident)
 	}
-	return text + ",\nin brackets its 95 % confidence interval (round ones: the lowest and the highest, of too few runs for one)."
+	return text + fmt.Sprintf(",\nin brackets its 95 %% confidence interval (round ones: the lowest and the highest, of too few runs for one).\n"+
+		"Better and worse are by more than %s, and equal is within that. \"? 9 min\" is not decided, and would need about so much longer.\n"+
+		"A ratio that is in round brackets as a whole is the client's, which was at its limit, and not the servers'.", share(c.Width))
 }
+
+// Decided says how many of the ratios have a verdict; "" if there are none, or too few
+// repetitions for any.
+func (c *Comparison) Decided() string {
+	all, decided, clients, need := 0, 0, 0, time.Duration(0)
+	for _, s := range c.Scenarios {
+		for _, m := range s.Summary {
+			switch v := m.Verdict; {
+			case v == (Verdict{}):
+				continue
+			case v.Says != "":
+				decided++
+			case v.ClientBound != "":
+				clients++
+			default:
+				need = max(need, v.Needs)
+			}
+			all++
+		}
+	}
+	if all == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("Of %d ratios %d are decided", all, decided)
+	if clients > 0 {
+		text += fmt.Sprintf(", %d are the client's", clients)
+	}
+	if left := all - decided - clients; left > 0 {
+		text += fmt.Sprintf(", %d would need longer: up to %s in a scenario", left, roughly(need))
+	}
+	return text + "."
+}
+
+// share shows one in percent.
+func share(of float64) string { return fmt.Sprintf("%.3g %%", 100*of) }
 
 func (c *Comparison) cpus() string {
 	cpus := func(list string) string {
