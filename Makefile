@@ -38,7 +38,7 @@ LIGHT   = $(shell go list ./... | grep -vE '$(LOADS)')
 BROWSER := Browser
 
 .NOTPARALLEL: # the checks share two cores
-.PHONY: all help build check test thorough bench benchstat bars clean $(EVERYDAY) $(THOROUGH)
+.PHONY: all help build check test thorough bench benchstat bars results clean $(EVERYDAY) $(THOROUGH)
 
 heading = @printf '\n== %s == (%s)\n' "$(1)" "$$(date +%T)"
 
@@ -158,7 +158,10 @@ benchstat: ## what changed between two outputs of make bench (OLD=file NEW=file)
 	@go run $(BENCHSTAT) $(OLD) $(NEW)
 
 bars: ## the goals of docs/performance.md, against the bare C floor, side by side (BARS="--reps 1 --duration 1s": quick)
-	go run ./cmd/millbench compare --servers floor,millrace,stalled --load wsload --bars --reps 5 --warmup 1s --duration 3s $(BARS)
+	go run ./cmd/millbench compare --servers floor,millrace,stalled --load wsload --bars --reps 6 --warmup 1s --duration 3s $(BARS)
+
+results: ## bench/RESULTS.md anew: all rivals, all scenarios, an hour or two (RESULTS="--at-most 1m": quick)
+	go run ./cmd/millbench compare --until 5% --at-most 10m --bars --markdown bench/RESULTS.md --pictures bench/results $(RESULTS)
 
 clean: ## remove what was built
 	rm -rf bin
