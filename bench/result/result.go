@@ -8,6 +8,10 @@ type Result struct {
 	Address string    `json:"address,omitempty"` // of the server: that of the URL's host which is loaded
 	Machine Machine   `json:"machine"`
 	Started time.Time `json:"started"`
+	// Command is the command line that made the run, as sh reads it, and Version what
+	// its program was built from; "": it was made from Go.
+	Command string `json:"command,omitempty"`
+	Version string `json:"version,omitempty"`
 	// Seconds is the length of the measured window.
 	Seconds float64 `json:"seconds"`
 

@@ -231,15 +231,9 @@ func (s *study) shown(argv []string, out string) string {
 
 // commandLine is what gives this comparison again.
 func (s *study) commandLine(args []string) string {
-	line := "millbench compare"
+	words := []string{"millbench", "compare"}
 	if s.root != "" {
-		line = "go run ./cmd/millbench compare"
+		words = []string{"go", "run", "./cmd/millbench", "compare"}
 	}
-	for _, a := range args {
-		if strings.ContainsAny(a, " \t\n'\"$&|;<>()*?[]#~`\\") || a == "" {
-			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-		line += " " + a
-	}
-	return line
+	return flags.CommandLine(append(words, args...)...)
 }

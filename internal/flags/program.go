@@ -94,6 +94,18 @@ func VersionOf(info *debug.BuildInfo) string {
 		cmp.Or(info.Main.Version, "(devel)"), commit, cmp.Or(info.GoVersion, runtime.Version()), runtime.GOOS, runtime.GOARCH)
 }
 
+// CommandLine gives the words of a command as a line that sh reads as the same words.
+func CommandLine(words ...string) string {
+	var quoted []string
+	for _, w := range words {
+		if strings.ContainsAny(w, " \t\n'\"$&|;<>()*?[]#~`\\!{}") || w == "" {
+			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+		quoted = append(quoted, w)
+	}
+	return strings.Join(quoted, " ")
+}
+
 // unknown says that there is no such command, and which ones there are.
 func (p *Program) unknown(name string) error {
 	names := []string{}

@@ -82,3 +82,20 @@ func TestVersionOf(t *testing.T) {
 		}
 	}
 }
+
+// TestCommandLine: what sh makes of the line is what it was made of.
+func TestCommandLine(t *testing.T) {
+	for _, tt := range []struct {
+		words []string
+		want  string
+	}{
+		{nil, ""},
+		{[]string{"millbench", "echo", "--size", "64"}, "millbench echo --size 64"},
+		{[]string{"a", "", "p99>5ms", "it's"}, `a '' 'p99>5ms' 'it'\''s'`},
+		{[]string{"mine=./server -addr LISTEN"}, "'mine=./server -addr LISTEN'"},
+	} {
+		if got := flags.CommandLine(tt.words...); got != tt.want {
+			t.Errorf("%q: %s, want %s", tt.words, got, tt.want)
+		}
+	}
+}

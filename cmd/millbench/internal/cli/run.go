@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -38,6 +39,8 @@ func (a *App) scenario(s scenario, args []string) (status int) {
 		}
 		return set.Fail(err, a.Stderr)
 	}
+	info, _ := debug.ReadBuildInfo()
+	r.Command, r.Version = flags.CommandLine(append([]string{"millbench", s.name}, args...)...), flags.VersionOf(info)
 	err = a.show(c, files, r)
 	status = a.judge(set, c, r)
 	if err != nil {
