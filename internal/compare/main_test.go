@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/millrace/millrace/internal/compare"
 )
@@ -82,24 +83,28 @@ func TestCompare(t *testing.T) {
 	text := []string{
 		"| server | rate | to one | cpu | to one | p50 | to one | p99 | to one | runs | failed |",
 		"| one | 1,000 /s | | 4 us | | - | | - | | 6 | 0 |",
-		"| two | 500 /s | 0.50x [0.50, 0.50] worse | 5 us | 1.25x [1.25, 1.25] worse | - | - | - | - | 6 | 0 |",
-		"Of 2 ratios 2 are decided.", "a fake, 2 cores, none, go0", "## echo-100: echo 64 B, 100 connections", "`millbench echo --connections 100 --size 64`",
+		"| two | 500 /s | **0.50x [0.50, 0.50] worse** | 5 us | **1.25x [1.25, 1.25] worse** | - | - | - | - | 6 | 0 |",
+		"Of 2 ratios 2 are decided.", "a fake · 2 cores · none · go0", "## echo-100: echo 64 B, 100 connections", "`millbench echo --connections 100 --size 64`",
 	}
 	for _, line := range text {
-		expect(t, squeeze(stdout), line)
 		expect(t, squeeze(read(t, at("c.md"))), line)
 	}
+	expect(t, squeeze(stdout), "a fake · 2 cores · none · go0", "echo-100: echo 64 B, 100 connections millbench echo --connections 100 --size 64",
+		"server rate, /s ratio verdict interval runs one 1,000 6 two 500 0.50x worse 0.50 to 0.50 6",
+		"server cpu, us ratio verdict interval runs one 4.00 6 two 5.00 1.25x worse 1.25 to 1.25 6", "server p50, us ratio verdict interval runs one - 6 two - - - 6")
+	fits(t, stdout)
 	expect(t, read(t, at("c.md")), "(pictures/deep/echo-100-rate.svg)", "(pictures/deep/echo-100-cpu.svg)")
 	if strings.Contains(stdout, ".svg") {
 		t.Errorf("a picture is linked on stdout:\n%s", stdout)
 	}
 	page := read(t, at("c.html"))
-	expect(t, page, "<td>0.50x [0.50, 0.50] worse</td>")
+	expect(t, page, `<td class="tells">0.50x</td><td class="left tells">worse</td><td class="soft">0.50 to 0.50</td>`,
+		"<th scope=\"col\">rate, /s</th><th scope=\"col\">to one</th>", "a click selects it all")
 	if strings.Contains(stdout+page, "The bars") { // none is for these servers
 		t.Errorf("bars in\n%s", stdout)
 	}
-	if n := strings.Count(page, "<svg"); n != 2 {
-		t.Errorf("%d charts on the page, want one for each known figure, 2", n)
+	if n := strings.Count(page, "<svg"); n != 2*2 {
+		t.Errorf("%d charts on the page, want one for each known figure and kind of screen, 4", n)
 	}
 	wellFormed(t, read(t, at("pictures/deep/echo-100-cpu.svg")))
 
@@ -108,6 +113,16 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	interleaved(t, c.Scenarios[0].Runs)
+}
+
+// fits wants no line wider than a terminal.
+func fits(t *testing.T, text string) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 {
+			t.Errorf("%d characters: %s", n, line)
+		}
+	}
 }
 
 // squeeze makes runs of blanks one.
@@ -155,7 +170,7 @@ func TestUntil(t *testing.T) {
 		t.Fatalf("exit status %d, stderr:\n%s", status, stderr)
 	}
 	expect(t, stderr, "at most 8s\n", "echo-100, 6: two: rate")
-	expect(t, squeeze(stdout), "Of 4 ratios 2 are decided, 2 would need longer: up to ", "| two | 1,020 /s | 1.02x [1.02, 1.02] equal | 5 us | 1.25x [1.25, 1.25] worse |", "Better and worse are by more than 3 %")
+	expect(t, squeeze(stdout), "Of 4 ratios 2 are decided, 2 would need longer: up to ", "two 1,020 1.02x equal 1.02 to 1.02 ", "two 5.00 1.25x worse 1.25 to 1.25 ", " ? ", "Better and worse are by more than 3 %")
 	var c compare.Comparison
 	if err := json.Unmarshal([]byte(read(t, file)), &c); err != nil {
 		t.Fatal(err)
@@ -179,7 +194,7 @@ func TestThrownAway(t *testing.T) {
 	if status != 1 {
 		t.Errorf("exit status %d, want 1, stderr:\n%s", status, stderr)
 	}
-	expect(t, squeeze(stdout), "| two | 1,000 /s | 1.00x (1.00, 1.00) |", "| gone | - | - |",
+	expect(t, squeeze(stdout), "two 1,000 1.00x not decided (1.00 to 1.00) 2 ", "gone - - - 0 ",
 		"- two: 4 of 8 slices were thrown away, as when the client was kept from running for 50 % of the time",
 		"- gone: 8 of 8 slices were thrown away, as when the client was kept from running for 60 % of the time",
 		"- gone: 2 of 2 runs failed and are left out: all 4 slices were thrown away: the client was kept")
@@ -204,13 +219,14 @@ func TestBars(t *testing.T) {
 	if status != 0 {
 		t.Fatalf("exit status %d, stderr:\n%s", status, stderr)
 	}
-	text := []string{"| cpu, echo-100 | floor | <= 1.10x | 1.25x (1.25, 1.25) | over, not certain |",
-		"| rate, inflight-16 | floor | >= 0.80x | 0.90x (0.90, 0.90) | PASS, not certain |",
-		"| p99, echo-100, stalled | millrace | <= 1.50x | - | not measured |"}
+	text := []string{"cpu, echo-100 floor <= 1.10x 1.25x (1.25, 1.25) over, not certain",
+		"rate, inflight-16 floor >= 0.80x 0.90x (0.90, 0.90) PASS, not certain",
+		"p99, echo-…0, stalled millrace <= 1.50x - not measured"}
 	for _, line := range text {
 		expect(t, squeeze(stdout), line)
 	}
-	expect(t, read(t, page), "<h2>The bars</h2>", "<td>rate, inflight-16</td>")
+	fits(t, stdout)
+	expect(t, read(t, page), "<h1>The bars</h1>", `<th scope="row">rate, inflight-16</th>`)
 	// A repetition goes through all scenarios before the next begins.
 	order := []string{"echo-100, 1 of 2: floor", "inflight-16, 1 of 2: floor", "echo-100, 2 of 2: stalled", "inflight-16, 2 of 2: stalled"}
 	for i, at := 0, 0; i < len(order); i++ {
@@ -234,7 +250,7 @@ func TestWsload(t *testing.T) {
 	if status != 1 {
 		t.Errorf("exit status %d, want 1; stderr:\n%s", status, stderr)
 	}
-	expect(t, stdout, "`wsload -m echo -c 100 -s 64 -d 1`", "`wsload -m churn -d 64`", "by wsload",
+	expect(t, squeeze(stdout), "wsload -m echo -c 100 -s 64 -d 1", "wsload -m churn -d 64", "by wsload",
 		"- refuses: 1 of 1 runs failed and are left out: server ended by itself: ",
 		"- deny: 1 of 1 runs failed and are left out: client gave no result: exit status 1: wsload: no connection opened")
 	var c compare.Comparison
@@ -268,17 +284,18 @@ func TestFailures(t *testing.T) {
 	if status != 1 {
 		t.Errorf("exit status %d, want 1; stderr:\n%s", status, stderr)
 	}
-	expect(t, stdout,
-		"- refuses: 1 of 1 runs failed and are left out: server ended by itself: exit status 3: no ?[31m<device>\n",
-		"- dies: 1 of 1 runs failed and are left out: server ended by itself: exit status 3: out of memory\n",
+	fits(t, stdout)
+	expect(t, squeeze(stdout),
+		"- refuses: 1 of 1 runs failed and are left out: server ended by itself: exit status 3: no ?[31m<device> ",
+		"- dies: 1 of 1 runs failed and are left out: server ended by itself: exit status 3: out of memory ",
 		"- absent: 1 of 1 runs failed and are left out: server ended by itself: exit status 127: ",
-		"- silent: 1 of 1 runs failed and are left out: client gave no result: exit status 3: can not make churn\n",
-		"- trouble: 1 of 1 runs failed and are left out: connect to LISTEN (7 times)\n",
-		"- lost: 1 of 1 runs failed and are left out: 0 connections failed, 2 were lost\n",
-		"- nothing: 1 of 1 runs failed and are left out: all 2 slices were thrown away: nothing came back\n",
-		"- slow: 1 of 1 runs were bounded by the client: it is slow\n",
+		"- silent: 1 of 1 runs failed and are left out: client gave no result: exit status 3: can not make churn ",
+		"- trouble: 1 of 1 runs failed and are left out: connect to LISTEN (7 times) ",
+		"- lost: 1 of 1 runs failed and are left out: 0 connections failed, 2 were lost ",
+		"- nothing: 1 of 1 runs failed and are left out: all 2 slices were thrown away: nothing came back ",
+		"- slow: 1 of 1 runs were bounded by the client: it is slow ",
 		"in round brackets the lowest and the highest")
-	expect(t, squeeze(stdout), "| good | 9 /s | | 1 us | | - | | 1 | 0 |", "| slow | 9 /s | (1.00x) |", "| dies | - | - | - | - | - | - | 0 | 1 |")
+	expect(t, squeeze(stdout), "good 9.00 1 ", "slow 9.00 1.00x client-bound 1 ", "dies - - - 0 ")
 	expect(t, read(t, at("c.html")), "no ?[31m&lt;device&gt;")
 	var c compare.Comparison
 	if err := json.Unmarshal([]byte(read(t, at("c.json"))), &c); err != nil {
@@ -294,14 +311,14 @@ func TestHangs(t *testing.T) {
 	_, address := listen(t)
 	status, stdout, stderr := run(t.Context(),
 		[]string{fake(t, "deaf", "deaf")}, "--scenarios", "idle-15k", "--reps", "1", "--start-limit", "300ms")
-	expect(t, stdout, "deaf: 1 of 1 runs failed and are left out: server does not listen after 300ms")
+	expect(t, squeeze(stdout), "deaf: 1 of 1 runs failed and are left out: server does not listen after 300ms")
 	if status != 1 {
 		t.Errorf("exit status %d, want 1; stderr:\n%s", status, stderr)
 	}
 	// The whole run's limit holds before the server listens, too.
 	status, stdout, stderr = run(t.Context(),
 		[]string{fake(t, "deaf", "deaf"), fake(t, "mute", "mute", address)}, "--scenarios", "echo-1k", "--reps", "1", "--timeout", "500ms")
-	expect(t, stdout, "deaf: 1 of 1 runs failed and are left out: not done within 500ms", "mute: 1 of 1 runs failed and are left out: not done within 500ms")
+	expect(t, squeeze(stdout), "deaf: 1 of 1 runs failed and are left out: not done within 500ms", "mute: 1 of 1 runs failed and are left out: not done within 500ms")
 	if status != 1 {
 		t.Errorf("exit status %d, want 1; stderr:\n%s", status, stderr)
 	}
@@ -355,8 +372,8 @@ func TestInterrupt(t *testing.T) {
 	if status != 1 {
 		t.Errorf("exit status %d, want 1; stderr:\n%s", status, stderr)
 	}
-	expect(t, squeeze(stdout), "| good | 9 /s |", "- it was stopped before its end", "| mute | 1 /s | 0.11x | 1 us | 1.00x | - | - | - | - | 1 | 0 |")
-	if strings.Contains(stdout, "## echo-1k") {
+	expect(t, squeeze(stdout), "good 9.00 1 ", "- it was stopped before its end", "mute 1.00 0.11x not decided 1 ")
+	if strings.Contains(stdout, "echo-1k: ") {
 		t.Errorf("a scenario that did not begin is shown:\n%s", stdout)
 	}
 }
@@ -369,7 +386,7 @@ func TestGroup(t *testing.T) {
 	if status != 0 {
 		t.Fatalf("exit status %d, stderr:\n%s", status, stderr)
 	}
-	expect(t, stderr, "| brood  | 9 /s |") // stdout is the JSON's
+	expect(t, squeeze(stderr), "brood 9.00 1 ") // stdout is the JSON's
 	var c compare.Comparison
 	if err := json.Unmarshal([]byte(stdout), &c); err != nil {
 		t.Errorf("%v in\n%s", err, stdout)
@@ -392,7 +409,7 @@ func TestPinned(t *testing.T) {
 	if status != 0 {
 		t.Errorf("exit status %d, stderr:\n%s", status, stderr)
 	}
-	expect(t, stdout, "one: 1 of 1 runs were bounded by the client: [0][0]", "servers on CPU 0, the load on CPU 0")
+	expect(t, squeeze(stdout), "one: 1 of 1 runs were bounded by the client: [0][0]", "servers on CPU 0, the load on CPU 0")
 
 	status, _, stderr = run(t.Context(), []string{fake(t, "one", "answer", "9", "1")}, "--client-cpus", "4095")
 	if status != 2 {
@@ -447,6 +464,36 @@ func TestHelp(t *testing.T) {
 	expect(t, out.String(), "Usage: millbench compare", "  --reps N\n", "(default 7)", "gorilla, gws, nbio", "stalled", "  --load NAME\n", "idle-15k ", "LISTEN")
 }
 
+// TestLongNames: names of any length leave the columns of a terminal as they are.
+func TestLongNames(t *testing.T) {
+	long := strings.Repeat("a-server-of-a-long-name", 5)
+	status, stdout, stderr := run(t.Context(),
+		[]string{fake(t, long+"-1", "answer", "1000", "4"), fake(t, long+"-2", "answer", "500", "5")}, "--scenarios", "echo-100,idle-15k", "--reps", "2")
+	if status != 0 {
+		t.Fatalf("exit status %d, stderr:\n%s", status, stderr)
+	}
+	fits(t, stdout)
+	lines := strings.Split(stdout, "\n")
+	tables := 0
+	for i, header := range lines {
+		if !strings.HasPrefix(header, "server ") || !strings.HasSuffix(header, "  runs") {
+			continue
+		}
+		tables++
+		for _, row := range lines[i+1 : i+3] {
+			if utf8.RuneCountInString(row) != utf8.RuneCountInString(header) || !strings.Contains(row, "…") {
+				t.Errorf("not in the columns of its header:\n%s\n%s", header, row)
+			}
+		}
+		if lines[i+1][:20] == lines[i+2][:20] && !strings.Contains(lines[i+1], "-1 ") {
+			t.Errorf("names that can not be told apart:\n%s\n%s", lines[i+1], lines[i+2])
+		}
+	}
+	if tables < 5 {
+		t.Errorf("%d tables in\n%s", tables, stdout)
+	}
+}
+
 // TestBuild compares from a checkout in which some servers can be built.
 func TestBuild(t *testing.T) {
 	dir := t.TempDir()
@@ -484,11 +531,12 @@ func main() {
 	if status != 1 {
 		t.Errorf("exit status %d though two are left out, stderr:\n%s", status, stderr)
 	}
-	expect(t, stdout,
+	fits(t, stdout)
+	expect(t, squeeze(stdout),
 		"- gws is left out: go: gws/main.go:3:15: undefined: nothing",
 		"- nbio is left out: go: ",
 		"go run ./cmd/millbench compare --servers ")
-	expect(t, squeeze(stdout), "| millrace | github.com/millrace/millrace (devel) | millrace --listen LISTEN |", "| own | 2 /s | 2.00x |")
+	expect(t, squeeze(stdout), "millrace github.com/millrace/millrace (devel) millrace --listen LISTEN", "own 2.00 2.00x ")
 }
 
 // TestNoTools leaves servers out whose tools are not there.

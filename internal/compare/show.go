@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	htmltemplate "html/template"
 	"io"
 	"os"
 	"path/filepath"
@@ -23,7 +22,7 @@ var pageText string
 
 var (
 	markdown = template.Must(template.New("markdown").Parse(markdownText))
-	page     = htmltemplate.Must(htmltemplate.New("page").Parse(pageText))
+	page     = report.Page(pageText)
 )
 
 // view is a comparison as the templates show it.
@@ -41,15 +40,27 @@ type section struct {
 	*Scenario
 	Table   table
 	Remarks []string
-	Charts  []chart
+	Figures []figure
 }
 
-// chart has a bar for each server: one figure of one scenario.
-type chart struct {
-	Title string
-	File  string // its name as a picture
-	Link  string // to the picture, as the markdown file sees it
-	SVG   htmltemplate.HTML
+// Made says when and where the comparison was made.
+func (v *view) Made() string {
+	text := v.Started.Format("2006-01-02 15:04 MST")
+	if machine := report.Machine(v.Machine); machine != "" {
+		text += " · " + machine
+	}
+	return text
+}
+
+// Overview has the servers for a page.
+func (v *view) Overview() report.Table {
+	all := v.Table.Cells()
+	for _, row := range all {
+		for i := range row[1:] {
+			row[i+1].Class = "left"
+		}
+	}
+	return all
 }
 
 // show prints the tables and writes the files that were asked for.
@@ -62,7 +73,7 @@ func (s *study) show(stdout io.Writer) error {
 	if s.json == "-" {
 		tables = s.stderr
 	}
-	if err := markdown.Execute(tables, v); err != nil {
+	if err := v.writeText(tables); err != nil {
 		return err
 	}
 	err = s.writePictures(v) // one file's failure is no reason to lose the others
@@ -88,47 +99,25 @@ func (s *study) view() (*view, error) {
 	}
 	for i := range c.Scenarios {
 		sc := &c.Scenarios[i]
-		charts, err := s.charts(sc)
+		figures, err := sc.figures(c.Servers)
 		if err != nil {
 			return nil, err
 		}
-		v.Sections = append(v.Sections, section{sc, sc.table(c.Servers), sc.remarks(c.Servers), charts})
+		for i := range figures {
+			figures[i].Link = s.link(figures[i].File)
+		}
+		v.Sections = append(v.Sections, section{sc, sc.table(c.Servers), sc.remarks(c.Servers), figures})
 	}
 	return v, nil
 }
 
-// charts draws each figure of a scenario that is known.
-func (s *study) charts(sc *Scenario) ([]chart, error) {
-	var charts []chart
-	for _, figure := range sc.Figures {
-		var labels []string
-		var values, low, high []float64
-		for _, server := range s.result.Servers {
-			if e := sc.summary(server.Name, figure).Value; e.Count > 0 {
-				labels = append(labels, server.Name)
-				values, low, high = append(values, e.Median), append(low, e.Low), append(high, e.High)
-			}
-		}
-		if len(values) == 0 {
-			continue
-		}
-		unit, moreIsBetter := describe(figure)
-		title := sc.Title + ": " + figure + " (less is better)"
-		if moreIsBetter {
-			title = sc.Title + ": " + figure + " (more is better)"
-		}
-		svg, err := report.Bars(title, unit, labels, values, low, high)
-		if err != nil {
-			return nil, err
-		}
-		file := sc.Name + "-" + figure + ".svg"
-		link, err := filepath.Rel(filepath.Dir(s.markdown), filepath.Join(s.pictures, file))
-		if err != nil { // one of them is relative, the other is not
-			link = filepath.Join(s.pictures, file)
-		}
-		charts = append(charts, chart{title, file, filepath.ToSlash(link), svg})
+// link gives the way from the markdown file to a picture.
+func (s *study) link(file string) string {
+	link, err := filepath.Rel(filepath.Dir(s.markdown), filepath.Join(s.pictures, file))
+	if err != nil { // one of them is relative, the other is not
+		link = filepath.Join(s.pictures, file)
 	}
-	return charts, nil
+	return filepath.ToSlash(link)
 }
 
 func (s *study) writePictures(v *view) error {
@@ -136,8 +125,11 @@ func (s *study) writePictures(v *view) error {
 		return nil
 	}
 	for _, section := range v.Sections {
-		for _, c := range section.Charts {
-			if err := os.WriteFile(filepath.Join(s.pictures, c.File), []byte(c.SVG), 0o644); err != nil {
+		for _, f := range section.Figures {
+			if f.File == "" {
+				continue
+			}
+			if err := os.WriteFile(filepath.Join(s.pictures, f.File), []byte(f.Picture), 0o644); err != nil {
 				return err
 			}
 		}

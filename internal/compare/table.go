@@ -57,6 +57,15 @@ func (t table) escaped() table {
 	return all
 }
 
+// Cells gives a table for a page.
+func (t table) Cells() report.Table {
+	var all report.Table
+	for _, row := range t {
+		all = append(all, report.Row(row...))
+	}
+	return all
+}
+
 // serverTable tells what was compared.
 func (c *Comparison) serverTable() table {
 	t := table{{"server", "version", "command"}}
@@ -88,13 +97,21 @@ func (s *Scenario) table(servers []Server) table {
 			if i == 0 {
 				row = append(row, value, "")
 			} else {
-				row = append(row, value, m.ratio())
+				row = append(row, value, m.told())
 			}
 		}
 		good, failed := s.tally(server.Name)
 		t = append(t, append(row, fmt.Sprint(good), fmt.Sprint(failed)))
 	}
 	return t
+}
+
+// told is a ratio for markdown: bold if it tells servers apart.
+func (m *Summary) told() string {
+	if m.Verdict.tells() {
+		return "**" + m.ratio() + "**"
+	}
+	return m.ratio()
 }
 
 // in shows an estimate in a unit, "x" for a ratio: "1.05x [1.01, 1.20]", with the
@@ -139,7 +156,7 @@ func (c *Comparison) reading() string {
 	}
 	return text + fmt.Sprintf(",\nin brackets its 95 %% confidence interval (round ones: the lowest and the highest, of too few runs for one).\n"+
 		"Better and worse are by more than %s, and equal is within that. \"? 9 min\" is not decided, and would need about so much longer.\n"+
-		"A ratio that is in round brackets as a whole is the client's, which was at its limit, and not the servers'.", share(c.Width))
+		"A ratio that is client-bound, or in round brackets as a whole, is the client's, which was at its limit, and not the servers'.", share(c.Width))
 }
 
 // Decided says how many of the ratios have a verdict; "" if there are none, or too few

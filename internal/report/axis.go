@@ -70,17 +70,20 @@ func roundUp(step float64) float64 {
 // timeSteps are the distances between labels of a time axis, in seconds.
 var timeSteps = []float64{0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400}
 
-// timeAxis goes from 0 to most seconds.
-func timeAxis(most float64) *axis {
-	step := timeSteps[len(timeSteps)-1]
+// timeAxis goes from 0 to most seconds, with at most about count labels.
+func timeAxis(most float64, count int) *axis {
+	const day = 86400
+	step := day * max(roundUp(most/day/float64(count)), 1)
 	for _, s := range timeSteps {
-		if most/s <= 8 {
+		if most/s <= float64(count) {
 			step = s
 			break
 		}
 	}
 	unit, size := " s", 1.0
 	switch {
+	case step > day:
+		unit, size = " d", day
 	case step >= 3600:
 		unit, size = " h", 3600
 	case step >= 60:
@@ -122,16 +125,14 @@ func logAxis(least, most float64, unit string) *axis {
 }
 
 // ninesAxis is for shares of 50 % and more: 90 %, 99 %, 99.9 % and so on lie as far
-// from each other. Its values are the number of nines: 99 % is 2.
-func ninesAxis(most float64) *axis {
+// from each other. Its values are the number of nines: 99 % is 2. It has at most about
+// count labels.
+func ninesAxis(most float64, count int) *axis {
 	least := nines(0.5)
 	a := newAxis(least, max(most, 1))
 	a.tick(least, "50%")
-	each := 1
-	if a.Max > 6.5 {
-		each = 2 // the labels get long
-	}
-	for n := 1; float64(n) <= a.Max; n += each {
+	each := int(math.Ceil(a.Max / float64(count)))
+	for n := max(each-1, 1); float64(n) <= a.Max; n += each {
 		label := "9" + strings.Repeat("9", n-1)
 		switch {
 		case n == 1:

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
-	"unicode/utf8"
+	"strings"
 
 	"github.com/go-analyze/charts/chartdraw"
 )
@@ -18,71 +18,98 @@ import (
 var chartCSS string
 
 const (
-	barStep  = 30 * drawn // from one bar to the next
-	barSize  = 18 * drawn
-	maxLabel = 40 // characters
+	barStep   = 30 * drawn // from one bar to the next
+	barSize   = 18 * drawn
+	titleLine = 20 * drawn
+	titleChar = 15 // mean width of a character of a title
 )
 
-// Bars draws a horizontal bar for each value, from the top down, with its label on the
-// left and the value, as Format gives it, on the right. Low and high are the bounds of
-// an interval around each value (a confidence interval), both nil for none. The first
-// bar, against which the others are held, stands out.
-//
-// The SVG may stand in a page or be a file of its own: with the XML namespace, its own
-// style and no reference to anything outside.
-func Bars(title, unit string, labels []string, values, low, high []float64) (template.HTML, error) {
-	if len(values) == 0 {
+// Bar is one value of a BarChart with an interval around it (a confidence interval);
+// Low and High are Value for none.
+type Bar struct {
+	Label            string
+	Value, Low, High float64
+	// Bound tells that the client, not what is named, set the value: such a bar is drawn
+	// hollow.
+	Bound bool
+}
+
+// BarChart is a horizontal bar for each value, from the top down, with its label on the
+// left and the value, as Format gives it, on the right. The first bar, against which
+// the others are held, stands out.
+type BarChart struct {
+	Title, Unit string
+	Bars        []Bar
+}
+
+// File draws the chart as an SVG that may be a file of its own: with the title, the XML
+// namespace, its own style and no reference to anything outside.
+func (c *BarChart) File() (template.HTML, error) {
+	s := half
+	s.class, s.width = "", s.width+80*drawn
+	titles := Wrap(clean(c.Title), (s.width-16*drawn)/titleChar)
+	return c.draw(s, titles, 40, chartdraw.SVGWithCSS(chartCSS, ""))
+}
+
+// Figure draws the chart for a page, which shows the title itself: once for a broad
+// screen, once for a phone.
+func (c *BarChart) Figure() (template.HTML, error) {
+	broad, err := c.draw(half, nil, 32, chartdraw.SVG)
+	if err != nil {
+		return "", err
+	}
+	small, err := c.draw(narrow, nil, 14, chartdraw.SVG)
+	return broad + small, err
+}
+
+// draw draws the chart with the lines of its title, and labels of at most so many
+// characters.
+func (c *BarChart) draw(s size, titles []string, longest int, with chartdraw.RendererProvider) (template.HTML, error) {
+	if len(c.Bars) == 0 {
 		return "", errors.New("report: bars: no value")
 	}
-	s := bars{unit: unit, values: values, low: low, high: high}
-	if len(low) == 0 && len(high) == 0 {
-		s.low, s.high = values, values
-	}
-	if len(labels) != len(values) || len(s.low) != len(values) || len(s.high) != len(values) {
-		return "", fmt.Errorf("report: bars: %d values, %d labels, %d and %d bounds", len(values), len(labels), len(low), len(high))
-	}
-	y := newAxis(-0.5, float64(len(values))-0.5)
+	y := newAxis(-0.5, float64(len(c.Bars))-0.5)
 	var least, most float64
 	var widest int // value, in characters
-	for i := range values {
-		for _, v := range []float64{values[i], s.low[i], s.high[i]} {
+	var labels, words []string
+	for _, b := range c.Bars {
+		for _, v := range []float64{b.Value, b.Low, b.High} {
 			if math.IsNaN(v) || math.IsInf(v, 0) {
-				return "", fmt.Errorf("report: bars: %s: not a number", labels[i])
+				return "", fmt.Errorf("report: bars: %s: not a number", b.Label)
 			}
 			least, most = min(least, v), max(most, v)
 		}
-		widest = max(widest, len(Format(values[i], unit)))
-		y.tick(s.at(i), shorten(clean(labels[i])))
+		text := Format(b.Value, c.Unit)
+		widest = max(widest, len(text))
+		labels, words = append(labels, clean(b.Label)), append(words, b.Label+": "+text+".")
 	}
-	x := linearAxis(least, most, 5, unit)
-	chart := newChart(chartWidth+80*drawn, (len(values)*barStep)+70*drawn, x, y)
+	for i, label := range Shorten(labels, longest) {
+		y.tick(c.at(i), label)
+	}
+	axisUnit := c.Unit
+	if axisUnit == "1/s" {
+		axisUnit = "" // the values have it, and the labels would meet
+	}
+	x := linearAxis(least, most, s.labels*5/8, axisUnit)
+	chart := newChart(s.width, len(c.Bars)*barStep+42*drawn+len(titles)*titleLine, x, y)
 	chart.XAxis.GridLines, chart.XAxis.GridMajorStyle = x.grid(), chart.YAxisSecondary.GridMajorStyle
 	chart.YAxisSecondary.GridMajorStyle = chartdraw.Hidden()
-	chart.Background.Padding.Top += 28 * drawn
-	chart.Background.Padding.Left += 6 * drawn
+	chart.Background.Padding.Top += len(titles) * titleLine
 	chart.Background.Padding.Right += 8*drawn + widest*fontSize*6/10 // room behind the longest bar
-	chart.Series = []chartdraw.Series{s}
-	chart.Elements = []chartdraw.Renderable{func(r chartdraw.Renderer, _ chartdraw.Box, defaults chartdraw.Style) {
-		chartdraw.Draw.Text(r, clean(title), 8*drawn, 20*drawn, text("title").InheritFrom(defaults))
-	}}
-	return render(chart, chartdraw.SVGWithCSS(chartCSS, ""), title)
-}
-
-func shorten(label string) string {
-	if utf8.RuneCountInString(label) <= maxLabel {
-		return label
-	}
-	return string([]rune(label)[:maxLabel-1]) + "…"
-}
-
-// bars is a series of horizontal bars with intervals.
-type bars struct {
-	unit              string
-	values, low, high []float64
+	chart.Series = []chartdraw.Series{bars{c}}
+	chart.Elements = append(chart.Elements, func(r chartdraw.Renderer, _ chartdraw.Box, defaults chartdraw.Style) {
+		for i, line := range titles {
+			chartdraw.Draw.Text(r, line, 8*drawn, (i+1)*titleLine, text("title").InheritFrom(defaults))
+		}
+	})
+	return render(chart, with, s.class, about{c.Title, strings.Join(words, " ")})
 }
 
 // at is the place of a bar on the y axis: the first is on top.
-func (s bars) at(i int) float64 { return float64(len(s.values) - 1 - i) }
+func (c *BarChart) at(i int) float64 { return float64(len(c.Bars) - 1 - i) }
+
+// bars is a series of horizontal bars with intervals.
+type bars struct{ *BarChart }
 
 func (s bars) GetName() string               { return "" }
 func (s bars) GetYAxis() chartdraw.YAxisType { return chartdraw.YAxisSecondary }
@@ -91,26 +118,29 @@ func (s bars) Validate() error               { return nil }
 
 func (s bars) Render(r chartdraw.Renderer, canvas chartdraw.Box, x, y chartdraw.Range, defaults chartdraw.Style) {
 	place := func(v float64) int { return canvas.Left + x.Translate(v) }
-	for i, v := range s.values {
+	for i, b := range s.Bars {
 		class := "other"
 		if i == 0 {
 			class = "first"
 		}
+		if b.Bound {
+			class += " hollow"
+		}
 		middle := canvas.Bottom - y.Translate(s.at(i))
 		chartdraw.Draw.Box(r, chartdraw.Box{
-			Left: place(min(v, 0)), Right: place(max(v, 0)), Top: middle - barSize/2, Bottom: middle + barSize/2,
+			Left: place(min(b.Value, 0)), Right: place(max(b.Value, 0)), Top: middle - barSize/2, Bottom: middle + barSize/2,
 		}, chartdraw.Style{ClassName: class, FillColor: chartdraw.ColorBlack})
-		end := max(v, 0)
-		if s.low[i] < s.high[i] {
-			s.whisker(r, place(s.low[i]), place(s.high[i]), middle)
-			end = max(end, s.high[i])
+		end := max(b.Value, 0)
+		if b.Low < b.High {
+			whisker(r, place(b.Low), place(b.High), middle)
+			end = max(end, b.High)
 		}
-		chartdraw.Draw.Text(r, Format(v, s.unit), place(end)+8*drawn, middle+fontSize/3, text("value").InheritFrom(defaults))
+		chartdraw.Draw.Text(r, Format(b.Value, s.Unit), place(end)+8*drawn, middle+fontSize/3, text("value").InheritFrom(defaults))
 	}
 }
 
 // whisker is a thin line with a cap at both ends.
-func (s bars) whisker(r chartdraw.Renderer, from, to, middle int) {
+func whisker(r chartdraw.Renderer, from, to, middle int) {
 	const cap = 4 * drawn
 	chartdraw.Style{ClassName: "whisker", StrokeColor: chartdraw.ColorBlack, StrokeWidth: drawn}.WriteToRenderer(r)
 	defer r.ResetStyle()

@@ -58,20 +58,72 @@ func number(value float64) string {
 	case size < 99.95:
 		digits = 1
 	}
-	text := strconv.FormatFloat(value, 'f', digits, 64)
+	text := grouped(value, digits)
 	if digits > 0 {
 		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
 	}
-	text, sign := strings.TrimPrefix(text, "-"), ""
-	if value < 0 && text != "0" {
-		sign = "-"
+	if text == "-0" {
+		text = "0"
 	}
-	if digits == 0 {
-		for i := len(text) - 3; i > 0; i -= 3 {
-			text = text[:i] + "," + text[i:]
+	return text
+}
+
+// grouped gives a value with so many decimals, and what is before the point in groups
+// of three.
+func grouped(value float64, digits int) string {
+	if math.Abs(value) >= 1e15 { // no real figure: only of a file that is wrong
+		return strconv.FormatFloat(value, 'g', 3, 64)
+	}
+	text := strconv.FormatFloat(math.Abs(value), 'f', digits, 64)
+	whole, _, _ := strings.Cut(text, ".")
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	if value < 0 && strings.Trim(text, "0.") != "" {
+		text = "-" + text
+	}
+	return text
+}
+
+// Column gives the values of a column for a person to read: all in one unit and with as
+// many decimals, so that they line up, and "-" for what is not known. The unit, as Format
+// takes it, is chosen for the smallest value to have three digits that count.
+func Column(values []float64, unit string) (texts []string, in string) {
+	least := math.Inf(1)
+	for _, v := range values {
+		if size := math.Abs(v); size > 0 && size < least {
+			least = size
 		}
 	}
-	return sign + text
+	if math.IsInf(least, 1) {
+		least = 1
+	}
+	in, scale := unit, 1.0
+	steps := map[string][]string{"us": {"ns", "us", "ms", "s"}, "B": {"B", "KiB", "MiB", "GiB", "TiB"}}[unit]
+	factor := 1000.0
+	switch unit {
+	case "us":
+		scale = 1e-3
+	case "B":
+		factor = 1024
+	case "1/s":
+		in = "/s"
+	}
+	for i, name := range steps {
+		if in = name; i == len(steps)-1 || least < scale*factor {
+			break
+		}
+		scale *= factor
+	}
+	digits := min(max(2-int(math.Floor(math.Log10(least/scale))), 0), 3)
+	for _, v := range values {
+		text := "-"
+		if !math.IsNaN(v) && !math.IsInf(v, 0) {
+			text = grouped(v/scale, digits)
+		}
+		texts = append(texts, text)
+	}
+	return texts, in
 }
 
 // span is Format for a time of the plan.

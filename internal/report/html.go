@@ -13,13 +13,28 @@ import (
 	"github.com/millrace/millrace/bench/result"
 )
 
+// baseHTML is what all pages have; a page defines "title" and "content". It offers
+// "table", of a Table, and "command", of a command line.
+//
+//go:embed base.html
+var baseHTML string
+
 //go:embed page.html
 var pageHTML string
 
 //go:embed page.css
 var pageCSS string
 
-var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+var pageTemplate = Page(pageHTML)
+
+// Page makes a template of a page in the style of all of them, from its templates
+// "title" and "content". They may use "table", with a Table, and "command", with a command
+// line. It panics if they can not be read.
+func Page(text string) *template.Template {
+	style := func() template.CSS { return template.CSS(pageCSS + chartCSS) }
+	base := template.New("page").Funcs(template.FuncMap{"style": style})
+	return template.Must(template.Must(base.Parse(baseHTML)).New("own").Parse(text)).Lookup("page")
+}
 
 // section is what the page shows of one result.
 type section struct {
@@ -31,8 +46,12 @@ type section struct {
 	Machine   string
 	Tiles     []fact
 	Facts     []fact
-	Latency   table
-	Steps     table
+	Command   string
+	Version   string
+	Stories   []string
+	Latency   Table
+	Steps     Table
+	OverTime  Table
 	Troubles  []string
 	Notes     []string
 	Pictures  []picture
@@ -56,7 +75,6 @@ func HTML(w io.Writer, results ...*result.Result) error {
 		sections = append(sections, s)
 	}
 	return pageTemplate.Execute(w, map[string]any{
-		"CSS":       template.CSS(pageCSS + chartCSS),
 		"Headlines": headlines,
 		"Sections":  sections,
 	})
@@ -67,15 +85,16 @@ func newSection(id string, r *result.Result) (section, error) {
 	if err != nil {
 		return section{}, fmt.Errorf("report: %w", err)
 	}
-	drawn, err := pictures(r)
+	t := newTimeline(r)
+	drawn, err := pictures(r, t)
 	if err != nil {
 		return section{}, err
 	}
 	s := section{
 		ID: id, Scenario: clean(r.Plan.Scenario), URL: clean(r.Plan.URL), Load: load(&r.Plan),
-		Machine: machine(r.Machine), Facts: facts(r),
+		Machine: Machine(r.Machine), Facts: facts(r),
 		Latency: latencyTable(r), Steps: stepTable(r), Troubles: troubles(r), Notes: notes(r),
-		Pictures: drawn, PlanText: string(plan),
+		Pictures: drawn, PlanText: string(plan), Command: clean(r.Command), Version: clean(r.Version), Stories: t.stories, OverTime: t.table(r),
 	}
 	if !r.Started.IsZero() {
 		s.Started = r.Started.Format(time.RFC1123)
@@ -101,7 +120,8 @@ var headlines = []struct{ Name, figure string }{
 	{"rate", "rate"}, {"p50", "p50"}, {"p99", "p99"}, {"max", "max"}, {"CPU a unit", "cpu"}, {"RSS a connection", "rss"},
 }
 
-func machine(m result.Machine) string {
+// Machine says in a line where a run took place; "" if nothing is known.
+func Machine(m result.Machine) string {
 	text := ""
 	for _, part := range []string{m.CPU, plural(m.Cores, "core"), m.System, m.Go} {
 		if part == "" || m.Cores == 0 && part == plural(0, "core") {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -35,17 +36,10 @@ func loads(text string) string {
 	return ""
 }
 
-// pictures gives the charts of a page.
-func pictures(text string) (all []string) {
-	for {
-		_, after, ok := strings.Cut(text, `<svg class="chart" role="img"`)
-		if !ok {
-			return all
-		}
-		inside, rest, _ := strings.Cut(after, "</svg>")
-		all, text = append(all, `<svg class="chart" role="img"`+inside+"</svg>"), rest
-	}
-}
+var picture = regexp.MustCompile(`(?s)<svg class="chart[a-z ]*" role="img".*?</svg>`)
+
+// pictures gives the charts of a page, each for a broad screen and for a phone.
+func pictures(text string) []string { return picture.FindAllString(text, -1) }
 
 // checkPage holds that a page needs nothing but itself, and that its pictures are
 // sound.
@@ -92,7 +86,10 @@ func checkSVG(t *testing.T, svg string) (labels []label) {
 	}
 	ends := map[string]int{} // of the last label on the x axis
 	for _, l := range picture.Texts {
-		end := l.X + 12*len([]rune(l.Text)) // a mean character is somewhat wider
+		end := l.X + 12*len([]rune(l.Text))      // a mean character is somewhat wider
+		if strings.Contains(l.Class, "axis y") { // these end there
+			l.X, end = 2*l.X-end, l.X
+		}
 		if l.X < 0 || end > width || l.Y < 20 || l.Y > height {
 			t.Errorf("%s: %q at %d, %d leaves the picture of %d x %d", picture.About, l.Text, l.X, l.Y, width, height)
 		}
@@ -116,13 +113,13 @@ func TestHTMLOfScenarios(t *testing.T) {
 		for _, want := range []string{
 			"<h1>" + scenario + " ", "ws://127.0.0.1:8080/echo", "Sat, 14 Mar 2026 15:09:26 UTC", "Intel(R) Xeon(R)", "2 cores",
 			"millrace (pid 4242)", "<td>90 ms</td>", "Latency by percentile", "99.9%", "Connections open", "Server memory",
-			"Server cores busy", "measured part shaded", "&#34;scenario&#34;: &#34;" + scenario, "<th scope=\"row\">p99.99</th>",
+			"Server cores busy", ">warm-up</text>", "The charts over time as a table", "&#34;scenario&#34;: &#34;" + scenario, "<th scope=\"row\">p99.99</th>",
 		} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: lacks %q", scenario, want)
 			}
 		}
-		if n := len(pictures(text)); n < 5 {
+		if n := len(pictures(text)); n < 2*5 {
 			t.Errorf("%s: %d charts", scenario, n)
 		}
 		for want, only := range map[string]bool{
@@ -161,7 +158,7 @@ func TestHTMLOfNothing(t *testing.T) {
 		bare := sample(scenario)
 		bare.Latency, bare.Service, bare.Connect, bare.Server, bare.Client = nil, nil, nil, nil, result.ClientUse{}
 		for i := range bare.Samples {
-			bare.Samples[i] = result.Sample{At: float64(i), Seconds: 1}
+			bare.Samples[i] = result.Sample{At: float64(i), Seconds: 1, Connections: 5}
 		}
 		for i := range bare.Steps {
 			bare.Steps[i].Latency, bare.Steps[i].PerSecond = nil, math.Inf(1)
@@ -184,13 +181,20 @@ func TestHTMLOfExtremes(t *testing.T) {
 	}
 	r.Latency.Record(time.Hour) // the longest there is
 	r.Samples = nil
+	var heats [7]map[int]int64
+	for i := range heats {
+		heats[i] = map[int]int64{}
+		for b := range 30 {
+			heats[i][2*b] = int64(1 + 11*i*b)
+		}
+	}
 	for i := range 100_000 {
 		r.Samples = append(r.Samples, result.Sample{At: float64(i), Seconds: 1, Connections: 1_000_000, Count: 123_456_789,
-			P50: 0.001, P99: 1e6, Max: 6e8, RSS: 20 << 30, ServerCores: 0.001, Measured: true})
+			P50: 0.001, P99: 1e6, Max: 6e8, RSS: 20 << 30, ServerCores: 0.001, Measured: true, Heat: heats[i%len(heats)]})
 	}
 	r.Steps[8].Offered, r.Steps[8].PerSecond = 40_000_000, 40_000_000
 	text := page(t, r)
-	if len(text) > 400_000 {
+	if len(text) > 800_000 {
 		t.Errorf("the page of a day has %d bytes", len(text))
 	}
 	for _, want := range []string{"99.9999999%", "20 GiB", "24 h"} {
@@ -204,6 +208,7 @@ func TestHTMLEscapes(t *testing.T) {
 	const evil = `"><script>alert(1)</script><img src=x onerror='x'>&{{.}}`
 	r := sample(result.Slow)
 	r.Plan.URL, r.Plan.Scenario, r.Plan.Header = "ws://a/"+evil, evil, []string{evil}
+	r.Command, r.Version, r.EndedEarly, r.Samples = evil, evil, evil, r.Samples[:5] // it ended early
 	r.Machine.CPU, r.Server.Name, r.Client.Bottleneck, r.Unit, r.Steps[0].Name = evil, evil, evil, evil, evil
 	r.Troubles, r.Notes = []result.Trouble{{What: evil, Count: 1}}, []string{evil}
 	var b strings.Builder
@@ -232,35 +237,61 @@ func TestBars(t *testing.T) {
 		low, high []float64
 		want      []string
 	}{
-		{"us", nil, nil, []string{"4.31 us", "9.22 us", "-1 us", "gws", labels[2], "long long long long long long long long" + "…"}},
+		{"us", values, values, []string{"4.31 us", "9.22 us", "-1 us", "gws", labels[2], "long long long long …ong long long long "}},
 		{"B", []float64{4, 6, 9, -2}, []float64{5, 7, 10, 0}, []string{"4.31 B", "10 B"}},
 		{"x", values, values, []string{"4.31x", "0.00x"}},
 	}
+	const title = "CPU <a> message, with a title that is so long that it takes more than one line of the picture"
 	for _, test := range tests {
-		svg, err := report.Bars("CPU <a> message", test.unit, labels, values, test.low, test.high)
+		chart := report.BarChart{Title: title, Unit: test.unit}
+		for i, v := range values {
+			chart.Bars = append(chart.Bars, report.Bar{Label: labels[i], Value: v, Low: test.low[i], High: test.high[i], Bound: i == 1})
+		}
+		svg, err := chart.File()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(string(svg), ` xmlns="http://www.w3.org/2000/svg"`) || loads(string(svg)) != "" {
 			t.Errorf("not a file of its own: %.300s", svg)
 		}
-		var texts []string
+		var texts, titles []string
 		for _, l := range checkSVG(t, string(svg)) {
 			texts = append(texts, l.Text)
+			if strings.HasPrefix(l.Class, "title") {
+				titles = append(titles, l.Text)
+			}
 		}
-		for _, want := range append(test.want, "CPU <a> message") {
+		for _, want := range test.want {
 			if !slices.Contains(texts, want) {
 				t.Errorf("%s: no %q in %q", test.unit, want, texts)
 			}
 		}
-		if got, want := strings.Count(string(svg), `class="whisker`), 4*min(1, len(test.low)); got != want && test.unit != "x" {
-			t.Errorf("%s: %d intervals, want %d", test.unit, got, want)
+		if len(titles) != 2 || strings.Join(titles, " ") != title {
+			t.Errorf("title in lines %q", titles)
+		}
+		if got := strings.Count(string(svg), `class="whisker`); (got > 0) != (test.unit == "B") {
+			t.Errorf("%s: %d intervals", test.unit, got)
+		}
+		if got := strings.Count(string(svg), `class="other hollow`); got != 1 {
+			t.Errorf("%s: %d bars that the client bound, want 1", test.unit, got)
+		}
+		figure, err := chart.Figure()
+		if err != nil {
+			t.Fatal(err)
+		}
+		both := pictures(string(figure))
+		if len(both) != 2 || strings.Contains(string(figure), `class="title"`) {
+			t.Errorf("%d pictures for a page, want 2 without a title", len(both))
+		}
+		for _, svg := range both {
+			checkSVG(t, svg)
 		}
 	}
 }
 
 func TestBarsOfZero(t *testing.T) {
-	svg, err := report.Bars("nothing", "1/s", []string{"a"}, []float64{0}, nil, nil)
+	chart := report.BarChart{Title: "nothing", Unit: "1/s", Bars: []report.Bar{{Label: "a"}}}
+	svg, err := chart.File()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,22 +299,17 @@ func TestBarsOfZero(t *testing.T) {
 }
 
 func TestBarsRefuse(t *testing.T) {
-	one := []float64{1}
-	tests := []struct {
-		name              string
-		labels            []string
-		values, low, high []float64
-	}{
-		{"nothing", nil, nil, nil, nil},
-		{"no label", nil, one, nil, nil},
-		{"no upper bound", []string{"a"}, one, one, nil},
-		{"too many bounds", []string{"a"}, one, []float64{1, 2}, []float64{1, 2}},
-		{"not a number", []string{"a"}, []float64{math.NaN()}, nil, nil},
-		{"an endless bound", []string{"a"}, one, one, []float64{math.Inf(1)}},
-	}
-	for _, test := range tests {
-		if svg, err := report.Bars("t", "us", test.labels, test.values, test.low, test.high); err == nil {
-			t.Errorf("%s: %s", test.name, svg)
+	for name, bars := range map[string][]report.Bar{
+		"nothing":          nil,
+		"not a number":     {{Label: "a", Value: math.NaN()}},
+		"an endless bound": {{Label: "a", Value: 1, Low: 1, High: math.Inf(1)}},
+	} {
+		chart := report.BarChart{Title: "t", Unit: "us", Bars: bars}
+		if svg, err := chart.File(); err == nil {
+			t.Errorf("%s: %s", name, svg)
+		}
+		if svg, err := chart.Figure(); err == nil {
+			t.Errorf("%s: %s", name, svg)
 		}
 	}
 }

@@ -2,65 +2,29 @@ package report
 
 import (
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/millrace/millrace/bench/result"
 )
 
-// maxSamples is how many a chart can show.
-const maxSamples = 600
-
-// thin puts neighbouring samples together until there are few enough, so that the page
-// of a day stays small. The worst of their times stand for all.
-func thin(samples []result.Sample) []result.Sample {
-	each := (len(samples) + maxSamples - 1) / maxSamples
-	if each <= 1 {
-		return samples
-	}
-	var few []result.Sample
-	for group := range slices.Chunk(samples, each) {
-		one := group[0]
-		for _, s := range group[1:] {
-			one = one.Join(s)
-		}
-		few = append(few, one)
-	}
-	return few
-}
-
-// overTime is a chart over the seconds of a run, and its words; nil if the run was too
-// short for a line.
-func overTime(r *result.Result, title string, notes ...string) (*picture, *lineChart) {
-	n := len(r.Samples)
-	if n < 2 || endOf(r.Samples[n-1]) <= 0 {
-		return nil, nil
-	}
-	c := &lineChart{x: timeAxis(endOf(r.Samples[n-1]))}
-	for _, s := range r.Samples {
-		if s.Measured && c.to == 0 {
-			c.from = s.At
-		}
-		if s.Measured {
-			c.to = endOf(s)
-		}
-	}
-	if c.from > 0 || c.to > 0 && c.to < endOf(r.Samples[n-1]) {
-		notes = append(notes, "measured part shaded")
-	} else {
-		c.to = c.from // all of it is
-	}
+// overTime is a chart over the time of a run, and its words.
+func overTime(t *timeline, s size, title string, notes ...string) (*picture, *lineChart) {
+	c := &lineChart{overTime: true, x: timeAxis(t.end, s.labels), bands: t.bands}
 	return &picture{Title: title, Note: strings.Join(notes, ", ")}, c
 }
 
-// endOf is when a sample ended.
-func endOf(s result.Sample) float64 { return s.At + s.Seconds }
-
-// sampled makes a line of one value of each sample, in the middle of it.
-func sampled(r *result.Result, class string, value func(s result.Sample) float64) line {
+// stepped makes a line of one value of each interval, drawn from its begin to its
+// end.
+func (t *timeline) stepped(class string, value func(i interval) float64) line {
 	l := line{class: class}
-	for _, s := range r.Samples {
-		l.xs, l.ys = append(l.xs, s.At+s.Seconds/2), append(l.ys, value(s))
+	before := 0.0
+	for n, i := range t.intervals {
+		if n > 0 && i.from > before+1e-6 { // no sample of the time between
+			l.xs, l.ys = append(l.xs, before), append(l.ys, math.NaN())
+		}
+		y := value(i)
+		l.xs, l.ys = append(l.xs, i.from, i.to), append(l.ys, y, y)
+		before = i.to
 	}
 	return l
 }
@@ -78,91 +42,49 @@ func most(lines ...line) float64 {
 	return top
 }
 
-func rateOverTime(r *result.Result) (*picture, *lineChart) {
-	p, c := overTime(r, capital(plain(r))+" a second")
-	if p == nil || !hasRate(r) {
+func rateOverTime(r *result.Result, t *timeline, s size) (*picture, *lineChart) {
+	if !hasRate(r) {
 		return nil, nil
 	}
-	c.lines = []line{sampled(r, "blue", func(s result.Sample) float64 {
-		if s.Seconds <= 0 {
-			return math.NaN()
-		}
-		return float64(s.Count) / s.Seconds
-	})}
-	c.y = linearAxis(0, most(c.lines...), 5, "")
-	return p, c
+	return linear(t, s, capital(plain(r))+" a second", "", func(i interval) float64 { return i.count / i.seconds() })
 }
 
-func latencyOverTime(r *result.Result) (*picture, *lineChart) {
-	p, c := overTime(r, "Latency", "log scale")
-	if p == nil {
-		return nil, nil
-	}
-	// A second in which nothing came back has no latency.
-	of := func(value func(result.Sample) float64) func(result.Sample) float64 {
-		return func(s result.Sample) float64 {
-			if s.Count == 0 || !(s.Max > 0) {
-				return math.NaN()
-			}
-			return value(s)
-		}
-	}
+func latencyOverTime(r *result.Result, t *timeline, s size) (*picture, *lineChart) {
+	p, c := overTime(t, s, "Latency over time", "log scale")
 	c.lines = []line{
-		sampled(r, "red", of(func(s result.Sample) float64 { return s.Max })),
-		sampled(r, "amber", of(func(s result.Sample) float64 { return s.P99 })),
-		sampled(r, "blue", of(func(s result.Sample) float64 { return s.P50 })),
+		t.stepped("red", func(i interval) float64 { return i.max }),
+		t.stepped("amber", func(i interval) float64 { return i.p99 }),
+		t.stepped("blue", func(i interval) float64 { return i.p50 }),
 	}
-	p.Keys = []key{{"blue", "p50"}, {"amber", "p99"}, {"red", "max"}}
+	p.Keys = []key{{"blue", "p50", ""}, {"amber", "p99", ""}, {"red", "max", ""}}
 	top := most(c.lines...)
 	if top == 0 {
 		return nil, nil
 	}
-	least := top
-	for _, us := range c.lines[2].ys {
-		if us < least {
-			least = us
-		}
-	}
-	c.y = logAxis(shortest(least), shortest(top), "us")
-	logarithms(c.lines)
+	least, _ := bounds(c.lines[2].ys)
+	c.logarithmic(min(least, top), top)
 	return p, c
 }
 
-func connectionsOverTime(r *result.Result) (*picture, *lineChart) {
-	p, c := overTime(r, "Connections open")
-	if p == nil {
-		return nil, nil
-	}
-	c.lines = []line{sampled(r, "blue", func(s result.Sample) float64 { return float64(s.Connections) })}
-	c.y = linearAxis(0, most(c.lines...), 5, "")
-	return p, c
+func connectionsOverTime(_ *result.Result, t *timeline, s size) (*picture, *lineChart) {
+	return linear(t, s, "Connections open", "", func(i interval) float64 { return i.open })
 }
 
-func memoryOverTime(r *result.Result) (*picture, *lineChart) {
-	p, c := overTime(r, "Server memory", "resident")
-	if p == nil {
-		return nil, nil
-	}
-	c.lines = []line{sampled(r, "blue", func(s result.Sample) float64 {
-		if s.RSS <= 0 {
-			return math.NaN()
-		}
-		return float64(s.RSS)
-	})}
-	top := most(c.lines...)
-	if top == 0 {
-		return nil, nil
-	}
-	c.y = linearAxis(0, top, 5, "B")
-	return p, c
+func memoryOverTime(_ *result.Result, t *timeline, s size) (*picture, *lineChart) {
+	return linear(t, s, "Server memory", "B", func(i interval) float64 { return i.rss }, "resident")
 }
 
-func coresOverTime(r *result.Result) (*picture, *lineChart) {
-	p, c := overTime(r, "Server cores busy")
-	if p == nil || r.Server == nil {
+func coresOverTime(_ *result.Result, t *timeline, s size) (*picture, *lineChart) {
+	return linear(t, s, "Server cores busy", "", func(i interval) float64 { return i.cores })
+}
+
+// linear is a chart of one value from 0 up; nil if it is never known.
+func linear(t *timeline, s size, title, unit string, value func(interval) float64, notes ...string) (*picture, *lineChart) {
+	p, c := overTime(t, s, title, notes...)
+	c.lines = []line{t.stepped("blue", value)}
+	if least, most := bounds(c.lines[0].ys); least > most {
 		return nil, nil
 	}
-	c.lines = []line{sampled(r, "blue", func(s result.Sample) float64 { return s.ServerCores })}
-	c.y = linearAxis(0, most(c.lines...), 5, "")
+	c.y, c.unit = linearAxis(0, most(c.lines...), 5, unit), unit
 	return p, c
 }

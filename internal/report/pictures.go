@@ -1,13 +1,10 @@
 package report
 
 import (
-	"cmp"
 	"html/template"
 	"math"
 	"slices"
 	"strings"
-
-	"github.com/go-analyze/charts/chartdraw"
 
 	"github.com/millrace/millrace/bench/result"
 )
@@ -15,39 +12,71 @@ import (
 // picture is a chart with its words.
 type picture struct {
 	Title string
-	Note  string // what the axes are, and what is shaded
+	Note  string // what the axes are
 	Keys  []key
-	SVG   template.HTML
+	Wide  bool // it goes over the whole width
+	// SVG is for broad screens and paper, Narrow for phones.
+	SVG, Narrow template.HTML
 }
 
-// key explains a line.
-type key struct{ Class, Name string }
+// key explains a line, or a mark or a color.
+type key struct{ Class, Name, Kind string }
+
+// kinds of keys; "" is a line.
+const (
+	mark = "mark"
+	box  = "box"
+)
+
+// drawing draws a chart at a size; nil if the result has no data for it.
+type drawing func(*result.Result, *timeline, size) (*picture, *lineChart)
 
 // pictures draws all charts that a result has data for.
-func pictures(r *result.Result) ([]picture, error) {
-	thinned := *r
-	thinned.Samples = thin(r.Samples)
+func pictures(r *result.Result, t *timeline) ([]picture, error) {
+	drawings := []drawing{sweptRate, sweptLatency, byPercentile}
+	if len(t.intervals) > 1 {
+		drawings = append(drawings, rateOverTime, latencyOverTime, connectionsOverTime, coresOverTime, memoryOverTime)
+	}
 	var all []picture
-	for _, draw := range []func(*result.Result) (*picture, *lineChart){
-		byPercentile, sweptRate, sweptLatency, rateOverTime, latencyOverTime, connectionsOverTime,
-		memoryOverTime, coresOverTime,
-	} {
-		p, chart := draw(&thinned)
-		if p == nil {
-			continue
-		}
-		chart.about = p.Title
-		var err error
-		if p.SVG, err = chart.svg(); err != nil {
+	if p, err := pair(heatOverTime, r, t, full); err != nil || p != nil {
+		if err != nil {
 			return nil, err
 		}
 		all = append(all, *p)
 	}
+	for _, d := range drawings {
+		p, err := pair(d, r, t, half)
+		if err != nil {
+			return nil, err
+		}
+		if p != nil {
+			all = append(all, *p)
+		}
+	}
 	return all, nil
 }
 
+// pair draws a chart for a broad screen and for a phone.
+func pair(d drawing, r *result.Result, t *timeline, broad size) (*picture, error) {
+	var p *picture
+	var drawn [2]template.HTML
+	for i, s := range []size{broad, narrow} {
+		var chart *lineChart
+		if p, chart = d(r, t, s); p == nil {
+			return nil, nil
+		}
+		chart.size, chart.about = s, about{p.Title, chart.words(p, t)}
+		var err error
+		if drawn[i], err = chart.svg(); err != nil {
+			return nil, err
+		}
+	}
+	p.SVG, p.Narrow, p.Wide = drawn[0], drawn[1], broad == full
+	return p, nil
+}
+
 // byPercentile shows the tails: equally far apart, 90 %, 99 %, 99.9 % and so on.
-func byPercentile(r *result.Result) (*picture, *lineChart) {
+func byPercentile(r *result.Result, _ *timeline, s size) (*picture, *lineChart) {
 	p := &picture{Title: "Latency by percentile", Note: "log scale"}
 	chart := &lineChart{}
 	classes := []string{"blue", "amber", "gray"}
@@ -67,97 +96,62 @@ func byPercentile(r *result.Result) (*picture, *lineChart) {
 		last, most = max(last, end), max(most, slices.Max(l.ys))
 		least = min(least, slices.Min(l.ys))
 		chart.lines = append(chart.lines, l)
-		p.Keys = append(p.Keys, key{l.class, d.Name})
+		p.Keys = append(p.Keys, key{l.class, d.Name, ""})
 	}
 	if len(chart.lines) == 0 {
 		return nil, nil
 	}
-	chart.x, chart.y = ninesAxis(last), logAxis(shortest(least), shortest(most), "us")
-	logarithms(chart.lines)
+	chart.x = ninesAxis(last, s.labels*3/4)
+	chart.logarithmic(least, most)
 	return p, chart
 }
 
 // shortest bounds a time for a logarithmic axis, where 0 has no place.
 func shortest(us float64) float64 { return max(us, 1e-3) }
 
-// logarithms prepares lines for a logarithmic axis: a value of 0 becomes the axis's end.
-func logarithms(lines []line) {
-	for _, l := range lines {
+// logarithmic gives the chart a logarithmic y axis of times, and prepares its lines for
+// it: a value of 0 becomes the axis's end.
+func (c *lineChart) logarithmic(least, most float64) {
+	c.y, c.unit, c.log = logAxis(shortest(least), shortest(most), "us"), "us", true
+	for _, l := range c.lines {
 		for i, y := range l.ys {
 			l.ys[i] = math.Log10(shortest(y)) // keeps NaN
 		}
 	}
 }
 
-// sweptRate shows how much of the offered rate a server kept up with.
-func sweptRate(r *result.Result) (*picture, *lineChart) {
-	offered, done := swept(r, func(s result.Step) float64 { return s.PerSecond })
-	if len(offered) == 0 {
-		return nil, nil
-	}
-	end := slices.Max(offered)
-	lines := []line{
-		{class: "gray", xs: []float64{0, end}, ys: []float64{0, end}},
-		{class: "blue", xs: offered, ys: done, dots: true},
-	}
-	return &picture{
-			Title: "Throughput by offered rate", Note: plain(r) + " a second",
-			Keys: []key{{"blue", "done"}, {"gray", "offered"}},
-		}, &lineChart{
-			x: offeredAxis(offered), y: linearAxis(0, most(lines...), 5, ""), lines: lines,
+// words tell what a chart shows: the lowest and the highest value of each line, and what
+// happened.
+func (c *lineChart) words(p *picture, t *timeline) string {
+	var parts []string
+	for _, l := range c.lines {
+		name := p.Title
+		if i := slices.IndexFunc(p.Keys, func(k key) bool { return k.Class == l.class }); i >= 0 {
+			name = p.Keys[i].Name
 		}
-}
-
-// sweptLatency shows where waiting begins.
-func sweptLatency(r *result.Result) (*picture, *lineChart) {
-	var lines []line
-	least, most := math.Inf(1), 0.0
-	for _, q := range []struct {
-		class string
-		share float64
-	}{{"blue", 0.5}, {"amber", 0.99}} {
-		l := line{class: q.class, dots: true}
-		l.xs, l.ys = swept(r, func(s result.Step) float64 {
-			if s.Latency.Count() == 0 {
-				return math.NaN()
-			}
-			us := s.Latency.Quantile(q.share)
-			least, most = min(least, us), max(most, us)
-			return us
-		})
-		lines = append(lines, l)
-	}
-	if most == 0 {
-		return nil, nil
-	}
-	offered := lines[0].xs
-	logarithms(lines)
-	return &picture{
-			Title: "Latency by offered rate", Note: "log scale, over " + plain(r) + " a second",
-			Keys: []key{{"blue", "p50"}, {"amber", "p99"}},
-		}, &lineChart{
-			x: offeredAxis(offered), y: logAxis(shortest(least), shortest(most), "us"), lines: lines,
+		least, most := bounds(l.ys)
+		if c.log {
+			least, most = math.Pow(10, least), math.Pow(10, most)
 		}
-}
-
-// swept gives a figure of a sweep's steps by the rate offered.
-func swept(r *result.Result, figure func(result.Step) float64) (offered, values []float64) {
-	steps := slices.Clone(r.Steps)
-	slices.SortStableFunc(steps, func(a, b result.Step) int { return cmp.Compare(a.Offered, b.Offered) })
-	for _, s := range steps {
-		if r.Plan.Scenario == result.Sweep && s.Offered > 0 {
-			offered, values = append(offered, s.Offered), append(values, figure(s))
+		if least <= most {
+			parts = append(parts, name+": "+Format(least, c.unit)+" to "+Format(most, c.unit)+".")
 		}
 	}
-	return offered, values
+	if c.overTime {
+		parts = append(parts, t.stories...)
+	}
+	return strings.Join(parts, " ")
 }
 
-// offeredAxis ends at the highest rate, labelled or not.
-func offeredAxis(offered []float64) *axis {
-	a := linearAxis(0, slices.Max(offered), 5, "")
-	a.Max = slices.Max(offered)
-	a.ticks = slices.DeleteFunc(a.ticks, func(t chartdraw.Tick) bool { return t.Value > a.Max })
-	return a
+// bounds are the lowest and the highest of values; gaps do not count.
+func bounds(values []float64) (least, most float64) {
+	least, most = math.Inf(1), math.Inf(-1)
+	for _, v := range values {
+		if !math.IsNaN(v) && !math.IsInf(v, 0) {
+			least, most = min(least, v), max(most, v)
+		}
+	}
+	return least, most
 }
 
 // plain is the plural of a result's unit.

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/report"
@@ -22,8 +24,16 @@ func summary(t *testing.T, r *result.Result) string {
 	if n := strings.Count(b.String(), "\n"); n > 30 {
 		t.Errorf("%d lines, more than 30:\n%s", n, b.String())
 	}
+	for line := range strings.Lines(b.String()) {
+		if n := utf8.RuneCountInString(line) - 1; n > report.Columns {
+			t.Errorf("a line of %d characters: %s", n, line)
+		}
+	}
 	return b.String()
 }
+
+// unwrapped puts lines that were too long for a terminal together again.
+func unwrapped(text string) string { return strings.ReplaceAll(text, "\n               ", " ") }
 
 func TestSummaryWhole(t *testing.T) {
 	r := sample(result.Rate)
@@ -38,7 +48,8 @@ func TestSummaryWhole(t *testing.T) {
 	r.Notes = []string{"The server took 2 s to accept."}
 	want := `
 rate           ws://127.0.0.1:8080/echo
-               1,000 connections, 64 B messages, 20,000 /s in all, for 10 s after 2 s of warm-up
+               1,000 connections, 64 B messages, 20,000 /s in all, for 10 s
+               after 2 s of warm-up
 
 connections    1,000 opened, 3 failed, 0 lost, 1,000 open at the peak
 measured       1,024,690 messages in 10 s: 102,469 /s, 6.25 MiB/s of payload
@@ -113,7 +124,7 @@ func TestSummaryOfScenarios(t *testing.T) {
 			if test.change != nil {
 				test.change(r)
 			}
-			got := summary(t, r)
+			got := unwrapped(summary(t, r))
 			for _, want := range test.want {
 				if !strings.Contains(got, want) {
 					t.Errorf("lacks %q:\n%s", want, got)
@@ -138,6 +149,93 @@ func TestSummaryStaysShort(t *testing.T) {
 	for _, want := range []string{"steps before)", "step 39 ", "1 x trouble 2\n", "and 37 more", "Note 2.\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("lacks %q:\n%s", want, got)
+		}
+	}
+}
+
+// TestSummaryFits holds that no line is wider than a terminal, whatever names are in
+// it, and that columns stay columns.
+func TestSummaryFits(t *testing.T) {
+	r := sample(result.Sweep)
+	long := strings.Repeat("a-very-long-name", 8)
+	r.Plan.URL, r.Server.Name, r.Client.Bottleneck = "ws://"+long+"/", long, "it was busy with "+long
+	r.Troubles, r.Notes = []result.Trouble{{What: "connect to " + long, Count: 7}}, []string{"A note of " + long + "."}
+	r.Steps = r.Steps[:4]
+	for i := range r.Steps {
+		r.Steps[i].Name, r.Steps[i].Offered, r.Steps[i].PerSecond = fmt.Sprint(long, i), 123_456_789, 123_456_789
+	}
+	got := summary(t, r)
+	lines := strings.Split(got, "\n")
+	for i, line := range lines {
+		if !strings.HasPrefix(line, "step ") {
+			continue
+		}
+		column := utf8.RuneCountInString(line) - len("verdict") // where it begins
+		for n, row := range lines[i+1 : i+5] {
+			letters := []rune(row)
+			if len(letters) < column || string(letters[column:]) != result.Held || letters[column-1] != ' ' {
+				t.Errorf("not in the columns of its header:\n%s\n%s", line, row)
+			}
+			if !strings.Contains(row, "…") || !strings.Contains(row, fmt.Sprint(n)) {
+				t.Errorf("no shortened name in %q", row)
+			}
+		}
+	}
+	for _, want := range []string{"step ", "\ntrouble ", "…"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("lacks %q:\n%s", want, got)
+		}
+	}
+}
+
+func TestShorten(t *testing.T) {
+	names := []string{"gws", "server-of-somebody-1", "server-of-somebody-2", "server-xy-somebody-1", "server-of-somebody-1"}
+	want := []string{"gws", "serv…dy-1", "serv…dy-2", "ser…y-1~2", "serv…dy-1"}
+	got := report.Shorten(names, 9)
+	for i, name := range got {
+		if name != want[i] || utf8.RuneCountInString(name) > 9 {
+			t.Errorf("%q is shortened to %q, want %q", names[i], name, want[i])
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want []string
+	}{
+		{"", []string{""}},
+		{"a bc def", []string{"a bc", "def"}},
+		{"abcdefghijklm no", []string{"abcde", "fghij", "klm", "no"}},
+		{"  äöü  xy z", []string{"äöü", "xy z"}},
+		{"at 7 s.", []string{"at", "7 s."}},
+	} {
+		if got := report.Wrap(tt.text, 5); !slices.Equal(got, tt.want) {
+			t.Errorf("%q: %q, want %q", tt.text, got, tt.want)
+		}
+	}
+}
+
+func TestColumn(t *testing.T) {
+	nan := math.NaN()
+	for _, tt := range []struct {
+		values []float64
+		unit   string
+		want   []string
+		in     string
+	}{
+		{[]float64{102_469.4, 93, nan}, "1/s", []string{"102,469.4", "93.0", "-"}, "/s"},
+		{[]float64{4.314, 12.5, 100}, "us", []string{"4.31", "12.50", "100.00"}, "us"},
+		{[]float64{5300, 24_000, 0}, "us", []string{"5.30", "24.00", "0.00"}, "ms"},
+		{[]float64{0.42, 5}, "us", []string{"420", "5,000"}, "ns"},
+		{[]float64{187, 4096}, "B", []string{"187", "4,096"}, "B"},
+		{[]float64{0.44}, "cores", []string{"0.440"}, "cores"},
+		{[]float64{nan, math.Inf(1), -3}, "", []string{"-", "-", "-3.00"}, ""},
+		{nil, "us", nil, "us"},
+	} {
+		got, in := report.Column(tt.values, tt.unit)
+		if !slices.Equal(got, tt.want) || in != tt.in {
+			t.Errorf("%v %s: %q in %q, want %q in %q", tt.values, tt.unit, got, in, tt.want, tt.in)
 		}
 	}
 }

@@ -2,14 +2,29 @@ package report
 
 import (
 	"cmp"
+	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/millrace/millrace/bench/result"
 )
 
-// table is cells in rows; the first row is the header.
-type table [][]string
+// Table is cells in rows; the first row is the header.
+type Table [][]Cell
+
+// Cell is one of a table. Class is for a page: "tells" stands out, "soft" steps back,
+// "left" is text. "" is a number, or a name in the first column.
+type Cell struct{ Text, Class string }
+
+// Row makes cells without a class.
+func Row(texts ...string) []Cell {
+	var cells []Cell
+	for _, text := range texts {
+		cells = append(cells, Cell{Text: text})
+	}
+	return cells
+}
 
 // quantiles are the columns of a table of distributions.
 var quantiles = []struct {
@@ -18,7 +33,7 @@ var quantiles = []struct {
 }{{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}, {"p99.99", 0.9999}, {"max", 1}}
 
 // latencyTable has a row for each distribution; nil if there is none.
-func latencyTable(r *result.Result) table {
+func latencyTable(r *result.Result) Table {
 	all := distributions(r)
 	if len(all) == 0 {
 		return nil
@@ -27,19 +42,19 @@ func latencyTable(r *result.Result) table {
 	for _, q := range quantiles {
 		header = append(header, q.name)
 	}
-	rows := table{append(header, "mean")}
+	rows := Table{Row(append(header, "mean")...)}
 	for _, d := range all {
 		row := []string{d.Name}
 		for _, q := range quantiles {
 			row = append(row, Format(d.Quantile(q.share), "us"))
 		}
-		rows = append(rows, append(row, Format(d.Mean(), "us")))
+		rows = append(rows, Row(append(row, Format(d.Mean(), "us"))...))
 	}
 	return rows
 }
 
 // stepTable has a row for each step; nil if there is none.
-func stepTable(r *result.Result) table {
+func stepTable(r *result.Result) Table {
 	if len(r.Steps) == 0 {
 		return nil
 	}
@@ -51,11 +66,10 @@ func stepTable(r *result.Result) table {
 	if offered {
 		header = append(header, "offered")
 	}
-	header = append(header, "done", "p50", "p99", "p99.9", "max")
+	rows := Table{Row(append(header, "done", "p50", "p99", "p99.9", "max")...)}
 	if judged {
-		header = append(header, "verdict")
+		rows[0] = append(rows[0], Cell{Text: "verdict", Class: "left"})
 	}
-	rows := table{header}
 	for _, s := range r.Steps {
 		row := []string{clean(s.Name), Format(s.Seconds*1e6, "us")}
 		if offered {
@@ -69,10 +83,11 @@ func stepTable(r *result.Result) table {
 			}
 			row = append(row, cell)
 		}
+		cells := Row(row...)
 		if judged {
-			row = append(row, verdict(s))
+			cells = append(cells, Cell{Text: verdict(s), Class: "left"})
 		}
-		rows = append(rows, row)
+		rows = append(rows, cells)
 	}
 	return rows
 }
@@ -80,30 +95,120 @@ func stepTable(r *result.Result) table {
 // verdict is a sweep's of a try; one that does not count says why.
 func verdict(s result.Step) string { return clean(cmp.Or(s.Disturbed, s.Verdict, "-")) }
 
-// lines sets a table in columns: the first to the left, at least first wide, the
-// others to the right.
-func (t table) lines(first int) []string {
+// maxRows is how many a table over time may have.
+const maxRows = 60
+
+// table has the timeline's figures for those who can't see the charts, neighbours put
+// together; nil if there are none.
+func (t *timeline) table(r *result.Result) Table {
+	if len(t.intervals) == 0 {
+		return nil
+	}
+	rows := Table{Row("from", "for", "connections", plain(r), "p50", "p99", "max", "server cores", "server memory")}
+	cell := func(value float64, unit string) string {
+		if math.IsNaN(value) {
+			return "-"
+		}
+		return Format(value, unit)
+	}
+	for _, i := range merged(t.intervals, maxRows) {
+		rows = append(rows, Row(seconds(i.from), seconds(i.seconds()), cell(i.open, ""), cell(i.count, ""), cell(i.p50, "us"),
+			cell(i.p99, "us"), cell(i.max, "us"), cell(i.cores, ""), cell(i.rss, "B")))
+	}
+	return rows
+}
+
+// Columns is how wide a terminal is taken to be.
+const Columns = 80
+
+// Lines sets a table in columns: the first to the left and at least first wide, those
+// of class "left" too, the others to the right. The lines have at most Columns
+// characters: if they would have more, the names of the first column are shortened, and
+// then the columns before the last one are left out.
+func (t Table) Lines(first int) []string {
+	t = t.fit(first)
+	widths := t.widths()
+	widths[0] = max(widths[0], first)
+	var lines []string
+	for _, row := range t {
+		var line strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", max(widths[i]-utf8.RuneCountInString(cell.Text), 0))
+			switch {
+			case i == 0:
+				line.WriteString(cell.Text + pad)
+			case strings.HasPrefix(cell.Class, "left"):
+				line.WriteString(columnGap + cell.Text + pad)
+			default:
+				line.WriteString(columnGap + pad + cell.Text)
+			}
+		}
+		lines = append(lines, strings.TrimRight(line.String(), " "))
+	}
+	return lines
+}
+
+const (
+	columnGap  = "  "
+	leastNames = 12 // characters of the first column are kept
+)
+
+func (t Table) widths() []int {
 	var widths []int
 	for _, row := range t {
 		for i, cell := range row {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell.Text))
 		}
 	}
-	var lines []string
+	return widths
+}
+
+// fit gives a table that fits into Columns.
+func (t Table) fit(first int) Table {
+	for {
+		widths := t.widths()
+		rest := 0
+		for _, w := range widths[1:] {
+			rest += w + len(columnGap)
+		}
+		room := Columns - rest
+		if max(widths[0], first) <= room || len(widths) < 3 && room < leastNames {
+			return t
+		}
+		if room >= max(first, leastNames) {
+			return t.renamed(room)
+		}
+		t = t.without(len(widths) - 2)
+	}
+}
+
+// renamed shortens the names in the first column.
+func (t Table) renamed(width int) Table {
+	var names []string
 	for _, row := range t {
-		var line strings.Builder
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i == 0 {
-				line.WriteString(cell + pad + strings.Repeat(" ", max(0, first-widths[0])))
-			} else {
-				line.WriteString("  " + pad + cell)
-			}
-		}
-		lines = append(lines, strings.TrimRight(line.String(), " "))
+		names = append(names, row[0].Text)
 	}
-	return lines
+	names = Shorten(names, width)
+	var all Table
+	for i, row := range t {
+		row = slices.Clone(row)
+		row[0].Text = names[i]
+		all = append(all, row)
+	}
+	return all
+}
+
+// without leaves a column out.
+func (t Table) without(column int) Table {
+	var all Table
+	for _, row := range t {
+		if column < len(row) {
+			row = slices.Delete(slices.Clone(row), column, column+1)
+		}
+		all = append(all, row)
+	}
+	return all
 }

@@ -64,6 +64,8 @@ func TestFiles(t *testing.T) {
 	s.expect(t, 0, []string{"rate", "--json", in("r.json"), "--hgrm", in("r.a.hgrm"), "--report", in("r.html")})
 	expectFiles(t, folder, "r.json", "r.a.hgrm", "r.a-service.hgrm", "r.html")
 	expectContent(t, in("r.json"), `"scenario": "rate"`)
+	expectContent(t, in("r.json"), `"command": "millbench rate --json `)
+	expectContent(t, in("r.html"), "millbench rate --json ")
 	expectContent(t, in("r.a.hgrm"), "Percentile", " 2000.")
 	expectContent(t, in("r.a-service.hgrm"), "Percentile", " 1000.")
 	expectContent(t, in("r.html"), "<svg", "</html>")
