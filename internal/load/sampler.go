@@ -24,7 +24,9 @@ type sampler struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
-	taking   sync.Mutex    // guards what follows
+	// taking holds something while a sample is taken, and guards what follows. It is no
+	// mutex: who waits for it waits for loops, and the clock of tests is to go on.
+	taking   chan struct{}
 	until    time.Duration // where the last sample ended
 	measured bool          // what comes now lies in the measured window
 	samples  []result.Sample
@@ -38,7 +40,7 @@ type sampler struct {
 func (r *run) startSampling(ctx context.Context) {
 	s := &r.sampler
 	s.ctx, s.cancel = context.WithCancel(ctx)
-	s.each = 1
+	s.taking, s.each = make(chan struct{}, 1), 1
 	r.started = r.engine.Now()
 	s.until = r.started
 	r.server.sample(0) // later ones are held against it
@@ -51,11 +53,11 @@ func (r *run) startSampling(ctx context.Context) {
 				return
 			case <-tick.C:
 			}
-			s.taking.Lock()
+			s.taking <- struct{}{}
 			if now := r.engine.Now(); now-s.until > sampleEvery/2 { // else a window has just begun or ended
 				r.sample(now)
 			}
-			s.taking.Unlock()
+			<-s.taking
 		}
 	})
 }
@@ -71,8 +73,8 @@ func (r *run) setMeasured(on bool) {
 	if s.ctx == nil {
 		return // a child's parent takes samples
 	}
-	s.taking.Lock()
-	defer s.taking.Unlock()
+	s.taking <- struct{}{}
+	defer func() { <-s.taking }()
 	if now := r.engine.Now(); now > s.until {
 		r.sample(now)
 	}
