@@ -102,21 +102,28 @@ type Summary struct {
 	Verdict Verdict `json:"verdict"`
 }
 
-// good tells whether no run failed.
+// good tells whether no run failed, and of each server something is known.
 func (c *Comparison) good() bool {
-	return !slices.ContainsFunc(c.Scenarios, func(s Scenario) bool {
-		return slices.ContainsFunc(s.Runs, func(r Run) bool { return r.Error != "" })
-	})
+	for _, s := range c.Scenarios {
+		for _, server := range c.Servers {
+			good, failed := s.tally(server.Name)
+			if failed > 0 || good == 0 && server.takesPart(s.Name) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
-// tally counts the runs of a server.
+// tally counts the runs of a server. One all of whose slices were thrown away is
+// neither good nor failed.
 func (s *Scenario) tally(server string) (good, failed int) {
 	for _, r := range s.Runs {
 		switch {
 		case r.Server != server:
 		case r.Error != "":
 			failed++
-		default:
+		case len(r.Figures) > 0:
 			good++
 		}
 	}

@@ -94,6 +94,9 @@ func (c *slicer) close() {
 	c.stop()
 }
 
+// nothing came back in a slice: the server got no turn, or does not answer.
+const nothing = "nothing came back"
+
 // seat is a server that takes turns with others, and its client.
 type seat struct {
 	*started
@@ -200,7 +203,7 @@ func (l *lab) turn(ctx context.Context, s *seat, o load.Order) *load.Slice {
 func (s *seat) keep(got *load.Slice, turn int, thrownAway string) {
 	s.result = figuresOf(got.Result)
 	if got.Result.Count == 0 {
-		thrownAway = "nothing came back"
+		thrownAway = nothing
 	}
 	slice := Slice{Turn: turn, Bottleneck: s.result.bottleneck, ThrownAway: thrownAway}
 	if thrownAway == "" {
@@ -226,10 +229,12 @@ func (s *seat) run() Run {
 		return Run{Error: s.err.Error()}
 	}
 	run := Run{Slices: s.rounds, Figures: map[string]float64{}, machine: s.result.machine}
-	values, good, bound := map[string][]float64{}, 0, 0
+	values, good, bound, empty := map[string][]float64{}, 0, 0, 0
 	for _, slice := range s.rounds {
+		if slice.ThrownAway == nothing {
+			empty++
+		}
 		if slice.ThrownAway != "" {
-			run.Error = fmt.Sprintf("all %d slices were thrown away: %s", len(s.rounds), slice.ThrownAway)
 			continue
 		}
 		good++
@@ -241,8 +246,8 @@ func (s *seat) run() Run {
 			run.Bottleneck = slice.Bottleneck
 		}
 	}
-	if good > 0 {
-		run.Error = ""
+	if empty == len(s.rounds) {
+		run.Error = nothing
 	}
 	if 2*bound < good {
 		run.Bottleneck = ""
