@@ -222,11 +222,11 @@ func (r *run) takeSlice(window time.Duration) *result.Result {
 
 // inSlice is what the server used in a slice for so many units; nil: it is not known.
 func (s *serverProcess) inSlice(whole time.Duration, units int) *result.ServerUse {
-	if s.server == nil || s.window.server == 0 {
+	if s.server == nil || !s.window.serverKnown {
 		return nil
 	}
 	use := s.use
-	use.Cores = s.window.server.Seconds() / whole.Seconds()
+	use.CPU, use.Cores = result.Unknown(), s.window.server.Seconds()/whole.Seconds()
 	if units > 0 {
 		use.CPU = s.window.server.Seconds() * 1e6 / float64(units)
 	}
