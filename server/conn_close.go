@@ -129,9 +129,13 @@ func (c *Conn) advance(next connState) {
 // Close starts the closing handshake with a code and a reason (RFC 6455 section
 // 7): the code must be one that may be sent (ws.Code.Sendable) or
 // ws.CodeNoStatus for none, the reason is cut to 123 bytes. What is queued is sent
-// before the close frame, within Timeouts.Write. Messages that arrive after it are ignored; Handler.Close is called when the peer has answered, or
-// after Server.Timeouts.Close. It returns ErrClosed if the connection is closing
-// already.
+// before the close frame, within Timeouts.Write. Messages that arrive after it are
+// ignored. Close does not wait: Handler.Close is called when the peer has answered, or
+// after Server.Timeouts.Close.
+//
+// It returns ErrClosed if the connection is closing already, and another error for a code
+// that may not be sent, such as 999 or 1006: then nothing has happened, and the
+// connection goes on.
 func (c *Conn) Close(code ws.Code, reason string) error {
 	if !code.Sendable() && code != ws.CodeNoStatus {
 		return fmt.Errorf("server: close code %d may not be sent", code)
@@ -251,8 +255,12 @@ func (c *Conn) writeFailed(err error) {
 // it.
 func (c *Conn) drops(limit Limit) bool {
 	c.loop.counters.dropped.Add(1)
+	drops := c.limits().drops
+	if !drops && limit == LimitQueue {
+		c.loop.srv.limitHits.closed.Store(true) // before the hit is counted
+	}
 	c.loop.srv.hit(limit)
-	return c.limits().drops
+	return drops
 }
 
 // tooBig refuses a message that would not fit into the empty queue. What was taken before

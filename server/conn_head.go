@@ -118,6 +118,7 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 		if err := c.setClientAddr(r.RemoteAddr); err != nil {
 			return err
 		}
+		s.warnUncounted(c.RemoteAddr())
 	}
 	asks := s.asks()
 	if asks {

@@ -484,6 +484,33 @@ func TestProxyReset(t *testing.T) {
 	}
 }
 
+// TestProxiedNotCounted: a client whose own address is a trusted proxy's is not counted,
+// and the log says so once; one with another address is not told of.
+func TestProxiedNotCounted(t *testing.T) {
+	t.Parallel()
+	var book logBook
+	n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
+		s.Proxy.Trusted = prefixes("10.0.0.0/8")
+		s.Limits.ConnsPerAddr, s.Logger = 2, book.logger()
+	})
+	for _, test := range []struct {
+		client string
+		told   int
+	}{{"203.0.113.9", 0}, {"10.7.7.7", 1}} {
+		for i := range 3 {
+			c := dialSim(t, n, addr)
+			if c.send(upgradeRequest("X-Forwarded-For: " + test.client)); test.told == 0 && i == 2 {
+				c.expectRefusal(503)
+			} else {
+				c.expectSwitch()
+			}
+		}
+		if got := book.count("client not counted by its address"); got != test.told {
+			t.Errorf("%s: told %d times, want %d:\n%s", test.client, got, test.told, book.String())
+		}
+	}
+}
+
 // TestProxiedPerAddr: a connection counts for its client's address, from when it
 // is known to the end, and never for that of the proxy.
 func TestProxiedPerAddr(t *testing.T) {

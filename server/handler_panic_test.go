@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -36,6 +37,9 @@ func (f failing) upgrade(r *ws.Request) (server.Accept, error) {
 	}
 	return server.Accept{Value: r.Path()[1:]}, nil
 }
+
+// failedAt is how the log names the line in this file that has failed.
+var failedAt = regexp.MustCompile(` at="[^" ]*server_test\.\S+ \S+/handler_panic_test\.go:\d+" remote=`)
 
 // failures are the ways in which a handler ends without returning.
 var failures = map[string]func(){
@@ -85,6 +89,9 @@ func testFailing(t *testing.T, fail func(), method string) {
 	}
 	if book.count("testFailing") == 0 && book.count("failing") == 0 {
 		t.Error("logged without the handler's stack")
+	}
+	if got := failedAt.FindAllString(book.String(), -1); len(got) != times {
+		t.Errorf("%d times the log names the line that has failed, want %d", len(got), times)
 	}
 }
 

@@ -77,21 +77,12 @@ func (l Limit) String() string {
 	return limitNames[l]
 }
 
-// level says how much the limit's hits are worth in the log: peers that come to
-// their end as they should are no warning.
-func (l Limit) level() slog.Level {
-	switch l {
-	case LimitCloseTimeout, LimitPingTimeout, LimitIdleTimeout, LimitLifetime:
-		return slog.LevelInfo
-	}
-	return slog.LevelWarn
-}
-
 // limitHits counts how often limits were met. Whoever meets one only counts,
 // whatever locks it holds; the loops' leaders log.
 type limitHits struct {
 	counts   [NumLimits]atomic.Uint64
 	unlogged atomic.Bool
+	closed   atomic.Bool // since LimitQueue was logged, it has closed a connection
 
 	mu     sync.Mutex // of whoever logs
 	logged [NumLimits]struct {
@@ -106,6 +97,20 @@ func (s *Server) hit(limit Limit) {
 	if !s.limitHits.unlogged.Load() {
 		s.limitHits.unlogged.Store(true)
 	}
+}
+
+// level says how much the limit's hits are worth in the log: peers that come to
+// their end as they should, and messages that DropNewest drops, are no warning.
+func (h *limitHits) level(limit Limit) slog.Level {
+	switch limit {
+	case LimitCloseTimeout, LimitPingTimeout, LimitIdleTimeout, LimitLifetime:
+		return slog.LevelInfo
+	case LimitQueue:
+		if !h.closed.Swap(false) {
+			return slog.LevelInfo
+		}
+	}
+	return slog.LevelWarn
 }
 
 // reportPeriod is the least time between two reports of the same trouble.
@@ -127,7 +132,7 @@ func (s *Server) logLimits(now tick) {
 		case now < last.next:
 			h.unlogged.Store(true)
 		default:
-			s.log().Log(context.Background(), limit.level(), "limit met", "limit", limit.String(), "times", count-last.count, "since_start", count)
+			s.log().Log(context.Background(), h.level(limit), "limit met", "limit", limit.String(), "times", count-last.count, "since_start", count)
 			last.count, last.next = count, now+loop.TicksOf(reportPeriod)
 		}
 	}

@@ -113,6 +113,19 @@ func (s *Server) mostFrom(addr netip.Addr) int {
 	return s.limits.connsPerAddr
 }
 
+// warnUncounted tells, once, that a client has opened a WebSocket from an address of the
+// trusted proxies, which ConnsPerAddr does not bound: most likely the client and the
+// balancer are on one machine, or Trusted is all of their network.
+func (s *Server) warnUncounted(client netip.AddrPort) {
+	if s.limits.connsPerAddr == 0 || !s.trusts(client.Addr()) {
+		return
+	}
+	s.uncounted.Do(func() {
+		s.log().Warn("client not counted by its address", "remote", addrName(client),
+			"why", "its address is among the trusted proxies", "remedy", "trust the balancers' addresses alone")
+	})
+}
+
 // forget takes off the counts a connection that does not get into a loop.
 func (s *Server) forget(a *arrival) {
 	switch {

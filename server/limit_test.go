@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrace/millrace/poller/simnet"
 	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
 )
 
 // limitRow is a row of the table in docs/limits.md: field and what it is counted as.
@@ -98,4 +99,33 @@ func TestLimitsLogged(t *testing.T) {
 		t.Error("how often is not logged")
 	}
 	hits(t, srv, server.LimitConns, 300)
+}
+
+// TestQueueLimitLogged: messages that DropNewest drops are no warning, a connection that
+// a full queue closes is one.
+func TestQueueLimitLogged(t *testing.T) {
+	t.Parallel()
+	var book logBook
+	n, addr, _ := startSim(t, simnet.Config{}, func(s *server.Server) {
+		s.Queue.Max, s.Queue.Policy, s.Logger = 1000, server.DropNewest, book.logger()
+		s.Keepalive.Interval = -1
+		s.Upgrade = func(r *ws.Request) (server.Accept, error) {
+			if r.Path() == "/close" {
+				return server.Accept{Limits: &server.ConnLimits{Queue: server.Queue{Policy: server.CloseWhenFull}}}, nil
+			}
+			return server.Accept{}, nil
+		}
+		s.Handler = handler{open: func(c *server.Conn) { _ = c.SendBinary(make([]byte, 2000)) }} // the log tells
+	})
+	for _, test := range []struct{ path, level string }{{"/drop", "INFO"}, {"/close", "WARN"}, {"/drop", "INFO"}} {
+		before := book.count("level=" + test.level + ` msg="limit met" limit=queue times=1 `)
+		c := dialSim(t, n, addr)
+		c.send(strings.Replace(upgradeRequest(), "GET / ", "GET "+test.path+" ", 1))
+		c.expectSwitch()
+		idle(t, n)
+		if got := book.count("level=" + test.level + ` msg="limit met" limit=queue times=1 `); got != before+1 {
+			t.Errorf("%s: not logged as %s:\n%s", test.path, test.level, book.String())
+		}
+		n.Advance(11 * time.Second)
+	}
 }

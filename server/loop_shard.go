@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"sync/atomic"
 
 	"github.com/millrace/millrace/internal/loop"
@@ -114,9 +115,30 @@ func (m *member) Failed(w *loop.Worker, panicked any) {
 	stack := make([]byte, 16<<10)
 	stack = stack[:runtime.Stack(stack, false)]
 	c.loop.counters.panics.Add(1)
-	c.loop.srv.log().Error("handler panicked", "panic", fmt.Sprintf("%+v", panicked), "remote", c.RemoteName(), "stack", string(stack))
+	c.loop.srv.log().Error("handler panicked", "panic", fmt.Sprintf("%+v", panicked), "at", panickedAt(), "remote", c.RemoteName(), "stack", string(stack))
 	w.HostData.(*worker).decoder = c.loop.srv.newDecoder()
 	c.endPanicked()
+}
+
+// panickedAt is the line that has panicked, or called runtime.Goexit, as "function
+// file:line": in the stack it stands below the frames that found out. It is called while
+// the stack is still there.
+func panickedAt() string {
+	callers := make([]uintptr, 64)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(0, callers)])
+	for below := false; ; {
+		frame, more := frames.Next()
+		ofRuntime := strings.HasPrefix(frame.Function, "runtime.")
+		switch {
+		case below && !ofRuntime:
+			return fmt.Sprintf("%s %s:%d", frame.Function, frame.File, frame.Line)
+		case frame.Function == "runtime.gopanic" || frame.Function == "runtime.Goexit":
+			below = true
+		}
+		if !more {
+			return ""
+		}
+	}
 }
 
 // LostLoop implements loop.Member: what the slow handler has sent goes out.

@@ -39,7 +39,7 @@ type Mux struct {
 // Handle routes requests that match the pattern to h.
 func (m *Mux) Handle(pattern string, h Handler) {
 	if h == nil {
-		panic("server: nil handler")
+		panic(fmt.Sprintf("server: pattern %q: nil handler", pattern))
 	}
 	accept := Accept{Handler: h, shared: &h}
 	m.HandleUpgrade(pattern, func(*ws.Request) (Accept, error) { return accept, nil })
@@ -50,7 +50,7 @@ func (m *Mux) Handle(pattern string, h Handler) {
 // connection is to be freed by Accept.Abandoned, or better taken in Open.
 func (m *Mux) HandleUpgrade(pattern string, hook func(*ws.Request) (Accept, error)) {
 	if hook == nil {
-		panic("server: nil upgrade hook")
+		panic(fmt.Sprintf("server: pattern %q: nil upgrade hook", pattern))
 	}
 	if m.asked.Load() {
 		panic(fmt.Sprintf("server: pattern %q is registered after the first request", pattern))

@@ -139,10 +139,10 @@ func TestMuxRefusesPattern(t *testing.T) {
 		}
 	}
 	var mux server.Mux
-	if got := panicOf(func() { mux.Handle("/", nil) }); got != "server: nil handler" {
+	if got := panicOf(func() { mux.Handle("GET /x", nil) }); got != `server: pattern "GET /x": nil handler` {
 		t.Errorf("nil handler: panic %q", got)
 	}
-	if got := panicOf(func() { mux.HandleUpgrade("/", nil) }); got != "server: nil upgrade hook" {
+	if got := panicOf(func() { mux.HandleUpgrade("/", nil) }); got != `server: pattern "/": nil upgrade hook` {
 		t.Errorf("nil hook: panic %q", got)
 	}
 }

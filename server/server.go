@@ -99,6 +99,7 @@ type Server struct {
 	startErr  error
 	started   atomic.Bool
 	unhandled sync.Once // that messages are ignored was told
+	uncounted sync.Once // that Limits.ConnsPerAddr does not bound a client was told
 	limits    limits
 	owns      owns
 	limitHits limitHits

@@ -66,7 +66,8 @@ type Limits struct {
 	// first 64 bits of an IPv6 address standing for all of it; those beyond are
 	// refused with 503 and Retry-After. Those that HTTP has count too. WebSockets of
 	// Proxy.Trusted count for their clients, their plain requests do not; behind a
-	// balancer that the server is not told of, all come from one address. 0 is no bound.
+	// balancer that the server is not told of, all come from one address. A client whose
+	// own address is in Proxy.Trusted is not counted; the log says so once. 0 is no bound.
 	ConnsPerAddr int
 	// Handshakes bounds the connections that are accepted and are no WebSocket
 	// yet, refused ones included until they are gone. Those beyond are refused with
@@ -178,10 +179,10 @@ type Timeouts struct {
 	// Keepalive.BalancerIdle and 20 s, or 620 s without one; below 0 is for ever.
 	HTTPIdle time.Duration
 	// Idle closes a connection that sent no message (text or binary) for
-	// this long, with 1001, pongs or not; 0 is never.
+	// this long, with 1001 and the reason "idle timeout", pongs or not; 0 is never.
 	Idle time.Duration
 	// Lifetime closes a connection at the latest so long after it was accepted,
-	// with 1001, each at a time of its own in the last fifth: clients spread anew over
+	// with 1001 and the reason "connection lifetime over", each at a time of its own in the last fifth: clients spread anew over
 	// the servers behind a balancer, and none is forgotten. 0 is never.
 	Lifetime time.Duration
 	// Close is how long the peer may take for its part of the closing
