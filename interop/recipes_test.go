@@ -2,6 +2,7 @@ package interop_test
 
 import (
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,6 +62,22 @@ func haproxyRecipe(word string) func(t *testing.T, addr string, secure bool) *ba
 		config = strings.Replace(config, "check port 9090", "check", 1) // the backend has no other
 		return startBalancer(t, config, map[string]string{}, func(file string) *exec.Cmd { return exec.Command(program, "-db", "-f", file) })
 	}
+}
+
+// TestRecipeOnOneMachine: with HAProxy on the clients' machine, and from an address of its
+// own, a client counts for its address.
+func TestRecipeOnOneMachine(t *testing.T) {
+	t.Parallel()
+	program := needBalancer(t, "haproxy", "haproxy")
+	back := startBackend(t, func(s *server.Server) {
+		s.Proxy.Trusted, s.Limits.ConnsPerAddr = []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")}, 2
+	})
+	config := recipe(t, "haproxy", []string{"frontend try"}, "127.0.0.1:8000", "fd@3", "127.0.0.1:8080", back.addr)
+	b := startBalancer(t, config, map[string]string{}, func(file string) *exec.Cmd { return exec.Command(program, "-db", "-f", file) })
+	for range 2 {
+		b.connect("ws", nil)
+	}
+	b.expectRefusal("ws", http.StatusServiceUnavailable, nil)
 }
 
 const nginxRecipeHTTP = nginxHTTPHead + `

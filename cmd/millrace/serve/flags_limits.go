@@ -46,8 +46,8 @@ func (l *limitOptions) options() []flags.Option {
 		flags.New("message-burst", "N", "messages at once under message-rate; 0 is a second's worth", "0", flags.Whole(&l.messageBurst, 0, noMost)).Sets("Limits.MessageBurst"),
 		flags.New("byte-rate", "SIZE", "bytes a second from a connection; more close with 1008; 0 is no bound", "0", flags.Size(&l.byteRate, 0, maxBytes)).Sets("Limits.ByteRate"),
 		flags.New("byte-burst", "SIZE", "bytes at once under byte-rate; 0 is a second's worth, or what max-message needs", "0", flags.Size(&l.byteBurst, 0, maxBytes)).Sets("Limits.ByteBurst"),
-		flags.New("max-queue", "SIZE", "most that waits for a connection that reads too slowly; 0 is what max-message needs\n"+
-			"above queue-high-water, at least 1MiB", "0", flags.Size(&l.maxQueue, 0, maxBytes)).Sets("Queue.Max"),
+		flags.New("max-queue", "SIZE", "most that waits for a connection that reads too slowly; 0 is max-message,\n"+
+			"queue-high-water and 128KiB together, at least 1MiB", "0", flags.Size(&l.maxQueue, 0, maxBytes)).Sets("Queue.Max"),
 		flags.New("queue-high-water", "SIZE", "what may wait for a connection before it is not read any more; off reads on;\n"+
 			"0 is 64KiB, or a quarter of max-queue if that is less", "0", flags.OrOff(&l.highWater, flags.Size(&l.highWater, 0, maxBytes))).Sets("Queue.HighWater"),
 		flags.New("queue-low-water", "SIZE", "what may still wait when it is read again; 0 is a quarter of queue-high-water", "0", flags.Size(&l.lowWater, 0, maxBytes)).Sets("Queue.LowWater"),
