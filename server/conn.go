@@ -244,7 +244,7 @@ func (c *Conn) TLSState() *tls.ConnectionState {
 }
 
 // Buffered is how many bytes wait in the outbound queue: accepted by Send and
-// not yet taken by the kernel.
+// not yet taken by the kernel, whose own buffers, and the peer's, come first.
 func (c *Conn) Buffered() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -119,7 +119,8 @@ var (
 	// ErrQueueFull: the peer does not read fast enough and the connection's
 	// outbound queue is at its bound (Queue.Max), or all queues together are beyond
 	// theirs (Limits.QueueMemory). The message was not accepted; with
-	// CloseWhenFull the connection is closed, with DropNewest it goes on.
+	// CloseWhenFull the connection is closed, with DropNewest it goes on. In both cases
+	// something is queued, so that DrainedHandler is called when it is written.
 	ErrQueueFull = errors.New("server: outbound queue full")
 	// ErrMessageTooBig: the message is larger than Server.Queue.Max, or the connection's own.
 	// It was not accepted; with CloseWhenFull the connection is closed with 1009, with

@@ -69,8 +69,8 @@ func newServer(addr string, m *market) *server.Server {
 		Upgrade: m.admit,
 		HTTP:    pages,
 		// A price is worth nothing when the next one is there. A slow reader keeps his
-		// connection and misses prices; what waits for him is never older than it takes
-		// him to read 16 KiB. Drained brings him up to date.
+		// connection and misses prices: at most 16 KiB wait for him here, besides what the
+		// kernel's buffers hold. Drained brings him up to date.
 		Queue:  server.Queue{Max: 16 << 10, Policy: server.DropNewest},
 		Limits: server.Limits{Message: 4 << 10, MessageRate: 10},
 	}
