@@ -27,7 +27,8 @@ var docImports = []string{
 
 // TestDocsGo: the Go code in the pages compiles. A block that begins with "package" is a
 // program of its own. Others are declarations, or the body of a function; all of a
-// page's are one package, together with its hidden declarations, and may use docImports.
+// page's are one package, together with its hidden declarations, and may use docImports,
+// without an import unless the block has imports itself.
 func TestDocsGo(t *testing.T) {
 	imports := exported(t, append(slices.Clone(docImports), modulePath+"/server/xconnect"))
 	programs, fragments := 0, 0
@@ -69,6 +70,9 @@ func TestDocsGoFinds(t *testing.T) {
 		"a := 1\nb := a +":                             "page.md:",
 		"package main\n\nfunc main() { a := 1 }":       "page.md:9",
 		"package main\n\nfunc main() {}":               "",
+		"import \"errors\"\nvar a = errors.New":        "",
+		"import \"errors\"\nvar a = fmt.Sprint":        "page.md:8",
+		"import \"no/such\"":                           "page.md:7",
 		"package main\n\nimport \"os\"\nfunc main(){}": "page.md:9",
 	} {
 		got := compileBlocks(imports, strings.HasPrefix(code, "package"), block{"page.md", 7, "go", code + "\n"})
@@ -112,7 +116,9 @@ func compileBlocks(imports types.Importer, program bool, blocks ...block) (probl
 		if !program {
 			head := "package page\n"
 			for _, name := range docImports {
-				head += fmt.Sprintf("import %q\n", name)
+				if !strings.HasPrefix(b.text, "import ") {
+					head += fmt.Sprintf("import %q\n", name)
+				}
 			}
 			source = head + at + b.text
 			if _, err := parser.ParseFile(token.NewFileSet(), "", source, parser.SkipObjectResolution); err != nil {

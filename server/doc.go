@@ -10,6 +10,7 @@
 //	}
 //	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 //	defer stop()
+//	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 //	err := srv.Run(ctx, server.DrainOptions{}) // serves until a signal, then drains
 //
 // A [Server] accepts connections and calls a [Handler] for each: Open, Message for each

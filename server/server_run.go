@@ -16,6 +16,7 @@ const defaultRunTimeout = 30 * time.Second
 //
 //	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 //	defer stop()
+//	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 //	err := srv.Run(ctx, server.DrainOptions{})
 //
 // It returns nil when all connections have ended politely, also if somebody else has

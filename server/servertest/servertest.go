@@ -41,13 +41,13 @@ type Server struct {
 	addr string
 }
 
-// Start starts srv, whose Engine must be nil, on a network in memory, and closes it
-// when the test ends. Without a Logger srv logs to the test's output. It sets
-// srv.Debug: a payload that a handler keeps without Clone is overwritten.
+// Start starts srv, whose Runtime.Engine must be nil, on a network in memory, and closes
+// it when the test ends. Without a Logger srv logs to the test's output. It sets
+// srv.Runtime.Debug: a payload that a handler keeps without Clone is overwritten.
 func Start(t testing.TB, srv *server.Server) *Server {
 	t.Helper()
 	if srv.Runtime.Engine != nil {
-		t.Fatal("servertest: the server has an Engine; Start sets it")
+		t.Fatal("servertest: the server has a Runtime.Engine; Start sets it")
 	}
 	if srv.Logger == nil {
 		srv.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
