@@ -61,7 +61,7 @@ type commands struct {
 func (c *commands) checkFlags(t *testing.T) {
 	known := map[string]bool{"--help": true, "--version": true, "--stop-timeout": true} // the last is docker's
 	helps := [][]string{{"millrace", "serve", "--help"}, {"millrace", "doctor", "--help"}}
-	for _, scenario := range []string{"echo", "rate", "sweep", "idle", "storm", "churn", "wave", "slow", "broadcast", "compare"} {
+	for _, scenario := range []string{"echo", "rate", "sweep", "idle", "storm", "churn", "wave", "slow", "broadcast", "receive", "compare"} {
 		helps = append(helps, []string{"millbench", "help", scenario})
 	}
 	for _, help := range helps {

@@ -136,7 +136,11 @@ func TestPlanErrors(t *testing.T) {
 		{target, bench.Slow{PerSecond: -1}, "bench: PerSecond: -1"},
 		{target, bench.Slow{ReadRate: -1}, "bench: ReadRate: -1"},
 		{target, bench.Broadcast{Load: with(func(l *bench.Load) { l.Connections.Count = 1 })}, "bench: Connections.Count: 1; allowed are 2 to"},
-		{target, bench.Broadcast{Load: with(func(l *bench.Load) { l.Client.Processes = 2 })}, "bench: Client.Processes: 2, but broadcast takes one process"},
+		{target, bench.Broadcast{InFlight: 1, Load: with(func(l *bench.Load) { l.Client.Processes = 2 })}, "bench: Client.Processes: 2, but a broadcast with a bound"},
+		{target, bench.Broadcast{Publishers: 7, Load: brief()}, "bench: Publishers: 7; allowed are 1 to 6"},
+		{target, bench.Broadcast{Load: with(func(l *bench.Load) { l.Messages.MinSize = 19 })}, "bench: Messages.MinSize: 19; allowed are 20 to"},
+		{target, bench.Broadcast{Limit: -1}, "bench: Limit: "},
+		{target, bench.Broadcast{Limit: time.Second, Step: 2, Publishers: 3, Load: brief()}, "bench: Step: 2; allowed are "},
 	} {
 		r, err := bench.Run(t.Context(), tt.target, tt.scenario)
 		if _, ok := errors.AsType[*bench.PlanError](err); !ok || r != nil || !strings.HasPrefix(err.Error(), tt.want) {
@@ -150,7 +154,7 @@ func TestPlanErrors(t *testing.T) {
 func TestPlanOf(t *testing.T) {
 	set := map[string]bool{"Scenario": true}
 	for _, s := range []any{
-		&bench.Echo{}, &bench.Rate{}, &bench.Sweep{}, &bench.Idle{}, &bench.Storm{}, &bench.Churn{}, &bench.Wave{}, &bench.Slow{}, &bench.Broadcast{},
+		&bench.Echo{}, &bench.Rate{}, &bench.Sweep{}, &bench.Idle{}, &bench.Storm{}, &bench.Churn{}, &bench.Wave{}, &bench.Slow{}, &bench.Broadcast{}, &bench.Receive{},
 	} {
 		var target bench.Target
 		scenario := s.(bench.Scenario)

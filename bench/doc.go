@@ -5,7 +5,7 @@
 //	r, err := bench.Run(ctx, bench.Target{URL: "ws://127.0.0.1:9001/"}, bench.Echo{})
 //
 // A [Target] says which server, a [Scenario] what to do with it: [Echo], [Rate],
-// [Sweep], [Idle], [Storm], [Churn], [Wave], [Slow] or [Broadcast]. All of them
+// [Sweep], [Idle], [Storm], [Churn], [Wave], [Slow], [Broadcast] or [Receive]. All of them
 // have a [Load] in common. Every field but Target.URL may be left out: 0 is the
 // default that its comment names, and where there can be none of something, a
 // negative value says so. What a run measured is a Result of package

@@ -37,6 +37,18 @@ type Connections struct {
 	Sources []netip.Addr
 }
 
+// What Messages.Text may be. Each is valid UTF-8 of exactly the size asked for: what
+// is left over by characters of several bytes is ASCII.
+const (
+	TextASCII    = "ascii"    // random letters and digits: hardly to be compressed
+	TextWords    = "words"    // 64 made-up words in random order
+	TextJSON     = "json"     // objects as an application may send; a message may begin in the midst of one
+	TextLatin    = "latin"    // half of it letters with accents, of 2 bytes
+	TextCyrillic = "cyrillic" // letters of 2 bytes
+	TextCJK      = "cjk"      // characters of 3 bytes
+	TextEmoji    = "emoji"    // characters of 4 bytes
+)
+
 // Messages says what they are like.
 type Messages struct {
 	// MinSize and MaxSize bound a payload, in bytes; each message's size is drawn
@@ -45,6 +57,9 @@ type Messages struct {
 	MaxSize int
 	// Binary ones instead of text.
 	Binary bool
+	// Text is what payloads are made of, of binary messages too: TextASCII, TextWords
+	// and so on. Default TextWords with compression, else TextASCII.
+	Text string
 	// Seed makes the payloads. Default 1.
 	Seed uint64
 }
@@ -55,7 +70,7 @@ type Client struct {
 	// Default GOMAXPROCS, half of it in Rate and Sweep, whose loops do not sleep.
 	Loops int
 	// Processes shares the load among so many child processes, since one may hold
-	// only so many descriptors: see RunChild. 0 and 1: none. Broadcast takes one.
+	// only so many descriptors: see RunChild. 0 and 1: none.
 	Processes int
 	// Poller names the engine, see poller.Engines. Default the system's.
 	Poller string
@@ -73,7 +88,7 @@ func (l Load) record(scenario string) result.Plan {
 	return result.Plan{
 		Scenario:    scenario,
 		Connections: c.Count, ConnectRate: c.Rate, Handshakes: c.Handshakes, ConnectTimeout: c.Timeout, Sources: c.Sources,
-		MinSize: m.MinSize, MaxSize: m.MaxSize, Binary: m.Binary, Seed: m.Seed,
+		MinSize: m.MinSize, MaxSize: m.MaxSize, Binary: m.Binary, Text: m.Text, Seed: m.Seed,
 		Warmup: l.Warmup, Duration: l.Duration,
 		Loops: l.Client.Loops, Processes: l.Client.Processes, Poller: l.Client.Poller, FirstReply: l.Client.FirstReply, Timeout: l.Client.Timeout,
 	}

@@ -106,10 +106,11 @@ var fields = map[string]string{
 
 	"Connections": "Connections.Count", "ConnectRate": "Connections.Rate", "Handshakes": "Connections.Handshakes",
 	"ConnectTimeout": "Connections.Timeout", "Sources": "Connections.Sources",
-	"MinSize": "Messages.MinSize", "MaxSize": "Messages.MaxSize", "Binary": "Messages.Binary", "Seed": "Messages.Seed",
+	"MinSize": "Messages.MinSize", "MaxSize": "Messages.MaxSize", "Binary": "Messages.Binary", "Text": "Messages.Text", "Resume": "Target.Resume", "Seed": "Messages.Seed",
 	"Loops": "Client.Loops", "Processes": "Client.Processes", "Poller": "Client.Poller", "FirstReply": "Client.FirstReply", "Timeout": "Client.Timeout",
 
 	"Rate": "PerSecond", "sweep.Rate": "From", "SweepFactor": "Factor", "SweepLimit": "Limit", "SweepMax": "To", "SweepPrecision": "Precision",
+	"broadcast.RampLimit": "Limit", "broadcast.RampStep": "Step",
 	"Messages": "Each", "Waves": "Times", "SlowShare": "Share", "SlowRate": "ReadRate",
 }
 

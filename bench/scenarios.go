@@ -143,17 +143,51 @@ func (s Slow) record() result.Plan {
 	return p
 }
 
-// Broadcast has one connection send at a fixed rate to a server that gives each
-// message to all connections, of which there are at least two. Latency is from
-// sending to each arrival.
+// Broadcast has some connections publish to a server that gives each message to all
+// connections, of which there are at least two; whether to its sender too is the
+// server's choice. Latency is from when a message was due to each arrival. A message
+// begins with 20 bytes that say whose it is, its number and when it was due: that
+// is the least Messages.MinSize.
 type Broadcast struct {
 	Load
-	// PerSecond is how many messages are published. Default 1,000.
+	// PerSecond is how many messages are published, by all publishers in turn.
+	// Default 1,000.
 	PerSecond float64
+	// Publishers is how many connections publish: the first ones. Default 1,
+	// negative: all.
+	Publishers int
+	// InFlight makes it a closed loop, without PerSecond: so many messages are on
+	// their way, and the next is sent when all others have one. It takes one process.
+	// 0: an open loop.
+	InFlight int
+	// Limit adds Step connections at a time, up to Connections.Count, until the p95
+	// of the time that a message takes to its last receiver exceeds it; Duration is
+	// for each number of them. InFlight is 4 then, if it is not set. 0: all
+	// connections at once.
+	Limit time.Duration
+	// Step is at least Client.Loops for each publisher. Default 1,000.
+	Step int
 }
 
 func (s Broadcast) record() result.Plan {
 	p := s.Load.record(result.Broadcast)
-	p.Rate = s.PerSecond
+	p.Rate, p.Publishers, p.InFlight, p.RampLimit, p.RampStep = s.PerSecond, s.Publishers, s.InFlight, s.Limit, s.Step
+	return p
+}
+
+// Receive opens connections and counts what the server sends by itself: messages,
+// bytes, and the time between two messages of a connection, which is the Latency.
+// What is in the messages is not looked at, only that their frames are right;
+// compressed ones count with their compressed size.
+type Receive struct {
+	Load
+	// Hello is a message that each connection sends when it is open, such as one
+	// that subscribes to something. "": none.
+	Hello string
+}
+
+func (s Receive) record() result.Plan {
+	p := s.Load.record(result.Receive)
+	p.Hello = s.Hello
 	return p
 }

@@ -24,16 +24,19 @@ type Target struct {
 	// Header is what else goes into the request: lines "Name: value".
 	Header []string
 	// Deflate is DeflateOff, DeflateOn or DeflateTakeover; a server that declines is
-	// a trouble. With compression the payloads are words in random order instead of
-	// random letters. Default DeflateOff.
+	// a trouble. Messages.Text says what is compressed. Default DeflateOff.
 	Deflate string
+	// Resume has connections resume the TLS session of one before them, in wss; a
+	// server that resumes none is a trouble. The first ones, which begin before any has
+	// a session, do without.
+	Resume bool
 	// PID is the server's process on this machine, to measure its CPU and memory.
 	// 0: whoever listens on the URL's port, if that is on loopback; -1: nobody.
 	PID int
 }
 
 func (t Target) addTo(p *result.Plan) {
-	p.URL, p.CAFile, p.Insecure = t.URL, t.CAFile, t.Insecure
+	p.URL, p.CAFile, p.Insecure, p.Resume = t.URL, t.CAFile, t.Insecure, t.Resume
 	p.Origin, p.Subprotocol, p.Header, p.Deflate = t.Origin, t.Subprotocol, t.Header, t.Deflate
 	p.ServerPID = t.PID
 }

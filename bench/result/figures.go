@@ -5,7 +5,7 @@ package result
 type Figure struct {
 	Name  string
 	Value float64
-	Unit  string // "us", "1/s", "B", "cores", "" for a plain count
+	Unit  string // "us", "1/s", "B", "cores", "x" of a ratio, "clients", "" for a plain count
 	Known bool   // the run measured it; else Value is NaN
 	// MoreIsBetter tells a rate from a cost.
 	MoreIsBetter bool
@@ -24,16 +24,42 @@ func (r *Result) Figures() []Figure {
 	figures = append(figures, quantiles("", r.Latency)...)
 	figures = append(figures, quantiles("service-", r.Service)...)
 	figures = append(figures, quantiles("skew-", r.Skew)...)
+	figures = append(figures, quantiles("last-", r.Last)...)
 	figures = append(figures, quantiles("connect-", r.Connect)...)
 	server := r.Server
 	if server == nil {
 		server = &ServerUse{CPU: Unknown(), Cores: Unknown(), PerConnection: Unknown()}
+	}
+	publication := r.Publication
+	if publication == nil {
+		publication = &Publication{}
+	}
+	published := r.Publication != nil
+	handshakes, wire := r.Handshakes, r.Wire
+	if handshakes == nil {
+		handshakes = &Handshakes{}
+	}
+	if wire == nil {
+		wire = &Wire{}
+	}
+	perHandshake := Unknown()
+	if handshakes.Count > 0 {
+		perHandshake = server.Cores * r.Seconds * 1e6 / float64(handshakes.Count)
 	}
 	return append(figures,
 		figure("cpu", server.CPU, "us", server.CPU > 0),
 		figure("server-cores", server.Cores, "cores", true),
 		figure("rss", server.PerConnection, "B", server.After > 0),
 		figure("client-cores", r.Client.Cores, "cores", true),
+		better(figure("handshakes", handshakes.PerSecond, "1/s", handshakes.Count > 0)),
+		figure("handshake-cpu", perHandshake, "us", perHandshake > 0),
+		better(figure("resumed", float64(handshakes.Resumed), "", r.Handshakes != nil)),
+		figure("ratio-sent", wire.SentRatio(), "x", wire.SentPayload > 0),
+		figure("ratio-received", wire.ReceivedRatio(), "x", wire.ReceivedPayload > 0),
+		better(figure("published", publication.PerSecond, "1/s", published)),
+		figure("missing", float64(publication.Missing), "", published),
+		figure("doubled", float64(publication.Doubled), "", published),
+		better(figure("clients", float64(publication.Clients), "clients", published && r.Plan.RampLimit > 0)),
 		Figure{Name: "failed", Value: float64(r.Failed), Known: true},
 		Figure{Name: "lost", Value: float64(r.Lost), Known: true},
 		Figure{Name: "errors", Value: float64(troubles), Known: true},
@@ -64,11 +90,18 @@ func quantiles(prefix string, l *Latency) []Figure {
 		{Name: prefix + "mean", Value: l.Mean(), Unit: "us", Known: known},
 		{Name: prefix + "p50", Value: l.Quantile(0.5), Unit: "us", Known: known},
 		{Name: prefix + "p90", Value: l.Quantile(0.9), Unit: "us", Known: known},
+		{Name: prefix + "p95", Value: l.Quantile(0.95), Unit: "us", Known: known},
 		{Name: prefix + "p99", Value: l.Quantile(0.99), Unit: "us", Known: known},
 		{Name: prefix + "p99.9", Value: l.Quantile(0.999), Unit: "us", Known: known},
 		{Name: prefix + "p99.99", Value: l.Quantile(0.9999), Unit: "us", Known: known},
 		{Name: prefix + "max", Value: l.Quantile(1), Unit: "us", Known: known},
 	}
+}
+
+// better marks a figure of which more is better.
+func better(f Figure) Figure {
+	f.MoreIsBetter = true
+	return f
 }
 
 // Figure gives one figure by its name.

@@ -17,11 +17,12 @@ const (
 	Wave      = "wave"
 	Slow      = "slow"
 	Broadcast = "broadcast"
+	Receive   = "receive"
 )
 
 // Scenarios are all of them, in the order of the documentation.
 func Scenarios() []string {
-	return []string{Echo, Rate, Sweep, Idle, Storm, Churn, Wave, Slow, Broadcast}
+	return []string{Echo, Rate, Sweep, Idle, Storm, Churn, Wave, Slow, Broadcast, Receive}
 }
 
 // Plan is the load that was made: what was asked for in package bench's structs, in
@@ -41,9 +42,10 @@ type Plan struct {
 	MinSize int `json:"min_size,omitempty"`
 	MaxSize int `json:"max_size,omitempty"`
 	// InFlight is how many messages of a connection are under way at once, in
-	// closed loops.
-	InFlight int  `json:"in_flight,omitempty"`
-	Binary   bool `json:"binary,omitempty"`
+	// closed loops; in broadcast those of all connections, 0: it is an open loop.
+	InFlight int    `json:"in_flight,omitempty"`
+	Binary   bool   `json:"binary,omitempty"`
+	Text     string `json:"text,omitempty"` // what payloads are made of, as in bench.Messages
 	// Rate is messages a second over all connections, in open loops; in a sweep the
 	// first rate, in broadcast those published, in slow those of the slow ones.
 	Rate float64 `json:"rate,omitempty"`
@@ -70,6 +72,16 @@ type Plan struct {
 	// knee's interval may be, as a part of the rate.
 	SweepMax       float64 `json:"sweep_max,omitempty"`
 	SweepPrecision float64 `json:"sweep_precision,omitempty"`
+	// Publishers is how many connections publish in broadcast: the first ones.
+	// Before the defaults are filled in, negative is all.
+	Publishers int `json:"publishers,omitempty"`
+	// RampLimit is the p95 of a message's last arrival up to which a broadcast adds
+	// RampStep connections; 0: it adds none.
+	RampLimit time.Duration `json:"ramp_limit_ns,omitempty"`
+	RampStep  int           `json:"ramp_step,omitempty"`
+
+	// Hello is what each connection sends first in receive; "": nothing.
+	Hello string `json:"hello,omitempty"`
 
 	// Sources are the addresses connected from; none: the system's choice.
 	Sources []netip.Addr `json:"sources,omitempty"`
@@ -78,6 +90,7 @@ type Plan struct {
 	Origin      string   `json:"origin,omitempty"`
 	Subprotocol string   `json:"subprotocol,omitempty"`
 	Deflate     string   `json:"deflate,omitempty"` // "off", "on" or "takeover"
+	Resume      bool     `json:"resume,omitempty"`  // TLS sessions
 	Header      []string `json:"header,omitempty"`  // lines "Name: value"
 
 	// The client. Processes 0 and 1: no child processes.

@@ -21,9 +21,10 @@ type Result struct {
 	Peak   int `json:"peak"`   // most connections open at once
 
 	// Count is how many of Unit were done in the measured window: messages that
-	// came back (or, in broadcast, arrived), or connections in storm, churn and wave.
+	// came back (or, in receive, came), a message's deliveries to a connection in
+	// broadcast, or connections in storm, churn and wave.
 	Count int64  `json:"count"`
-	Unit  string `json:"unit"` // "message" or "connection"
+	Unit  string `json:"unit"` // "message", "delivery" or "connection"
 	// PerSecond is Count a second; NaN (null in JSON) if nothing was measured.
 	PerSecond float64 `json:"per_second"`
 	// Bytes of payload received in the measured window.
@@ -31,16 +32,26 @@ type Result struct {
 
 	// Latency is that of one Unit: a message's round trip (in an open loop from
 	// the time it was due), a connection's whole life in churn, the time from
-	// connect to upgrade in storm and wave; in broadcast from a message's sending
-	// to its arrival at each receiver.
+	// connect to upgrade in storm and wave; in broadcast from when a message was due,
+	// or with a bound on those in flight from its sending, to its arrival at each
+	// receiver; in receive the time between two messages of a connection.
 	Latency *Latency `json:"latency"`
 	// Service is a message's round trip from its actual sending, in open loops
 	// and churn.
 	Service *Latency `json:"service,omitempty"`
-	// Skew is the time from a message's first receiver to its last, in broadcast.
+	// Skew is the time from a message's first receiver to its last, in broadcast,
+	// and Last the time from when it was due to its last receiver. The publisher
+	// itself is not among the receivers here, and a message that not all got is in
+	// neither.
 	Skew *Latency `json:"skew,omitempty"`
+	Last *Latency `json:"last,omitempty"`
 	// Connect is the time from connect to upgrade, over the whole run.
 	Connect *Latency `json:"connect"`
+
+	Publication *Publication `json:"publication,omitempty"` // nil: not a broadcast
+
+	Handshakes *Handshakes `json:"handshakes,omitempty"` // of TLS; nil: there is none
+	Wire       *Wire       `json:"wire,omitempty"`       // nil: nothing is compressed
 
 	Server *ServerUse `json:"server,omitempty"` // nil: not known
 	Client ClientUse  `json:"client"`
@@ -56,6 +67,64 @@ type Result struct {
 
 	Troubles []Trouble `json:"troubles,omitempty"` // what went wrong: the run failed if there is one
 	Notes    []string  `json:"notes,omitempty"`    // what a reader should know, a sentence each
+}
+
+// Publication is what a broadcast has besides its deliveries.
+type Publication struct {
+	// Published is how many messages were due in the measured window and sent, and
+	// PerSecond that a second.
+	Published int64   `json:"published"`
+	PerSecond float64 `json:"published_per_second"`
+	// Own says that a publisher gets its own messages, too.
+	Own bool `json:"own"`
+	// Missing is how many messages did not arrive at a connection, over the whole
+	// run, and Doubled how many arrived again, or behind a later one of their
+	// publisher.
+	Missing int64 `json:"missing"`
+	Doubled int64 `json:"doubled"`
+	// Clients is the most connections with which the p95 of Last kept the limit, if
+	// there was one; 0: with none.
+	Clients int `json:"clients,omitempty"`
+}
+
+// Handshakes are those of TLS that succeeded.
+type Handshakes struct {
+	Count     int64   `json:"count"` // in the measured window
+	PerSecond float64 `json:"per_second"`
+	All       int64   `json:"all"`     // over the whole run
+	Resumed   int64   `json:"resumed"` // of those: with the session of another connection
+}
+
+// Wire is what compression makes of messages in the measured window, in bytes: whole
+// frames, and the payloads in them. Control frames and what receive
+// gets are not counted.
+type Wire struct {
+	Sent            int64 `json:"sent"`
+	SentPayload     int64 `json:"sent_payload"`
+	Received        int64 `json:"received"`
+	ReceivedPayload int64 `json:"received_payload"`
+}
+
+// Add adds other's counts.
+func (w *Wire) Add(other Wire) {
+	w.Sent += other.Sent
+	w.SentPayload += other.SentPayload
+	w.Received += other.Received
+	w.ReceivedPayload += other.ReceivedPayload
+}
+
+// SentRatio is bytes on the wire for each byte of payload, and ReceivedRatio that of
+// what came back; 0 where there was none.
+func (w *Wire) SentRatio() float64 { return ratio(w.Sent, w.SentPayload) }
+
+// ReceivedRatio is described with SentRatio.
+func (w *Wire) ReceivedRatio() float64 { return ratio(w.Received, w.ReceivedPayload) }
+
+func ratio(wire, payload int64) float64 {
+	if payload == 0 {
+		return 0
+	}
+	return float64(wire) / float64(payload)
 }
 
 // Machine says where a run took place.
@@ -76,7 +145,8 @@ type Step struct {
 	// Verdict is what a sweep makes of the try: Held, OverLimit or Behind.
 	Verdict string `json:"verdict,omitempty"`
 	// Disturbed is why a failed try does not count: ByClient or BySteal; "": it does.
-	Disturbed string `json:"disturbed,omitempty"`
+	Disturbed string   `json:"disturbed,omitempty"`
+	Last      *Latency `json:"last,omitempty"` // as in Result
 }
 
 // Trouble is one kind of failure.

@@ -150,6 +150,18 @@ func TestFigures(t *testing.T) {
 	if f, _ := r.Figure("knee"); f.Known {
 		t.Errorf("a knee %+v", f)
 	}
+	r.Plan.RampLimit, r.Seconds, r.Server.Cores = time.Second, 2, 0.5
+	r.Publication = &result.Publication{PerSecond: 9, Missing: 4, Doubled: 1, Clients: 70}
+	r.Handshakes = &result.Handshakes{Count: 1000, PerSecond: 500, All: 1200, Resumed: 800}
+	r.Wire = &result.Wire{Sent: 40, SentPayload: 100, Received: 20}
+	for name, want := range map[string]string{
+		"published": "9.0 1/s true", "missing": "4.0  true", "doubled": "1.0  true", "clients": "70.0 clients true", "last-p95": "NaN us false",
+		"handshakes": "500.0 1/s true", "handshake-cpu": "1000.0 us true", "resumed": "800.0  true", "ratio-sent": "0.4 x true", "ratio-received": "NaN x false",
+	} {
+		if f, ok := r.Figure(name); !ok || fmt.Sprintf("%.1f %s %v", f.Value, f.Unit, f.Known) != want {
+			t.Errorf("%s is %+v, want %s", name, f, want)
+		}
+	}
 	if f, ok := r.Figure("fun"); ok {
 		t.Errorf("a figure %+v", f)
 	}

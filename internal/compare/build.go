@@ -69,16 +69,11 @@ func (b *builder) echo(name string) (built, error) {
 	return made, err
 }
 
-// rival is a server of bench/peers; its version is that of the modules. One that
-// does not echo takes part in no scenario, for in all of them servers do.
+// rival is a server of bench/peers; its version is that of the modules.
 func rival(name, can string, modules ...string) server {
-	s := server{name: name, can: words(can), make: func(b *builder) (built, error) {
+	return server{name: name, can: words(can), make: func(b *builder) (built, error) {
 		return b.goProgram(name, "bench/peers", "./"+name, modules...)
 	}}
-	if !slices.Contains(s.can, "echo") {
-		s.scenarios = []string{}
-	}
-	return s
 }
 
 func (b *builder) goProgram(name, folder, pkg string, modules ...string) (built, error) {

@@ -101,6 +101,7 @@ func (s *study) prepare(ctx context.Context, args []string) error {
 		serverCPUs: s.serverCPUs, clientCPUs: s.clientCPUs, mostStolen: s.mostStolen,
 		port: firstPort + rand.IntN(lastPort-firstPort), // another one than another comparison just now
 	}
+	s.leaveOut()
 	s.result = Comparison{
 		Command: s.commandLine(args), Started: time.Now().Round(time.Second),
 		ServerCPUs: s.serverCPUs, ClientCPUs: s.clientCPUs, Generator: s.generator,
@@ -165,6 +166,9 @@ func (s *study) compare(ctx context.Context) error {
 	}
 	if s.lab.generator, err = generators[s.generator](ctx, s.self, dir); err != nil {
 		return fmt.Errorf("--load: %w", err)
+	}
+	if s.lab.certificate, err = newCertificate(dir); err != nil {
+		return err
 	}
 	s.announce()
 	all := s.runAll(ctx)

@@ -107,8 +107,8 @@ func TestParseServer(t *testing.T) {
 		text string
 		want server
 	}{
-		{"a=./s -l LISTEN", server{name: "a", path: "/", command: []string{"sh", "-c", "exec ./s -l LISTEN"}}},
-		{"a.b-1/ws/echo=./s --port=PORT", server{name: "a.b-1", path: "/ws/echo", command: []string{"sh", "-c", "exec ./s --port=PORT"}}},
+		{"a=./s -l LISTEN", server{name: "a", path: "/", command: []string{"sh", "-c", "exec ./s -l LISTEN"}, can: words("echo")}},
+		{"a.b-1/ws/echo=./s --port=PORT", server{name: "a.b-1", path: "/ws/echo", command: []string{"sh", "-c", "exec ./s --port=PORT"}, can: words("echo")}},
 	} {
 		if got, err := parseServer(tt.text); err != nil || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("parseServer(%q) gave %+v, %v; want %+v", tt.text, got, err, tt.want)
@@ -143,8 +143,22 @@ func TestScenarios(t *testing.T) {
 		}
 	}
 	for _, s := range scenarios {
-		if len(s.load) == 0 || len(s.wsload) == 0 {
+		if len(s.load) == 0 || len(s.wsload) == 0 && slices.Equal(s.needs, words("echo")) && s.name != "utf8-1k" {
 			t.Errorf("%s: no load for one of the generators", s.name)
+		}
+		for _, need := range s.needs {
+			if !slices.Contains(allLoads, need) {
+				t.Errorf("%s needs %q", s.name, need)
+			}
+		}
+		if tls := slices.Contains(s.needs, speaksTLS); tls != slices.Contains(s.load, "--insecure") || tls != (s.scheme() == "wss") {
+			t.Errorf("%s: needs %q, scheme %s, load %q", s.name, s.needs, s.scheme(), s.load)
+		}
+		if broadcast := s.load[0] == "broadcast"; slices.Contains(s.needs, broadcasts) != broadcast || slices.Contains(s.needs, echoes) == broadcast {
+			t.Errorf("%s: needs %q, load %q", s.name, s.needs, s.load)
+		}
+		if at := slices.Index(s.load, "--deflate"); at >= 0 && !slices.Contains(s.needs, map[string]string{"on": deflates, "takeover": takesOver}[s.load[at+1]]) {
+			t.Errorf("%s: needs %q, load %q", s.name, s.needs, s.load)
 		}
 		for _, f := range s.figures {
 			if unit, _ := describe(f); unit == "" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,7 +54,7 @@ type target struct {
 
 func (t target) address() string { return net.JoinHostPort(t.host, t.port) }
 
-func (t target) url() string { return "ws://" + t.address() + t.path }
+func (t target) url(sc scenario) string { return sc.scheme() + "://" + t.address() + t.path }
 
 // measured is what one run measured.
 type measured struct {
@@ -65,6 +66,14 @@ type measured struct {
 // errNoResult: the generator's end and stderr say more.
 var errNoResult = errors.New("no result")
 
+// scheme is that of its URL.
+func (sc *scenario) scheme() string {
+	if slices.Contains(sc.needs, speaksTLS) {
+		return "wss"
+	}
+	return "ws"
+}
+
 // millbench is this program.
 type millbench struct{ program string }
 
@@ -72,14 +81,14 @@ func (m millbench) load(sc scenario) string { return strings.Join(sc.load, " ") 
 
 func (m millbench) command(sc scenario, t target, warmup, duration time.Duration) []string {
 	argv := append([]string{m.program}, sc.load...)
-	return append(argv, "--warmup", warmup.String(), "--duration", duration.String(), "--json", "-", t.url())
+	return append(argv, "--warmup", warmup.String(), "--duration", duration.String(), "--json", "-", t.url(sc))
 }
 
 func (m millbench) slices(sc scenario, t target) []string {
 	if !load.Sliceable(sc.load[0]) {
 		return nil
 	}
-	return append(append([]string{m.program}, sc.load...), "--slices", "--server-pid", strconv.Itoa(t.pid), t.url())
+	return append(append([]string{m.program}, sc.load...), "--slices", "--server-pid", strconv.Itoa(t.pid), t.url(sc))
 }
 
 func (m millbench) read(stdout []byte) (*measured, error) {

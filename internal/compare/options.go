@@ -48,6 +48,12 @@ func (o *options) check(flags.Values) error {
 	if o.generator == wsloadName && (o.duration%time.Second != 0 || o.warmup%time.Second != 0) {
 		return fmt.Errorf("--duration and --warmup: %v and %v, but wsload takes whole seconds", o.duration, o.warmup)
 	}
+	if o.generator == wsloadName {
+		o.scenarios = slices.DeleteFunc(slices.Clone(o.scenarios), func(sc scenario) bool { return sc.wsload == nil })
+		if len(o.scenarios) == 0 {
+			return errors.New("--scenarios: wsload has none of them")
+		}
+	}
 	if o.runLimit == 0 {
 		o.runLimit = o.startLimit + o.warmup + o.duration + 90*time.Second
 	}
@@ -122,15 +128,17 @@ func cpus(to *string) flags.Setter {
 	}
 }
 
-const about = `Starts echo servers, each pinned to its CPUs, loads them with millbench or wsload
-pinned to others, and prints the medians of their figures and the ratios to the first
-server, with 95 % confidence intervals and what they say: better, worse or equal, or
-how much longer it would need to tell. The servers take turns: slice by slice where
-the load can be made so, or else run by run. Servers given by name are built from the
-checkout of millrace that this runs in; your own are NAME=COMMAND, or
-NAME/PATH=COMMAND for another path of the URL than /, where COMMAND is one program
-with arguments as sh reads them, in which LISTEN stands for the host:port to listen on
-and PORT for the port:
+const about = `Starts servers, each pinned to its CPUs, loads them with millbench or wsload pinned to
+others, and prints the medians of their figures and the ratios to the first server,
+with 95 % confidence intervals and what they say: better, worse or equal, or how much
+longer it would need to tell. The servers take turns: slice by slice where the load
+can be made so, or else run by run. Servers given by name are built from the checkout
+of millrace that this runs in; your own are NAME=COMMAND, or NAME/PATH=COMMAND for
+another path of the URL than /, where COMMAND is one program with arguments as sh
+reads them, in which LISTEN stands for the host:port to listen on and PORT for the
+port. A server that has the flags --broadcast, --cert FILE --key FILE, --deflate and
+--takeover has FLAGS in its command where they go: then it takes part in the scenarios
+that need them, too.
 
   millbench compare --servers 'millrace,mine/ws=./server -addr LISTEN'`
 

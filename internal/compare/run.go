@@ -42,6 +42,8 @@ type lab struct {
 	clientCPUs string
 	mostStolen float64 // share of a slice
 	port       int     // that was used last
+
+	certificate certificate // of servers with TLS
 }
 
 // limited bounds what a run, or a turn, may take.
@@ -55,13 +57,13 @@ type started struct {
 	target
 }
 
-// startServer starts a server at a port of its own. Whoever does stops it.
-func (l *lab) startServer(s *server) (*started, error) {
+// startServer starts a server for a scenario, at a port of its own. Whoever does stops it.
+func (l *lab) startServer(s *server, sc scenario) (*started, error) {
 	port, err := l.freePort()
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(slices.Concat(l.serverPin, s.at(host, port)), nil, nil)
+	p, err := start(slices.Concat(l.serverPin, s.under(sc, l.certificate).at(host, port)), nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +88,7 @@ func (s *started) why(err error) error {
 func (l *lab) run(ctx context.Context, s *server, sc scenario) (*measured, error) {
 	ctx, cancel := l.limited(ctx)
 	defer cancel()
-	server, err := l.startServer(s)
+	server, err := l.startServer(s, sc)
 	if err != nil {
 		return nil, err
 	}

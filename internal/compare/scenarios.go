@@ -11,6 +11,7 @@ type scenario struct {
 	load        []string // millbench's arguments
 	wsload      []string // wsload's, for the same load
 	figures     []string // that matter, by result.Figure's names
+	needs       []string // what a server must be able to, as server.can
 }
 
 func words(s string) []string { return strings.Fields(s) }

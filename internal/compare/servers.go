@@ -72,7 +72,11 @@ func parseServer(text string) (server, error) {
 		return server{}, fmt.Errorf("LISTEN (host:port) or PORT in the command of %q, where the address goes", name)
 	}
 	// The shell becomes the command, so that no process stands between.
-	return server{name: name, path: "/" + path, command: []string{"sh", "-c", "exec " + command}}, nil
+	theirs := server{name: name, path: "/" + path, command: []string{"sh", "-c", "exec " + command}, can: words("echo")}
+	if strings.Contains(command, flagsWord) {
+		theirs.can = allLoads
+	}
+	return theirs, nil
 }
 
 func knownNames() string { return namesOf(known) }

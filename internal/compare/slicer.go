@@ -151,7 +151,7 @@ func (l *lab) seat(ctx context.Context, s *server, sc scenario) *seat {
 	ctx, cancel := l.limited(ctx)
 	defer cancel()
 	seat := &seat{}
-	if seat.started, seat.err = l.startServer(s); seat.err != nil {
+	if seat.started, seat.err = l.startServer(s, sc); seat.err != nil {
 		return seat
 	}
 	ctx, release := seat.bound(ctx)

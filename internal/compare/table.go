@@ -142,7 +142,8 @@ func (c *Comparison) reading() string {
 		times = fmt.Sprintf("at least %d times, at most %v a scenario,", c.Repetitions, c.AtMost)
 	}
 	text := fmt.Sprintf("Medians; %s %v for each server, after %v to warm up; %s.\n"+
-		"\"cpu\" is the server's CPU time for a message (in churn, for a connection), \"rss\" its memory for a connection.\n",
+		"\"cpu\" is the server's CPU time for a message (in churn for a connection, in broadcast for a\n"+
+		"delivery), \"rss\" its memory for a connection.\n",
 		times, c.Duration, c.Warmup, c.cpus())
 	if c.Slice > 0 {
 		text += fmt.Sprintf("In each repetition the servers are started anew. They take turns: in slices of %v, thrown away if the host took more\n"+

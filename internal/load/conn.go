@@ -68,8 +68,12 @@ type incoming struct {
 	message  ws.Opcode // of the message under way; 0: none
 	left     int64     // of the frame
 	expected []byte    // of the message, as far as it did not come yet
-	size     int       // of the message
+	size     int       // of the message; before its head is whole, the most it may be
 	control  []byte    // a control frame's payload so far
+
+	head  [markSize]byte // a published message's, so far
+	heads uint8          // bytes of it
+	of    head           // what it says
 }
 
 // maxInFlight bounds the messages of a connection that are under way at once.

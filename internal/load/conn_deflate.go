@@ -21,6 +21,7 @@ type deflating struct {
 	seen     *ws.Window // and the server's
 
 	compressed bool   // the message under way is
+	wire       int64  // bytes of its frames, so far
 	packed     []byte // so far
 }
 
@@ -34,6 +35,9 @@ func (p *plan) offer() *ws.DeflateParams {
 	}
 	return nil
 }
+
+// compresses tells whether messages are to be compressed.
+func (p *plan) compresses() bool { return p.Deflate == DeflateOn || p.Deflate == DeflateTakeover }
 
 func newDeflating(agreed ws.DeflateParams) *deflating {
 	z := &deflating{deflater: ws.Deflater{WindowBits: agreed.ClientMaxWindowBits}}
@@ -66,12 +70,25 @@ func (l *loop) appendMessage(dst []byte, c *conn, payload []byte) []byte {
 	if c.deflate == nil {
 		return ws.AppendMaskedFrame(dst, op, true, payload, l.maskKey())
 	}
-	z := c.deflate
+	z, before := c.deflate, len(dst)
 	dst, compressed := z.deflater.AppendMaskedFrame(dst, op, payload, l.maskKey(), z.sent)
+	if l.meter.measures(l.now) {
+		l.meter.Wire.Sent += int64(len(dst) - before)
+		l.meter.Wire.SentPayload += int64(len(payload))
+	}
 	if compressed && z.sent != nil {
 		z.sent.Add(payload)
 	}
 	return dst
+}
+
+// countWire counts a message that came, if its connection compresses and its
+// payload is known.
+func (l *loop) countWire(c *conn) {
+	if c.deflate != nil && l.checking != unchecked && l.meter.measures(l.now) {
+		l.meter.Wire.Received += c.deflate.wire
+		l.meter.Wire.ReceivedPayload += int64(c.in.size)
+	}
 }
 
 // packed says whether the message under way is compressed.
@@ -114,8 +131,19 @@ func (l *loop) compareInflated(c *conn, packed []byte) (ok bool) {
 	case err != nil:
 		l.lose(c, "wrong frame: %s", brief(err))
 		return false
-	case !bytes.Equal(l.inflated, i.expected):
-		at := differs(l.inflated, i.expected)
+	}
+	inflated := l.inflated
+	if l.checking == published {
+		if len(inflated) < markSize {
+			l.wrongEcho(c, "inflated, it has %d bytes and no head", len(inflated))
+			return false
+		}
+		if inflated = inflated[markSize:]; !l.identify(c, l.inflated[:markSize]) {
+			return false
+		}
+	}
+	if !bytes.Equal(inflated, i.expected) {
+		at := i.size - len(i.expected) + differs(inflated, i.expected)
 		l.wrongEcho(c, "inflated, it differs from byte %d of %d on", at, i.size)
 		return false
 	}

@@ -3,6 +3,7 @@ package load_test
 import (
 	"bytes"
 	"compress/flate"
+	"math"
 	"testing"
 	"time"
 
@@ -39,8 +40,11 @@ func TestDeflate(t *testing.T) {
 					Handler: plainEcho{}, Queue: server.Queue{Max: 64 << 20}, // a busy machine is to be late, not cut off
 					Deflate: &server.Deflate{ServerTakeover: true, ClientTakeover: true},
 				}
-				if name == result.Broadcast {
+				switch name {
+				case result.Broadcast:
 					srv.Handler = &publisher{conns: map[*server.Conn]struct{}{}}
+				case result.Receive:
+					srv.Handler = newTicker(t)
 				}
 				p := brief(result.Echo, serve(t, "127.0.0.1:0", srv))
 				p.Deflate, p.ServerPID, p.Rate = deflate, -1, 500
@@ -51,13 +55,48 @@ func TestDeflate(t *testing.T) {
 				if raceDetector() { // under which compressing takes twenty times as long
 					p.Connections, p.InFlight = 4, min(p.InFlight, 2)
 				}
-				wantSane(t, run(t, p, load.Watch{}))
+				r := run(t, p, load.Watch{})
+				wantSane(t, r)
+				if name == result.Receive {
+					return // what it gets is too short to be compressed
+				}
 				if s := srv.Stats(); s.Inflated.Messages == 0 && s.MessagesIn > 0 || s.Deflated.Messages == 0 && s.MessagesOut > 0 {
 					t.Errorf("of %d and %d messages %d and %d were compressed", s.MessagesIn, s.MessagesOut, s.Inflated.Messages, s.Deflated.Messages)
 				}
 				eventually(t, "the windows are free", func() bool { return srv.Stats().Windows == 0 })
 			})
 		}
+	}
+}
+
+// TestRatio: what compression makes of messages is counted, for each direction, and
+// takeover makes them smaller still.
+func TestRatio(t *testing.T) {
+	leavesNothing(t)
+	ratios := map[string]float64{}
+	for _, deflate := range []string{load.DeflateOff, load.DeflateOn, load.DeflateTakeover} {
+		srv := &server.Server{Handler: plainEcho{}, Deflate: &server.Deflate{ServerTakeover: true, ClientTakeover: true}}
+		p := brief(result.Echo, serve(t, "127.0.0.1:0", srv))
+		p.Deflate, p.Text, p.MinSize, p.ServerPID = deflate, load.TextJSON, 1000, -1
+		r := run(t, p, load.Watch{})
+		wantSane(t, r)
+		if deflate == load.DeflateOff {
+			if r.Wire != nil {
+				t.Errorf("without compression: %+v", r.Wire)
+			}
+			continue
+		}
+		if w := r.Wire; w == nil || w.ReceivedPayload != r.Bytes || w.SentPayload%1000 != 0 ||
+			math.Abs(w.SentRatio()-w.ReceivedRatio()) > 0.1 || w.SentRatio() < 0.05 || w.SentRatio() > 0.6 {
+			t.Fatalf("%s: %+v, %d bytes of payload", deflate, w, r.Bytes)
+		}
+		ratios[deflate] = r.Wire.SentRatio()
+		if f, ok := r.Figure("ratio-sent"); !ok || !f.Known || f.Value != r.Wire.SentRatio() {
+			t.Errorf("figure %+v", f)
+		}
+	}
+	if ratios[load.DeflateTakeover] > 0.9*ratios[load.DeflateOn] {
+		t.Errorf("ratios %v, want less with takeover", ratios)
 	}
 }
 

@@ -50,6 +50,9 @@ func (noBytes) Temporary() bool { return true }
 // tlsConfig is the plan's.
 func (p *plan) tlsConfig(host string) (*tls.Config, error) {
 	config := &tls.Config{ServerName: host, InsecureSkipVerify: p.Insecure, NextProtos: []string{"http/1.1"}}
+	if p.Resume {
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(1) // one server, one session
+	}
 	if p.CAFile == "" {
 		return config, nil
 	}
@@ -90,6 +93,13 @@ func (l *loop) secured(w *wire, err error) {
 		return
 	}
 	w.established = true
+	l.meter.Secured++
+	if l.meter.measures(l.engine.Now()) {
+		l.meter.Handshakes++
+	}
+	if w.tls.ConnectionState().DidResume {
+		l.meter.Resumed++
+	}
 	if l.request(c); c.state == upgrading {
 		l.visit(c, l.slot(c)) // what came behind the handshake has no edge of its own
 	}

@@ -1,6 +1,7 @@
 package load_test
 
 import (
+	"crypto/tls"
 	"encoding/pem"
 	"io"
 	"log"
@@ -54,8 +55,11 @@ func TestTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := server.Handler(plainEcho{})
-			if name == result.Broadcast {
+			switch name {
+			case result.Broadcast:
 				h = &publisher{conns: map[*server.Conn]struct{}{}}
+			case result.Receive:
+				h = newTicker(t)
 			}
 			url, ca := serveTLS(t, &server.Server{Handler: h, Queue: server.Queue{Max: 64 << 20}}) // a busy machine is to be late, not cut off
 			p := brief(result.Echo, url)
@@ -74,6 +78,48 @@ func TestTLS(t *testing.T) {
 				t.Errorf("%d opened, %d failed, %d lost", r.Opened, r.Failed, r.Lost)
 			}
 		})
+	}
+}
+
+// TestResume: with it connections resume the session of one before, from one process
+// or two, and without it they do not.
+func TestResume(t *testing.T) {
+	leavesNothing(t)
+	for _, processes := range []int{0, 2} {
+		for _, resume := range []bool{false, true} {
+			url, ca := serveTLS(t, &server.Server{Handler: plainEcho{}})
+			p := brief(result.Churn, url)
+			p.CAFile, p.ServerPID, p.Resume, p.Processes, p.Connections = ca, -1, resume, processes, 4
+			r := run(t, p, load.Watch{})
+			wantTroubles(t, r)
+			h := r.Handshakes
+			if h == nil || h.Count == 0 || h.All < h.Count || h.All < int64(r.Opened) || h.PerSecond != float64(h.Count)/r.Seconds {
+				t.Fatalf("%d processes: handshakes %+v of %d connections", processes, h, r.Opened)
+			}
+			if resumed := h.Resumed > 0; resumed != resume || h.Resumed > h.All {
+				t.Errorf("%d processes, resume %v: %+v", processes, resume, h)
+			}
+		}
+	}
+}
+
+// TestNotResumed: a server that gives no tickets is not what was to be measured.
+func TestNotResumed(t *testing.T) {
+	leavesNothing(t)
+	srv := &server.Server{Handler: plainEcho{}}
+	web := httptest.NewUnstartedServer(srv)
+	web.Config.ErrorLog = log.New(io.Discard, "", 0)
+	web.TLS = &tls.Config{SessionTicketsDisabled: true}
+	web.StartTLS()
+	t.Cleanup(func() {
+		web.Close()
+		_ = srv.Close() // always nil
+	})
+	p := brief(result.Churn, "wss"+strings.TrimPrefix(web.URL, "https")+"/")
+	p.Insecure, p.ServerPID, p.Resume = true, -1, true
+	r := run(t, p, load.Watch{})
+	if len(r.Troubles) != 1 || !strings.HasPrefix(r.Troubles[0].What, "tls: the server resumed none of ") {
+		t.Errorf("troubles %+v", r.Troubles)
 	}
 }
 

@@ -17,8 +17,14 @@ func FuzzContent(f *testing.F) {
 	f.Add(uint64(1), uint16(64), uint16(0), uint32(0), uint32(0))
 	f.Add(uint64(0), uint16(0), uint16(1), uint32(1<<32-1), uint32(1<<32-1))
 	f.Add(uint64(1<<64-1), uint16(65535), uint16(65535), uint32(99), uint32(1<<31))
+	for i := range load.Texts {
+		for size := range uint16(5) {
+			f.Add(uint64(2*i), size, uint16(0), uint32(7), uint32(9))
+		}
+	}
 	f.Fuzz(func(t *testing.T, seed uint64, least, more uint16, connection, number uint32) {
 		p := result.Plan{Seed: seed, MinSize: int(least), MaxSize: int(least) + int(more)}
+		p.Text = load.Texts[seed/2%uint64(len(load.Texts))]
 		if seed%2 == 1 {
 			p.Deflate = load.DeflateOn
 		}
@@ -46,6 +52,29 @@ func TestContentSizes(t *testing.T) {
 	for size := 10; size <= 19; size++ {
 		if n := count[size]; n < messages/10*8/10 || n > messages/10*12/10 {
 			t.Errorf("%d messages of %d bytes among %d, want a tenth", n, size, messages)
+		}
+	}
+}
+
+// TestTexts: each text is of its own characters, nearly all of the width that it is
+// there for, and is compressed as well as such text is when that is asked for.
+func TestTexts(t *testing.T) {
+	for text, want := range map[string]struct {
+		width  float64 // bytes a character
+		packed float64 // of its size, at most
+	}{
+		load.TextASCII: {1, 0.8}, load.TextWords: {1, 0.6}, load.TextJSON: {1, 0.4},
+		load.TextLatin: {1.2, 0.7}, load.TextCyrillic: {1.7, 0.6}, load.TextCJK: {2.3, 0.6}, load.TextEmoji: {2.8, 0.6},
+	} {
+		for _, deflate := range []string{load.DeflateOff, load.DeflateOn} {
+			c := load.NewContent(result.Plan{Seed: 1, MinSize: 4000, MaxSize: 4000, Text: text, Deflate: deflate})
+			message := c.Message(3, 4)
+			if got := 4000 / float64(utf8.RuneCount(message)); got < want.width || got > want.width*1.3 {
+				t.Errorf("%s, deflate %s: %.2f bytes a character, want %v: %.40q", text, deflate, got, want.width, message)
+			}
+			if share := float64(len(packed(message))) / 4000; deflate == load.DeflateOn && share > want.packed {
+				t.Errorf("%s: compressed to %.2f of its size, want %v", text, share, want.packed)
+			}
 		}
 	}
 }

@@ -13,7 +13,14 @@ import (
 type Content = content
 
 // NewContent makes a plan's.
-func NewContent(p result.Plan) *Content { return newContent(&plan{p}) }
+func NewContent(p result.Plan) *Content {
+	of := &plan{p}
+	of.fillInText()
+	return newContent(of)
+}
+
+// Texts are what payloads can be made of.
+var Texts = texts
 
 // Message is a connection's message of that number.
 func (c *content) Message(connection, number uint32) []byte { return c.message(connection, number) }
@@ -63,4 +70,18 @@ func RunOn(ctx context.Context, engine poller.Dialer, stolen func() time.Duratio
 	return runOn(ctx, func(*plan) (host, error) {
 		return host{engine: engine, stolen: func() (time.Duration, error) { return stolen(), nil }}, nil
 	}, p, watch)
+}
+
+// HeadSize is how long a published message's head is.
+const HeadSize = markSize
+
+// AppendHead appends a head.
+func AppendHead(dst []byte, publisher, number uint32, due time.Duration) []byte {
+	return appendHead(dst, head{publisher, number, due})
+}
+
+// ParseHead reads one.
+func ParseHead(b []byte, now time.Duration) (publisher, number uint32, due time.Duration, ok bool) {
+	h, ok := parseHead(b, now)
+	return h.publisher, h.number, h.due, ok
 }

@@ -158,6 +158,33 @@ func (p *publisher) Message(_ *server.Conn, m ws.Message) {
 	}
 }
 
+// ticker sends a message to all connections every 10 ms, until the test ends.
+type ticker struct{ publisher }
+
+func newTicker(t *testing.T) *ticker {
+	k := &ticker{publisher{conns: map[*server.Conn]struct{}{}}}
+	over, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for tick := time.NewTicker(10 * time.Millisecond); ; {
+			select {
+			case <-over:
+				tick.Stop()
+				return
+			case <-tick.C:
+				k.publisher.Message(nil, ws.Message{Opcode: ws.Text, Payload: []byte("tick")})
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(over)
+		<-ended
+	})
+	return k
+}
+
+func (*ticker) Message(*server.Conn, ws.Message) {}
+
 // serve starts a millrace server in this process until the test ends, and gives
 // its URL.
 func serve(t *testing.T, address string, srv *server.Server) (url string) {

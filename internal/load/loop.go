@@ -31,7 +31,7 @@ type loop struct {
 	waited   time.Duration // for events, in all
 
 	behaviour behaviour
-	expects   func(*conn) []byte // the next message's payload; nil: none is expected
+	checking  checking
 	connects  connects
 	meter     meter
 	toldWrong bool // of the first wrong echo
@@ -56,6 +56,7 @@ type shared struct {
 	target  *target
 	content *content
 	sources *sources
+	zero    time.Duration // of the engine's clock, on the clock of all processes; 0: there is one process
 }
 
 func newLoop(s *shared, first, connections int, seed [32]byte) (*loop, error) {
@@ -73,7 +74,6 @@ func newLoop(s *shared, first, connections int, seed [32]byte) (*loop, error) {
 		behaviour: quiet{},
 		meter:     newMeter(),
 	}
-	l.expects = l.echo
 	for i := range l.conns {
 		l.conns[i].number = uint32(first + i)
 	}

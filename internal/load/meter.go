@@ -19,7 +19,9 @@ type meter struct {
 	cut                  int // slow connections that the server ended
 	open, peak           int
 	sent                 int64 // messages
+	owned                int64 // messages that came back to who published them
 	strange              int   // connections that got other messages than they sent
+	extras
 
 	from, until time.Duration // the measured window
 	count       int64
@@ -38,6 +40,32 @@ type meter struct {
 	notes    []string
 }
 
+// extras is what only some scenarios or targets have to count.
+type extras struct {
+	Published int64 `json:"published,omitempty"` // messages that were due in the measured window
+	Skipped   int64 `json:"skipped,omitempty"`   // messages that did not come to a connection before a later one
+	Again     int64 `json:"again,omitempty"`     // or came twice, or late
+	Own       bool  `json:"own,omitempty"`       // a publisher got a message of its own
+
+	Handshakes int64 `json:"handshakes,omitempty"` // of TLS, in the measured window
+	Secured    int64 `json:"secured,omitempty"`    // over the whole run
+	Resumed    int64 `json:"resumed,omitempty"`    // of those
+
+	Wire result.Wire `json:"wire"`
+}
+
+// add adds what another loop counted.
+func (e *extras) add(other extras) {
+	e.Published += other.Published
+	e.Skipped += other.Skipped
+	e.Again += other.Again
+	e.Own = e.Own || other.Own
+	e.Handshakes += other.Handshakes
+	e.Secured += other.Secured
+	e.Resumed += other.Resumed
+	e.Wire.Add(other.Wire)
+}
+
 func newMeter() meter {
 	return meter{
 		from:    never,
@@ -51,14 +79,19 @@ func newMeter() meter {
 // has due in the window is measured in full, however late it comes, and a server
 // that fell behind shows in the count too.
 func (m *meter) done(now, at, took time.Duration, bytes int) {
-	m.intervalCount++
 	m.interval.record(took)
+	m.untimed(now, bytes)
+	if m.measures(at) {
+		m.latency.Record(took)
+	}
+}
+
+// untimed is done of a unit that has no time.
+func (m *meter) untimed(now time.Duration, bytes int) {
+	m.intervalCount++
 	if m.measures(now) {
 		m.count++
 		m.bytes += int64(bytes)
-	}
-	if m.measures(at) {
-		m.latency.Record(took)
 	}
 }
 

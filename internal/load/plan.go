@@ -30,15 +30,21 @@ func (p *plan) complete() error {
 	if deflates := []string{DeflateOff, DeflateOn, DeflateTakeover}; !slices.Contains(deflates, p.Deflate) {
 		return wrong("Deflate", "%q; allowed are %s", p.Deflate, strings.Join(deflates, ", "))
 	}
+	if p.has("Text") && !slices.Contains(texts, p.Text) {
+		return wrong("Text", "%q; allowed are %s", p.Text, strings.Join(texts, ", "))
+	}
 	for _, n := range []struct {
 		field       string
 		value       float64
 		least, most float64
 	}{
 		{"Connections", float64(p.Connections), leastConnections(p.Scenario), 100e6},
-		{"MinSize", float64(p.MinSize), 0, 1 << 30},
+		{"MinSize", float64(p.MinSize), p.broadcasts(markSize), 1 << 30}, // a published one begins with a head
 		{"MaxSize", float64(p.MaxSize), float64(p.MinSize), 1 << 30},
-		{"InFlight", float64(p.InFlight), 1, maxInFlight},
+		{"InFlight", float64(p.InFlight), leastInFlight(p.Scenario), maxInFlight},
+		{"Publishers", float64(p.Publishers), p.broadcasts(1), min(float64(p.Connections), maxPublishers)},
+		{"RampLimit", p.RampLimit.Seconds(), 0, 1e3},
+		{"RampStep", float64(p.RampStep), p.broadcasts(2), 100e6},
 		{"Rate", p.Rate, 0.001, maxRate},
 		{"Duration", p.Duration.Seconds(), 0.001, 1e6},
 		{"ConnectRate", p.ConnectRate, 0, 1e9},
@@ -65,12 +71,15 @@ func (p *plan) complete() error {
 	if p.Connections < max(p.Processes, 1) {
 		return wrong("Processes", "%d for %d connections; at most one each", p.Processes, p.Connections)
 	}
+	if least := p.Publishers * p.Loops; p.RampLimit > 0 && p.RampStep < min(least, p.Connections) {
+		return wrong("RampStep", "%d; allowed are %d to 100000000 for so many publishers and loops", p.RampStep, least)
+	}
 	return p.checkDescriptors()
 }
 
 // only are the scenarios that have a field; one that is not listed all have.
 var only = map[string][]string{
-	"InFlight":       {result.Echo, result.Slow},
+	"InFlight":       {result.Echo, result.Slow, result.Broadcast},
 	"Rate":           {result.Rate, result.Sweep, result.Slow, result.Broadcast},
 	"Messages":       {result.Churn},
 	"Reset":          {result.Churn, result.Wave},
@@ -81,17 +90,22 @@ var only = map[string][]string{
 	"SweepLimit":     {result.Sweep},
 	"SweepMax":       {result.Sweep},
 	"SweepPrecision": {result.Sweep},
+	"Publishers":     {result.Broadcast},
+	"RampLimit":      {result.Broadcast},
+	"RampStep":       {result.Broadcast},
+	"Hello":          {result.Receive},
 }
 
 // without are the scenarios that do not have a field.
 var without = map[string][]string{
 	"Warmup":     {result.Idle, result.Storm, result.Wave},
 	"Duration":   {result.Storm},
-	"MinSize":    {result.Storm, result.Wave}, // they send no messages
-	"MaxSize":    {result.Storm, result.Wave},
+	"MinSize":    {result.Storm, result.Wave, result.Receive}, // they make no messages
+	"MaxSize":    {result.Storm, result.Wave, result.Receive},
+	"Text":       {result.Storm, result.Wave, result.Receive},
+	"Seed":       {result.Storm, result.Wave, result.Receive},
 	"Binary":     {result.Storm, result.Wave},
-	"Seed":       {result.Storm, result.Wave},
-	"FirstReply": {result.Storm, result.Wave},
+	"FirstReply": {result.Storm, result.Wave, result.Receive},
 }
 
 // has tells whether the plan's scenario has a field.
@@ -119,11 +133,23 @@ func leastConnections(scenario string) float64 {
 	return 1
 }
 
+// leastInFlight: without a bound a broadcast is an open loop.
+func leastInFlight(scenario string) float64 {
+	if scenario == result.Broadcast {
+		return 0
+	}
+	return 1
+}
+
 func (p *plan) fillIn() {
 	fill(&p.Connections, 100)
 	fill(&p.MinSize, 64)
 	fill(&p.MaxSize, p.MinSize)
-	fill(&p.InFlight, 1)
+	if p.Scenario == result.Broadcast {
+		p.fillInBroadcast()
+	} else {
+		fill(&p.InFlight, 1)
+	}
 	fill(&p.Rate, 1000)
 	fill(&p.Warmup, time.Second)
 	p.Warmup = max(p.Warmup, 0)
@@ -138,6 +164,7 @@ func (p *plan) fillIn() {
 	fill(&p.SweepLimit, 50*time.Millisecond)
 	fill(&p.SweepPrecision, 0.05)
 	fill(&p.Deflate, DeflateOff)
+	p.fillInText()
 	fill(&p.Seed, 1)
 	fill(&p.Loops, usualLoops(p.Scenario))
 	fill(&p.FirstReply, time.Second)
@@ -150,6 +177,33 @@ func (p *plan) sweepMax() float64 {
 		return maxRate
 	}
 	return p.SweepMax
+}
+
+func (p *plan) fillInBroadcast() {
+	fill(&p.Publishers, 1)
+	if p.Publishers < 0 {
+		p.Publishers = p.Connections
+	}
+	fill(&p.RampStep, 1000)
+	if p.RampLimit > 0 {
+		fill(&p.InFlight, rampInFlight)
+	}
+}
+
+// broadcasts is least in a broadcast, and else 0.
+func (p *plan) broadcasts(least float64) float64 {
+	if p.Scenario != result.Broadcast {
+		return 0
+	}
+	return least
+}
+
+// fillInText has compressors get what they can compress.
+func (p *plan) fillInText() {
+	if p.compresses() {
+		fill(&p.Text, TextWords)
+	}
+	fill(&p.Text, TextASCII)
 }
 
 // usualLoops is all cores, or half of them for an open loop: to send in time it
@@ -178,6 +232,10 @@ func (p *plan) usual() time.Duration {
 		parts = time.Duration(p.Waves) + 1
 	case result.Slow:
 		parts = 2
+	case result.Broadcast:
+		if p.RampLimit > 0 {
+			parts = time.Duration(p.Connections/max(p.RampStep, 1)) + 1
+		}
 	}
 	connect := time.Duration(0)
 	if p.ConnectRate > 0 {

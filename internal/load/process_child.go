@@ -95,7 +95,7 @@ func (r *run) outcome() *outcome {
 		l.stop()
 	}
 	r.ended.Wait()
-	o := &outcome{Memory: r.result.Client.Memory}
+	o := &outcome{Memory: r.result.Client.Memory, Settled: r.publication.tellParent(), PublishWindow: r.publication.window()}
 	for _, l := range r.loops {
 		o.Loops = append(o.Loops, l.meter.counted())
 	}
@@ -132,7 +132,9 @@ func (p *parent) receive(commands *json.Decoder) {
 			var s result.Sample
 			var times tally
 			is := p.run.gather(&s, &times)
-			p.send(report{Sample: &moment{Connections: s.Connections, Count: s.Count, Times: times.sparse(), Seen: is}})
+			p.send(report{Sample: &moment{
+				Connections: s.Connections, Count: s.Count, Times: times.sparse(), Seen: is, Settled: p.run.publication.tellParent(),
+			}})
 		}
 	}
 }

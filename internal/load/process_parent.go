@@ -23,6 +23,8 @@ type children struct {
 	stop  context.CancelFunc
 	grace time.Duration // then
 	all   []*child
+
+	publication *publication // of the run; nil: it is no broadcast
 }
 
 // child is a child process.
@@ -58,7 +60,7 @@ func (r *run) startChildren(ctx context.Context) error {
 		return fmt.Errorf("bench: start a child process: %w", err)
 	}
 	f := &r.children
-	r.group = f
+	r.group, f.publication = f, r.publication
 	f.ctx, f.stop = context.WithCancel(ctx)
 	f.grace = 2*time.Second + time.Duration(r.plan.Processes)*50*time.Millisecond // they share the cores
 	for range r.plan.Processes {
@@ -252,6 +254,7 @@ func (f *children) gather(ctx context.Context, s *result.Sample, times *tally, i
 			s.Count += m.Count
 			times.addSparse(m.Times)
 			c.seen = m.Seen
+			f.publication.hear(m.Settled)
 		case <-c.gone:
 		case <-ctx.Done():
 			return

@@ -86,6 +86,7 @@ func TestProcesses(t *testing.T) {
 		{result.Storm, []int{2}, wantStorm},
 		{result.Wave, []int{2}, wantWave},
 		{result.Slow, []int{2, 3}, wantSlow},
+		{result.Receive, []int{2}, wantReceive},
 	} {
 		for i, n := range tt.processes {
 			t.Run(fmt.Sprintf("%s/%d", tt.scenario, n), func(t *testing.T) {
@@ -94,7 +95,11 @@ func TestProcesses(t *testing.T) {
 				}
 				leavesNothing(t)
 				e := &echo{}
-				p := brief(tt.scenario, serve(t, "127.0.0.1:0", &server.Server{Handler: e}))
+				srv := &server.Server{Handler: e}
+				if tt.scenario == result.Receive {
+					srv.Handler = newTicker(t)
+				}
+				p := brief(tt.scenario, serve(t, "127.0.0.1:0", srv))
 				if tt.scenario == result.Rate {
 					p.Connections = 18 // equally many in each loop, so that all have the same weight in Seconds
 				}
@@ -284,7 +289,7 @@ func TestBadChildren(t *testing.T) {
 func TestProcessesErrors(t *testing.T) {
 	const url = "ws://127.0.0.1:1/"
 	for _, p := range []result.Plan{
-		{Scenario: result.Broadcast, URL: url, Processes: 2},
+		{Scenario: result.Broadcast, URL: url, Processes: 2, InFlight: 4},
 		{Scenario: result.Echo, URL: url, Processes: 3, Connections: 2},
 		{Scenario: result.Echo, URL: url, Processes: -1},
 		{Scenario: result.Echo, URL: url, Processes: 1001, Connections: 2000},

@@ -32,6 +32,7 @@ type barrier struct {
 	At      string        `json:"at"`
 	Open    int           `json:"open"`              // connections
 	Left    int           `json:"left,omitempty"`    // of what was waited for
+	Sent    []uint32      `json:"sent,omitempty"`    // by each publisher
 	Loops   int           `json:"loops,omitempty"`   // that had a window, which ends here
 	Windows time.Duration `json:"windows,omitempty"` // how long those were, in sum
 	CPU     time.Duration `json:"cpu,omitempty"`     // that the load generator used in that time
@@ -52,6 +53,9 @@ type taken struct {
 func (b *barrier) add(other barrier) {
 	b.Open += other.Open
 	b.Left += other.Left
+	for i := range min(len(b.Sent), len(other.Sent)) {
+		b.Sent[i] += other.Sent[i]
+	}
 	b.Loops += other.Loops
 	b.Windows += other.Windows
 	b.CPU += other.CPU
@@ -85,13 +89,17 @@ type moment struct {
 	Connections int    `json:"connections"` // open now
 	Count       int64  `json:"count"`
 	Times       sparse `json:"times"`
-	Seen        seen   `json:"seen"` // since the run began
+	Seen        seen   `json:"seen"`              // since the run began
+	Settled     []byte `json:"settled,omitempty"` // see publication.tellParent
 }
 
 // outcome is what a child did, besides the steps taken.
 type outcome struct {
 	Loops  []counted `json:"loops"`
 	Memory int64     `json:"memory"` // resident bytes at the end of the measured window
+
+	Settled       []byte  `json:"settled,omitempty"`        // see publication.tellParent
+	PublishWindow float64 `json:"publish_window,omitempty"` // seconds of publication.window
 }
 
 // counted is a meter as it is sent.
@@ -110,19 +118,20 @@ type counted struct {
 	Connect  *result.Latency  `json:"connect"`
 	Troubles []result.Trouble `json:"troubles"`
 	Notes    []string         `json:"notes"`
+	Extras   extras           `json:"extras"`
 }
 
 func (m *meter) counted() counted {
 	return counted{
 		m.opened, m.failed, m.lost, m.cut, m.waiting, m.peak, m.count, m.bytes,
-		m.latency, m.service, m.late, m.connect, m.troubles, m.notes,
+		m.latency, m.service, m.late, m.connect, m.troubles, m.notes, m.extras,
 	}
 }
 
 func (c *counted) meter() *meter {
 	return &meter{
 		opened: c.Opened, failed: c.Failed, lost: c.Lost, cut: c.Cut, waiting: c.Waiting, peak: c.Peak, count: c.Count, bytes: c.Bytes,
-		latency: c.Latency, service: c.Service, late: c.Late, connect: c.Connect, troubles: c.Troubles, notes: c.Notes,
+		latency: c.Latency, service: c.Service, late: c.Late, connect: c.Connect, troubles: c.Troubles, notes: c.Notes, extras: c.Extras,
 	}
 }
 

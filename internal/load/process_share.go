@@ -17,15 +17,23 @@ type share struct {
 	Address netip.AddrPort `json:"address"`
 }
 
-// undivided are the scenarios that one process has to run.
-var undivided = []string{result.Broadcast}
-
 // checkProcesses says what is wrong with sharing a plan.
 func (p *plan) checkProcesses() error {
-	if p.Processes > 1 && slices.Contains(undivided, p.Scenario) {
-		return wrong("Processes", "%d, but %s takes one process", p.Processes, p.Scenario)
+	if p.Processes > 1 && p.Scenario == result.Broadcast && p.InFlight > 0 {
+		return wrong("Processes", "%d, but a broadcast with a bound on the messages in flight takes one process", p.Processes)
 	}
 	return nil
+}
+
+// loopsOf is how many loops each of the processes has.
+func (p *plan) loopsOf(processes int) int { return max(1, min(p.Loops, p.Connections)/processes) }
+
+// shareOf is which connections a process has.
+func (p *plan) shareOf(index int) (first, connections int) {
+	loops := p.loopsOf(p.Processes)
+	all := loops * p.Processes
+	first = p.Connections * index * loops / all
+	return first, p.Connections*(index+1)*loops/all - first
 }
 
 // startLoops starts the loops of one of the processes that share the load. All
@@ -34,7 +42,7 @@ func (r *run) startLoops(index, processes int) error {
 	p := r.plan
 	r.content, r.sources = newContent(p), newSources(p, r.target.address.Addr())
 	r.sources.beginWith(index, processes)
-	loops := max(1, min(p.Loops, p.Connections)/processes)
+	loops := p.loopsOf(processes)
 	all := loops * processes
 	for i := index * loops; i < (index+1)*loops; i++ {
 		var seed [32]byte

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench/result"
+	"github.com/millrace/millrace/poller"
 )
 
 // Watch follows a run while it lasts. Its functions may be nil; they are called
@@ -97,6 +98,7 @@ type run struct {
 
 	window      float64      // seconds of the last one
 	publication *publication // of broadcast
+	missing     int64        // messages of one that never arrived
 	cut         int          // slow connections that the server ended
 }
 
@@ -105,11 +107,18 @@ type run struct {
 var errNothingOpen = errors.New("no connection is open")
 
 func newRun(p *plan, h host, t *target, watch Watch) *run {
-	return &run{
+	r := &run{
 		shared: &shared{host: h, plan: p, target: t},
 		watch:  watch,
 		result: newResult(p),
 	}
+	if p.Processes > 1 {
+		r.zero = poller.MachineTime() - h.engine.Now()
+	}
+	if p.Scenario == result.Broadcast {
+		r.publication = newPublication(r)
+	}
+	return r
 }
 
 func newResult(p *plan) *result.Result {
@@ -135,7 +144,7 @@ func (r *run) stop() {
 func (r *run) scenario() func(context.Context) error {
 	return map[string]func(context.Context) error{
 		result.Echo: r.echo, result.Rate: r.rate, result.Sweep: r.sweep, result.Idle: r.idle, result.Storm: r.storm,
-		result.Churn: r.churn, result.Wave: r.wave, result.Slow: r.slow, result.Broadcast: r.broadcast,
+		result.Churn: r.churn, result.Wave: r.wave, result.Slow: r.slow, result.Broadcast: r.broadcast, result.Receive: r.receive,
 	}[r.plan.Scenario]
 }
 

@@ -107,6 +107,21 @@ func (r *run) awaitNone(ctx context.Context, of func(*loop) int) (left int, err 
 	return r.await(barrier{At: "end of the wait", Left: left}).Left, ctx.Err()
 }
 
+// reportTLS adds to the result what handshakes there were.
+func (r *run) reportTLS(counts extras) {
+	if r.target.tls == nil {
+		return
+	}
+	h := &result.Handshakes{Count: counts.Handshakes, All: counts.Secured, Resumed: counts.Resumed}
+	if r.result.Seconds > 0 {
+		h.PerSecond = float64(h.Count) / r.result.Seconds
+	}
+	r.result.Handshakes = h
+	if r.plan.Resume && h.Resumed == 0 && h.All > 0 {
+		r.trouble("tls: the server resumed none of %d sessions", h.All)
+	}
+}
+
 // lost counts messages that awaitNone waited for in vain.
 func (r *run) lost(what string, count int) {
 	r.result.Troubles = addTroubles(r.result.Troubles,
@@ -118,22 +133,29 @@ func (r *run) finish() *result.Result {
 	out := r.result
 	service, late, waiting := result.NewLatency(), result.NewLatency(), time.Duration(0)
 	service.Merge(out.Service)
+	var counts extras
 	add := func(m *meter) {
 		m.addTo(out)
 		out.Peak += m.peak
 		service.Merge(m.service)
 		late.Merge(m.late)
+		counts.add(m.extras)
 		r.cut += m.cut
 		waiting = max(waiting, m.waiting)
 	}
 	for _, l := range r.loops {
-		l.do(func() { add(&l.meter) })
+		l.do(func() {
+			add(&l.meter)
+			r.publication.publishedIn(l.meter.Published, r.publication.window())
+		})
 	}
 	for _, o := range r.children.outcomes() {
 		for _, c := range o.Loops {
 			add(c.meter())
+			r.publication.publishedIn(c.Extras.Published, o.PublishWindow)
 		}
 		out.Client.Memory += o.Memory
+		r.publication.hear(o.Settled)
 	}
 	r.tellWaiting(waiting)
 	if out.Service = nil; service.Count() > 0 {
@@ -142,8 +164,12 @@ func (r *run) finish() *result.Result {
 	if late.Count() > 0 {
 		out.Client.Late = late
 	}
+	r.reportTLS(counts)
+	if counts.Wire != (result.Wire{}) {
+		out.Wire = &counts.Wire
+	}
 	if r.publication != nil {
-		out.Skew = r.publication.skew
+		r.publication.report(out, counts)
 	}
 	if n := r.cut; n > 0 {
 		r.note(fmt.Sprintf("the server ended %d of the connections that read slowly", n))

@@ -37,7 +37,7 @@ func (r *run) last(ctx context.Context, d time.Duration) error {
 		case <-over.C:
 			return nil
 		case <-look.C:
-			if r.open.Load() == 0 && r.noneOpen() || r.publication != nil && r.publication.orphaned.Load() {
+			if r.open.Load() == 0 && r.noneOpen() || r.publication != nil && r.publication.none() {
 				return errNothingOpen
 			}
 		}
@@ -46,9 +46,16 @@ func (r *run) last(ctx context.Context, d time.Duration) error {
 
 // connectAll opens the connections and waits for each to be open or failed.
 func (r *run) connectAll(ctx context.Context) error {
+	return r.connectSome(ctx, r.plan.Connections)
+}
+
+// connectSome is connectAll of so many of the connections, a part of each loop's.
+func (r *run) connectSome(ctx context.Context, connections int) error {
 	r.enter("connect")
 	r.each(func(l *loop) {
-		for slot := range l.conns {
+		first, all := int(l.conns[0].number), r.plan.Connections
+		some := connections*(first+len(l.conns))/all - connections*first/all
+		for slot := range some {
 			if l.conns[slot].state == absent {
 				l.connect(slot)
 			}
@@ -85,6 +92,7 @@ func (r *run) beginWindow() {
 
 func (r *run) openMeters() {
 	r.each(func(l *loop) { l.meter.from, l.meter.until = l.engine.Now(), never })
+	r.publication.beginWindow()
 }
 
 // closeMeters gives the sum of the loops' windows.
@@ -98,6 +106,7 @@ func (r *run) closeMeters() time.Duration {
 
 func (r *run) endWindow() {
 	total := r.closeMeters()
+	r.publication.endWindow()
 	r.server.end()
 	all := r.await(barrier{
 		At: "end of the window", Loops: len(r.loops), Windows: total, CPU: r.server.window.self,

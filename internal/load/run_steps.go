@@ -9,6 +9,9 @@ type step struct {
 	cpu          cpuTimes
 	service      *result.Latency
 	late         *result.Latency
+	skew         *result.Latency // of a broadcast
+	published    int64
+	publishedFor float64 // seconds
 }
 
 // takeStep gives what was counted and measured in the last window, alone, and
@@ -25,7 +28,8 @@ func (r *run) takeStep(name string, offered float64) *step {
 			s.Latency.Merge(m.latency)
 			s.service.Merge(m.service)
 			s.late.Merge(m.late)
-			m.count, m.bytes, m.from = 0, 0, never // what still comes belongs to no step
+			s.published += m.Published
+			m.count, m.bytes, m.Published, m.from = 0, 0, 0, never // what still comes belongs to no step
 			m.late.Histogram.Reset()
 			m.latency.Histogram.Reset()
 			m.service.Histogram.Reset()
@@ -48,5 +52,8 @@ func (r *run) only(s *step) {
 	out.Seconds, out.Count, out.Bytes, out.PerSecond = s.Seconds, s.count, s.bytes, s.PerSecond
 	out.Latency, out.Service, out.Client.Late = result.NewLatency(), s.service, s.late
 	out.Latency.Merge(s.Latency)
+	if p := r.publication; p != nil {
+		p.only(s)
+	}
 	r.server.total = s.cpu
 }

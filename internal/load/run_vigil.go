@@ -28,6 +28,7 @@ type seen struct {
 	Failed  int   `json:"failed"`
 	Strange int   `json:"strange"` // that got other messages than they sent
 	Sent    int64 `json:"sent"`    // messages
+	Owned   int64 `json:"owned"`   // of those published, back at their publisher
 }
 
 func (s *seen) add(other seen) {
@@ -35,6 +36,7 @@ func (s *seen) add(other seen) {
 	s.Failed += other.Failed
 	s.Strange += other.Strange
 	s.Sent += other.Sent
+	s.Owned += other.Owned
 }
 
 // vigil is what the sampler looks out for. Its times are 0 until there is something
@@ -75,7 +77,7 @@ func (r *run) look(since, now time.Duration, one *result.Sample, is seen) {
 	switch {
 	case r.server.hasEnded():
 		r.abort(&early{why: r.server.named() + " ended " + r.when()})
-	case v.sentAt > 0 && v.answered == 0 && now-v.sentAt >= r.plan.FirstReply:
+	case v.sentAt > 0 && v.answered == is.Owned && r.awaitsReplies() && now-v.sentAt >= r.plan.FirstReply:
 		what := "no message came back"
 		if r.plan.Scenario == result.Broadcast {
 			what = "no message arrived at another connection"
@@ -91,6 +93,9 @@ func (r *run) look(since, now time.Duration, one *result.Sample, is seen) {
 		r.abort(&early{why: why})
 	}
 }
+
+// awaitsReplies tells whether who sends is to get something soon.
+func (r *run) awaitsReplies() bool { return r.plan.Scenario != result.Receive }
 
 // advice is what to try if nothing comes back.
 func (r *run) advice() string {

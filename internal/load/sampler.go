@@ -108,7 +108,7 @@ func (r *run) gather(s *result.Sample, times *tally) (is seen) {
 			s.Count += l.meter.intervalCount
 			times.add(&l.meter.interval)
 			l.meter.intervalCount, l.meter.interval = 0, tally{}
-			is.add(seen{l.meter.opened, l.meter.failed, l.meter.strange, l.meter.sent})
+			is.add(seen{l.meter.opened, l.meter.failed, l.meter.strange, l.meter.sent, l.meter.owned})
 		})
 	}
 	return is

@@ -34,6 +34,7 @@ func TestScenarios(t *testing.T) {
 		result.Wave:      wantWave,
 		result.Slow:      wantSlow,
 		result.Broadcast: wantBroadcast,
+		result.Receive:   wantReceive,
 	}
 	for i, engine := range poller.Engines() {
 		scenarios := result.Scenarios()
@@ -45,8 +46,11 @@ func TestScenarios(t *testing.T) {
 				t.Parallel()
 				e := &echo{}
 				srv := &server.Server{Handler: e}
-				if scenario == result.Broadcast {
+				switch scenario {
+				case result.Broadcast:
 					srv.Handler = &publisher{conns: map[*server.Conn]struct{}{}}
+				case result.Receive:
+					srv.Handler = newTicker(t)
 				}
 				p := brief(scenario, serve(t, "127.0.0.1:0", srv))
 				p.Poller = engine
@@ -95,6 +99,14 @@ func wantSane(t *testing.T, r *result.Result) {
 func wantMessages(t *testing.T, r *result.Result) {
 	t.Helper()
 	if want := r.Count * int64(r.Plan.MinSize); r.Unit != "message" || r.Bytes != want {
+		t.Errorf("%d %ss, %d bytes, want %d bytes", r.Count, r.Unit, r.Bytes, want)
+	}
+}
+
+// wantDeliveries is wantMessages for a broadcast.
+func wantDeliveries(t *testing.T, r *result.Result) {
+	t.Helper()
+	if want := r.Count * int64(r.Plan.MinSize); r.Unit != "delivery" || r.Bytes != want {
 		t.Errorf("%d %ss, %d bytes, want %d bytes", r.Count, r.Unit, r.Bytes, want)
 	}
 }
@@ -231,12 +243,18 @@ func wantSlow(t *testing.T, r *result.Result, e *echo) {
 }
 
 func wantBroadcast(t *testing.T, r *result.Result, _ *echo) {
-	wantMessages(t, r)
-	wantDue(t, "latency", r.Latency, 2000, r.Seconds, 19)
+	wantDeliveries(t, r)
+	wantDue(t, "latency", r.Latency, 2000, r.Seconds, 20)
 	if skews, want := float64(r.Skew.Count()), 2000*r.Seconds; math.Abs(skews-want) > want/10 {
 		t.Errorf("%v skews, want %v", skews, want)
 	}
 	if r.Skew.Quantile(1) > r.Latency.Quantile(1) {
 		t.Errorf("skew up to %v us, latency up to %v us", r.Skew.Quantile(1), r.Latency.Quantile(1))
+	}
+}
+
+func wantReceive(t *testing.T, r *result.Result, _ *echo) {
+	if r.Unit != "message" || r.Bytes != 4*r.Count || r.Latency.Count() > r.Count {
+		t.Errorf("%d %ss, %d bytes, %d gaps", r.Count, r.Unit, r.Bytes, r.Latency.Count())
 	}
 }

@@ -131,7 +131,11 @@ func span(d time.Duration) string { return Format(float64(d)/1e3, "us") }
 
 // plural is a number of things.
 func plural[N int | int64](n N, what string) string {
-	if n != 1 {
+	switch stem, ends := strings.CutSuffix(what, "y"); {
+	case n == 1:
+	case ends:
+		what = stem + "ies"
+	default:
 		what += "s"
 	}
 	return number(float64(n)) + " " + what

@@ -70,14 +70,14 @@ note           The server took 2 s to accept.
 	}
 }
 
+// published makes a result that of a broadcast.
+func published(r *result.Result) {
+	r.Unit, r.Last, r.Publication = "delivery", r.Latency, &result.Publication{Published: 5000, PerSecond: 500, Own: true, Missing: 2, Doubled: 3}
+}
+
 func TestSummaryOfScenarios(t *testing.T) {
 	const known = "server         millrace (pid 4242): 4.31 us of CPU a message, 0.44 cores busy, 187 B of RSS a connection, 13 MiB in all"
-	tests := []struct {
-		scenario string
-		change   func(r *result.Result)
-		want     []string
-		wantNot  string
-	}{
+	checkSummaries(t, []summaryCase{
 		{result.Echo, nil, []string{known, "1,000 connections, 64 B messages, 1 in flight each, for 10 s after 2 s of warm-up", "round trip "}, "trouble"},
 		{result.Echo, func(r *result.Result) { r.Plan.MaxSize = 4096; r.Plan.Warmup = -1 },
 			[]string{"64 B to 4 KiB messages, 1 in flight each, for 10 s\n"}, "warm-up"},
@@ -115,9 +115,40 @@ func TestSummaryOfScenarios(t *testing.T) {
 			"wave 3         138 ms  7,250 /s"}, "offered"},
 		{result.Slow, nil, []string{"1,000 connections, 10% of them reading nothing", "\nwith the slow "}, "offered"},
 		{result.Slow, func(r *result.Result) { r.Plan.SlowRate = 2048 }, []string{"reading 2 KiB/s"}, "nothing"},
-		{result.Broadcast, nil, []string{"1,000 connections, one publishes 64 B messages at 20,000 /s", "arrival"}, "round trip"},
 		{"later", nil, []string{"later          ws://", "1,000 connections\n", "\nlatency "}, "trouble"},
-	}
+	})
+}
+
+func TestSummaryOfBroadcast(t *testing.T) {
+	checkSummaries(t, []summaryCase{
+		{result.Broadcast, func(r *result.Result) { published(r); r.Plan.InFlight = 0 },
+			[]string{"1,000 connections, one publishes 64 B messages at 20,000 /s", "arrival ", "\nlast arrival ", "1,024,690 deliveries in 10 s",
+				"published      5,000 messages: 500 /s, each to all others and back to its publisher too; 2 missing, 3 doubled", "of CPU a delivery"}, "round trip"},
+		{result.Broadcast, func(r *result.Result) {
+			published(r)
+			r.Plan.Publishers, r.Publication.Own, r.Publication.Clients = 30, false, 7
+		},
+			[]string{"30 publish 64 B messages 1 in flight", "not back to its publisher; 2 missing, 3 doubled; 7 clients kept the limit"}, "too;"},
+		{result.Broadcast, func(r *result.Result) { r.Plan.Publishers = 1000 }, []string{"1,000 connections, all publish 64 B"}, "published"},
+		{result.Churn, func(r *result.Result) {
+			r.Handshakes = &result.Handshakes{Count: 1000, PerSecond: 100, All: 1500, Resumed: 1400}
+			r.Wire = &result.Wire{Sent: 25, SentPayload: 100, Received: 30, ReceivedPayload: 100}
+		}, []string{"tls            1,000 handshakes: 100 /s, 4.4 ms of CPU each; 1,400 of 1,500 resumed over the whole run",
+			"compression    25% of the payload sent, 30% of that received"}, "published"},
+		{result.Receive, nil, []string{"1,000 connections that only receive, for 10 s", "\ngap "}, "round trip"},
+	})
+}
+
+// summaryCase is a scenario's sample, changed, what its summary has and what not.
+type summaryCase struct {
+	scenario string
+	change   func(r *result.Result)
+	want     []string
+	wantNot  string
+}
+
+func checkSummaries(t *testing.T, tests []summaryCase) {
+	t.Helper()
 	for i, test := range tests {
 		t.Run(fmt.Sprint(i, test.scenario), func(t *testing.T) {
 			r := sample(test.scenario)

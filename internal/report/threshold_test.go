@@ -91,7 +91,7 @@ func TestWrongConditions(t *testing.T) {
 		{"rss>200TiB", "rss needs one of the units"},
 		{"failed>3us", `failed has no unit, leave "us" away`},
 		{">5ms", `no figure ""`},
-		{"p98>5ms", `no figure "p98"; there are rate, knee, mean, p50, p90, p99, p99.9, p99.99, max, service-mean`},
+		{"p98>5ms", `no figure "p98"; there are rate, knee, mean, p50, p90, p95, p99, p99.9, p99.99, max, service-mean`},
 		{"P99>5ms", `no figure "P99"`},
 	}
 	for _, test := range tests {

@@ -33,9 +33,29 @@ func load(p *result.Plan) string {
 		return fmt.Sprintf("%s, %s of them reading %s, %ss, %s", connections, percent(p.SlowShare), slowness(p),
 			message, window(p))
 	case result.Broadcast:
-		return fmt.Sprintf("%s, one publishes %ss at %s, %s", connections, message, Format(p.Rate, "1/s"), window(p))
+		return fmt.Sprintf("%s, %s %ss %s, %s", connections, publishers(p), message, pace(p), window(p))
+	case result.Receive:
+		return fmt.Sprintf("%s that only receive, %s", connections, window(p))
 	}
 	return connections
+}
+
+func publishers(p *result.Plan) string {
+	switch {
+	case p.Publishers <= 1:
+		return "one publishes"
+	case p.Publishers >= p.Connections:
+		return "all publish"
+	}
+	return number(float64(p.Publishers)) + " publish"
+}
+
+// pace is how a broadcast publishes.
+func pace(p *result.Plan) string {
+	if p.InFlight > 0 {
+		return number(float64(p.InFlight)) + " in flight"
+	}
+	return "at " + Format(p.Rate, "1/s")
 }
 
 // payload is the size of a plan's messages.
@@ -96,6 +116,7 @@ var latencyNames = map[string]string{
 	result.Wave:      "connect",
 	result.Slow:      "round trip",
 	result.Broadcast: "arrival",
+	result.Receive:   "gap",
 }
 
 // distribution is a Latency and what it is of.
@@ -110,7 +131,7 @@ func distributions(r *result.Result) []distribution {
 	if name == "" {
 		name = "latency"
 	}
-	all := []distribution{{name, r.Latency}, {"service", r.Service}, {"skew", r.Skew}}
+	all := []distribution{{name, r.Latency}, {"service", r.Service}, {"last arrival", r.Last}, {"skew", r.Skew}}
 	if name != "connect" || r.Latency.Count() == 0 {
 		all = append(all, distribution{"connect", r.Connect})
 	}
@@ -141,6 +162,16 @@ func facts(r *result.Result) []fact {
 	if r.EndedEarly != "" {
 		all = append(all, fact{"ended early", clean(r.EndedEarly) + ": all figures are of what was done by then"})
 	}
+	if r.Publication != nil {
+		all = append(all, fact{"published", published(r.Publication)})
+	}
+	if h := r.Handshakes; h != nil && (h.Count > 0 || h.Resumed > 0) {
+		all = append(all, fact{"tls", handshakes(r)})
+	}
+	if r.Wire != nil {
+		all = append(all, fact{"compression", fmt.Sprintf("%s of the payload sent, %s of that received, frames' headers included",
+			percent(r.Wire.SentRatio()), percent(r.Wire.ReceivedRatio()))})
+	}
 	all = append(all, fact{"server", server(r)}, fact{"client", client(r)})
 	if r.Client.Bottleneck != "" {
 		all = append(all, fact{"bottleneck", "the client, not the server: " + clean(r.Client.Bottleneck)})
@@ -166,6 +197,30 @@ func knee(r *result.Result) string {
 	}
 	if k.Disturbed > 0 {
 		text += fmt.Sprintf("; disturbed and repeated: %d", k.Disturbed)
+	}
+	return text
+}
+
+// handshakes says what of TLS was done.
+func handshakes(r *result.Result) string {
+	h := r.Handshakes
+	text := fmt.Sprintf("%s: %s", plural(h.Count, "handshake"), Format(h.PerSecond, "1/s"))
+	if f, _ := r.Figure("handshake-cpu"); f.Known {
+		text += ", " + Format(f.Value, f.Unit) + " of CPU each"
+	}
+	return fmt.Sprintf("%s; %s of %s resumed over the whole run", text, number(float64(h.Resumed)), number(float64(h.All)))
+}
+
+// published says what was published, and what became of it.
+func published(p *result.Publication) string {
+	own := "not back to its publisher"
+	if p.Own {
+		own = "back to its publisher too"
+	}
+	text := fmt.Sprintf("%s: %s, each to all others and %s; %s missing, %s doubled", plural(p.Published, "message"),
+		Format(p.PerSecond, "1/s"), own, number(float64(p.Missing)), number(float64(p.Doubled)))
+	if p.Clients > 0 {
+		text += fmt.Sprintf("; %s kept the limit", plural(p.Clients, "client"))
 	}
 	return text
 }

@@ -36,8 +36,9 @@ var special = map[string]func(*result.Plan){
 	result.Wave:  func(p *result.Plan) { p.Waves = 3 },
 	result.Slow:  func(p *result.Plan) { p.InFlight, p.Rate, p.SlowShare = 1, 1000, 0.1 },
 	result.Broadcast: func(p *result.Plan) {
-		p.Rate = 1000
+		p.Rate, p.Publishers, p.RampStep = 1000, 1, 1000
 	},
+	result.Receive: func(*result.Plan) {},
 }
 
 func TestDefaults(t *testing.T) {
@@ -71,11 +72,18 @@ var settings = []struct {
 	{"echo --in-flight 16", func(p *result.Plan) { p.InFlight = 16 }},
 	{"slow --in-flight 2", func(p *result.Plan) { p.InFlight = 2 }},
 	{"echo --binary", func(p *result.Plan) { p.Binary = true }},
+	{"echo --text cjk", func(p *result.Plan) { p.Text = bench.TextCJK }},
+	{"churn --resume", func(p *result.Plan) { p.Resume = true }},
 	{"echo --binary=false", func(*result.Plan) {}},
 	{"rate --rate 20000", func(p *result.Plan) { p.Rate = 20000 }},
 	{"sweep --rate 0.5", func(p *result.Plan) { p.Rate = 0.5 }},
 	{"slow --rate 10", func(p *result.Plan) { p.Rate = 10 }},
 	{"broadcast --rate 1e3", func(p *result.Plan) { p.Rate = 1000 }},
+	{"broadcast --in-flight 4", func(p *result.Plan) { p.InFlight = 4 }},
+	{"broadcast --publishers 10", func(p *result.Plan) { p.Publishers = 10 }},
+	{"broadcast --publishers all", func(p *result.Plan) { p.Publishers = -1 }},
+	{"broadcast --limit 500ms --step 50", func(p *result.Plan) { p.RampLimit, p.RampStep = 500*time.Millisecond, 50 }},
+	{"receive --hello subscribe", func(p *result.Plan) { p.Hello = "subscribe" }},
 	{"echo --warmup off", func(p *result.Plan) { p.Warmup = -1 }},
 	{"echo --warmup -1", func(p *result.Plan) { p.Warmup = -1 }},
 	{"idle --warmup 500ms", func(p *result.Plan) { p.Warmup = 500 * time.Millisecond }},
@@ -115,7 +123,7 @@ func TestZeroIsTheDefault(t *testing.T) {
 	for _, c := range []struct{ args, fields string }{
 		{"echo -c 0 --in-flight 0 --handshakes 0 --connect-rate 0 --connect-timeout 0", "Connections InFlight Handshakes ConnectRate ConnectTimeout"},
 		{"echo --warmup 0 --duration 0 --timeout 0 --seed 0 --loops 0 --processes 0 --server-pid 0", "Warmup Duration Timeout Seed Loops Processes ServerPID"},
-		{"rate --rate 0", "Rate"}, {"broadcast --rate 0", "Rate"}, {"churn --messages 0", "Messages"}, {"wave --waves 0", "Waves"},
+		{"rate --rate 0", "Rate"}, {"broadcast --rate 0 --publishers 0 --in-flight 0 --limit 0 --step 0", "Rate Publishers InFlight RampLimit RampStep"}, {"churn --messages 0", "Messages"}, {"wave --waves 0", "Waves"},
 		{"sweep --rate 0 --sweep-factor 0 --sweep-limit 0 --sweep-max 0 --sweep-precision 0", "Rate SweepFactor SweepLimit SweepMax SweepPrecision"},
 		{"slow --rate 0 --in-flight 0 --slow-share 0 --slow-rate 0", "Rate InFlight SlowShare SlowRate"},
 	} {
@@ -180,6 +188,8 @@ func TestWrongValues(t *testing.T) {
 		{"rate", "rate", "NaN", "a number from 0 up"},
 		{"rate", "rate", "Inf", "a number from 0 up"},
 		{"broadcast", "rate", "-1", "a number from 0 up such as 20000 or 0.5"},
+		{"broadcast", "publishers", "some", "all, or a whole number from 0 up"},
+		{"echo", "text", "klingon", "one of ascii, words, json, "},
 		{"echo", "warmup", "1", "off, or a time from 0 up with its unit"},
 		{"echo", "warmup", "-1s", "a time from 0 up"},
 		{"echo", "duration", "-1s", "a time from 0 up with its unit such as 500ms, 30s or 5m"},
@@ -226,7 +236,7 @@ func TestWrongUse(t *testing.T) {
 		{"echo ws://a/ ws://b/", `unexpected argument "ws://b/"`},
 		{"echo --url ws://a/ ws://b/", `unexpected argument "ws://b/"`},
 		{"echo --rate 5", "--rate: echo has no such flag (only rate, sweep, slow, broadcast)"},
-		{"rate --in-flight 5", "--in-flight: rate has no such flag (only echo, slow)"},
+		{"rate --in-flight 5", "--in-flight: rate has no such flag (only echo, slow, broadcast)"},
 		{"idle --reset", "--reset: idle has no such flag (only churn, wave)"},
 	} {
 		expectMisuse(t, strings.Fields(c.args), c.want)

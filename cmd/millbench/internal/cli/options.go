@@ -24,6 +24,7 @@ type config struct {
 	wave      bench.Wave
 	slow      bench.Slow
 	broadcast bench.Broadcast
+	receive   bench.Receive
 
 	json       string
 	histogram  string
@@ -36,13 +37,13 @@ type config struct {
 // scenario gives what is to be run.
 func (c *config) scenario(name string) bench.Scenario {
 	for _, own := range []*bench.Load{
-		&c.echo.Load, &c.rate.Load, &c.sweep.Load, &c.churn.Load, &c.wave.Load, &c.slow.Load, &c.broadcast.Load,
+		&c.echo.Load, &c.rate.Load, &c.sweep.Load, &c.churn.Load, &c.wave.Load, &c.slow.Load, &c.broadcast.Load, &c.receive.Load,
 	} {
 		*own = c.load
 	}
 	return map[string]bench.Scenario{
 		result.Echo: c.echo, result.Rate: c.rate, result.Sweep: c.sweep, result.Churn: c.churn, result.Wave: c.wave,
-		result.Slow: c.slow, result.Broadcast: c.broadcast, result.Idle: bench.Idle{Load: c.load}, result.Storm: bench.Storm{Load: c.load},
+		result.Slow: c.slow, result.Broadcast: c.broadcast, result.Receive: c.receive, result.Idle: bench.Idle{Load: c.load}, result.Storm: bench.Storm{Load: c.load},
 	}[name]
 }
 
@@ -75,6 +76,8 @@ type section struct {
 	options []option
 }
 
+var texts = []string{bench.TextASCII, bench.TextWords, bench.TextJSON, bench.TextLatin, bench.TextCyrillic, bench.TextCJK, bench.TextEmoji}
+
 const defaultURL = "ws://127.0.0.1:9001/"
 
 // sections are all options, in the order of the help. A flag that means something
@@ -102,16 +105,22 @@ func (c *config) loadOptions() []option {
 	}
 	return []option{
 		opt("connections", "N", "connections to hold at once (also -c N)", "100", whole(&l.Connections.Count), "Connections.Count", nil),
-		opt("size", "SIZE", "bytes of payload of a message, or MIN-MAX: each message has a size between them", "64",
+		opt("size", "SIZE", "bytes of payload of a message, or MIN-MAX: each message has a size between them; in\n"+
+			"broadcast at least 20", "64",
 			sizes(&l.Messages.MinSize, &l.Messages.MaxSize), "Messages.MinSize Messages.MaxSize", nil),
 		opt("binary", "", "binary messages instead of text", "", flags.Bool(&l.Messages.Binary), "Messages.Binary", nil),
+		opt("text", "KIND", "what payloads are made of: ascii, words, json, latin, cyrillic, cjk or emoji; none is\n"+
+			"ascii, or words with --deflate", "",
+			flags.Name(&l.Messages.Text, texts), "Messages.Text", nil),
 		inFlight(&c.echo.InFlight, result.Echo),
 		inFlight(&c.slow.InFlight, result.Slow),
+		opt("in-flight", "N", "a closed loop without --rate: so many messages are on their way, and the next is sent\n"+
+			"when all other connections have one; 0 is an open loop", "0", whole(&c.broadcast.InFlight), "InFlight", []string{result.Broadcast}),
 		rate(&c.rate.PerSecond, "messages a second over all connections", "PerSecond", result.Rate),
 		rate(&c.sweep.From, "the first rate: messages a second over all connections", "From", result.Sweep),
 		rate(&c.slow.PerSecond, "messages a second that all slow connections send together", "PerSecond", result.Slow),
-		rate(&c.broadcast.PerSecond, "messages published a second", "PerSecond", result.Broadcast),
-		span("how long to measure", result.Echo, result.Rate, result.Churn, result.Slow, result.Broadcast),
+		rate(&c.broadcast.PerSecond, "messages published a second, by all publishers in turn", "PerSecond", result.Broadcast),
+		span("how long to measure", result.Echo, result.Rate, result.Churn, result.Slow, result.Broadcast, result.Receive),
 		span("how long to measure each rate", result.Sweep),
 		span("how long the connections stay idle", result.Idle),
 		span("how long the connections stay before they drop", result.Wave),
@@ -124,6 +133,7 @@ func (c *config) loadOptions() []option {
 func (c *config) special() []option {
 	churn, wave := []string{result.Churn}, []string{result.Wave}
 	sweep, slow := []string{result.Sweep}, []string{result.Slow}
+	broadcast := []string{result.Broadcast}
 	reset := func(to *bool, only []string) option {
 		return opt("reset", "", "end connections with a reset instead of a close handshake", "", flags.Bool(to), "Reset", only)
 	}
@@ -134,6 +144,12 @@ func (c *config) special() []option {
 		opt("waves", "N", "how often all drop and come back", "3", whole(&c.wave.Times), "Times", wave),
 		opt("slow-share", "PART", "part of the connections that is slow, above 0 and below 1", "0.1", decimal(&c.slow.Share), "Share", slow),
 		opt("slow-rate", "SIZE", "what a slow connection reads in a second; 0 is nothing", "0", flags.Size(&c.slow.ReadRate, 0, flags.Unbounded), "ReadRate", slow),
+		opt("publishers", "N", "connections that publish, or all", "1", publishers(&c.broadcast.Publishers), "Publishers", broadcast),
+		opt("limit", "TIME", "add --step connections at a time, up to --connections, until the p95 of the time to a\n"+
+			"message's last receiver exceeds it; --duration is for each step, and --in-flight is 4\n"+
+			"if it is not given; 0 is all connections at once", "0", duration(&c.broadcast.Limit), "Limit", broadcast),
+		opt("step", "N", "connections that --limit adds at a time", "1000", whole(&c.broadcast.Step), "Step", broadcast),
+		opt("hello", "TEXT", "a message that each connection sends when it is open; none is no message", "", flags.Text(&c.receive.Hello), "Hello", []string{result.Receive}),
 		opt("sweep-factor", "N", "by how much each rate exceeds the one before", "1.5", decimal(&c.sweep.Factor), "Factor", sweep),
 		opt("sweep-max", "N", "the highest rate to try; 0 is until the server falls behind", "0", decimal(&c.sweep.To), "To", sweep),
 		opt("sweep-limit", "TIME", "p99 beyond which the server has fallen behind", "50ms", duration(&c.sweep.Limit), "Limit", sweep),
@@ -158,6 +174,7 @@ func (c *config) request() []option {
 		opt("url", "URL", "the server's, as ws://HOST[:PORT]/PATH, or wss:// with TLS; it may also stand without --url", defaultURL, flags.Text(&to.URL), "Target.URL", nil).once(),
 		opt("ca", "FILE", "certificates in PEM to trust in wss; none is the system's", "", flags.Text(&to.CAFile), "Target.CAFile", nil),
 		opt("insecure", "", "trust any certificate in wss", "", flags.Bool(&to.Insecure), "Target.Insecure", nil),
+		opt("resume", "", "resume the TLS sessions of connections before, in wss", "", flags.Bool(&to.Resume), "Target.Resume", nil),
 		opt("header", "LINE", "another line \"Name: value\" of the request (repeatable)", "", flags.Texts(&to.Header), "Target.Header", nil).listed(),
 		opt("origin", "ORIGIN", "the request's Origin", "", flags.Text(&to.Origin), "Target.Origin", nil),
 		opt("deflate", "HOW", "compress messages: off, on (each by itself) or takeover (with those before it in mind, both ways)", bench.DeflateOff,
@@ -187,8 +204,8 @@ func (c *config) machine() []option {
 func (c *config) output() []option {
 	return []option{
 		opt("json", "FILE", "write the result as JSON; - is stdout, and then the summary goes to stderr", "", flags.Text(&c.json), "", nil),
-		opt("hgrm", "FILE", "write the latencies as HdrHistogram does; service times and skew, where there are such,\n"+
-			"go to files beside it with -service and -skew in their names", "", file(&c.histogram), "", nil),
+		opt("hgrm", "FILE", "write the latencies as HdrHistogram does; service times, skew and last arrivals, where\n"+
+			"there are such, go to files beside it with -service, -skew and -last in their names", "", file(&c.histogram), "", nil),
 		opt("report", "FILE", "write an HTML page with charts", "", file(&c.page), "", nil),
 		opt("fail-if", "CONDITION", "exit with 3 if it holds of the result, as 'p99>5ms' (repeatable): a figure, one of\n"+
 			"> >= < <=, and a number with its unit. Figures:\n"+figures(), "", condition(&c.conditions), "", nil).listed(),

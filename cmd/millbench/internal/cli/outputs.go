@@ -56,6 +56,7 @@ func (o *outputs) write(r *result.Result) error {
 		o.putHistogram(o.histogram, r.Latency),
 		o.putBeside("service", r.Service),
 		o.putBeside("skew", r.Skew),
+		o.putBeside("last", r.Last),
 		o.put("report", o.page, func(w io.Writer) error { return report.HTML(w, r) }),
 	)
 }

@@ -38,7 +38,13 @@ var scenarios = []scenario{
 	{result.Slow, "some peers hardly read; latency of the others",
 		"Loads a server in a closed loop, first with fast connections alone, then beside a share\n" +
 			"that sends but reads slowly or not at all. The result is that of the fast ones then."},
-	{result.Broadcast, "one publishes, all others receive",
-		"One connection sends messages at a fixed rate to a server that gives each to all\n" +
-			"connections. Latency is from sending to each arrival, skew from first to last arrival."},
+	{result.Broadcast, "some publish, all receive",
+		"The first --publishers connections send messages at a fixed rate to a server that gives\n" +
+			"each to all connections, or keep --in-flight messages on their way. Latency is from\n" +
+			"when a message was due to each arrival, last to its last arrival, skew from its first\n" +
+			"to its last. The server may send a message to its publisher too, or not. With --limit\n" +
+			"it finds how many connections are served in time."},
+	{result.Receive, "only receive what the server sends by itself",
+		"Opens connections, sends --hello on each if it is given, and counts what the server\n" +
+			"sends. Latency is the time between two messages of a connection."},
 }

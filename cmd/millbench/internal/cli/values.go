@@ -34,6 +34,20 @@ func decimal(to *float64) flags.Setter {
 	}
 }
 
+// publishers is a number from 0, which is the default, up, or all, which is -1.
+func publishers(to *int) flags.Setter {
+	return func(text string) error {
+		if text == "all" {
+			*to = -1
+			return nil
+		}
+		if flags.Whole(to, 0, math.MaxInt)(text) != nil {
+			return errors.New("all, or a whole number from 0 up")
+		}
+		return nil
+	}
+}
+
 // sizes is one size, or two with a dash between them.
 func sizes(least, most *int) flags.Setter {
 	return func(text string) error {
