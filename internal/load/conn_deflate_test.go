@@ -32,9 +32,10 @@ func TestDeflate(t *testing.T) {
 				if raceDetector() && (name == result.Rate || name == result.Sweep || name == result.Broadcast) {
 					t.Skip("under the race detector compressing is too slow for a load that does not wait")
 				}
-				if testing.Short() && deflate == load.DeflateTakeover && name != result.Echo {
-					t.Skip("left to make thorough: the same as without takeover, but for the windows")
+				if deflate == load.DeflateTakeover {
+					everyday(t, name, result.Echo)
 				}
+				everyday(t, name, result.Echo, result.Churn, result.Broadcast, "64 KiB")
 				t.Parallel()
 				srv := &server.Server{
 					Handler: plainEcho{}, Queue: server.Queue{Max: 64 << 20}, // a busy machine is to be late, not cut off

@@ -53,6 +53,7 @@ func TestTLS(t *testing.T) {
 	}
 	for name, change := range change {
 		t.Run(name, func(t *testing.T) {
+			everyday(t, name, result.Echo, result.Churn, result.Broadcast, "64 KiB")
 			t.Parallel()
 			h := server.Handler(plainEcho{})
 			switch name {

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,6 +34,14 @@ var raceDetector = sync.OnceValue(func() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 })
+
+// everyday skips a case with -short unless it is one of those named.
+func everyday(t *testing.T, name string, those ...string) {
+	t.Helper()
+	if testing.Short() && !slices.Contains(those, name) {
+		t.Skip("left to make thorough: more of the same as " + strings.Join(those, ", "))
+	}
+}
 
 // eventually waits until what is true, or fails the test.
 func eventually(t testing.TB, what string, done func() bool) {

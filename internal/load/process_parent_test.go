@@ -272,6 +272,7 @@ func TestBadChildren(t *testing.T) {
 		"is silent":      "it did not stop when told to",
 	} {
 		t.Run(role, func(t *testing.T) {
+			everyday(t, role, "exits", "babbles", "repeats itself")
 			leavesNothing(t)
 			t.Setenv(childRole, role)
 			p := brief(result.Echo, url)

@@ -64,6 +64,7 @@ func TestNoEcho(t *testing.T) {
 		"broadcast, of an echo": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
+			everyday(t, name, result.Echo, "rate, unread", "broadcast, of an echo")
 			scenario, _, _ := strings.Cut(name, ",")
 			url := scripted(t, func(p *peer) {
 				for ok := p.upgrade(); ok; _, _, ok = p.next() {
@@ -115,6 +116,7 @@ func TestServerKilled(t *testing.T) {
 		"echo, two processes": func(p *result.Plan) { p.Processes = 2 },
 	} {
 		t.Run(name, func(t *testing.T) {
+			everyday(t, name, result.Echo, "echo, two processes")
 			scenario, _, _ := strings.Cut(name, ",")
 			url, srv := startEcho(t)
 			p := endless(scenario, url)

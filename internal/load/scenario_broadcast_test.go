@@ -81,6 +81,7 @@ func TestPublishers(t *testing.T) {
 		for _, processes := range []int{0, 2} {
 			for _, notBack := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%d publish, %d processes, not back %v", publishers, processes, notBack), func(t *testing.T) {
+					everyday(t, fmt.Sprint(publishers, processes, notBack), "1 0 true", "3 2 false", "-1 0 false")
 					leavesNothing(t)
 					p := broadcasting(t, &hub{notBack: notBack})
 					p.Publishers, p.Processes = publishers, processes
@@ -243,7 +244,10 @@ func TestTurnedRound(t *testing.T) {
 
 // TestMissingAtTheEnd: messages that no later one shows to be lost are missed, too.
 func TestMissingAtTheEnd(t *testing.T) {
-	t.Parallel() // it mostly waits
+	if testing.Short() {
+		t.Skip("left to make thorough: it waits for what does not come")
+	}
+	t.Parallel()
 	p := broadcasting(t, &hub{to: func(receiver, n int, payload []byte) [][]byte {
 		if receiver == 2 && n > 20 {
 			return nil
@@ -338,6 +342,7 @@ func TestRamp(t *testing.T) {
 		"all":  {100, 40, 4, "all 40 clients kept the limit"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			everyday(t, name, "some")
 			leavesNothing(t)
 			p := broadcasting(t, &hub{to: func(receiver, _ int, payload []byte) [][]byte {
 				if receiver == tt.most {

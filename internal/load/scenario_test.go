@@ -14,10 +14,14 @@ import (
 
 // brief is a short run with a little of everything.
 func brief(scenario, url string) result.Plan {
-	return result.Plan{
+	p := result.Plan{
 		Scenario: scenario, URL: url, Connections: 20, Loops: 2, Rate: 2000,
 		Warmup: 100 * time.Millisecond, Duration: 300 * time.Millisecond,
 	}
+	if testing.Short() {
+		p.Warmup, p.Duration = p.Warmup/4, p.Duration/2
+	}
+	return p
 }
 
 // TestScenarios runs each scenario, some also on the engines that are not the
