@@ -29,17 +29,19 @@ CROSS     := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 fre
 CROSS_VET := darwin/arm64 freebsd/amd64 windows/amd64
 
 # A+B: A beside B, see scripts/checks.sh.
-EVERYDAY := deps fmt vet staticcheck+racecompile+shortplain shortrace
+EVERYDAY := deps fmt vet staticcheck+racecompile+shortplain raceunder+shortrace
 THOROUGH := alldeps modules others race easygo chaos plain browsers fuzz interop cross
 
 # Where goroutines meet, the everyday tests have the race detector on: in these packages, and
 # in the server's tests of these chapters. The rest has it in make thorough.
 RACED       := ./asynclog ./internal/addrcount ./internal/buffer ./internal/heapwatch ./internal/loop ./internal/outqueue ./internal/rate ./poller/...
-CHAPTERS    := chaos conn_close conn_context conn_hook conn_pause conn_send conn_teardown conn_wait conns drain handler http_handoff http_mount limit_conn log loop stats
+CHAPTERS    := chaos conn_close conn_context conn_hook conn_pause conn_send conn_teardown conn_wait conns drain handler http_handoff http_mount limit_conn loop stats
 RACED_TESTS  = ^($(shell sed -nE 's/^func (Test[A-Za-z0-9_]+).*/\1/p' $(wildcard $(CHAPTERS:%=server/%*_test.go)) | paste -sd'|'))$$$$
 # These load a server, or run programs: too much for every few minutes.
 LOADS  := /bench(/|$$)|/cmd/|/internal/(compare|load|process|report|wsload)$$
 UNRACED = $(shell go list ./... | grep -vxF "$$(go list $(RACED))")
+# These take the longest, so they begin first.
+LONGEST := ./server ./internal/load
 # Most of the server's tests wait for something. Under the race detector they also work.
 WAITING      := -parallel 8
 RACE_WAITING := -parallel 4
@@ -108,14 +110,17 @@ modules: ## go.mod and go.sum are complete and nothing more
 shortplain: ## the everyday tests of all packages that shortrace has not, and of the server
 	$(call heading,shortplain: go test -short)
 	@$(COMPILE) $(UNRACED)
-	$(GOTEST) -p 2 -short $(WAITING) $(UNRACED)
+	$(GOTEST) -p 2 -short $(WAITING) $(LONGEST) $(UNRACED)
 
 racecompile: # what shortrace needs, compiled while the tests before it wait
 	@$(COMPILE) -race $(RACED) ./server
 
-shortrace: racecompile ## the everyday tests where goroutines meet, under the race detector
-	$(call heading,shortrace: go test -short -race)
+raceunder: racecompile ## the everyday tests of what is below the server, under the race detector
+	$(call heading,raceunder: go test -short -race)
 	$(GOTEST) -short -race $(RACED)
+
+shortrace: racecompile ## the everyday tests of the server where goroutines meet, under the race detector
+	$(call heading,shortrace: go test -short -race ./server)
 	@echo '$(GOTEST) -short -race $(RACE_WAITING) -run (the chapters $(CHAPTERS)) ./server'
 	@$(GOTEST) -short -race $(RACE_WAITING) -run '$(RACED_TESTS)' ./server
 

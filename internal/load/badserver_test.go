@@ -317,6 +317,7 @@ func TestServerDies(t *testing.T) {
 	leavesNothing(t)
 	for _, scenario := range result.Scenarios() {
 		t.Run(scenario, func(t *testing.T) {
+			everyday(t, scenario, result.Echo, result.Churn, result.Broadcast)
 			t.Parallel()
 			url, server := startEcho(t)
 			p := hasty(url)
@@ -363,6 +364,7 @@ func TestStuckServer(t *testing.T) {
 	leavesNothing(t)
 	for _, scenario := range []string{result.Echo, result.Rate, result.Idle, result.Slow, result.Sweep} {
 		t.Run(scenario, func(t *testing.T) {
+			everyday(t, scenario, result.Echo, result.Sweep)
 			t.Parallel()
 			url := scripted(t, func(p *peer) {
 				if p.upgrade() {
@@ -399,7 +401,7 @@ func TestPatientEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := hasty(scripted(t, tt.script))
-			p.Timeout = time.Minute
+			p.ConnectTimeout, p.Duration, p.Timeout = patience, time.Second, time.Minute
 			r := run(t, p, load.Watch{})
 			if len(r.Troubles) != 1 || !strings.HasPrefix(r.Troubles[0].What, tt.want) || r.Troubles[0].Count != 4 {
 				t.Errorf("troubles %+v, want 4 x %s", r.Troubles, tt.want)

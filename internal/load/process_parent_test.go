@@ -88,11 +88,9 @@ func TestProcesses(t *testing.T) {
 		{result.Slow, []int{2, 3}, wantSlow},
 		{result.Receive, []int{2}, wantReceive},
 	} {
-		for i, n := range tt.processes {
+		for _, n := range tt.processes {
 			t.Run(fmt.Sprintf("%s/%d", tt.scenario, n), func(t *testing.T) {
-				if testing.Short() && i > 0 {
-					t.Skip("left to make thorough: more processes of the same")
-				}
+				everyday(t, fmt.Sprintf("%s/%d", tt.scenario, n), "echo/2", "receive/2")
 				leavesNothing(t)
 				e := &echo{}
 				srv := &server.Server{Handler: e}
