@@ -88,7 +88,8 @@ func wantSane(t *testing.T, r *result.Result) {
 		t.Errorf("%v a second, want %v", r.PerSecond, perSecond)
 	}
 	p50, p99, most := r.Latency.Quantile(0.5), r.Latency.Quantile(0.99), r.Latency.Quantile(1)
-	if p50 <= 0 || p99 < p50 || most < p99 || r.Latency.Mean() <= 0 || r.Latency.Mean() > most {
+	burst := r.Plan.Scenario == result.Receive // its gaps are none where several messages came at once
+	if p50 <= 0 && !burst || p99 < p50 || most < p99 || r.Latency.Mean() <= 0 || r.Latency.Mean() > most {
 		t.Errorf("p50 %v, p99 %v, max %v, mean %v us, want them in order", p50, p99, most, r.Latency.Mean())
 	}
 	if r.Client.Available < 1 || r.Machine.Go == "" || r.Started.IsZero() {
@@ -249,9 +250,7 @@ func wantSlow(t *testing.T, r *result.Result, e *echo) {
 func wantBroadcast(t *testing.T, r *result.Result, _ *echo) {
 	wantDeliveries(t, r)
 	wantDue(t, "latency", r.Latency, 2000, r.Seconds, 20)
-	if skews, want := float64(r.Skew.Count()), 2000*r.Seconds; math.Abs(skews-want) > want/10 {
-		t.Errorf("%v skews, want %v", skews, want)
-	}
+	wantNear(t, "skews", float64(r.Skew.Count()), float64(r.Publication.Published)) // whose window is not that of all loops
 	if r.Skew.Quantile(1) > r.Latency.Quantile(1) {
 		t.Errorf("skew up to %v us, latency up to %v us", r.Skew.Quantile(1), r.Latency.Quantile(1))
 	}
