@@ -104,12 +104,27 @@ func (l *Latency) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// decode reads a histogram. The library panics on some of what is none.
+// maxTimes is how many times a histogram from a file may hold: the library computes
+// quantiles in float64, and panics where that rounds.
+const maxTimes = 1 << 51
+
+// decode reads a histogram. The library panics on some of what is none, and takes counts
+// that can not be.
 func decode(text string) (histogram *hdr.Histogram, err error) {
 	defer func() {
 		if recover() != nil {
 			err = errors.New("not an encoded HdrHistogram")
 		}
 	}()
-	return hdr.Decode([]byte(text))
+	if histogram, err = hdr.Decode([]byte(text)); err != nil {
+		return nil, err
+	}
+	var all int64
+	for _, count := range histogram.Export().Counts {
+		if count < 0 || count > maxTimes-all {
+			return nil, errors.New("an encoded HdrHistogram with counts that can not be")
+		}
+		all += count
+	}
+	return histogram, nil
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
 	"github.com/millrace/millrace/bench/result"
 )
 
@@ -119,6 +121,32 @@ func TestWrongHistogram(t *testing.T) {
 	for _, text := range []string{`{"hdr":""}`, `{"hdr":"HISTFAAA"}`, `{"hdr":"???"}`, `{"hdr":7}`, `[]`} {
 		if err := json.Unmarshal([]byte(text), &result.Latency{}); err == nil {
 			t.Errorf("%s is a latency", text)
+		}
+	}
+}
+
+// TestCountsOfHistogram: more times than can be are an error, since the library panics on
+// their quantiles.
+func TestCountsOfHistogram(t *testing.T) {
+	for _, counts := range [][]int64{{5, 1<<51 - 5}, {1 << 51, 1}, {1 << 62, 1}, {1 << 62, 1 << 62, 1 << 62, 1 << 62, 7}} {
+		l := result.NewLatency()
+		for i, n := range counts {
+			if err := l.Histogram.RecordValues(int64(i), n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		encoded, err := l.Histogram.Encode(hdr.V2CompressedEncodingCookieBase)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back result.Latency
+		err = json.Unmarshal(fmt.Appendf(nil, `{"hdr":%q}`, encoded), &back)
+		if l.Count() == 1<<51 {
+			if err != nil || back.Quantile(1) != l.Quantile(1) {
+				t.Errorf("%d: %v", counts, err)
+			}
+		} else if err == nil {
+			t.Errorf("%d are the counts of a latency", counts)
 		}
 	}
 }
