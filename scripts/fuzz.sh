@@ -15,7 +15,8 @@ targets() {
     $1 == "ok" { for (i = 0; i < n; i++) print $2, names[i]; n = 0 }'
 }
 
-fuzz() { go test -run '^$' -fuzz "^$2\$" -fuzztime "$time" "$1" >"$log" 2>&1; }
+# Making an interesting input small may take a minute by default, in which nothing new is tried.
+fuzz() { go test -run '^$' -fuzz "^$2\$" -fuzztime "$time" -fuzzminimizetime 2s "$1" >"$log" 2>&1; }
 
 # Go 1.26 sometimes reports its own deadline at the end of -fuzztime as a
 # failure (go.dev/issue/75804, fixed in 1.27): that, and no finding, is tried again.

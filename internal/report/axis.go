@@ -39,8 +39,9 @@ func (a *axis) grid() []chartdraw.GridLine {
 // linearAxis goes from least to most, 0 included, or somewhat beyond, labelled at about
 // count round values in a unit of Format.
 func linearAxis(least, most float64, count int, unit string) *axis {
+	const nothing = 1e-9 // what is less reads as 0 in all units
 	least, most = min(least, 0), max(most, 0)
-	if least == most {
+	if most-least < nothing {
 		most = 1
 	}
 	scale := 1.0 // bytes are round in KiB or MiB
@@ -144,5 +145,9 @@ func ninesAxis(most float64, count int) *axis {
 	}
 	return a
 }
+
+// mostNines is how many there is room for: a billion times have nine. Only a file that is
+// wrong has more.
+const mostNines = 10
 
 func nines(share float64) float64 { return -math.Log10(1 - share) }

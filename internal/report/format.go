@@ -131,14 +131,18 @@ func span(d time.Duration) string { return Format(float64(d)/1e3, "us") }
 
 // plural is a number of things.
 func plural[N int | int64](n N, what string) string {
-	switch stem, ends := strings.CutSuffix(what, "y"); {
-	case n == 1:
-	case ends:
-		what = stem + "ies"
-	default:
-		what += "s"
+	if n != 1 {
+		what = several(what)
 	}
 	return number(float64(n)) + " " + what
+}
+
+// several is the plural of a thing's name.
+func several(what string) string {
+	if stem, ends := strings.CutSuffix(what, "y"); ends {
+		return stem + "ies"
+	}
+	return what + "s"
 }
 
 // clean makes foreign text harmless in a terminal and keeps it on one line: a

@@ -25,7 +25,7 @@ func heatOverTime(r *result.Result, t *timeline, s size) (*picture, *lineChart) 
 	if most == 0 {
 		return nil, nil
 	}
-	p, chart := overTime(t, s, "Every latency over time", "log scale; a cell has up to "+Format(most, "")+" a second")
+	p, chart := overTime(t, s, "Every latency over time", timed(r)+"; a cell has up to "+Format(most, "")+" a second")
 	chart.logarithmic(least, longest)
 	chart.tall = true
 	chart.heat = &heat{intervals: all, most: most}

@@ -143,10 +143,15 @@ func tiles(r *result.Result, known map[string]string) []fact {
 			all = append(all, fact{name, text})
 		}
 	}
+	add("kept the limit", "clients")
 	add(plain(r), "rate")
 	add("p50", "p50")
 	add("p99", "p99")
-	add("max", "max")
+	if r.Last.Count() > 0 {
+		add("p99 of the last arrival", "last-p99")
+	} else {
+		add("max", "max")
+	}
 	add("CPU a "+unit(r), "cpu")
 	add("RSS a connection", "rss")
 	return all

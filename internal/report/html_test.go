@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/report"
@@ -58,6 +59,9 @@ func checkPage(t *testing.T, text string) {
 	}
 }
 
+// beyond is a place in a path that no picture has, as what is not a number becomes.
+var beyond = regexp.MustCompile(`[ML] (-?[0-9]+ )?-?[0-9]{9,}`)
+
 type label struct {
 	X     int    `xml:"x,attr"`
 	Y     int    `xml:"y,attr"`
@@ -100,8 +104,13 @@ func checkSVG(t *testing.T, svg string) (labels []label) {
 			ends[l.Class] = end
 		}
 	}
-	if !slices.ContainsFunc(picture.Texts, func(l label) bool { return strings.Contains(l.Class, "axis x") }) {
-		t.Errorf("%s: no labels", picture.About)
+	for _, axis := range []string{"axis x", "axis y"} {
+		if !slices.ContainsFunc(picture.Texts, func(l label) bool { return strings.Contains(l.Class, axis) }) {
+			t.Errorf("%s: no labels on %s", picture.About, axis)
+		}
+	}
+	if far := beyond.FindString(svg); far != "" {
+		t.Errorf("%s: a path goes to %s", picture.About, far)
 	}
 	return picture.Texts
 }
@@ -126,6 +135,7 @@ func TestHTMLOfScenarios(t *testing.T) {
 			"Throughput by offered rate":  scenario == result.Sweep,
 			"Latency by offered rate":     scenario == result.Sweep,
 			"s a second</b>":              scenario != result.Idle,
+			"Deliveries a second</b>":     scenario == result.Broadcast,
 			"<th scope=\"col\">step</th>": r.Steps != nil,
 			"The run failed":              false,
 			"<nav":                        false,
@@ -201,6 +211,76 @@ func TestHTMLOfExtremes(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("lacks %q", want)
 		}
+	}
+}
+
+// TestTiles: what a scenario is about is seen first.
+func TestTiles(t *testing.T) {
+	ramp := sample(result.Broadcast)
+	ramp.Plan.RampLimit, ramp.Publication.Clients = 500*time.Millisecond, 7300
+	for _, tt := range []struct {
+		r    *result.Result
+		want string
+	}{
+		{sample(result.Echo), "messages|p50|p99|max|CPU a message|RSS a connection"},
+		{sample(result.Broadcast), "deliveries|p50|p99|p99 of the last arrival|CPU a delivery|RSS a connection"},
+		{ramp, "kept the limit|deliveries|p50|p99|p99 of the last arrival|CPU a delivery|RSS a connection"},
+	} {
+		var names []string
+		for _, tile := range regexp.MustCompile(`<dt>(.*?)</dt>`).FindAllStringSubmatch(page(t, tt.r), -1) {
+			names = append(names, tile[1])
+		}
+		if got := strings.Join(names, "|"); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.r.Plan.Scenario, got, tt.want)
+		}
+	}
+}
+
+// TestLinesOfAllKinds: what a result has of times is told apart in the chart.
+func TestLinesOfAllKinds(t *testing.T) {
+	r := sample(result.Broadcast)
+	r.Service = latency(100, time.Millisecond)
+	text := page(t, r)
+	_, chart, _ := strings.Cut(text, "<b>Latency by percentile</b>")
+	caption, _, _ := strings.Cut(chart, "</figcaption>")
+	names := map[string]string{}
+	for _, key := range regexp.MustCompile(`<path class="([a-z]+)"[^>]*/></svg>([^<]+)<`).FindAllStringSubmatch(caption, -1) {
+		class, name := key[1], key[2]
+		if names[class] != "" {
+			t.Errorf("%q is drawn as %q", name, names[class])
+		}
+		names[class] = name
+		if !strings.Contains(text, ".chart ."+class+" {") {
+			t.Errorf("%q: class %q has no style", name, class)
+		}
+	}
+	if len(names) != 5 {
+		t.Errorf("lines of %q, want those of five", names)
+	}
+}
+
+// TestHTMLOfNonsense shows what only a file that somebody has changed can say.
+func TestHTMLOfNonsense(t *testing.T) {
+	for name, change := range map[string]func(r *result.Result){
+		"times for ages": func(r *result.Result) {
+			if err := r.Latency.Histogram.RecordValues(1, 1<<51-10_000); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"next to no cores": func(r *result.Result) {
+			for i := range r.Samples {
+				r.Samples[i].ServerCores = math.SmallestNonzeroFloat64
+			}
+		},
+		"a unit that begins with a letter of two bytes": func(r *result.Result) { r.Unit = "élan" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := sample(result.Echo)
+			change(r)
+			if text := page(t, r); !utf8.ValidString(text) || strings.ContainsRune(text, utf8.RuneError) {
+				t.Error("a letter is cut")
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package report
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/millrace/millrace/bench/result"
@@ -49,8 +50,16 @@ func rateOverTime(r *result.Result, t *timeline, s size) (*picture, *lineChart) 
 	return linear(t, s, capital(plain(r))+" a second", "", func(i interval) float64 { return i.count / i.seconds() })
 }
 
+// timed says how times over time are drawn, and of what they are if that is no latency.
+func timed(r *result.Result) string {
+	if r.Plan.Scenario == result.Receive {
+		return "from one message of a connection to its next, log scale"
+	}
+	return "log scale"
+}
+
 func latencyOverTime(r *result.Result, t *timeline, s size) (*picture, *lineChart) {
-	p, c := overTime(t, s, "Latency over time", "log scale")
+	p, c := overTime(t, s, "Latency over time", timed(r))
 	c.lines = []line{
 		t.stepped("red", func(i interval) float64 { return i.max }),
 		t.stepped("amber", func(i interval) float64 { return i.p99 }),
@@ -61,7 +70,7 @@ func latencyOverTime(r *result.Result, t *timeline, s size) (*picture, *lineChar
 	if top == 0 {
 		return nil, nil
 	}
-	least, _ := bounds(c.lines[2].ys)
+	least, _ := bounds(slices.Concat(c.lines[0].ys, c.lines[1].ys, c.lines[2].ys))
 	c.logarithmic(min(least, top), top)
 	return p, c
 }

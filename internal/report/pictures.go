@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/millrace/millrace/bench/result"
 )
@@ -79,15 +80,14 @@ func pair(d drawing, r *result.Result, t *timeline, broad size) (*picture, error
 func byPercentile(r *result.Result, _ *timeline, s size) (*picture, *lineChart) {
 	p := &picture{Title: "Latency by percentile", Note: "log scale"}
 	chart := &lineChart{}
-	classes := []string{"blue", "amber", "gray"}
 	least, most, last := math.Inf(1), 0.0, 0.0
 	for _, d := range distributions(r) {
 		if d.Latency == r.Client.Late {
 			continue // it is part of the others
 		}
-		l := line{class: classes[len(chart.lines)]}
+		l := line{class: d.Class}
 		// The longest one alone lies beyond the half of its share.
-		end := nines(1 - 0.5/float64(d.Count()))
+		end := min(math.Log10(2*float64(d.Count())), mostNines)
 		for i := range 201 {
 			x := nines(0.5) + (end-nines(0.5))*float64(i)/200
 			l.xs = append(l.xs, x)
@@ -155,6 +155,9 @@ func bounds(values []float64) (least, most float64) {
 }
 
 // plain is the plural of a result's unit.
-func plain(r *result.Result) string { return unit(r) + "s" }
+func plain(r *result.Result) string { return several(unit(r)) }
 
-func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
+func capital(text string) string {
+	_, first := utf8.DecodeRuneInString(text)
+	return strings.ToUpper(text[:first]) + text[first:]
+}

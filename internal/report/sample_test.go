@@ -9,10 +9,7 @@ import (
 	"github.com/millrace/millrace/bench/result"
 )
 
-// scenarios are all of them, in the order of the documentation.
-var scenarios = []string{
-	result.Echo, result.Rate, result.Sweep, result.Idle, result.Storm, result.Churn, result.Wave, result.Slow, result.Broadcast,
-}
+var scenarios = result.Scenarios()
 
 // latency makes a distribution of n times around a median, with a long tail.
 func latency(n int, median time.Duration) *result.Latency {
@@ -59,10 +56,15 @@ func sample(scenario string) *result.Result {
 // shape gives a result what only its scenario has.
 func shape(r *result.Result) {
 	switch r.Plan.Scenario {
-	case result.Rate, result.Broadcast:
+	case result.Rate:
 		r.Plan.Rate = 20_000
 		r.Service = latency(5000, 300*time.Microsecond)
 		r.Client.Late = latency(5000, 20*time.Microsecond)
+	case result.Broadcast:
+		r.Unit, r.Plan.Rate, r.Plan.Publishers, r.Plan.InFlight = "delivery", 100, 1, 0
+		r.Last, r.Skew = latency(1000, 2*time.Millisecond), latency(1000, 1500*time.Microsecond)
+		r.Client.Late = latency(1000, 20*time.Microsecond)
+		r.Publication = &result.Publication{Published: 1000, PerSecond: 100, Own: true}
 	case result.Sweep:
 		r.Plan.Rate, r.Plan.SweepFactor, r.Plan.SweepLimit, r.Plan.SweepPrecision = 5000, 1.5, 50*time.Millisecond, 0.5
 		r.Service = latency(5000, 300*time.Microsecond)
@@ -82,6 +84,8 @@ func shape(r *result.Result) {
 		r.Unit, r.Bytes, r.Count, r.PerSecond, r.Latency = "connection", 0, 1000, 8333, r.Connect
 	case result.Churn:
 		r.Unit, r.Plan.Messages, r.Plan.Reset = "connection", 1, true
+		r.Service = latency(5000, 300*time.Microsecond)
+		r.Handshakes = &result.Handshakes{Count: 1_024_690, PerSecond: 102_469, All: 1_200_000, Resumed: 1_100_000}
 	case result.Wave:
 		r.Unit, r.Plan.Waves, r.Bytes, r.Count, r.Latency = "connection", 3, 0, 3000, r.Connect
 		for i := range 3 {

@@ -42,7 +42,7 @@ func summary(r *result.Result, each int) []string {
 		lines = append(lines, named(f.Name, f.Text, each)...)
 	}
 	if t := latencyTable(r); t != nil {
-		lines = append(append(lines, ""), t.Lines(nameWidth)...)
+		lines = append(append(lines, ""), t.Lines(nameWidth, "p99.99", "p90", "mean")...)
 	}
 	tail := list("trouble", troubles(r), maxTroubles, each)
 	tail = append(tail, list("note", notes(r), maxNotes, each)...)
@@ -88,7 +88,7 @@ func stepLines(r *result.Result, room int) []string {
 		return nil
 	}
 	const besides = 3 // an empty line, the header, how many are left out
-	lines := t.Lines(nameWidth)
+	lines := t.Lines(nameWidth, "p99.9", "p50", "time")
 	if len(lines)+1 <= room {
 		return append([]string{""}, lines...)
 	}

@@ -72,7 +72,7 @@ note           The server took 2 s to accept.
 
 // published makes a result that of a broadcast.
 func published(r *result.Result) {
-	r.Unit, r.Last, r.Publication = "delivery", r.Latency, &result.Publication{Published: 5000, PerSecond: 500, Own: true, Missing: 2, Doubled: 3}
+	r.Publication = &result.Publication{Published: 5000, PerSecond: 500, Own: true, Missing: 2, Doubled: 3}
 }
 
 func TestSummaryOfScenarios(t *testing.T) {
@@ -110,7 +110,7 @@ func TestSummaryOfScenarios(t *testing.T) {
 		{result.Storm, nil, []string{"1,000 connections opened as fast as allowed", "1,000 connections in 10 s: 8,333 /s\n",
 			"of CPU a connection", "\nconnect "}, "payload"},
 		{result.Storm, func(r *result.Result) { r.Plan.ConnectRate = 500 }, []string{"1,000 connections opened at 500 /s"}, "allowed"},
-		{result.Churn, nil, []string{"1,000 connections at a time, each for 1 message of 64 B, ended by a reset", "whole life"}, "handshake"},
+		{result.Churn, nil, []string{"1,000 connections at a time, each for 1 message of 64 B, ended by a reset", "whole life"}, "a close handshake"},
 		{result.Wave, nil, []string{"1,000 connections drop by a FIN without a close frame and come back, 3 times, 10 s apart",
 			"wave 3         138 ms  7,250 /s"}, "offered"},
 		{result.Slow, nil, []string{"1,000 connections, 10% of them reading nothing", "\nwith the slow "}, "offered"},
@@ -121,22 +121,60 @@ func TestSummaryOfScenarios(t *testing.T) {
 
 func TestSummaryOfBroadcast(t *testing.T) {
 	checkSummaries(t, []summaryCase{
-		{result.Broadcast, func(r *result.Result) { published(r); r.Plan.InFlight = 0 },
-			[]string{"1,000 connections, one publishes 64 B messages at 20,000 /s", "arrival ", "\nlast arrival ", "1,024,690 deliveries in 10 s",
+		{result.Broadcast, func(r *result.Result) { published(r) },
+			[]string{"1,000 connections, one publishes 64 B messages at 100 /s", "\nskew ", "arrival ", "\nlast arrival ", "1,024,690 deliveries in 10 s",
 				"published      5,000 messages: 500 /s, each to all others and back to its publisher too; 2 missing, 3 doubled", "of CPU a delivery"}, "round trip"},
 		{result.Broadcast, func(r *result.Result) {
 			published(r)
-			r.Plan.Publishers, r.Publication.Own, r.Publication.Clients = 30, false, 7
+			r.Plan.InFlight, r.Plan.Publishers, r.Publication.Own, r.Publication.Clients = 1, 30, false, 7
 		},
 			[]string{"30 publish 64 B messages 1 in flight", "not back to its publisher; 2 missing, 3 doubled; 7 clients kept the limit"}, "too;"},
-		{result.Broadcast, func(r *result.Result) { r.Plan.Publishers = 1000 }, []string{"1,000 connections, all publish 64 B"}, "published"},
+		{result.Broadcast, func(r *result.Result) { r.Plan.Publishers, r.Publication = 1000, nil }, []string{"1,000 connections, all publish 64 B"}, "published"},
 		{result.Churn, func(r *result.Result) {
 			r.Handshakes = &result.Handshakes{Count: 1000, PerSecond: 100, All: 1500, Resumed: 1400}
 			r.Wire = &result.Wire{Sent: 25, SentPayload: 100, Received: 30, ReceivedPayload: 100}
 		}, []string{"tls            1,000 handshakes: 100 /s, 4.4 ms of CPU each; 1,400 of 1,500 resumed over the whole run",
 			"compression    25% of the payload sent, 30% of that received"}, "published"},
+		{result.Churn, func(r *result.Result) { r.Plan.Messages, r.Plan.Resume, r.Plan.Reset = 0, true, false },
+			[]string{"1,000 connections at a time that resume TLS sessions, each without a message, ended by a close handshake"}, "0 messages"},
+		{result.Broadcast, func(r *result.Result) {
+			r.Plan.RampLimit, r.Plan.RampStep, r.Plan.InFlight = 500*time.Millisecond, 200, 4
+			r.Steps = []result.Step{{Name: "200 clients", PerSecond: 7000, Seconds: 5, Latency: r.Latency, Last: r.Last}, {Name: "400 clients"}}
+		}, []string{"up to 1,000 connections, 200 more each time until the p95 of the last arrival exceeds 500 ms, one publishes 64 B messages 4 in flight",
+			"      max  p95 of last\n200 clients", " 3.61 ms\n400 clients", "      -            -\n"}, "1,000 connections, one"},
 		{result.Receive, nil, []string{"1,000 connections that only receive, for 10 s", "\ngap "}, "round trip"},
 	})
+}
+
+// TestSummaryOfUnit: a terminal gets no escape sequence from a file.
+func TestSummaryOfUnit(t *testing.T) {
+	r := sample(result.Echo)
+	r.Unit = "m\x1b[31m"
+	if text := summary(t, r); strings.ContainsRune(text, '\x1b') || !strings.Contains(text, "m?[31m") {
+		t.Errorf("%q", text)
+	}
+}
+
+// TestLinesLeaveOut: a table that is too wide loses its spare columns first, in their
+// order, and never more than it has to.
+func TestLinesLeaveOut(t *testing.T) {
+	wide := func(cells int) report.Table {
+		return report.Table{report.Row("name", "first", "second", "third", "last"), report.Row("the name of a thing",
+			strings.Repeat("1", cells), strings.Repeat("2", cells), strings.Repeat("3", cells), strings.Repeat("4", cells))}
+	}
+	for cells, want := range map[int]string{
+		10: "name first second third last", 16: "name second third last", 24: "name second last", 34: "name last",
+	} {
+		lines := wide(cells).Lines(12, "unknown", "first", "third")
+		if got := strings.Join(strings.Fields(lines[0]), " "); got != want {
+			t.Errorf("cells of %d: %q, want %q", cells, got, want)
+		}
+		for _, line := range lines {
+			if n := utf8.RuneCountInString(line); n > report.Columns {
+				t.Errorf("%d characters: %s", n, line)
+			}
+		}
+	}
 }
 
 // summaryCase is a scenario's sample, changed, what its summary has and what not.

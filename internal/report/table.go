@@ -58,15 +58,20 @@ func stepTable(r *result.Result) Table {
 	if len(r.Steps) == 0 {
 		return nil
 	}
-	header, offered, judged := []string{"step", "time"}, false, false
+	header, offered, last, judged := []string{"step", "time"}, false, false, false
 	for _, s := range r.Steps {
 		offered = offered || s.Offered > 0
+		last = last || s.Last.Count() > 0
 		judged = judged || s.Verdict != ""
 	}
 	if offered {
 		header = append(header, "offered")
 	}
-	rows := Table{Row(append(header, "done", "p50", "p99", "p99.9", "max")...)}
+	header = append(header, "done", "p50", "p99", "p99.9", "max")
+	if last {
+		header = append(header, "p95 of last")
+	}
+	rows := Table{Row(header...)}
 	if judged {
 		rows[0] = append(rows[0], Cell{Text: "verdict", Class: "left"})
 	}
@@ -77,11 +82,10 @@ func stepTable(r *result.Result) Table {
 		}
 		row = append(row, Format(s.PerSecond, "1/s"))
 		for _, share := range []float64{0.5, 0.99, 0.999, 1} {
-			cell := "-"
-			if s.Latency.Count() > 0 {
-				cell = Format(s.Latency.Quantile(share), "us")
-			}
-			row = append(row, cell)
+			row = append(row, orDash(s.Latency.Quantile(share), "us"))
+		}
+		if last {
+			row = append(row, orDash(s.Last.Quantile(0.95), "us"))
 		}
 		cells := Row(row...)
 		if judged {
@@ -124,9 +128,10 @@ const Columns = 80
 // Lines sets a table in columns: the first to the left and at least first wide, those
 // of class "left" too, the others to the right. The lines have at most Columns
 // characters: if they would have more, the names of the first column are shortened, and
-// then the columns before the last one are left out.
-func (t Table) Lines(first int) []string {
-	t = t.fit(first)
+// then columns are left out: those that have one of the headers spare, in that order, and
+// if that is not enough the ones before the last.
+func (t Table) Lines(first int, spare ...string) []string {
+	t = t.fit(first, spare)
 	widths := t.widths()
 	widths[0] = max(widths[0], first)
 	var lines []string
@@ -167,7 +172,7 @@ func (t Table) widths() []int {
 }
 
 // fit gives a table that fits into Columns.
-func (t Table) fit(first int) Table {
+func (t Table) fit(first int, spare []string) Table {
 	for {
 		widths := t.widths()
 		rest := 0
@@ -181,8 +186,21 @@ func (t Table) fit(first int) Table {
 		if room >= max(first, leastNames) {
 			return t.renamed(room)
 		}
-		t = t.without(len(widths) - 2)
+		leave := len(widths) - 2
+		for len(spare) > 0 {
+			at := t.column(spare[0])
+			if spare = spare[1:]; at > 0 {
+				leave = at
+				break
+			}
+		}
+		t = t.without(leave)
 	}
+}
+
+// column finds a column by its header; -1: there is none.
+func (t Table) column(header string) int {
+	return slices.IndexFunc(t[0], func(c Cell) bool { return c.Text == header })
 }
 
 // renamed shortens the names in the first column.

@@ -127,7 +127,7 @@ func (i *interval) seconds() float64 { return i.to - i.from }
 // planned end.
 func hasWindow(scenario string) bool {
 	switch scenario {
-	case result.Echo, result.Rate, result.Churn, result.Slow, result.Broadcast:
+	case result.Echo, result.Rate, result.Churn, result.Slow, result.Broadcast, result.Receive:
 		return true
 	}
 	return false
@@ -209,11 +209,12 @@ func (t *timeline) stalls(r *result.Result) {
 		return
 	}
 	usual := t.usual(from, to)
+	ramp := r.Plan.RampLimit > 0 // nothing is sent while connections are added
 	var found []band
 	for i := from; i < to; i++ {
 		first := i
 		gone := t.intervals[i].open == 0
-		for i < to && t.intervals[i].count == 0 && (t.intervals[i].open == 0) == gone {
+		for i < to && t.intervals[i].count == 0 && (t.intervals[i].open == 0) == gone && (t.intervals[i].measured || !ramp) {
 			i++
 		}
 		if i == first {

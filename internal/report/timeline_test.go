@@ -53,6 +53,20 @@ func TestWhatHappened(t *testing.T) {
 				r.Samples[i].Count, r.Samples[i].Connections = 0, 0
 			}
 		}, []string{"No connection was left for 8.5 s, from 3 s on.", ">no connection</text>"}, []string{">stall<", "Nothing came back"}},
+		{"an early end of receiving", func(r *result.Result) { r.Plan.Scenario, r.Samples = result.Receive, r.Samples[:30] },
+			[]string{"The run ended after 1.5 s of the 10 s", "from one message of a connection to its next, log scale"}, []string{">stall<"}},
+		{"pauses in which clients are added", func(r *result.Result) {
+			r.Plan.Scenario, r.Plan.RampLimit, r.Plan.RampStep = result.Broadcast, time.Second, 100
+			for i := 40; i < 50; i++ {
+				r.Samples[i].Count, r.Samples[i].Measured = 0, false
+			}
+		}, nil, []string{"What happened", ">stall<"}},
+		{"a stall while clients are not added", func(r *result.Result) {
+			r.Plan.Scenario, r.Plan.RampLimit, r.Plan.RampStep = result.Broadcast, time.Second, 100
+			for i := 40; i < 50; i++ {
+				r.Samples[i].Count, r.Samples[i].Measured = 0, i >= 45
+			}
+		}, []string{"Nothing came back for 500 ms, from 4.5 s on."}, []string{"ended early"}},
 		{"a slow load that has pauses", func(r *result.Result) {
 			for i := range r.Samples {
 				r.Samples[i].Count = int64(i % 2)

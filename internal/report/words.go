@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -24,8 +25,7 @@ func load(p *result.Plan) string {
 	case result.Storm:
 		return fmt.Sprintf("%s opened %s", connections, connectRate(p, "as fast as allowed"))
 	case result.Churn:
-		return fmt.Sprintf("%s at a time, each for %s of %s, ended by %s, %s", connections,
-			plural(p.Messages, "message"), payload(p), ending(p), window(p))
+		return fmt.Sprintf("%s at a time%s, each %s, ended by %s, %s", connections, resuming(p), lifetime(p), ending(p), window(p))
 	case result.Wave:
 		return fmt.Sprintf("%s drop by %s and come back, %s, %s apart", connections, dropping(p),
 			plural(p.Waves, "time"), span(p.Duration))
@@ -33,11 +33,35 @@ func load(p *result.Plan) string {
 		return fmt.Sprintf("%s, %s of them reading %s, %ss, %s", connections, percent(p.SlowShare), slowness(p),
 			message, window(p))
 	case result.Broadcast:
-		return fmt.Sprintf("%s, %s %ss %s, %s", connections, publishers(p), message, pace(p), window(p))
+		return fmt.Sprintf("%s, %s %ss %s, %s", ramped(p), publishers(p), message, pace(p), window(p))
 	case result.Receive:
 		return fmt.Sprintf("%s that only receive, %s", connections, window(p))
 	}
 	return connections
+}
+
+// lifetime is what a connection of churn is for.
+func lifetime(p *result.Plan) string {
+	if p.Messages <= 0 {
+		return "without a message"
+	}
+	return "for " + plural(p.Messages, "message") + " of " + payload(p)
+}
+
+func resuming(p *result.Plan) string {
+	if !p.Resume {
+		return ""
+	}
+	return " that resume TLS sessions"
+}
+
+// ramped is how many connections a broadcast has.
+func ramped(p *result.Plan) string {
+	if p.RampLimit <= 0 {
+		return plural(p.Connections, "connection")
+	}
+	return fmt.Sprintf("up to %s, %s more each time until the p95 of the last arrival exceeds %s", plural(p.Connections, "connection"),
+		number(float64(p.RampStep)), span(p.RampLimit))
 }
 
 func publishers(p *result.Plan) string {
@@ -119,9 +143,10 @@ var latencyNames = map[string]string{
 	result.Receive:   "gap",
 }
 
-// distribution is a Latency and what it is of.
+// distribution is a Latency and what it is of. Class is that of its line in charts: each
+// kind has its own.
 type distribution struct {
-	Name string
+	Name, Class string
 	*result.Latency
 }
 
@@ -131,11 +156,13 @@ func distributions(r *result.Result) []distribution {
 	if name == "" {
 		name = "latency"
 	}
-	all := []distribution{{name, r.Latency}, {"service", r.Service}, {"last arrival", r.Last}, {"skew", r.Skew}}
-	if name != "connect" || r.Latency.Count() == 0 {
-		all = append(all, distribution{"connect", r.Connect})
+	all := []distribution{
+		{name, "blue", r.Latency}, {"service", "amber", r.Service}, {"last arrival", "red", r.Last}, {"skew", "teal", r.Skew},
 	}
-	all = append(all, distribution{"sent late by", r.Client.Late})
+	if name != "connect" || r.Latency.Count() == 0 {
+		all = append(all, distribution{"connect", "gray", r.Connect})
+	}
+	all = append(all, distribution{"sent late by", "", r.Client.Late})
 	var measured []distribution
 	for _, d := range all {
 		if d.Count() > 0 {
@@ -234,12 +261,7 @@ func broke(r *result.Result) string {
 }
 
 // unit is what a result counts, one of it.
-func unit(r *result.Result) string {
-	if r.Unit == "" {
-		return "unit"
-	}
-	return r.Unit
-}
+func unit(r *result.Result) string { return clean(cmp.Or(r.Unit, "unit")) }
 
 // hasRate tells whether units a second mean something: an idle server has none.
 func hasRate(r *result.Result) bool { return r.Plan.Scenario != result.Idle }
