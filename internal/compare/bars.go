@@ -18,9 +18,9 @@ type bar struct {
 
 const (
 	ours      = "millrace"
-	napping   = "stalled"           // ours, where some handlers sleep
-	bestRival = "the best Go rival" // stands for that of goRivals
-	itself    = "-"                 // the limit is of the figure, not of a ratio
+	napping   = "stalled"    // ours, where some handlers sleep
+	bestRival = "best rival" // stands for that of goRivals
+	itself    = "-"          // the limit is of the figure, not of a ratio
 )
 
 var bars = []bar{
@@ -62,10 +62,7 @@ func (c *Comparison) has(name string) bool {
 
 // verdict is a bar's row.
 func (c *Comparison) verdict(b bar) []string {
-	name, measured, verdict := b.figure+", "+b.scenario, "-", "not measured"
-	if b.server != ours {
-		name += ", " + b.server
-	}
+	name, measured, verdict := b.name(), "-", "not measured"
 	i := slices.IndexFunc(c.Scenarios, func(s Scenario) bool { return s.Name == b.scenario })
 	if i >= 0 {
 		s := &c.Scenarios[i]
@@ -82,10 +79,18 @@ func (c *Comparison) verdict(b bar) []string {
 			measured, verdict = e.in(b.unit()), b.judge(e)
 		}
 		if e.Count > 0 && s.clientBound(b.server, b.against, b.figure) != "" {
-			measured, verdict = "("+measured+")", "bounded by the client"
+			measured, verdict = "("+measured+")", "client-bound"
 		}
 	}
 	return []string{name, b.against, b.wanted(), measured, verdict}
+}
+
+func (b *bar) name() string {
+	name := b.figure + ", " + b.scenario
+	if b.server != ours {
+		name += ", " + b.server
+	}
+	return name
 }
 
 func (b *bar) unit() string {

@@ -46,7 +46,7 @@ func (v *view) writeText(w io.Writer) error {
 		add("    ", v.Generator+" "+section.Load)
 		for _, f := range section.Figures {
 			blank()
-			lines = append(lines, f.table("ratio").Lines(12)...)
+			lines = append(lines, f.table("ratio").Lines(12, "runs", "interval")...)
 		}
 		if remarks := section.Remarks; len(remarks) > 0 {
 			blank()
@@ -58,11 +58,14 @@ func (v *view) writeText(w io.Writer) error {
 	if v.Verdicts != nil {
 		blank()
 		add("", "The bars")
-		lines = append(lines, v.Verdicts.Cells().Lines(12)...)
+		lines = append(lines, v.Verdicts.barLines()...)
 	}
 	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
 	return err
 }
+
+// barLines sets the table of the bars.
+func (t table) barLines() []string { return t.Cells().Lines(12, "wanted") }
 
 // item is a text of a list.
 func item(text string) []string {

@@ -37,3 +37,35 @@ func TestCommandInLines(t *testing.T) {
 		}
 	}
 }
+
+// TestBarsFit: on a terminal the bars keep all their columns, as wide as they get.
+func TestBarsFit(t *testing.T) {
+	var servers []Server
+	for _, s := range known {
+		servers = append(servers, Server{Name: s.name})
+	}
+	c := Comparison{Servers: servers}
+	all := c.verdicts()
+	for _, e := range []Estimate{{8, 12.345, 10.234, 14.321, true}, {2, 0.99, 0.98, 1.01, false}} {
+		for _, b := range bars {
+			if b.against == bestRival {
+				b.against = "centrifuge"
+			}
+			measured := e.in(b.unit())
+			all = append(all, []string{b.name(), b.against, b.wanted(), measured, "under, not certain"})
+			if b.figure != "rss" { // the client never bounds it
+				all = append(all, []string{b.name(), b.against, b.wanted(), "(" + measured + ")", "client-bound"})
+			}
+		}
+	}
+	lines := all.barLines()
+	head := strings.Join(strings.Fields(lines[0]), " ")
+	if want := strings.Join(all[0], " "); head != want {
+		t.Errorf("columns %q, want %q", head, want)
+	}
+	for _, line := range lines {
+		if n := utf8.RuneCountInString(line); n > report.Columns {
+			t.Errorf("%d characters: %s", n, line)
+		}
+	}
+}
