@@ -104,19 +104,25 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestNotResumed: a server that gives no tickets is not what was to be measured.
-func TestNotResumed(t *testing.T) {
-	leavesNothing(t)
+// serveResuming is serveTLS with session tickets, or without.
+func serveResuming(t *testing.T, tickets bool) (url string) {
+	t.Helper()
 	srv := &server.Server{Handler: plainEcho{}}
 	web := httptest.NewUnstartedServer(srv)
 	web.Config.ErrorLog = log.New(io.Discard, "", 0)
-	web.TLS = &tls.Config{SessionTicketsDisabled: true}
+	web.TLS = &tls.Config{SessionTicketsDisabled: !tickets}
 	web.StartTLS()
 	t.Cleanup(func() {
 		web.Close()
 		_ = srv.Close() // always nil
 	})
-	p := brief(result.Churn, "wss"+strings.TrimPrefix(web.URL, "https")+"/")
+	return "wss" + strings.TrimPrefix(web.URL, "https") + "/"
+}
+
+// TestNotResumed: a server that gives no tickets is not what was to be measured.
+func TestNotResumed(t *testing.T) {
+	leavesNothing(t)
+	p := brief(result.Churn, serveResuming(t, false))
 	p.Insecure, p.ServerPID, p.Resume = true, -1, true
 	r := run(t, p, load.Watch{})
 	if len(r.Troubles) != 1 || !strings.HasPrefix(r.Troubles[0].What, "tls: the server resumed none of ") {

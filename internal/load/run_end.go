@@ -107,8 +107,11 @@ func (r *run) awaitNone(ctx context.Context, of func(*loop) int) (left int, err 
 	return r.await(barrier{At: "end of the wait", Left: left}).Left, ctx.Err()
 }
 
-// reportTLS adds to the result what handshakes there were.
-func (r *run) reportTLS(counts extras) {
+// reportStream adds to the result what TLS and compression had to do.
+func (r *run) reportStream(counts extras) {
+	if counts.Wire != (result.Wire{}) {
+		r.result.Wire = &counts.Wire
+	}
 	if r.target.tls == nil {
 		return
 	}
@@ -164,10 +167,7 @@ func (r *run) finish() *result.Result {
 	if late.Count() > 0 {
 		out.Client.Late = late
 	}
-	r.reportTLS(counts)
-	if counts.Wire != (result.Wire{}) {
-		out.Wire = &counts.Wire
-	}
+	r.reportStream(counts)
 	if r.publication != nil {
 		r.publication.report(out, counts)
 	}

@@ -202,14 +202,18 @@ func (r *run) takeSlice(window time.Duration) *result.Result {
 	r.only(r.takeStep("", 0))
 	out := r.result
 	out.Steps = nil
+	var counts extras
 	for _, l := range r.loops {
 		l.do(func() {
 			m := &l.meter
 			m.addTo(out)
+			counts.add(m.extras)
+			m.extras = extras{}
 			m.opened, m.failed, m.lost, m.troubles, m.notes = 0, 0, 0, nil, nil
 			m.connect.Histogram.Reset()
 		})
 	}
+	r.reportStream(counts)
 	if out.Service.Count() == 0 {
 		out.Service = nil
 	}

@@ -136,6 +136,53 @@ func TestSlicesOfLateServer(t *testing.T) {
 	}
 }
 
+// TestSlicesOverTLS: each slice tells of its own handshakes, and of sessions that were to
+// be resumed and were not.
+func TestSlicesOverTLS(t *testing.T) {
+	leavesNothing(t)
+	for _, tickets := range []bool{true, false} {
+		p := brief(result.Churn, serveResuming(t, tickets))
+		p.Insecure, p.ServerPID, p.Resume, p.Connections = true, -1, true, 4
+		d := newDealer(t.Context(), t, p)
+		if h := d.answer().Result.Handshakes; h == nil || *h != (result.Handshakes{}) {
+			t.Errorf("at first %+v, want none", h)
+		}
+		for range 2 {
+			r := d.order(0, 150*time.Millisecond).Result
+			h := r.Handshakes
+			if h == nil || h.Count == 0 || h.All < h.Count || h.All != int64(r.Opened) || h.PerSecond != float64(h.Count)/r.Seconds {
+				t.Fatalf("handshakes %+v of %d connections", h, r.Opened)
+			}
+			if tickets {
+				wantTroubles(t, r)
+			}
+			if resumed := h.Resumed > 0; resumed != tickets || len(r.Troubles) > 0 == tickets {
+				t.Errorf("tickets %v: %+v, troubles %v", tickets, h, r.Troubles)
+			}
+		}
+		if err := d.end(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestSlicesCompressed: each slice tells what compression made of its own messages.
+func TestSlicesCompressed(t *testing.T) {
+	leavesNothing(t)
+	p := brief(result.Echo, serve(t, "127.0.0.1:0", &server.Server{Handler: plainEcho{}, Deflate: &server.Deflate{}}))
+	p.Deflate, p.Text, p.MinSize, p.ServerPID, p.Connections = load.DeflateOn, load.TextJSON, 1000, -1, 4
+	d := newDealer(t.Context(), t, p)
+	if w := d.answer().Result.Wire; w != nil {
+		t.Errorf("at first %+v, want none", w)
+	}
+	for range 2 {
+		r := d.order(0, 100*time.Millisecond).Result
+		if w := r.Wire; w == nil || w.ReceivedPayload != r.Bytes || w.SentPayload == 0 || w.ReceivedRatio() < 0.05 || w.ReceivedRatio() > 0.6 {
+			t.Errorf("%+v, %d bytes of payload", w, r.Bytes)
+		}
+	}
+}
+
 // TestSlicesGoWrong: what goes wrong is told, or is the error of what can not be run.
 func TestSlicesGoWrong(t *testing.T) {
 	t.Run("a scenario of another kind", func(t *testing.T) {
