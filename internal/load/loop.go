@@ -57,6 +57,7 @@ type shared struct {
 	content *content
 	sources *sources
 	zero    time.Duration // of the engine's clock, on the clock of all processes; 0: there is one process
+	slicing bool          // the load is made in slices: see Slices
 }
 
 func newLoop(s *shared, first, connections int, seed [32]byte) (*loop, error) {

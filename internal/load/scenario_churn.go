@@ -76,8 +76,10 @@ func (churning) next(l *loop, c *conn) {
 }
 
 func (b churning) received(l *loop, c *conn) {
+	if sent := c.sentAt(); l.meter.measures(l.belongs(sent, l.now)) {
+		l.meter.service.Record(l.now - sent)
+	}
 	if l.meter.measures(l.now) {
-		l.meter.service.Record(l.now - c.sentAt())
 		l.meter.bytes += int64(c.in.size)
 	}
 	c.received++
@@ -87,14 +89,23 @@ func (b churning) received(l *loop, c *conn) {
 func (churning) ended(l *loop, c *conn, asked bool) {
 	now := l.engine.Now()
 	if asked {
-		l.meter.done(now, now, now-c.began, 0)
+		l.churned(c, now)
 	} else {
 		l.connects.next = max(l.connects.next, now+10*time.Millisecond) // no storm of failures
 	}
 	l.connect(l.slot(c))
 }
 
+// churned counts a connection that came to its end.
+func (l *loop) churned(c *conn, now time.Duration) {
+	l.meter.done(now, l.belongs(c.began, now), now-c.began, 0)
+}
+
 // lastTurn is churning's end: connections end and no others begin.
 type lastTurn struct{ churning }
 
-func (lastTurn) ended(*loop, *conn, bool) {}
+func (lastTurn) ended(l *loop, c *conn, asked bool) {
+	if asked {
+		l.churned(c, l.engine.Now())
+	}
+}

@@ -1,6 +1,9 @@
 package load
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // echo is a closed loop: each connection keeps messages under way.
 func (r *run) echo(ctx context.Context) error {
@@ -21,7 +24,8 @@ func (r *run) echo(ctx context.Context) error {
 
 func (r *run) beginEcho() { r.each(func(l *loop) { l.behave(closedLoop{}) }) }
 
-func (r *run) endEcho() { r.each(func(l *loop) { l.behave(quiet{}) }) }
+// endEcho ends the sending.
+func (r *run) endEcho() { r.each(func(l *loop) { l.behave(lastMessages{}) }) }
 
 // echo expects a connection's oldest message under way.
 func (l *loop) echo(c *conn) []byte {
@@ -56,9 +60,24 @@ func (closedLoop) received(l *loop, c *conn) {
 	l.owed++
 }
 
+// lastMessages is closedLoop's end: what is under way is counted, and no more is sent.
+type lastMessages struct{ quiet }
+
+func (lastMessages) received(l *loop, c *conn) { l.came(c) }
+
 // came counts a message that came back.
 func (l *loop) came(c *conn) {
 	sent := c.sentAt()
 	c.received++
-	l.meter.done(l.now, l.now, l.now-sent, c.in.size)
+	l.meter.done(l.now, l.belongs(sent, l.now), l.now-sent, c.in.size)
+}
+
+// belongs is where the time of a unit of a closed loop belongs: to the window in which
+// it ended. A slice is too short for that. What takes longer would end in none, and it
+// is awaited anyway: there a time belongs to the window in which the unit began.
+func (l *loop) belongs(began, ended time.Duration) time.Duration {
+	if l.slicing {
+		return began
+	}
+	return ended
 }

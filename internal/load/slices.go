@@ -21,11 +21,17 @@ type Order struct {
 // Slice is the answer to an Order. Before the first it says that the connections are
 // open, or why they are not.
 type Slice struct {
-	// Result is of this slice alone. Counts and times are those of what was measured.
+	// Result is of this slice alone. Counts are of what came back while it was measured.
+	// Times are of what was sent then (of churn: begun), also if it came back later, since
+	// else those that take long would be in no slice.
 	// The server's CPU time and cores are those of the whole slice, from the first
 	// message sent to the last that came back, for all its messages: it did nothing
 	// before, and does nothing after.
 	Result *result.Result `json:"result"`
+	// P99 is how long 99 of 100 units took at most, of all that ended since the slice
+	// began: those before and after what was measured too. A slice that is not much
+	// longer tells little of the server.
+	P99 time.Duration `json:"p99_ns"`
 	// Taken is the share of the measured time in which the client had something to do
 	// and did not run: the machine had given its cores to something else.
 	Taken float64 `json:"taken"`
@@ -76,6 +82,7 @@ func Slices(ctx context.Context, asked result.Plan, in io.Reader, out io.Writer)
 		return err
 	}
 	r := newRun(p, h, t, Watch{})
+	r.slicing = true
 	defer r.stop()
 	ctx, r.abort = context.WithCancelCause(ctx)
 	defer r.abort(nil)
@@ -133,7 +140,7 @@ func (r *run) obey(ctx context.Context, how sliced, in io.Reader, answers *json.
 // slice loads the server as long as ordered, and waits for what is under way. An error
 // is ctx's.
 func (r *run) slice(ctx context.Context, how sliced, o Order) (*Slice, error) {
-	r.each(func(l *loop) { l.meter.intervalCount = 0 })
+	r.each(func(l *loop) { l.meter.intervalCount, l.meter.interval = 0, tally{} })
 	r.server.begin()
 	began := r.engine.Now()
 	how.begin(r)
@@ -167,7 +174,19 @@ func (r *run) slice(ctx context.Context, how sliced, o Order) (*Slice, error) {
 	out.Client.Cores = used.cpu.Seconds() / out.Seconds
 	out.Client.Available = runtime.GOMAXPROCS(0)
 	out.Client.Bottleneck = bottleneck(out)
-	return &Slice{Result: out, Taken: used.taken(wall)}, nil
+	return &Slice{Result: out, P99: r.p99(), Taken: used.taken(wall)}, nil
+}
+
+// p99 is of all units since the slice began; 0: there is none.
+func (r *run) p99() time.Duration {
+	var times tally
+	for _, l := range r.loops {
+		l.do(func() { times.add(&l.meter.interval) })
+	}
+	if times.total == 0 {
+		return 0
+	}
+	return time.Duration(times.quantile(0.99) * 1e3)
 }
 
 // effort is what the client has done so far: how long its loops waited for events, in

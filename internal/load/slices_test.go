@@ -6,13 +6,16 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/load"
 	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
 )
 
 // dealer asks for slices.
@@ -133,6 +136,51 @@ func TestSlicesOfLateServer(t *testing.T) {
 		if n := slower(r.Latency, 4900*time.Microsecond); n != r.Latency.Count() { // what the histogram rounds aside
 			t.Errorf("%d of %d answers came before they were sent", r.Latency.Count()-n, r.Latency.Count())
 		}
+	}
+}
+
+// unevenEcho answers each third message late, and the others after 5 ms.
+type unevenEcho struct {
+	plainEcho
+	late time.Duration
+	came atomic.Int64
+}
+
+func (e *unevenEcho) Message(c *server.Conn, m ws.Message) {
+	after := 5 * time.Millisecond
+	if e.came.Add(1)%3 == 0 {
+		after = e.late
+	}
+	payload := slices.Clone(m.Payload)
+	time.AfterFunc(after, func() { _ = c.Send(m.Opcode, payload) }) // Close tells
+}
+
+// TestSlicesOfSlowServer: what takes longer than a slice is in its times all the same,
+// if it was sent in it.
+func TestSlicesOfSlowServer(t *testing.T) {
+	const late = 250 * time.Millisecond
+	for _, scenario := range []string{result.Echo, result.Churn} {
+		t.Run(scenario, func(t *testing.T) {
+			t.Parallel()
+			p := brief(scenario, serve(t, "127.0.0.1:0", &server.Server{Handler: &unevenEcho{late: late}}))
+			p.ServerPID, p.Messages = -1, 1
+			d := newDealer(t.Context(), t, p)
+			d.answer()
+			var inTime, overdue, service int64
+			for range 3 {
+				s := d.order(0, 100*time.Millisecond)
+				wantTroubles(t, s.Result)
+				overdue += slower(s.Result.Latency, late*99/100)
+				service += slower(s.Result.Service, late*99/100)
+				inTime += s.Result.Latency.Count() - slower(s.Result.Latency, late*99/100)
+				if s.P99 < late*95/100 {
+					t.Errorf("p99 %v, want %v or more: each third took as long", s.P99, late)
+				}
+			}
+			if inTime == 0 || overdue == 0 || scenario == result.Churn && service == 0 {
+				t.Errorf("%d times within a slice, %d times and %d service times of %v", inTime, overdue, service, late)
+			}
+		})
 	}
 }
 

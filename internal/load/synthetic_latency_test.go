@@ -170,6 +170,9 @@ func TestSimulatedRunsAreAlike(t *testing.T) {
 
 // slower counts the times from d on.
 func slower(l *result.Latency, d time.Duration) (n int64) {
+	if l == nil {
+		return 0
+	}
 	for _, bar := range l.Histogram.Distribution() {
 		if bar.From >= int64(d) {
 			n += bar.Count
