@@ -25,7 +25,8 @@ type Comparison struct {
 	Warmup      time.Duration `json:"warmup_ns"`
 	Duration    time.Duration `json:"duration_ns"` // of what is measured in a run
 	// Slice is how much of that is measured in a turn, in scenarios whose servers take
-	// turns within a repetition; 0: in none.
+	// turns within a repetition; 0: in none. It is more where a server answers too late
+	// for it.
 	Slice time.Duration `json:"slice_ns"`
 	// Width is that of verdicts: 0.05 is 5 %. Until says that repetitions went on until
 	// verdicts stood, at most for AtMost in each scenario.
@@ -86,7 +87,10 @@ type Run struct {
 type Slice struct {
 	// Turn is when it was, among those of all servers in the repetition, from 1.
 	Turn int `json:"turn"`
-	// Figures are all that it measured; none if it was thrown away.
+	// Measured is how long it was, without settling.
+	Measured time.Duration `json:"measured_ns"`
+	// Figures are all that it measured; none if it was thrown away. The rate is 0 if
+	// nothing came back.
 	Figures    map[string]float64 `json:"figures,omitempty"`
 	Bottleneck string             `json:"bottleneck,omitempty"`  // as that of a Run
 	ThrownAway string             `json:"thrown_away,omitempty"` // why; "": it was not

@@ -201,6 +201,14 @@ func fakeSlices(scenario string, u *url.URL) error {
 			return err
 		}
 		s := load.Slice{Result: r}
+		switch {
+		case u.Path == "/late":
+			s.P99 = 100 * time.Millisecond
+		case u.Path == "/latest":
+			s.P99 = time.Minute
+		case n > 0 && (u.Path == "/seldom" && n%4 == 1 || u.Path == "/mostly" && n%4 != 1):
+			r.Count, r.PerSecond, r.Server = 0, 0, nil
+		}
 		if u.Path == "/kept" && n%2 == 0 {
 			s.Taken = 0.5
 		}

@@ -66,6 +66,9 @@ type measured struct {
 // errNoResult: the generator's end and stderr say more.
 var errNoResult = errors.New("no result")
 
+// errNothing: the server got no turn, or does not answer.
+var errNothing = errors.New("nothing came back")
+
 // scheme is that of its URL.
 func (sc *scenario) scheme() string {
 	if slices.Contains(sc.needs, speaksTLS) {
@@ -119,7 +122,7 @@ func flaw(r *result.Result) error {
 		return err
 	}
 	if r.Count == 0 {
-		return errors.New("nothing came back")
+		return errNothing
 	}
 	return nil
 }

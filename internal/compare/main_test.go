@@ -211,6 +211,49 @@ func TestThrownAway(t *testing.T) {
 	}
 }
 
+// TestNothingCameBack: a slice in which nothing came back is one with a rate of 0, and
+// a run of such slices fails.
+func TestNothingCameBack(t *testing.T) {
+	good := fake(t, "one", "answer", "1000", "4")
+	file := filepath.Join(t.TempDir(), "c.json")
+	status, stdout, stderr := run(t.Context(), []string{good, strings.Replace(good, "one", "two/seldom", 1), strings.Replace(good, "one", "three/mostly", 1)},
+		"--scenarios", "echo-100", "--reps", "1", "--slice", "250ms", "--json", file)
+	if status != 1 {
+		t.Errorf("exit status %d, want 1, stderr:\n%s", status, stderr)
+	}
+	expect(t, squeeze(stdout), "two 1,000 1.00x ", "- three: 1 of 1 runs failed and are left out: nothing came back in 3 of 4 slices")
+	var c compare.Comparison
+	if err := json.Unmarshal([]byte(read(t, file)), &c); err != nil {
+		t.Fatal(err)
+	}
+	first := c.Scenarios[0].Runs[1].Slices[0]
+	if rate, known := first.Figures["rate"]; first.ThrownAway != "" || !known || rate != 0 {
+		t.Errorf("slice %+v, want a rate of 0", first)
+	}
+}
+
+// TestLongSlices: all slices are longer where a server takes long to answer.
+func TestLongSlices(t *testing.T) {
+	good := fake(t, "one", "answer", "1000", "4")
+	for path, want := range map[string]time.Duration{"": 100 * time.Millisecond, "/late": 400 * time.Millisecond, "/latest": time.Second} {
+		file := filepath.Join(t.TempDir(), "c.json")
+		status, _, stderr := run(t.Context(), []string{good, strings.Replace(good, "one", "two"+path, 1)},
+			"--scenarios", "echo-100", "--reps", "1", "--slice", "100ms", "--json", file)
+		if status != 0 {
+			t.Fatalf("exit status %d, stderr:\n%s", status, stderr)
+		}
+		var c compare.Comparison
+		if err := json.Unmarshal([]byte(read(t, file)), &c); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range c.Scenarios[0].Runs {
+			if n := int((time.Second + want - 1) / want); len(r.Slices) != n || r.Slices[0].Measured != want {
+				t.Errorf("%s beside %q: %d slices, the first %+v; want %d of %v", r.Server, path, len(r.Slices), r.Slices[0], n, want)
+			}
+		}
+	}
+}
+
 // TestBars holds our servers against their bars. The one that takes part in some
 // scenarios only has no runs, and no row, in others.
 func TestBars(t *testing.T) {

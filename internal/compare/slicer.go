@@ -94,22 +94,27 @@ func (c *slicer) close() {
 	c.stop()
 }
 
-// nothing came back in a slice: the server got no turn, or does not answer.
-const nothing = "nothing came back"
+// fits is how often what a server takes for 99 of 100 units has to fit into a slice. In
+// a shorter one most would be under way at its begin or its end, and chance would say
+// how many come back in it.
+const fits = 4
 
 // seat is a server that takes turns with others, and its client.
 type seat struct {
 	*started
 	client *slicer
 	rounds []Slice
+	empty  int       // of them: nothing came back in them
 	result *measured // of the last slice
 	err    error     // why nothing of it counts
 }
 
 // sit starts the servers of a scenario, in this order, each with a client whose
 // connections stay open, and has them loaded in turn, in slices. An idle one costs the
-// others nothing. Base is the place of the one that ratios are to. It gives what each
-// did; when ctx is over, what was done by then.
+// others nothing. Slices are longer if one of the servers, as it is warmed up, takes too
+// long for them, up to all of the duration: then it shows what it would in a run by
+// itself. Base is the place of the one that ratios are to. It gives what each did; when
+// ctx is over, what was done by then.
 func (l *lab) sit(ctx context.Context, servers []*server, base int, sc scenario, repetition int) []Run {
 	var seats []*seat
 	for _, s := range servers {
@@ -117,20 +122,23 @@ func (l *lab) sit(ctx context.Context, servers []*server, base int, sc scenario,
 		defer seat.leave()
 		seats = append(seats, seat)
 	}
+	slice := l.slice
 	if l.warmup > 0 {
 		for _, s := range seats {
-			l.turn(ctx, s, load.Order{Measure: l.warmup})
+			if got := l.turn(ctx, s, load.Order{Measure: l.warmup}); got != nil {
+				slice = max(slice, min(fits*got.P99, l.duration))
+			}
 		}
 	}
-	rounds, turn := int((l.duration+l.slice-1)/l.slice), 0
+	rounds, turn := int((l.duration+slice-1)/slice), 0
 	for round := 1; round <= rounds && ctx.Err() == nil; round++ {
 		for _, i := range turns(len(seats), base, repetition, round) {
 			s := seats[i]
 			turn++
 			theft := watchSteal(l.mostStolen, l.serverCPUs, l.clientCPUs)
 			theft.begin()
-			if got := l.turn(ctx, s, load.Order{Settle: settle, Measure: l.slice}); got != nil {
-				s.keep(got, turn, theft.end(got.Taken))
+			if got := l.turn(ctx, s, load.Order{Settle: settle, Measure: slice}); got != nil {
+				s.keep(got, Slice{Turn: turn, Measured: slice, ThrownAway: theft.end(got.Taken)})
 			}
 		}
 	}
@@ -199,15 +207,16 @@ func (l *lab) turn(ctx context.Context, s *seat, o load.Order) *load.Slice {
 	return got
 }
 
-// keep keeps a slice, or why it is thrown away.
-func (s *seat) keep(got *load.Slice, turn int, thrownAway string) {
+// keep keeps a slice, or why it is thrown away. One in which nothing came back has a
+// rate of 0: without it, a server would be the better for not answering.
+func (s *seat) keep(got *load.Slice, slice Slice) {
 	s.result = figuresOf(got.Result)
-	if got.Result.Count == 0 {
-		thrownAway = nothing
-	}
-	slice := Slice{Turn: turn, Bottleneck: s.result.bottleneck, ThrownAway: thrownAway}
-	if thrownAway == "" {
+	slice.Bottleneck = s.result.bottleneck
+	if slice.ThrownAway == "" {
 		slice.Figures = s.result.figures
+		if got.Result.Count == 0 {
+			s.empty++
+		}
 	}
 	s.rounds = append(s.rounds, slice)
 }
@@ -223,17 +232,15 @@ func (s *seat) leave() {
 	}
 }
 
-// run is what all slices say together: the median of each figure.
+// run is what all slices say together: the median of each figure. That of the rate is
+// none if nothing came back in most of them.
 func (s *seat) run() Run {
 	if s.err != nil {
 		return Run{Error: s.err.Error()}
 	}
 	run := Run{Slices: s.rounds, Figures: map[string]float64{}, machine: s.result.machine}
-	values, good, bound, empty := map[string][]float64{}, 0, 0, 0
+	values, good, bound := map[string][]float64{}, 0, 0
 	for _, slice := range s.rounds {
-		if slice.ThrownAway == nothing {
-			empty++
-		}
 		if slice.ThrownAway != "" {
 			continue
 		}
@@ -246,8 +253,11 @@ func (s *seat) run() Run {
 			run.Bottleneck = slice.Bottleneck
 		}
 	}
-	if empty == len(s.rounds) {
-		run.Error = nothing
+	switch {
+	case s.empty > 0 && s.empty == good:
+		return Run{Error: errNothing.Error()}
+	case 2*s.empty > good:
+		return Run{Error: fmt.Sprintf("%v in %d of %d slices", errNothing, s.empty, good)}
 	}
 	if 2*bound < good {
 		run.Bottleneck = ""
