@@ -19,8 +19,8 @@ import (
 )
 
 // Main runs the command with its flags and gives its exit status: 0 when all runs
-// were good, 1 when some failed, a server was left out or nothing could be compared,
-// 2 for wrong flags.
+// were good, 1 when some failed, a server was left out, nothing could be compared or a
+// figure is known of no server, 2 for wrong flags.
 // Tables go to stdout; progress, notes and errors, a line each, to stderr. When
 // the context ends it shows what it has so far. It starts this very program
 // again as the client, so it must be called by millbench. One call at a time.

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -106,9 +107,13 @@ type Summary struct {
 	Verdict Verdict `json:"verdict"`
 }
 
-// good tells whether no run failed, and of each server something is known.
+// good tells whether no run failed, of each server something is known, and each figure
+// of some server.
 func (c *Comparison) good() bool {
 	for _, s := range c.Scenarios {
+		if len(c.unknown(&s)) > 0 {
+			return false
+		}
 		for _, server := range c.Servers {
 			good, failed := s.tally(server.Name)
 			if failed > 0 || good == 0 && server.takesPart(s.Name) {
@@ -117,6 +122,26 @@ func (c *Comparison) good() bool {
 		}
 	}
 	return true
+}
+
+// ofProcess are the figures that are read from the server's process.
+var ofProcess = words("cpu rss handshake-cpu server-cores")
+
+// unknown gives the figures of a scenario that are known of no server though some runs
+// are good: then it is not the servers' fault. Wsload does not measure all, and only on
+// Linux are processes read.
+func (c *Comparison) unknown(s *Scenario) (names []string) {
+	good := slices.ContainsFunc(s.Runs, func(r Run) bool { return len(r.Figures) > 0 })
+	if !good || c.Generator != millbenchName {
+		return nil
+	}
+	for _, name := range s.Figures {
+		known := slices.ContainsFunc(c.Servers, func(o Server) bool { return len(s.values(o.Name, name)) > 0 })
+		if !known && (runtime.GOOS == "linux" || !slices.Contains(ofProcess, name)) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // tally counts the runs of a server. One all of whose slices were thrown away is

@@ -82,7 +82,7 @@ func TestCompare(t *testing.T) {
 	expect(t, stderr, "12 runs, at least 15s", "echo-100, 2 of 6: two: rate 500 /s, cpu 5 us")
 	text := []string{
 		"| server | rate | to one | cpu | to one | p50 | to one | p99 | to one | runs | failed |",
-		"| one | 1,000 /s | | 4 us | | - | | - | | 6 | 0 |",
+		"| one | 1,000 /s | | 4 us | | 1 ms | | 1 ms | | 6 | 0 |",
 		"| two | 500 /s | **0.50x [0.50, 0.50] worse** | 5 us | **1.25x [1.25, 1.25] worse** | - | - | - | - | 6 | 0 |",
 		"Of 2 ratios 2 are decided.", "a fake · 2 cores · none · go0", "## echo-100: echo 64 B, 100 connections", "`millbench echo --connections 100 --size 64`",
 	}
@@ -91,7 +91,7 @@ func TestCompare(t *testing.T) {
 	}
 	expect(t, squeeze(stdout), "a fake · 2 cores · none · go0", "echo-100: echo 64 B, 100 connections millbench echo --connections 100 --size 64",
 		"server rate, /s ratio verdict interval runs one 1,000 6 two 500 0.50x worse 0.50 to 0.50 6",
-		"server cpu, us ratio verdict interval runs one 4.00 6 two 5.00 1.25x worse 1.25 to 1.25 6", "server p50, us ratio verdict interval runs one - 6 two - - - 6")
+		"server cpu, us ratio verdict interval runs one 4.00 6 two 5.00 1.25x worse 1.25 to 1.25 6", "server p50, ms ratio verdict interval runs one 1.00 6 two - - - 6")
 	fits(t, stdout)
 	expect(t, read(t, at("c.md")), "(pictures/deep/echo-100-rate.svg)", "(pictures/deep/echo-100-cpu.svg)")
 	if strings.Contains(stdout, ".svg") {
@@ -103,8 +103,8 @@ func TestCompare(t *testing.T) {
 	if strings.Contains(stdout+page, "The bars") { // none is for these servers
 		t.Errorf("bars in\n%s", stdout)
 	}
-	if n := strings.Count(page, "<svg"); n != 2*2 {
-		t.Errorf("%d charts on the page, want one for each known figure and kind of screen, 4", n)
+	if n := strings.Count(page, "<svg"); n != 4*2 {
+		t.Errorf("%d charts on the page, want one for each known figure and kind of screen, 8", n)
 	}
 	wellFormed(t, read(t, at("pictures/deep/echo-100-cpu.svg")))
 
@@ -211,13 +211,27 @@ func TestThrownAway(t *testing.T) {
 	}
 }
 
+// TestUnknownFigures: a comparison in which a figure is known of no server is not good,
+// and says so.
+func TestUnknownFigures(t *testing.T) {
+	good, untimed, other := fake(t, "good", "answer", "1000", "4"), fake(t, "untimed", "answer", "500", "4"), fake(t, "other", "answer", "500", "4")
+	const remark = "- not known of any server: p50, p99 "
+	status, stdout, _ := run(t.Context(), []string{untimed, other}, "--scenarios", "echo-100", "--reps", "1")
+	if expect(t, squeeze(stdout)+" ", remark); status != 1 {
+		t.Errorf("exit status %d, want 1", status)
+	}
+	if status, stdout, _ = run(t.Context(), []string{untimed, good}, "--scenarios", "echo-100", "--reps", "1"); status != 0 || strings.Contains(stdout, "not known") {
+		t.Errorf("exit status %d, want 0, though one server tells all:\n%s", status, stdout)
+	}
+}
+
 // TestNothingCameBack: a slice in which nothing came back is one with a rate of 0, and
 // a run of such slices fails.
 func TestNothingCameBack(t *testing.T) {
 	good := fake(t, "one", "answer", "1000", "4")
 	file := filepath.Join(t.TempDir(), "c.json")
 	status, stdout, stderr := run(t.Context(), []string{good, strings.Replace(good, "one", "two/seldom", 1), strings.Replace(good, "one", "three/mostly", 1)},
-		"--scenarios", "echo-100", "--reps", "1", "--slice", "250ms", "--json", file)
+		"--scenarios", "echo-100", "--reps", "1", "--slice", "250ms", "--most-stolen", "100%", "--json", file)
 	if status != 1 {
 		t.Errorf("exit status %d, want 1, stderr:\n%s", status, stderr)
 	}
@@ -238,7 +252,7 @@ func TestLongSlices(t *testing.T) {
 	for path, want := range map[string]time.Duration{"": 100 * time.Millisecond, "/late": 400 * time.Millisecond, "/latest": time.Second} {
 		file := filepath.Join(t.TempDir(), "c.json")
 		status, _, stderr := run(t.Context(), []string{good, strings.Replace(good, "one", "two"+path, 1)},
-			"--scenarios", "echo-100", "--reps", "1", "--slice", "100ms", "--json", file)
+			"--scenarios", "echo-100", "--reps", "1", "--slice", "100ms", "--most-stolen", "100%", "--json", file)
 		if status != 0 {
 			t.Fatalf("exit status %d, stderr:\n%s", status, stderr)
 		}

@@ -145,7 +145,7 @@ that need them, too.
 const statuses = `
 Exit status:
   0  all runs are good
-  1  some are not, or nothing could be compared
+  1  some are not, nothing could be compared, or a figure is known of no server
   2  wrong flags: nothing was run
 `
 

@@ -106,7 +106,11 @@ func (s *study) view() (*view, error) {
 		for i := range figures {
 			figures[i].Link = s.link(figures[i].File)
 		}
-		v.Sections = append(v.Sections, section{sc, sc.table(c.Servers), sc.remarks(c.Servers), figures})
+		remarks := sc.remarks(c.Servers)
+		if unknown := c.unknown(sc); len(unknown) > 0 {
+			remarks = append(remarks, "not known of any server: "+strings.Join(unknown, ", "))
+		}
+		v.Sections = append(v.Sections, section{sc, sc.table(c.Servers), remarks, figures})
 	}
 	return v, nil
 }
