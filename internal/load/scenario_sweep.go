@@ -10,7 +10,8 @@ import (
 )
 
 // sweep looks for the rate of an open loop at which the server falls behind: its
-// p99 passes the limit, or less than 95 % of what is due comes back in time.
+// p99 passes the limit, or less than 95 % of what is due comes back in time. A message
+// that never comes back passes the limit.
 func (r *run) sweep(ctx context.Context) error {
 	if err := r.connectAll(ctx); err != nil {
 		return err
@@ -25,7 +26,7 @@ func (r *run) sweep(ctx context.Context) error {
 	}()
 	for rate, goOn := s.next(); goOn; rate, goOn = s.next() {
 		before := s.low
-		tried, drained, err := r.try(ctx, rate, s.nth())
+		tried, left, err := r.try(ctx, rate, s.nth())
 		if err != nil {
 			s.bound = "the run ended before"
 			return err
@@ -39,7 +40,7 @@ func (r *run) sweep(ctx context.Context) error {
 		} else if s.low == 0 {
 			broken = tried
 		}
-		if !drained {
+		if left > 0 {
 			if err := r.connectAnew(ctx); err != nil {
 				return err
 			}
@@ -50,8 +51,8 @@ func (r *run) sweep(ctx context.Context) error {
 }
 
 // try measures a rate for the nth time, and lets what is under way then come
-// back, if it does so soon.
-func (r *run) try(ctx context.Context, rate float64, nth int) (s *step, drained bool, err error) {
+// back, if it does so soon. Of some messages it may be left that they did not.
+func (r *run) try(ctx context.Context, rate float64, nth int) (s *step, left int, err error) {
 	name := fmt.Sprintf("%.0f/s", rate)
 	if nth > 1 {
 		name += fmt.Sprintf(" (%d)", nth)
@@ -59,33 +60,35 @@ func (r *run) try(ctx context.Context, rate float64, nth int) (s *step, drained 
 	r.beginRate(rate)
 	r.enter(name)
 	if err := r.last(ctx, min(r.plan.Warmup, r.plan.Duration)); err != nil {
-		return nil, false, err
+		return nil, 0, err
 	}
 	stolen := r.stolenSoFar()
 	err = r.measure(ctx, r.plan.Duration)
 	stolen = r.stolenSoFar() - stolen
 	r.endRate()
 	if err == nil {
-		left := 0
 		left, err = r.awaitNone(ctx, (*loop).underWay)
-		drained = left == 0
 	}
 	s = r.takeStep(name, rate)
 	stolen = r.await(barrier{At: "stolen " + name, Stolen: stolen}).Stolen
 	if err == nil { // else it is not whole
-		r.judge(s, stolen)
+		r.judge(s, left, stolen)
 	}
-	return s, drained, err
+	return s, left, err
 }
 
-// judge says of a try how the server did, and whether that is to be believed.
-func (r *run) judge(s *step, stolen time.Duration) {
+// judge says of a try how the server did, and whether that is to be believed. So many
+// messages of it were left that never came back.
+func (r *run) judge(s *step, left int, stolen time.Duration) {
 	limit := r.plan.SweepLimit
-	onTheWay := int64(r.plan.Loops) // what a window cuts off at its end, or more at its begin
+	due := s.Offered * s.Seconds
+	// What a window cuts off at its end, or more at its begin: a message a loop, unless
+	// that is much of all.
+	onTheWay := min(float64(r.plan.Loops), max(1, 0.03*due))
 	switch {
-	case float64(s.count+onTheWay) < 0.95*s.Offered*s.Seconds:
+	case float64(s.count)+onTheWay < 0.95*due:
 		s.Verdict = result.Behind
-	case s.Latency.Quantile(0.99) > float64(limit)/float64(time.Microsecond):
+	case !keeps(s.Latency, left, limit):
 		s.Verdict = result.OverLimit
 	default:
 		s.Verdict = result.Held
@@ -102,6 +105,14 @@ func (r *run) judge(s *step, stolen time.Duration) {
 	}
 	steps := r.result.Steps
 	steps[len(steps)-1] = s.Step
+}
+
+// keeps tells whether 99 % of the messages came back within a limit. Those that are
+// left never did, and where none came back nothing kept it.
+func keeps(l *result.Latency, left int, limit time.Duration) bool {
+	all := l.Count() + int64(left)
+	share := 0.99 * float64(all) / float64(l.Count()) // of those that came back
+	return share <= 1 && l.Quantile(share) <= float64(limit)/float64(time.Microsecond)
 }
 
 // connectAnew begins with new connections: the server has not caught up with

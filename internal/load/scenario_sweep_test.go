@@ -205,6 +205,49 @@ func TestSweepRepeatsWhatWasStolen(t *testing.T) {
 	}
 }
 
+// TestSweepOfTheDying: a server that leaves messages unanswered has not held the rate,
+// however low that is, and however soon it answered the others.
+func TestSweepOfTheDying(t *testing.T) {
+	const never = 10 * time.Hour
+	for name, tt := range map[string]struct {
+		rate    float64
+		warmup  time.Duration
+		service func(count int) time.Duration // how long the n-th message takes
+		verdict string
+	}{
+		// 20 are due behind 4 of the warm-up, and 11 come back, in 8 loops.
+		"half of a few": {20, 200 * time.Millisecond, func(n int) time.Duration { return after(n, 15, soon, never) }, result.Behind},
+		// What comes back in the window was due before it.
+		"none of the window's": {100, time.Second, func(n int) time.Duration { return after(n, 100, time.Second, never) }, result.OverLimit},
+		// 4 % of 200, which the loops could have under way.
+		"a few of many": {200, 200 * time.Millisecond, func(n int) time.Duration { return after(n, 40+192, soon, never) }, result.OverLimit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := sweepPlan()
+			p.Loops, p.Rate, p.SweepMax, p.Warmup, p.FirstReply = 8, tt.rate, tt.rate, tt.warmup, patience
+			count, died := 0, false
+			r := simulate(t, p, world{forget: func() { died = true }, service: func(arrived time.Duration) time.Duration {
+				if count++; died { // and is back
+					return arrived + soon
+				}
+				return arrived + tt.service(count)
+			}})
+			if r.Steps[0].Verdict != tt.verdict || r.Knee == nil || r.Knee.Noise != 1 || r.Knee.Low != tt.rate {
+				t.Errorf("%s, %d times of %.0f/s; knee %+v, want it %s once",
+					r.Steps[0].Verdict, r.Steps[0].Latency.Count(), r.Steps[0].PerSecond, r.Knee, tt.verdict)
+			}
+		})
+	}
+}
+
+// after is one thing for the first few, and another for the rest.
+func after(n, few int, first, rest time.Duration) time.Duration {
+	if n <= few {
+		return first
+	}
+	return rest
+}
+
 // TestSweepOfTheHopeless: a server that is too slow at any rate has no knee.
 func TestSweepOfTheHopeless(t *testing.T) {
 	r := simulate(t, sweepPlan(), world{service: fixed(100 * time.Millisecond)})
