@@ -16,19 +16,35 @@ func (r *run) sweep(ctx context.Context) error {
 	if err := r.connectAll(ctx); err != nil {
 		return err
 	}
-	s := newSearch(r.plan)
+	if err := r.search(ctx, newSearch(r.plan)); err != nil {
+		return err
+	}
+	r.enter("close")
+	return r.hangUp(ctx)
+}
+
+// search tries rates until the search is over, or the run is.
+func (r *run) search(ctx context.Context, s *search) (err error) {
 	var held, broken, late *step // the last of each; late is of the unknown rate
 	defer func() {
+		if err != nil {
+			s.bound = cmp.Or(s.bound, "the run ended before")
+		}
 		r.reportKnee(s, held, broken)
 		if s.high == 0 && s.clientLate {
 			r.result.Client.Bottleneck = r.whyLate(late)
 		}
 	}()
+	left := 0 // of the last try
 	for rate, goOn := s.next(); goOn; rate, goOn = s.next() {
+		if left > 0 {
+			if err := r.connectAll(ctx); err != nil {
+				return err
+			}
+		}
 		before := s.low
-		tried, left, err := r.try(ctx, rate, s.nth())
-		if err != nil {
-			s.bound = "the run ended before"
+		var tried *step
+		if tried, left, err = r.try(ctx, rate, s.nth()); err != nil {
 			return err
 		}
 		s.took(tried.Verdict, tried.Disturbed)
@@ -41,13 +57,10 @@ func (r *run) sweep(ctx context.Context) error {
 			broken = tried
 		}
 		if left > 0 {
-			if err := r.connectAnew(ctx); err != nil {
-				return err
-			}
+			r.dropAll()
 		}
 	}
-	r.enter("close")
-	return r.hangUp(ctx) // what the last rate left behind is no loss: it was too much
+	return nil
 }
 
 // try measures a rate for the nth time, and lets what is under way then come
@@ -115,9 +128,9 @@ func keeps(l *result.Latency, left int, limit time.Duration) bool {
 	return share <= 1 && l.Quantile(share) <= float64(limit)/float64(time.Microsecond)
 }
 
-// connectAnew begins with new connections: the server has not caught up with
-// what came over the old ones.
-func (r *run) connectAnew(ctx context.Context) error {
+// dropAll ends the connections, so that the next try begins with new ones: the server
+// has not caught up with what came over these. That is no loss: it was too much.
+func (r *run) dropAll() {
 	r.each(func(l *loop) {
 		l.behaviour = quiet{}
 		for i := range l.conns {
@@ -126,7 +139,6 @@ func (r *run) connectAnew(ctx context.Context) error {
 			}
 		}
 	})
-	return r.connectAll(ctx)
 }
 
 // reportKnee puts what was found into the result, with the figures of the highest

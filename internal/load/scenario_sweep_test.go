@@ -274,6 +274,33 @@ func TestSweepInterrupted(t *testing.T) {
 	wantStepsOf(t, r)
 }
 
+// TestSweepInterruptedBetween: so does one that ends while it connects anew for the
+// next try.
+func TestSweepInterruptedBetween(t *testing.T) {
+	p := sweepPlan()
+	p.Timeout = 9 * time.Second // the second try waits for 5 s in vain
+	r := simulate(t, p, world{
+		service: func(arrived time.Duration) time.Duration {
+			if arrived > tryTime+100*time.Millisecond { // in the warm-up of the second
+				return time.Hour
+			}
+			return arrived + soon
+		},
+		frozen: func(now time.Duration) time.Duration {
+			if now > 7*time.Second {
+				return time.Hour
+			}
+			return now
+		},
+	})
+	if len(r.Steps) != 2 || r.EndedEarly == "" {
+		t.Errorf("steps %+v, ended early %q", r.Steps, r.EndedEarly)
+	}
+	if k := r.Knee; k == nil || k.Low != r.Steps[0].Offered || k.High != nil || k.Bound != "the run ended before" {
+		t.Errorf("knee %+v, want one that says why it is open", k)
+	}
+}
+
 // TestSweepIsBounded: a server of which each rate may be too much does not keep a sweep
 // at it for ever.
 func TestSweepIsBounded(t *testing.T) {
