@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/bench/result"
+	"github.com/millrace/millrace/internal/process"
 	"github.com/millrace/millrace/poller"
 )
 
@@ -64,11 +65,21 @@ func (s *sources) Get() (netip.Addr, int32) { return s.get() }
 // UsedUp goes on from the address at that place.
 func (s *sources) UsedUp(at int32) bool { return s.usedUp(at) }
 
-// RunOn is Run on another network, whose loops wake to the nanosecond, and on a
-// machine from which so much was stolen so far.
-func RunOn(ctx context.Context, engine poller.Dialer, stolen func() time.Duration, p result.Plan, watch Watch) (*result.Result, error) {
+// Machine is what a test's machine tells.
+type Machine struct {
+	Stolen func() time.Duration // so far
+	// Usage is what a process has used so far; nil: what it really has.
+	Usage func(*process.Process) (process.Usage, error)
+}
+
+// RunOn is Run on another network, whose loops wake to the nanosecond, and on another
+// machine.
+func RunOn(ctx context.Context, engine poller.Dialer, m Machine, p result.Plan, watch Watch) (*result.Result, error) {
+	if m.Usage == nil {
+		m.Usage = (*process.Process).Usage
+	}
 	return runOn(ctx, func(*plan) (host, error) {
-		return host{engine: engine, stolen: func() (time.Duration, error) { return stolen(), nil }}, nil
+		return host{engine: engine, stolen: func() (time.Duration, error) { return m.Stolen(), nil }, usage: m.Usage}, nil
 	}, p, watch)
 }
 

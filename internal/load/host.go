@@ -17,6 +17,8 @@ type host struct {
 	// stolen is how much time the machine's own host has taken from its cores so
 	// far, in sum. Only differences tell something; nil: not known.
 	stolen func() (time.Duration, error)
+	// usage is what a process has used so far.
+	usage func(*process.Process) (process.Usage, error)
 }
 
 // spin of a kernel, which wakes only to the millisecond.
@@ -32,7 +34,7 @@ func thisHost(p *plan) (host, error) {
 	if !ok {
 		return host{}, wrong("Poller", "%s can not connect", engine.Name())
 	}
-	return host{engine: dialer, spin: kernelSpin, stolen: process.Stolen}, nil
+	return host{engine: dialer, spin: kernelSpin, stolen: process.Stolen, usage: (*process.Process).Usage}, nil
 }
 
 // stolenSoFar is that of the host; 0 where it is not known.

@@ -111,6 +111,7 @@ func newRun(p *plan, h host, t *target, watch Watch) *run {
 		shared: &shared{host: h, plan: p, target: t},
 		watch:  watch,
 		result: newResult(p),
+		server: serverProcess{read: h.usage},
 	}
 	if p.Processes > 1 {
 		r.zero = poller.MachineTime() - h.engine.Now()

@@ -43,7 +43,7 @@ func (r *run) startSampling(ctx context.Context) {
 	s.taking, s.each = make(chan struct{}, 1), 1
 	r.started = r.engine.Now()
 	s.until = r.started
-	r.server.sample(0) // later ones are held against it
+	r.server.sample(r.engine.Now) // later ones are held against it
 	s.done.Go(func() {
 		tick := time.NewTicker(sampleEvery)
 		defer tick.Stop()
@@ -54,8 +54,8 @@ func (r *run) startSampling(ctx context.Context) {
 			case <-tick.C:
 			}
 			s.taking <- struct{}{}
-			if now := r.engine.Now(); now-s.until > sampleEvery/2 { // else a window has just begun or ended
-				r.sample(now)
+			if r.engine.Now()-s.until > sampleEvery/2 { // else a window has just begun or ended
+				r.sample()
 			}
 			<-s.taking
 		}
@@ -75,25 +75,27 @@ func (r *run) setMeasured(on bool) {
 	}
 	s.taking <- struct{}{}
 	defer func() { <-s.taking }()
-	if now := r.engine.Now(); now > s.until {
-		r.sample(now)
+	if r.engine.Now() > s.until {
+		r.sample()
 	}
 	s.measured = on
 }
 
-// sample takes one.
-func (r *run) sample(now time.Duration) {
+// sample takes one. It ends when all loops have told what they did: to wait for one
+// that is busy may take a while.
+func (r *run) sample() {
 	s := &r.sampler
-	since := now - s.until
-	one := result.Sample{At: (s.until - r.started).Seconds(), Seconds: since.Seconds(), Measured: s.measured}
+	one := result.Sample{At: (s.until - r.started).Seconds(), Measured: s.measured}
 	var times tally
 	is := r.gather(&one, &times)
 	r.children.gather(s.ctx, &one, &times, &is)
 	if s.ctx.Err() != nil {
 		return // it may not be whole
 	}
+	now := r.engine.Now()
+	one.Seconds = (now - s.until).Seconds()
 	times.describe(&one)
-	one.RSS, one.ServerCores = r.server.sample(since)
+	one.RSS, one.ServerCores = r.server.sample(r.engine.Now)
 	r.look(s.until, now, &one, is)
 	s.until = now
 	s.keep(one)

@@ -7,6 +7,9 @@ import (
 
 	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/load"
+	"github.com/millrace/millrace/internal/process"
+	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/poller/simnet"
 )
 
 // TestSamplesAreJoined: a long run keeps a bounded number of samples, and nothing of
@@ -66,4 +69,44 @@ func TestSampleQuantiles(t *testing.T) {
 	if s := load.SampleOf(); !math.IsNaN(s.P50) || !math.IsNaN(s.Max) || s.Heat != nil {
 		t.Errorf("of no times: %+v", s)
 	}
+}
+
+// TestSamplesOfABusyClient: the client's loop is busy for a while, and who takes a
+// sample waits for it. That sample ends after the wait, and the server's cores, which it
+// keeps busy as evenly as ever, are those of the same time.
+func TestSamplesOfABusyClient(t *testing.T) {
+	if _, err := process.Self(); err != nil {
+		t.Skip(err)
+	}
+	const from, length = 720 * time.Millisecond, 250 * time.Millisecond // within a sample, to within another
+	p := open(1000)
+	p.Loops, p.Duration = 1, time.Second
+	r := simulate(t, p, world{
+		service: fixed(soon),
+		client:  func(n *simnet.Network) poller.Dialer { return &busyDialer{n, from, length} },
+		used:    func(now time.Duration) (time.Duration, bool) { return now / 2, true },
+	})
+	wantTroubles(t, r)
+	for _, s := range r.Samples {
+		if end := time.Duration((s.At + s.Seconds) * 1e9); end > from+time.Millisecond && end < from+length {
+			t.Errorf("a sample ends at %v, when the loop is busy", end)
+		}
+		if math.Abs(s.ServerCores-0.5) > 1e-6 {
+			t.Errorf("the server keeps %v cores busy at %v s, want 0.5", s.ServerCores, s.At)
+		}
+	}
+}
+
+// busyDialer is a way to the network on which the client once takes long to send.
+type busyDialer struct {
+	*simnet.Network
+	from, length time.Duration
+}
+
+func (d *busyDialer) Write(fd int, b []byte) (int, error) {
+	if d.Now() > d.from && d.length > 0 {
+		time.Sleep(d.length)
+		d.length = 0
+	}
+	return d.Network.Write(fd, b)
 }

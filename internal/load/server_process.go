@@ -18,9 +18,11 @@ type serverProcess struct {
 	server, self *process.Process // nil: not known
 	ended        bool             // the server's was seen to be gone
 	use          result.ServerUse
+	read         func(*process.Process) (process.Usage, error) // the host's
 
 	sampled struct { // at the last sample
 		process.Usage
+		at time.Duration
 		ok bool
 	}
 
@@ -75,7 +77,7 @@ func (s *serverProcess) usage(p *process.Process) (u process.Usage, ok bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u, err := p.Usage()
+	u, err := s.read(p)
 	if p == s.server && errors.Is(err, process.ErrEnded) {
 		s.ended = true
 	}
@@ -91,13 +93,14 @@ func (s *serverProcess) hasEnded() bool {
 
 // sample is what the server has resident, and how many cores it kept busy since the
 // last one; 0 and NaN where that is not known.
-func (s *serverProcess) sample(since time.Duration) (rss int64, cores float64) {
+func (s *serverProcess) sample(clock func() time.Duration) (rss int64, cores float64) {
 	cores = result.Unknown()
 	u, ok := s.usage(s.server)
-	if ok && since > 0 && s.sampled.ok {
+	at := clock() // at once: the CPU time is of now
+	if since := at - s.sampled.at; ok && since > 0 && s.sampled.ok {
 		cores = (u.CPU - s.sampled.CPU).Seconds() / since.Seconds()
 	}
-	s.sampled.Usage, s.sampled.ok = u, ok
+	s.sampled.Usage, s.sampled.at, s.sampled.ok = u, at, ok
 	return u.RSS, cores
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/load"
+	"github.com/millrace/millrace/internal/process"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/poller/simnet"
 	"github.com/millrace/millrace/ws"
@@ -125,6 +127,9 @@ type world struct {
 	forget  func()                                // a connection has ended; nil: the service does not mind
 	stolen  func(now time.Duration) time.Duration // from the machine so far; nil: nothing
 	client  func(*simnet.Network) poller.Dialer   // the client's way to the network; nil: the shortest
+	// used is the CPU time of the server's process so far, and of our own; not ok: it is
+	// not known. nil: the server's is not known, and ours what it really is.
+	used func(now time.Duration) (cpu time.Duration, ok bool)
 }
 
 // simulate does a plan in a world, in a bubble of testing/synctest: its clock, which
@@ -142,15 +147,25 @@ func simulate(t *testing.T, p result.Plan, w world) *result.Result {
 		if w.client != nil {
 			engine = w.client(network)
 		}
-		stolen := func() time.Duration {
+		p.URL, p.ServerPID, p.Timeout = "ws://"+synthAddress+"/", -1, cmp.Or(p.Timeout, time.Hour)
+		m := load.Machine{Stolen: func() time.Duration {
 			if w.stolen == nil {
 				return 0
 			}
 			return w.stolen(network.Now())
+		}}
+		if w.used != nil {
+			p.ServerPID = os.Getpid() // one that there is
+			m.Usage = func(*process.Process) (process.Usage, error) {
+				cpu, ok := w.used(network.Now())
+				if !ok {
+					return process.Usage{}, process.ErrNotSupported
+				}
+				return process.Usage{CPU: cpu}, nil
+			}
 		}
-		p.URL, p.ServerPID, p.Timeout = "ws://"+synthAddress+"/", -1, cmp.Or(p.Timeout, time.Hour)
 		var err error
-		if r, err = load.RunOn(t.Context(), engine, stolen, p, load.Watch{}); err != nil {
+		if r, err = load.RunOn(t.Context(), engine, m, p, load.Watch{}); err != nil {
 			t.Fatal(err)
 		}
 	})
