@@ -139,7 +139,7 @@ type Machine struct {
 type Step struct {
 	Name      string   `json:"name"`
 	Offered   float64  `json:"offered,omitempty"` // units a second asked for
-	PerSecond float64  `json:"per_second"`        // and done
+	PerSecond float64  `json:"per_second"`        // and done; NaN (null in JSON) if nothing was measured
 	Seconds   float64  `json:"seconds"`
 	Latency   *Latency `json:"latency"`
 	// Verdict is what a sweep makes of the try: Held, OverLimit or Behind.

@@ -36,6 +36,7 @@ func (r *run) takeStep(name string, offered float64) *step {
 		})
 	}
 	s.addOthers(r)
+	s.PerSecond = result.Unknown()
 	if s.Seconds > 0 {
 		s.PerSecond = float64(s.count) / s.Seconds
 	}

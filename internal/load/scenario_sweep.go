@@ -158,7 +158,7 @@ func (r *run) reportKnee(s *search, held, broken *step) {
 // that have much to send use a core each, if they get one.
 func (r *run) whyLate(s *step) string {
 	cores, loops := s.cpu.self.Seconds()/s.Seconds, max(r.plan.Loops, r.plan.Processes)
-	if cores < float64(loops)/2 {
+	if s.cpu.selfKnown && cores < float64(loops)/2 {
 		return fmt.Sprintf("it sent late at %.0f/s, and got %.2f of %d cores: other processes kept the machine busy",
 			s.Offered, cores, loops)
 	}

@@ -152,6 +152,10 @@ func TestSweepUnbounded(t *testing.T) {
 			func(p *result.Plan) { p.Rate = 1000 }, world{service: fixed(soon), client: slowly}, [2]float64{75, 275},
 			"the client sent late in 5 failed tries of ", "it sent late at ",
 		},
+		"client too slow, on a machine that does not tell what it uses": {
+			func(p *result.Plan) { p.Rate = 1000 }, world{service: fixed(soon), client: slowly, used: unknownUse}, [2]float64{75, 275},
+			"the client sent late in 5 failed tries of ", "it sent late at ",
+		},
 		"time stolen": { // a fifth of the time, always
 			func(*result.Plan) {}, world{service: queue(capacity), stolen: func(now time.Duration) time.Duration { return now / 5 }},
 			[2]float64{150, 275}, "the host took time from the machine in 5 failed tries of ", "",
@@ -173,6 +177,9 @@ func TestSweepUnbounded(t *testing.T) {
 			if tt.bottleneck != "" && !strings.HasPrefix(r.Client.Bottleneck, tt.bottleneck+rate) {
 				t.Errorf("bottleneck %q at %s", r.Client.Bottleneck, rate)
 			}
+			if tt.world.used != nil && strings.Contains(r.Client.Bottleneck, "got") {
+				t.Errorf("bottleneck %q, and nobody knows what it got", r.Client.Bottleneck)
+			}
 			if f, _ := r.Figure("knee"); f.Known {
 				t.Errorf("figure %+v, want none", f)
 			}
@@ -180,6 +187,8 @@ func TestSweepUnbounded(t *testing.T) {
 		})
 	}
 }
+
+func unknownUse(time.Duration) (time.Duration, bool) { return 0, false }
 
 // slowly is a way to the network on which the client takes 8 ms to send.
 func slowly(n *simnet.Network) poller.Dialer { return slowDialer{n} }
