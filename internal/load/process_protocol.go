@@ -47,6 +47,8 @@ type taken struct {
 	Latency *result.Latency `json:"latency"`
 	Service *result.Latency `json:"service"`
 	Late    *result.Latency `json:"late"`
+	Wire    result.Wire     `json:"wire"`
+	Waiting time.Duration   `json:"waiting"`
 }
 
 // add adds what another process has.
@@ -66,6 +68,8 @@ func (b *barrier) add(other barrier) {
 		b.Step.Latency.Merge(other.Step.Latency)
 		b.Step.Service.Merge(other.Step.Service)
 		b.Step.Late.Merge(other.Step.Late)
+		b.Step.Wire.Add(other.Step.Wire)
+		b.Step.Waiting = max(b.Step.Waiting, other.Step.Waiting)
 	}
 }
 
@@ -150,7 +154,9 @@ func (r *run) noneOpen() bool { return r.openNow() == 0 && (r.group == nil || r.
 // addOthers makes a step's figures those of all processes.
 func (s *step) addOthers(r *run) {
 	all := r.await(barrier{
-		At: "step " + s.Name, Step: &taken{Count: s.count, Bytes: s.bytes, Latency: s.Latency, Service: s.service, Late: s.late},
+		At:   "step " + s.Name,
+		Step: &taken{s.count, s.bytes, s.Latency, s.service, s.late, s.wire, s.waiting},
 	}).Step
 	s.count, s.bytes, s.Latency, s.service, s.late = all.Count, all.Bytes, all.Latency, all.Service, all.Late
+	s.wire, s.waiting = all.Wire, all.Waiting
 }

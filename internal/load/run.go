@@ -96,10 +96,11 @@ type run struct {
 	group    group    // nil: this process is the only one
 	children children // of a parent
 
-	window      float64      // seconds of the last one
-	publication *publication // of broadcast
-	missing     int64        // messages of one that never arrived
-	cut         int          // slow connections that the server ended
+	window      float64       // seconds of the last one
+	waiting     time.Duration // as in meter, of the steps
+	publication *publication  // of broadcast
+	missing     int64         // messages of one that never arrived
+	cut         int           // slow connections that the server ended
 }
 
 // errNothingOpen: no connection is open, so there is nothing to load. The

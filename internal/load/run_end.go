@@ -134,7 +134,7 @@ func (r *run) lost(what string, count int) {
 // finish puts the result together.
 func (r *run) finish() *result.Result {
 	out := r.result
-	service, late, waiting := result.NewLatency(), result.NewLatency(), time.Duration(0)
+	service, late, waiting := result.NewLatency(), result.NewLatency(), r.waiting
 	service.Merge(out.Service)
 	var counts extras
 	add := func(m *meter) {
