@@ -46,6 +46,8 @@ func TestWhatHappened(t *testing.T) {
 		}, []string{"Nothing came back for 1 s, from 4 s on.", ">stall</text>", `class="band stall`}, []string{"ended early"}},
 		{"an early end", func(r *result.Result) { r.Samples, r.EndedEarly = r.Samples[:30], "the <server> died" },
 			[]string{"<li>The run ended after 1.5 s of the 10 s that were to be measured: the &lt;server&gt; died.</li>", ">ended early</text>", ">10 s</text>"}, []string{">stall<"}},
+		{"an early end of receiving", func(r *result.Result) { r.Plan.Scenario, r.Samples = result.Receive, r.Samples[:30] },
+			[]string{"The run ended after 1.5 s of the 10 s that were to be measured.", ">ended early</text>", ">10 s</text>"}, nil},
 		{"an end while warming up", func(r *result.Result) { r.Samples = r.Samples[:10] },
 			[]string{"The run ended after 1 s, before anything was measured.", ">ended early</text>"}, []string{">stall<"}},
 		{"no connection left", func(r *result.Result) {
