@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"io"
 	"net/netip"
 	"time"
 
@@ -81,6 +82,15 @@ func RunOn(ctx context.Context, engine poller.Dialer, m Machine, p result.Plan, 
 	return runOn(ctx, func(*plan) (host, error) {
 		return host{engine: engine, stolen: func() (time.Duration, error) { return m.Stolen(), nil }, usage: m.Usage}, nil
 	}, p, watch)
+}
+
+// SlicesOn is Slices on a machine that tells of processes what usage does.
+func SlicesOn(ctx context.Context, usage func(*process.Process) (process.Usage, error), p result.Plan, in io.Reader, out io.Writer) error {
+	return slicesOn(ctx, func(p *plan) (host, error) {
+		h, err := thisHost(p)
+		h.usage = usage
+		return h, err
+	}, p, in, out)
 }
 
 // HeadSize is how long a published message's head is.

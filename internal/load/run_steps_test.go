@@ -1,12 +1,15 @@
 package load_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/bench/result"
 	"github.com/millrace/millrace/internal/load"
+	"github.com/millrace/millrace/internal/process"
 	"github.com/millrace/millrace/server"
 )
 
@@ -18,6 +21,28 @@ func TestStepWithoutWindow(t *testing.T) {
 	}
 	if err := d.end(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSliceOfUnknownUse: where the machine does not tell what processes use, a slice does
+// not say that its client used nothing.
+func TestSliceOfUnknownUse(t *testing.T) {
+	url := serve(t, "127.0.0.1:0", &server.Server{Handler: &echo{}})
+	untold := func(*process.Process) (process.Usage, error) { return process.Usage{}, process.ErrNotSupported }
+	var out bytes.Buffer
+	err := load.SlicesOn(t.Context(), untold, brief(result.Echo, url), strings.NewReader(`{"measure_ns": 50000000}`), &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s load.Slice
+	for answers := json.NewDecoder(&out); answers.More(); { // the last is the slice's
+		s = load.Slice{}
+		if err := answers.Decode(&s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.Result.Count == 0 || result.Known(s.Result.Client.Cores) || s.Result.Server != nil || s.Taken != 0 {
+		t.Errorf("%d messages, client %+v, server %+v, taken %v", s.Result.Count, s.Result.Client, s.Result.Server, s.Taken)
 	}
 }
 

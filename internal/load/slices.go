@@ -65,6 +65,11 @@ func Sliceable(scenario string) bool { return inSlices[scenario].begin != nil }
 // was run, as Run's, or that an order made no sense; what else goes wrong is in the
 // slices.
 func Slices(ctx context.Context, asked result.Plan, in io.Reader, out io.Writer) error {
+	return slicesOn(ctx, thisHost, asked, in, out)
+}
+
+// slicesOn is Slices on a host of the caller's choice.
+func slicesOn(ctx context.Context, choose func(*plan) (host, error), asked result.Plan, in io.Reader, out io.Writer) error {
 	p := &plan{asked}
 	if err := p.complete(); err != nil {
 		return err
@@ -77,7 +82,7 @@ func Slices(ctx context.Context, asked result.Plan, in io.Reader, out io.Writer)
 	if err != nil {
 		return err
 	}
-	h, err := thisHost(p)
+	h, err := choose(p)
 	if err != nil {
 		return err
 	}
@@ -171,7 +176,7 @@ func (r *run) slice(ctx context.Context, how sliced, o Order) (*Slice, error) {
 	out := r.takeSlice(wall / time.Duration(len(r.loops)))
 	out.Unit = how.unit
 	out.Server = r.server.inSlice(whole, r.sum(func(l *loop) int { return int(l.meter.intervalCount) }))
-	out.Client.Cores = used.cpu.Seconds() / out.Seconds
+	out.Client.Cores = used.cores(out.Seconds)
 	out.Client.Available = runtime.GOMAXPROCS(0)
 	out.Client.Bottleneck = bottleneck(out)
 	return &Slice{Result: out, P99: r.p99(), Taken: used.taken(wall)}, nil
@@ -190,7 +195,7 @@ func (r *run) p99() time.Duration {
 }
 
 // effort is what the client has done so far: how long its loops waited for events, in
-// sum, and the CPU time of its process.
+// sum, and the CPU time of its process; 0: it is not known.
 type effort struct{ waited, cpu time.Duration }
 
 func (r *run) effort() effort {
@@ -205,10 +210,18 @@ func (e effort) since(before effort) effort {
 	return effort{e.waited - before.waited, e.cpu - before.cpu}
 }
 
+// cores is how many cores the client kept busy in so many seconds, where that is known.
+func (e effort) cores(seconds float64) float64 {
+	if e.cpu <= 0 {
+		return result.Unknown()
+	}
+	return e.cpu.Seconds() / seconds
+}
+
 // taken is the share of the time in which the loops neither waited nor ran, where CPU
 // times are known.
 func (e effort) taken(wall time.Duration) float64 {
-	if e.cpu == 0 || wall == 0 {
+	if e.cpu <= 0 || wall == 0 {
 		return 0
 	}
 	return max(0, (wall-e.waited-e.cpu).Seconds()/wall.Seconds())
