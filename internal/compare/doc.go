@@ -6,8 +6,8 @@
 // wsload, pinned to others. The servers take turns, so that a slow phase of the machine
 // hits all of them: in slices of less than a second where the load can be cut (see
 // load.Slices), each with a client of its own whose connections stay open, or else run
-// by run. A slice is held against those of the first server before and after it. The
-// ratio of two servers in a repetition is the median of these; over all repetitions it
+// by run. A slice is held against the nearest one of the first server, and each against
+// one only. The ratio of two servers in a repetition is the median of these; over all repetitions it
 // has an interval, and a verdict.
 package compare
 

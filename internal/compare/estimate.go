@@ -2,6 +2,7 @@ package compare
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/aclements/go-moremath/stats"
@@ -192,51 +193,57 @@ func (s *Scenario) ratios(server, base, figure string) []float64 {
 	return ratios
 }
 
-// ratio is the median of the ratios of all slices, or that of whole runs.
+// ratio is the median of the ratios of all slices that match, or that of whole runs. The
+// other way round it is one divided by it.
 func (p pair) ratio(figure string) (float64, bool) {
 	if len(p.run.Slices) == 0 {
 		ours, theirs := p.run.Figures[figure], p.base.Figures[figure]
 		return ours / theirs, ours > 0 && theirs > 0
 	}
-	var ratios []float64
-	for _, s := range p.run.Slices {
-		ours := s.Figures[figure]
-		if theirs := p.base.around(s.Turn, figure); ours > 0 && theirs > 0 {
-			ratios = append(ratios, ours/theirs)
-		}
+	var logs []float64
+	for _, m := range p.matches(figure) {
+		logs = append(logs, math.Log(m.ours/m.theirs))
 	}
-	return estimate(ratios).Median, len(ratios) > 0
+	return math.Exp(estimate(logs).Median), len(logs) > 0
 }
 
-// around is what a figure of a run was at a turn of another server: between that of its
-// own slice before and that of the one after, nearer to the nearer one. 0: it has none
-// that is near.
-func (r *Run) around(turn int, figure string) float64 {
-	var sum, weights float64
-	weigh := func(s *Slice) {
-		weight := 1 / math.Abs(float64(s.Turn-turn))
-		sum, weights = sum+weight*math.Log(s.Figures[figure]), weights+weight
-	}
-	var before, after *Slice
-	for i := range r.Slices {
-		s := &r.Slices[i]
-		switch distance := s.Turn - turn; {
-		case s.Figures[figure] <= 0 || distance < -mostApart || distance > mostApart:
-		case distance < 0:
-			before = s
-		case distance > 0 && after == nil:
-			after = s
+// match is what a figure was in a slice, and in the slice of the base next to it.
+type match struct {
+	ours, theirs float64
+	turns        [2]int // the earlier one first
+}
+
+// matches finds one slice of the base for each slice, the nearest first, and by lot where
+// two are as near. No slice is in two matches: if many were held against the same one, or
+// one against the middle of many, two servers that are alike would seem not to be, since
+// what disturbs a slice does not make it faster as often as slower.
+func (p pair) matches(figure string) []match {
+	near := p.near(figure)
+	rand.New(rand.NewPCG(uint64(p.run.Repetition), 0)).Shuffle(len(near), func(i, j int) { near[i], near[j] = near[j], near[i] })
+	slices.SortStableFunc(near, func(a, b match) int { return (a.turns[1] - a.turns[0]) - (b.turns[1] - b.turns[0]) })
+	matched := map[int]bool{}
+	return slices.DeleteFunc(near, func(m match) bool {
+		if matched[m.turns[0]] || matched[m.turns[1]] {
+			return true
+		}
+		matched[m.turns[0]], matched[m.turns[1]] = true, true
+		return false
+	})
+}
+
+// near gives all that may match, in an order that is the same the other way round.
+func (p pair) near(figure string) []match {
+	var near []match
+	for _, a := range p.run.Slices {
+		for _, b := range p.base.Slices {
+			m := match{a.Figures[figure], b.Figures[figure], [2]int{min(a.Turn, b.Turn), max(a.Turn, b.Turn)}}
+			if m.ours > 0 && m.theirs > 0 && m.turns[1]-m.turns[0] <= mostApart {
+				near = append(near, m)
+			}
 		}
 	}
-	for _, s := range []*Slice{before, after} {
-		if s != nil {
-			weigh(s)
-		}
-	}
-	if weights == 0 {
-		return 0
-	}
-	return math.Exp(sum / weights)
+	slices.SortFunc(near, func(a, b match) int { return slices.Compare(a.turns[:], b.turns[:]) })
+	return near
 }
 
 // summarize fills in Summary from the runs. Width is that of verdicts. Until: they are

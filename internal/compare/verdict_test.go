@@ -117,7 +117,7 @@ func TestCoverage(t *testing.T) {
 		repetitions []int
 	}{{0, []int{7, 20}}, {0.5, []int{7, 20}}, {0.8, []int{7, 20}}, {0.9, []int{25}}} {
 		for _, repetitions := range tt.repetitions {
-			const times, ratio = 150, 1.3
+			const times, ratio = 300, 1.3
 			m := &noisy{Rand: rand.New(rand.NewPCG(1, uint64(repetitions)))}
 			hits := 0
 			for range times {
@@ -269,8 +269,8 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// TestRatioOfSlices: a slice is held against the base's before and after it, which may
-// be thrown away.
+// TestRatioOfSlices: a slice is held against the nearest one of the base, which may be
+// thrown away, and none against two.
 func TestRatioOfSlices(t *testing.T) {
 	run := func(turns map[int]float64) *Run {
 		r := &Run{}
@@ -286,18 +286,72 @@ func TestRatioOfSlices(t *testing.T) {
 		run, base map[int]float64
 		want      float64 // 0: none is known
 	}{
-		{"between two", map[int]float64{2: 4}, map[int]float64{1: 1, 3: 4}, 2},
-		{"nearer to the one before", map[int]float64{2: 4}, map[int]float64{1: 1, 4: 8}, 2},
+		{"nearer to the one before", map[int]float64{2: 4}, map[int]float64{1: 1, 4: 8}, 4},
+		{"nearer to the one after", map[int]float64{3: 4}, map[int]float64{1: 1, 4: 8}, 0.5},
+		{"two at one", map[int]float64{3: 4, 4: 50}, map[int]float64{2: 2}, 2},
+		{"one at two", map[int]float64{3: 4}, map[int]float64{4: 2, 5: 50}, 2},
 		{"the last", map[int]float64{2: 4}, map[int]float64{1: 2}, 2},
 		{"the first", map[int]float64{1: 4}, map[int]float64{2: 2}, 2},
 		{"one thrown away", map[int]float64{3: 4}, map[int]float64{1: 2, 2: 0}, 2},
 		{"all too far", map[int]float64{20: 4}, map[int]float64{1: 2, 30: 2}, 0},
 		{"thrown away", map[int]float64{2: 0}, map[int]float64{1: 2}, 0},
 		{"the median", map[int]float64{2: 4, 4: 6, 6: 100}, map[int]float64{1: 2, 3: 2, 5: 2}, 3},
+		{"of two, the middle", map[int]float64{2: 2, 12: 32}, map[int]float64{1: 2, 13: 2}, 4},
 	} {
 		got, known := pair{run(tt.run), run(tt.base)}.ratio("cpu")
 		if known != (tt.want > 0) || known && math.Abs(got-tt.want) > 1e-9 {
 			t.Errorf("%s: %v, %v, want %v", tt.name, got, known, tt.want)
+		}
+	}
+}
+
+// lopsided gives what two servers of n say that are the same program, where something
+// makes a slice slower now and then, and none makes it faster.
+func lopsided(r *rand.Rand, n, repetition int) pair {
+	const rounds = 4
+	runs := [2]Run{{Server: "run", Repetition: repetition}, {Server: "base", Repetition: repetition}}
+	turn := 0
+	for round := 1; round <= rounds; round++ {
+		for _, i := range turns(n, 1, repetition, round) {
+			turn++
+			if i < len(runs) {
+				figures := map[string]float64{"cpu": 5 * math.Exp(0.3*r.ExpFloat64())}
+				runs[i].Slices = append(runs[i].Slices, Slice{Turn: turn, Figures: figures})
+			}
+		}
+	}
+	return pair{&runs[0], &runs[1]}
+}
+
+// TestAlikeWithLopsidedNoise: two servers that are alike have a ratio of 1, however many
+// others there are, though nothing makes a slice faster as often as slower.
+func TestAlikeWithLopsidedNoise(t *testing.T) {
+	for _, n := range []int{2, 3, 5, 12} {
+		r := rand.New(rand.NewPCG(3, uint64(n)))
+		const repetitions = 4000
+		above := 0
+		for rep := range repetitions {
+			if ratio, _ := lopsided(r, n, rep+1).ratio("cpu"); ratio > 1 {
+				above++
+			}
+		}
+		if share := float64(above) / repetitions; math.Abs(share-0.5) > 0.025 { // three standard errors
+			t.Errorf("%d servers: of two that are alike, one is slower in %.1f %% of the repetitions", n, 100*share)
+		}
+	}
+}
+
+// TestRatioTheOtherWayRound: two servers that change places turn their ratio round.
+func TestRatioTheOtherWayRound(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	for rep := range 100 {
+		p := lopsided(r, 5, rep+1)
+		p.run.Slices[rep%len(p.run.Slices)].Figures = nil // thrown away
+		p.base.Slices[rep%len(p.base.Slices)].Figures = nil
+		forth, _ := p.ratio("cpu")
+		back, _ := pair{p.base, p.run}.ratio("cpu")
+		if math.Abs(math.Log(forth*back)) > 1e-9 {
+			t.Errorf("repetition %d: %v one way and %v the other", rep+1, forth, back)
 		}
 	}
 }
