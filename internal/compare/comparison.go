@@ -66,6 +66,9 @@ type Scenario struct {
 	Summary []Summary `json:"summary"` // of each server and each of Figures
 	// Took is how long all of it took, with starting and connecting.
 	Took time.Duration `json:"took_ns"`
+
+	made int  // repetitions
+	over bool // no further one is made
 }
 
 // Run is one server under load once.

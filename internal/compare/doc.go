@@ -7,8 +7,8 @@
 // hits all of them: in slices of less than a second where the load can be cut (see
 // load.Slices), each with a client of its own whose connections stay open, or else run
 // by run. A slice is held against the nearest one of the first server, and each against
-// one only. The ratio of two servers in a repetition is the median of these; over all repetitions it
-// has an interval, and a verdict.
+// one only. The ratio of two servers in a repetition is the median of these; over all
+// repetitions it has an interval, and a verdict.
 package compare
 
 // compare.go has the way of a comparison, options.go its flags, repeat.go what is done

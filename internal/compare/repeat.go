@@ -16,16 +16,17 @@ func (s *study) runAll(ctx context.Context) []Scenario {
 	for _, sc := range s.scenarios {
 		all = append(all, Scenario{Name: sc.name, Title: sc.title, Load: s.lab.generator.load(sc), Figures: sc.figures})
 	}
-	for rep, goesOn := 1, true; goesOn; rep++ {
+	for goesOn := true; goesOn; {
 		goesOn = false
 		for i, sc := range s.scenarios {
-			if s.done(rep, &all[i]) {
+			if s.done(&all[i]) {
 				continue
 			}
 			goesOn = true
 			began := time.Now()
-			s.repeat(ctx, rep, sc, &all[i])
+			s.repeat(ctx, all[i].made+1, sc, &all[i])
 			all[i].Took += time.Since(began)
+			all[i].made++
 			if ctx.Err() != nil {
 				return all
 			}
@@ -34,20 +35,26 @@ func (s *study) runAll(ctx context.Context) []Scenario {
 	return all
 }
 
-// done tells whether a scenario needs no such repetition.
-func (s *study) done(rep int, sc *Scenario) bool {
+// done tells whether a scenario needs no further repetition. One that was done stays so.
+func (s *study) done(sc *Scenario) bool {
+	sc.over = sc.over || s.enough(sc)
+	return sc.over
+}
+
+// enough judges what there is of a scenario.
+func (s *study) enough(sc *Scenario) bool {
 	if s.until == 0 {
-		return rep > s.repetitions
+		return sc.made >= s.repetitions
 	}
-	if rep == 1 {
+	if sc.made == 0 {
 		return false
 	}
-	next := sc.Took / time.Duration(rep-1)
+	next := sc.Took / time.Duration(sc.made)
 	left := s.atMost - sc.Took
-	if left < next || rep > mostRepetitions {
+	if left < next || sc.made >= mostRepetitions {
 		return true
 	}
-	if rep <= s.repetitions {
+	if sc.made < s.repetitions {
 		return false
 	}
 	sc.summarize(s.result.Servers, s.result.Width, s.result.Until)

@@ -76,15 +76,7 @@ func (s *Scenario) verdict(server, base, figure string, ratio Estimate, width fl
 	if says != "" || ratio.Count == 0 {
 		return Verdict{Says: says}
 	}
-	return Verdict{Needs: time.Duration(lacks(ratio, width)) * s.Took / time.Duration(max(s.repetitions(), 1))}
-}
-
-// repetitions is how many there are.
-func (s *Scenario) repetitions() (n int) {
-	for _, r := range s.Runs {
-		n = max(n, r.Repetition)
-	}
-	return n
+	return Verdict{Needs: time.Duration(lacks(ratio, width)) * s.Took / time.Duration(max(s.made, 1))}
 }
 
 // clientBound says why a ratio is not the servers': in half of the pairs or more the

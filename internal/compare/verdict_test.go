@@ -81,7 +81,7 @@ func (m *noisy) phase(of *float64, memory, size float64) float64 {
 // compared gives a scenario of so many repetitions whose true ratio is known.
 func (m *noisy) compared(repetitions int, ratio, memory float64) *Scenario {
 	const rounds = 4
-	s := &Scenario{Name: "echo", Figures: []string{"cpu"}, Took: time.Duration(repetitions) * 5 * time.Second}
+	s := &Scenario{Name: "echo", Figures: []string{"cpu"}, Took: time.Duration(repetitions) * 5 * time.Second, made: repetitions}
 	for rep := 1; rep <= repetitions; rep++ {
 		runs := [2]Run{{Server: "a", Repetition: rep}, {Server: "b", Repetition: rep}}
 		for range 4 { // servers start and warm up
