@@ -73,7 +73,7 @@ func (c *Comparison) verdict(b bar) []string {
 		}
 		e := estimate(s.values(b.server, b.figure))
 		if b.against != itself {
-			e = estimateRatio(s.ratios(b.server, b.against, b.figure))
+			e = estimateRatio(s.ratios(b.server, b.against, b.figure), c.confidence())
 		}
 		if e.Count > 0 {
 			measured, verdict = e.in(b.unit()), b.judge(e)

@@ -106,7 +106,10 @@ func (s *study) prepare(ctx context.Context, args []string) error {
 		Command: s.commandLine(args), Started: time.Now().Round(time.Second),
 		ServerCPUs: s.serverCPUs, ClientCPUs: s.clientCPUs, Generator: s.generator,
 		Repetitions: s.repetitions, Warmup: s.warmup, Duration: s.duration, Slice: s.lab.slice,
-		Width: cmp.Or(s.until, usualWidth), Until: s.until > 0, AtMost: s.atMost, MostStolen: s.mostStolen,
+		Width: cmp.Or(s.until, usualWidth), Until: s.until > 0, Confidence: confidence, AtMost: s.atMost, MostStolen: s.mostStolen,
+	}
+	if s.until > 0 {
+		s.result.Confidence = ofEachLook(looks(s.repetitions))
 	}
 	if s.generator != millbenchName {
 		s.result.Slice = 0
@@ -174,7 +177,7 @@ func (s *study) compare(ctx context.Context) error {
 	all := s.runAll(ctx)
 	for _, result := range all {
 		if len(result.Runs) > 0 || ctx.Err() == nil {
-			result.summarize(s.result.Servers, s.result.Width, s.result.Until)
+			s.result.summarize(&result)
 			s.result.Scenarios = append(s.result.Scenarios, result)
 		}
 	}

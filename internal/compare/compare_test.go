@@ -87,7 +87,7 @@ func TestRatios(t *testing.T) {
 		t.Errorf("ratios of a figure that is not known: %v", got)
 	}
 	s.Took, s.made = 4*time.Minute, 4
-	s.summarize([]Server{{Name: "a"}, {Name: "b"}}, 0.05, true)
+	(&Comparison{Servers: []Server{{Name: "a"}, {Name: "b"}}, Width: 0.05, Until: true}).summarize(&s)
 	want := Summary{"b", "rate", Estimate{3, 15, 5, 40, false}, Estimate{2, 0.75, 0.5, 1, false}, Verdict{Needs: 4 * time.Minute}}
 	if got := s.summary("b", "rate"); got != want {
 		t.Errorf("summary %+v, want %+v", got, want)

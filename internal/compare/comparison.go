@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"slices"
@@ -34,6 +35,9 @@ type Comparison struct {
 	Width  float64       `json:"width"`
 	Until  bool          `json:"until"`
 	AtMost time.Duration `json:"at_most_ns"`
+	// Confidence is that of the interval of each ratio. With Until it is more than 95 %,
+	// so that all looks at the ratio together have that.
+	Confidence float64 `json:"confidence"`
 	// MostStolen is the share of a slice beyond which it is thrown away.
 	MostStolen float64 `json:"most_stolen"`
 	// Servers, in the order asked for: ratios are to the first.
@@ -109,6 +113,9 @@ type Summary struct {
 	// Verdict is what the ratio says; zero for the first server.
 	Verdict Verdict `json:"verdict"`
 }
+
+// confidence is that of ratios.
+func (c *Comparison) confidence() float64 { return cmp.Or(c.Confidence, confidence) }
 
 // good tells whether no run failed, of each server something is known, and each figure
 // of some server.

@@ -15,5 +15,6 @@ package compare
 // how often and in which order; field.go fixes who is compared under what, servers.go
 // and scenarios.go read that from the command line; generators.go makes loads; run.go is
 // one run, slicer.go a repetition in slices, steal.go what the host takes away;
-// estimate.go is the statistics, verdict.go what they say, bars.go the bars that millrace
+// estimate.go is the statistics, verdict.go what they say, looks.go when it is asked for
+// again, bars.go the bars that millrace
 // has to reach. The rest shows the results.

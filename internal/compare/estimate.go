@@ -9,11 +9,17 @@ import (
 )
 
 // The intervals that are shown have this confidence, which takes so many values:
-// with five, all lie on one side of the median once in sixteen times.
+// with five, all lie on one side of the median once in sixteen times. Where ratios are
+// looked at several times, each look has more, and takes more values: see [looks].
 const (
 	confidence     = 0.95
 	leastConfident = 6
 )
+
+// leastFor gives how many values it takes for some confidence.
+func leastFor(confidence float64) int {
+	return int(math.Ceil(math.Log2(2 / (1 - confidence))))
+}
 
 // Estimate is the middle of some values and how far it can be trusted.
 type Estimate struct {
@@ -22,8 +28,8 @@ type Estimate struct {
 	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
 	// Confident says that the middle of all values there could be lies between Low
-	// and High with 95 % confidence. Fewer than six values can not tell: then these
-	// are merely the lowest and the highest.
+	// and High with 95 % confidence, or that of the comparison. Too few values, fewer
+	// than six for 95 %, can not tell: then these are merely the lowest and the highest.
 	Confident bool `json:"confident"`
 }
 
@@ -56,10 +62,14 @@ func estimate(values []float64) Estimate {
 //
 // The machine's moods outlast a repetition at times. Then neighbours are alike, and
 // tell less than so many values would: see [widening].
-func estimateRatio(ratios []float64) Estimate {
+func estimateRatio(ratios []float64, confidence float64) Estimate {
 	n := len(ratios)
-	if n < leastConfident {
-		return estimate(ratios)
+	if n < leastFor(confidence) {
+		e := estimate(ratios)
+		if e.Count > 0 {
+			e.Confident, e.Low, e.High = false, slices.Min(ratios), slices.Max(ratios)
+		}
+		return e
 	}
 	logs := make([]float64, n)
 	for i, r := range ratios {
@@ -67,7 +77,7 @@ func estimateRatio(ratios []float64) Estimate {
 	}
 	means := walsh(logs)
 	middle := (means[(len(means)-1)/2] + means[len(means)/2]) / 2
-	below := signedRank(n)
+	below := signedRank(n, confidence)
 	wider := widening(logs)
 	at := func(end float64) float64 { return math.Exp(middle + wider*(end-middle)) }
 	return Estimate{
@@ -89,10 +99,10 @@ func walsh(values []float64) []float64 {
 }
 
 // signedRank gives how many of the means of pairs of n values may be left out at each
-// end of an interval of 95 % confidence. The sum of the ranks of the values on one side
+// end of an interval. The sum of the ranks of the values on one side
 // of the middle takes each of the 2^n ways with the same probability; ways counts
 // those of each sum.
-func signedRank(n int) int {
+func signedRank(n int, confidence float64) int {
 	most := n * (n + 1) / 2
 	ways := make([]float64, most+1)
 	ways[0] = 1
@@ -246,23 +256,24 @@ func (p pair) near(figure string) []match {
 	return near
 }
 
-// summarize fills in Summary from the runs. Width is that of verdicts. Until: they are
-// wanted, so also one of too few repetitions says what it lacks.
-func (s *Scenario) summarize(servers []Server, width float64, until bool) {
+// summarize fills in a scenario's Summary from its runs. With Until, verdicts are wanted,
+// so also one of too few repetitions says what it lacks.
+func (c *Comparison) summarize(s *Scenario) {
 	s.Summary = nil
-	for i, server := range servers {
+	for i, server := range c.Servers {
 		if !server.takesPart(s.Name) {
 			continue
 		}
+		base := c.Servers[0].Name
 		for _, figure := range s.Figures {
 			m := Summary{
 				Server: server.Name, Figure: figure,
 				Value: estimate(s.values(server.Name, figure)),
-				Ratio: estimateRatio(s.ratios(server.Name, servers[0].Name, figure)),
+				Ratio: estimateRatio(s.ratios(server.Name, base, figure), c.confidence()),
 			}
 			if i > 0 {
-				m.Verdict = s.verdict(server.Name, servers[0].Name, figure, m.Ratio, width)
-				if !m.Ratio.Confident && !until {
+				m.Verdict = c.judge(s, &m)
+				if !m.Ratio.Confident && !c.Until {
 					m.Verdict.Needs = 0
 				}
 			}

@@ -73,11 +73,13 @@ func (o *options) flags() *flags.Set {
 			flags.New("bars", "", "hold millrace against the bars it has to reach, where the servers for that are compared", "", flags.Bool(&o.bars)),
 		}},
 		{Title: "Runs", Options: []flags.Option{
-			flags.New("reps", "N", "repetitions, each with servers started anew; 6 is the least that gives 95 % confidence", "7",
+			flags.New("reps", "N", "repetitions, each with servers started anew; 6 is the least that gives 95 % confidence,\n"+
+				"and 9 with --until, which looks at it several times", "7",
 				flags.Whole(&o.repetitions, 1, mostRepetitions)),
 			flags.New("until", "WIDTH", "repeat on, after --reps, until each ratio is told to be better, worse or equal within this\n"+
 				"width, as 5%; none is no further, and verdicts within 5%", "", percent(&o.until)),
-			flags.New("at-most", "TIME", "then ends each scenario, and says how much longer it would need", "10m", above0(&o.atMost)),
+			flags.New("at-most", "TIME", "then ends each scenario, or after half of it if all is not nearly enough, and says how\n"+
+				"much longer it would need", "10m", above0(&o.atMost)),
 			flags.New("duration", "TIME", "measured of each server in a repetition", "2s", above0(&o.duration)),
 			flags.New("slice", "TIME", "of it in a turn, where servers take turns within a repetition", "500ms", above0(&o.slice)),
 			flags.New("warmup", "TIME", "loaded before that", "500ms", above0(&o.warmup)),

@@ -155,9 +155,13 @@ func (c *Comparison) reading() string {
 	if c.Repetitions < leastConfident && !c.Until {
 		return text + fmt.Sprintf(",\nin round brackets the lowest and the highest: fewer than %d runs give no 95 %% confidence interval.", leastConfident)
 	}
-	return text + fmt.Sprintf(",\nin brackets its 95 %% confidence interval (round ones: the lowest and the highest, of too few runs for one).\n"+
+	sure := ""
+	if c.Until {
+		sure = fmt.Sprintf(" (of %.1f %% at each look at it, so that all looks have 95 %%)", 100*c.confidence())
+	}
+	return text + fmt.Sprintf(",\nin brackets its 95 %% confidence interval%s (round ones: the lowest and the highest, of too few runs for one).\n"+
 		"Better and worse are by more than %s, and equal is within that. \"? 9 min\" is not decided, and would need about so much longer.\n"+
-		"A ratio that is client-bound, or in round brackets as a whole, is the client's, which was at its limit, and not the servers'.", share(c.Width))
+		"A ratio that is client-bound, or in round brackets as a whole, is the client's, which was at its limit, and not the servers'.", sure, share(c.Width))
 }
 
 // Decided says how many of the ratios have a verdict; "" if there are none, or too few

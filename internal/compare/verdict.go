@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -13,9 +14,9 @@ const (
 	equal  = "equal"
 )
 
-// Verdict says what a ratio is worth. It holds with 95 % confidence: another
-// comparison of the same servers comes to another one once in twenty times at most,
-// but it may come to none.
+// Verdict says what a ratio is worth. It holds with 95 % confidence: of the same servers
+// one comparison in twenty at most comes to another one, however often it has looked, but
+// it may come to none. Of several ratios each has that confidence by itself.
 type Verdict struct {
 	// Says is "better" or "worse", by more than the width, or "equal": within it. "":
 	// it is not decided.
@@ -50,10 +51,10 @@ func decide(e Estimate, moreIsBetter bool, width float64) string {
 // with the root of their number, until one of its ends is on this side of the edge. While
 // it is wider than the width, its middle is chance, and may lie at the very edge by that:
 // half of the width is what is usually left.
-func lacks(e Estimate, width float64) int {
+func lacks(e Estimate, width, confidence float64) int {
 	const most = 1e6
 	if !e.Confident {
-		return max(leastConfident-e.Count, 1)
+		return max(leastFor(confidence)-e.Count, 1)
 	}
 	middle := math.Log(e.Median)
 	half := max(math.Log(e.High)-middle, middle-math.Log(e.Low))
@@ -66,18 +67,36 @@ func lacks(e Estimate, width float64) int {
 	return int(min(max(math.Ceil(float64(e.Count)*factor), 1), most))
 }
 
-// verdict judges a server's figure beside the first server's.
-func (s *Scenario) verdict(server, base, figure string, ratio Estimate, width float64) Verdict {
-	if why := s.clientBound(server, base, figure); why != "" {
+// judge judges a server's figure beside the first server's.
+func (c *Comparison) judge(s *Scenario, m *Summary) Verdict {
+	if why := s.clientBound(m.Server, c.Servers[0].Name, m.Figure); why != "" {
 		return Verdict{ClientBound: why}
 	}
-	_, moreIsBetter := describe(figure)
-	says := decide(ratio, moreIsBetter, width)
-	if says != "" || ratio.Count == 0 {
+	_, moreIsBetter := describe(m.Figure)
+	says := decide(m.Ratio, moreIsBetter, c.Width)
+	if says != "" || m.Ratio.Count == 0 && !(s.mayKnow(m.Server, m.Figure) && s.mayKnow(c.Servers[0].Name, m.Figure)) {
 		return Verdict{Says: says}
 	}
-	return Verdict{Needs: time.Duration(lacks(ratio, width)) * s.Took / time.Duration(max(s.made, 1))}
+	return Verdict{Needs: s.toRepeat(lacks(m.Ratio, c.Width, c.confidence()))}
 }
+
+// mayKnow tells whether a server has a figure, or may yet have it: all its slices were
+// thrown away.
+func (s *Scenario) mayKnow(server, figure string) bool {
+	return slices.ContainsFunc(s.Runs, func(r Run) bool {
+		_, known := r.Figures[figure]
+		return r.Server == server && (known || r.Error == "" && len(r.Figures) == 0)
+	})
+}
+
+// toRepeat is how long so many more repetitions would take.
+func (s *Scenario) toRepeat(n int) time.Duration {
+	each := s.Took.Seconds() / float64(max(s.made, 1))
+	return time.Duration(min(float64(n)*each, forEver.Seconds()) * float64(time.Second))
+}
+
+// forEver is more than anybody waits.
+const forEver = 10 * 365 * 24 * time.Hour
 
 // clientBound says why a ratio is not the servers': in half of the pairs or more the
 // client was at its limit. What a message costs the server is its own all the same.
@@ -135,13 +154,12 @@ func roughly(d time.Duration) string {
 	return "days"
 }
 
-// settled tells whether more repetitions of a scenario are of no use: all verdicts
-// stand that can within the time left, give or take a half.
-func (s *Scenario) settled(left time.Duration) bool {
-	for _, m := range s.Summary {
-		if m.Verdict.Needs > 0 && m.Verdict.Needs < left*3/2 {
-			return false
-		}
-	}
-	return true
+// settled tells whether more repetitions of a scenario are of no use: all verdicts stand.
+// Giving up leaves out those that would need much more than what is left, give or take a
+// half.
+func (s *Scenario) settled(givingUp bool, left time.Duration) bool {
+	return !slices.ContainsFunc(s.Summary, func(m Summary) bool {
+		needs := m.Verdict.Needs
+		return needs > 0 && !(givingUp && needs/3*2 >= left)
+	})
 }

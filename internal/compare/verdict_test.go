@@ -25,14 +25,14 @@ func TestEstimateRatio(t *testing.T) {
 		{"seven", []float64{1, 1.1, 1 / 1.1, 1.21, 1 / 1.21, 1.331, 1 / 1.331}, Estimate{7, 1, 1 / 1.21, 1.21, true}},
 		{"one far off", []float64{1.01, 0.99, 1, 1.02, 0.98, 1.01, 0.99, 1, 50}, Estimate{9, 1.005, 0.988, 8.641, true}},
 	} {
-		got := estimateRatio(tt.ratios)
+		got := estimateRatio(tt.ratios, confidence)
 		near := func(a, b float64) bool { return math.Abs(a-b) <= 0.001*b }
 		if got.Count != tt.want.Count || got.Confident != tt.want.Confident ||
 			!near(got.Median, tt.want.Median) || !near(got.Low, tt.want.Low) || !near(got.High, tt.want.High) {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
 		}
 	}
-	if most := estimateRatio(make1s(mostRepetitions)); !most.Confident || most.Low != 1 {
+	if most := estimateRatio(make1s(mostRepetitions), confidence); !most.Confident || most.Low != 1 {
 		t.Errorf("of the most repetitions there may be: %+v", most)
 	}
 }
@@ -51,7 +51,7 @@ func TestNeighboursAlike(t *testing.T) {
 	apart := []float64{1.1, 0.9, 1.1, 0.9, 1.1, 0.9, 1.1, 0.9, 1.1, 0.9, 1.1, 0.9}
 	alike := []float64{1.1, 1.1, 1.1, 1.1, 1.1, 1.1, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9}
 	width := func(e Estimate) float64 { return e.High / e.Low }
-	if a, b := estimateRatio(apart), estimateRatio(alike); width(b) < 1.2*width(a) {
+	if a, b := estimateRatio(apart, confidence), estimateRatio(alike, confidence); width(b) < 1.2*width(a) {
 		t.Errorf("%+v of neighbours that are alike, %+v of others: want a wider one", b, a)
 	}
 }
@@ -59,7 +59,7 @@ func TestNeighboursAlike(t *testing.T) {
 // TestOutliersNearly: neither one wild repetition nor a wild slice moves the interval far.
 func TestOutliersNearly(t *testing.T) {
 	ratios := []float64{1.20, 1.21, 1.19, 1.20, 1.22, 1.18, 1.2, 1.21, 1.19, 1.2, 1.2, 1.21, 1.19, 1.2, 9}
-	if e := estimateRatio(ratios); e.Low < 1.19 || e.High > 1.22 {
+	if e := estimateRatio(ratios, confidence); e.Low < 1.19 || e.High > 1.22 {
 		t.Errorf("%+v of %v", e, ratios)
 	}
 }
@@ -104,7 +104,7 @@ func (m *noisy) compared(repetitions int, ratio, memory float64) *Scenario {
 		}
 		s.Runs = append(s.Runs, runs[0], runs[1])
 	}
-	s.summarize([]Server{{Name: "a"}, {Name: "b"}}, 0.05, false)
+	(&Comparison{Servers: []Server{{Name: "a"}, {Name: "b"}}, Width: 0.05}).summarize(s)
 	return s
 }
 
@@ -196,7 +196,7 @@ func TestLacks(t *testing.T) {
 		{Estimate{10, 1.05, 1.01, 1.09, true}, 1e6},                   // the edge itself
 		{Estimate{10, 1.05, 1.05 / 1.1024, 1.05 * 1.1024, true}, 150}, // the edge, perhaps
 	} {
-		if got := lacks(tt.e, 0.05); got != tt.want {
+		if got := lacks(tt.e, 0.05, confidence); got != tt.want {
 			t.Errorf("%+v lacks %d, want %d", tt.e, got, tt.want)
 		}
 	}
@@ -225,7 +225,7 @@ func TestClientBound(t *testing.T) {
 		}
 		s.Runs = append(s.Runs, a, b, c)
 	}
-	s.summarize([]Server{{Name: "a"}, {Name: "b"}, {Name: "c"}}, 0.05, false)
+	(&Comparison{Servers: []Server{{Name: "a"}, {Name: "b"}, {Name: "c"}}, Width: 0.05}).summarize(s)
 	for _, tt := range []struct{ server, figure, want string }{
 		{"a", "rate", "1.00x [1.00, 1.00]"},
 		{"b", "rate", "(2.00x [2.00, 2.00])"},
