@@ -9,6 +9,10 @@ type Figure struct {
 	Known bool   // the run measured it; else Value is NaN
 	// MoreIsBetter tells a rate from a cost.
 	MoreIsBetter bool
+	// ServersOwn tells what the server needs for one message, connection or handshake, and
+	// how small it makes messages, from what is also the client's when that is at its limit:
+	// rates and times.
+	ServersOwn bool
 }
 
 // Figures gives all figures of a result, always the same ones in the same order.
@@ -47,15 +51,15 @@ func (r *Result) Figures() []Figure {
 		perHandshake = server.Cores * r.Seconds * 1e6 / float64(handshakes.Count)
 	}
 	return append(figures,
-		figure("cpu", server.CPU, "us", server.CPU > 0),
+		own(figure("cpu", server.CPU, "us", server.CPU > 0)),
 		figure("server-cores", server.Cores, "cores", true),
-		figure("rss", server.PerConnection, "B", server.After > 0),
+		own(figure("rss", server.PerConnection, "B", server.After > 0)),
 		figure("client-cores", r.Client.Cores, "cores", true),
 		better(figure("handshakes", handshakes.PerSecond, "1/s", handshakes.Count > 0)),
-		figure("handshake-cpu", perHandshake, "us", perHandshake > 0),
+		own(figure("handshake-cpu", perHandshake, "us", perHandshake > 0)),
 		better(figure("resumed", float64(handshakes.Resumed), "", r.Handshakes != nil)),
-		figure("ratio-sent", wire.SentRatio(), "x", wire.SentPayload > 0),
-		figure("ratio-received", wire.ReceivedRatio(), "x", wire.ReceivedPayload > 0),
+		own(figure("ratio-sent", wire.SentRatio(), "x", wire.SentPayload > 0)),
+		own(figure("ratio-received", wire.ReceivedRatio(), "x", wire.ReceivedPayload > 0)),
 		better(figure("published", publication.PerSecond, "1/s", published)),
 		figure("missing", float64(publication.Missing), "", published),
 		figure("doubled", float64(publication.Doubled), "", published),
@@ -101,6 +105,12 @@ func quantiles(prefix string, l *Latency) []Figure {
 // better marks a figure of which more is better.
 func better(f Figure) Figure {
 	f.MoreIsBetter = true
+	return f
+}
+
+// own marks a figure that is the server's own.
+func own(f Figure) Figure {
+	f.ServersOwn = true
 	return f
 }
 

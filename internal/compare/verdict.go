@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/millrace/millrace/bench/result"
 )
 
 // What a verdict says of a server beside the first.
@@ -101,7 +103,7 @@ const forEver = 10 * 365 * 24 * time.Hour
 // clientBound says why a ratio is not the servers': in half of the pairs or more the
 // client was at its limit. What a message costs the server is its own all the same.
 func (s *Scenario) clientBound(server, base, figure string) string {
-	if figure == "cpu" || figure == "rss" {
+	if f, _ := new(result.Result).Figure(figure); f.ServersOwn {
 		return ""
 	}
 	all, bound, why := 0, 0, ""

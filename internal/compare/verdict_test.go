@@ -242,6 +242,23 @@ func TestClientBound(t *testing.T) {
 	}
 }
 
+// TestServersOwn: of all figures that matter in a scenario, a client at its limit leaves
+// those to the server that do not follow from how much it can load.
+func TestServersOwn(t *testing.T) {
+	own := map[string]bool{"cpu": true, "rss": true, "handshake-cpu": true, "ratio-received": true}
+	for _, sc := range scenarios {
+		for _, figure := range sc.figures {
+			s := &Scenario{Name: sc.name, Figures: sc.figures, Runs: []Run{
+				{Server: "a", Repetition: 1, Figures: map[string]float64{figure: 1}, Bottleneck: "it is slow"},
+				{Server: "b", Repetition: 1, Figures: map[string]float64{figure: 1}, Bottleneck: "it is slow"},
+			}}
+			if why := s.clientBound("b", "a", figure); (why == "") != own[figure] {
+				t.Errorf("%s of %s: client-bound because of %q", figure, sc.name, why)
+			}
+		}
+	}
+}
+
 // TestTurns: each pair of rounds goes forth and back, the orders differ, the same
 // comparison has the same ones again, and nobody is far from the base.
 func TestTurns(t *testing.T) {
