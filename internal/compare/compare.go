@@ -101,8 +101,11 @@ func (s *study) prepare(ctx context.Context, args []string) error {
 		serverCPUs: s.serverCPUs, clientCPUs: s.clientCPUs, mostStolen: s.mostStolen,
 		port: firstPort + rand.IntN(lastPort-firstPort), // another one than another comparison just now
 	}
-	s.leaveOut()
+	if err := s.leaveOut(); err != nil {
+		return err
+	}
 	s.result = Comparison{
+		Notes:   s.result.Notes,
 		Command: s.commandLine(args), Started: time.Now().Round(time.Second),
 		ServerCPUs: s.serverCPUs, ClientCPUs: s.clientCPUs, Generator: s.generator,
 		Repetitions: s.repetitions, Warmup: s.warmup, Duration: s.duration, Slice: s.lab.slice,

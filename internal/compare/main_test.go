@@ -190,11 +190,11 @@ func TestThrownAway(t *testing.T) {
 	good := fake(t, "one", "answer", "1000", "4")
 	file := filepath.Join(t.TempDir(), "c.json")
 	status, stdout, stderr := run(t.Context(), []string{good, strings.Replace(good, "one", "two/kept", 1), strings.Replace(good, "one", "gone/taken", 1)},
-		"--scenarios", "echo-100", "--reps", "2", "--slice", "250ms", "--json", file)
+		"--scenarios", "echo-100,fan-1k-100", "--reps", "2", "--slice", "250ms", "--json", file)
 	if status != 1 {
 		t.Errorf("exit status %d, want 1, stderr:\n%s", status, stderr)
 	}
-	expect(t, squeeze(stdout), "two 1,000 1.00x not decided (1.00 to 1.00) 2 ", "gone - - - 0 ",
+	expect(t, squeeze(stdout), "- without fan-1k-100: one, to which ratios are, takes no part", "two 1,000 1.00x not decided (1.00 to 1.00) 2 ", "gone - - - 0 ",
 		"- two: 4 of 8 slices were thrown away, as when the client was kept from running for 50 % of the time",
 		"- gone: 8 of 8 slices were thrown away, as when the client was kept from running for 60 % of the time")
 	if strings.Contains(stdout, "gone: 2 of 2 runs failed") {
@@ -498,6 +498,7 @@ func TestMisuse(t *testing.T) {
 		{"twice the same", own + "," + own, nil, `want each server once, but "a" is there twice`},
 		{"an unknown generator", own, []string{"--load", "wrk"}, `--load: invalid value "wrk": want one of millbench, wsload`},
 		{"half a second of wsload", own, []string{"--load", "wsload", "--warmup", "500ms"}, "--duration and --warmup: 1s and 500ms, but wsload takes whole seconds"},
+		{"what the first server has not", own, []string{"--scenarios", "fan-1k-100,tls-64"}, "--scenarios: a, to which ratios are, takes part in none of fan-1k-100, tls-64"},
 		{"no repetitions", own, []string{"--reps", "0"}, `--reps: invalid value "0": want a whole number from 1 to 200`},
 		{"a width that is none", own, []string{"--until", "5"}, `--until: invalid value "5": want a share in percent, as 5%`},
 		{"no CPUs", own, []string{"--server-cpus", ""}, "--server-cpus: empty value: leave it out, or give CPUS"},

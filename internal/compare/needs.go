@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -57,30 +58,60 @@ func (s *server) under(sc scenario, cert certificate) *server {
 // it has them all.
 const flagsWord = "FLAGS"
 
-// leaveOut has each server take part only in the scenarios whose needs it meets, and
-// says which it does not.
-func (s *study) leaveOut() {
-	for i := range s.servers {
-		o := &s.servers[i]
-		var takes, not []string
-		for _, sc := range s.scenarios {
-			switch {
-			case !o.takesPart(sc.name):
-			case o.canAll(sc):
-				takes = append(takes, sc.name)
-			default:
-				not = append(not, sc.name)
-			}
-		}
-		if len(not) > 0 {
-			o.scenarios = append(takes, nowhere) // never empty, which would be all
-			s.note("%s takes no part in %s: it does not have what they need", o.name, strings.Join(not, ", "))
+// leaveOut leaves out the scenarios in which the first server takes no part, since ratios
+// are to it. Each server takes part in those of the rest whose needs it meets, and one that
+// meets none is left out. Notes say so. The error is that nothing is left.
+func (s *study) leaveOut() error {
+	first := s.servers[0]
+	takes, _ := first.among(s.scenarios)
+	var rest []scenario
+	var gone []string
+	for _, sc := range s.scenarios {
+		if slices.Contains(takes, sc.name) {
+			rest = append(rest, sc)
+		} else {
+			gone = append(gone, sc.name)
 		}
 	}
+	if len(rest) == 0 {
+		return fmt.Errorf("--scenarios: %s, to which ratios are, takes part in none of %s", first.name, strings.Join(gone, ", "))
+	}
+	if len(gone) > 0 {
+		s.note("without %s: %s, to which ratios are, takes no part", strings.Join(gone, ", "), first.name)
+	}
+	var servers []server
+	for _, o := range s.servers {
+		takes, lacks := o.among(rest)
+		if len(takes) == 0 {
+			s.note("%s is left out: it takes part in none of the scenarios", o.name)
+			continue
+		}
+		if len(takes) < len(rest) {
+			o.scenarios = takes
+		}
+		if len(lacks) > 0 {
+			s.note("%s takes no part in %s: it does not have what they need", o.name, strings.Join(lacks, ", "))
+		}
+		servers = append(servers, o)
+	}
+	s.scenarios, s.servers = rest, servers
+	return nil
 }
 
-// nowhere is no scenario's name.
-const nowhere = "-"
+// among gives in which scenarios a server takes part, and in which it does not because it
+// lacks what they need.
+func (s *server) among(all []scenario) (takes, lacks []string) {
+	for _, sc := range all {
+		switch {
+		case !s.takesPart(sc.name):
+		case s.canAll(sc):
+			takes = append(takes, sc.name)
+		default:
+			lacks = append(lacks, sc.name)
+		}
+	}
+	return takes, lacks
+}
 
 // certificate is one that signs itself, for 127.0.0.1, in two files.
 type certificate struct{ file, key string }

@@ -37,19 +37,28 @@ func TestUnder(t *testing.T) {
 	}
 }
 
+// studyOf gives one of these servers and scenarios.
+func studyOf(t *testing.T, servers, scenarios string) *study {
+	t.Helper()
+	o := &options{}
+	var err error
+	if o.servers, err = parseServers(servers); err != nil {
+		t.Fatal(err)
+	}
+	if o.scenarios, err = parseScenarios(scenarios); err != nil {
+		t.Fatal(err)
+	}
+	return &study{options: o, stderr: io.Discard}
+}
+
 // TestLeaveOut: a server takes part in what it has what is needed for, and a reader
 // learns what it has not.
 func TestLeaveOut(t *testing.T) {
-	servers, err := parseServers("millrace,floor,centrifuge,gnet,mine=./s LISTEN,flagged=./s LISTEN FLAGS,stalled")
-	if err != nil {
-		t.Fatal(err)
+	s := studyOf(t, "millrace,floor,centrifuge,gnet,mine=./s LISTEN,flagged=./s LISTEN FLAGS,stalled",
+		"echo-100,fan-1k-100,tls-64,deflate-1k,takeover-1k,fan-deflate")
+	if err := s.leaveOut(); err != nil || len(s.scenarios) != 6 {
+		t.Fatalf("%v, %d scenarios", err, len(s.scenarios))
 	}
-	scenarios, err := parseScenarios("echo-100,fan-1k-100,tls-64,deflate-1k,takeover-1k,fan-deflate")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &study{options: &options{servers: servers, scenarios: scenarios}, stderr: io.Discard}
-	s.leaveOut()
 	for name, want := range map[string]string{
 		"millrace": "echo-100 fan-1k-100 tls-64 deflate-1k takeover-1k fan-deflate", "floor": "echo-100 fan-1k-100", "centrifuge": "fan-1k-100",
 		"gnet": "echo-100 fan-1k-100 deflate-1k fan-deflate", "mine": "echo-100",
@@ -57,7 +66,7 @@ func TestLeaveOut(t *testing.T) {
 	} {
 		i := slices.IndexFunc(s.servers, func(o server) bool { return o.name == name })
 		var got []string
-		for _, sc := range scenarios {
+		for _, sc := range s.scenarios {
 			if s.servers[i].takesPart(sc.name) {
 				got = append(got, sc.name)
 			}
@@ -71,20 +80,35 @@ func TestLeaveOut(t *testing.T) {
 	}
 }
 
-// TestLeftOutOfAll: one that can do nothing of what is asked takes part in nothing.
+// TestLeftOutOfAll: scenarios without the server that ratios are to are left out, then
+// servers without a scenario; and if nothing is left, that is wrong use.
 func TestLeftOutOfAll(t *testing.T) {
-	servers, err := parseServers("floor")
-	if err != nil {
-		t.Fatal(err)
-	}
-	scenarios, err := parseScenarios("tls-64")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &study{options: &options{servers: servers, scenarios: scenarios}, stderr: io.Discard}
-	s.leaveOut()
-	if s.servers[0].takesPart("tls-64") || len(s.servers[0].scenarios) == 0 {
-		t.Errorf("it takes part in %q", s.servers[0].scenarios)
+	for _, tt := range []struct{ servers, scenarios, restServers, restScenarios, notes, err string }{
+		{"floor,gws,centrifuge", "echo-100,tls-64", "floor, gws", "echo-100",
+			"without tls-64: floor, to which ratios are, takes no part; centrifuge is left out: it takes part in none of the scenarios", ""},
+		{"stalled,millrace", "echo-1k,idle-15k", "stalled, millrace", "echo-1k", "without idle-15k: stalled, to which ratios are, takes no part", ""},
+		{"millrace,floor", "tls-64", "millrace", "tls-64", "floor is left out: it takes part in none of the scenarios", ""},
+		{"mine=./s LISTEN", "tls-64,echo-100", "mine", "echo-100", "without tls-64: mine, to which ratios are, takes no part", ""},
+		{"floor,millrace", "tls-64,tls-64k", "", "", "", "--scenarios: floor, to which ratios are, takes part in none of tls-64, tls-64k"},
+	} {
+		s := studyOf(t, tt.servers, tt.scenarios)
+		err := s.leaveOut()
+		if notes := strings.Join(s.result.Notes, "; "); tt.notes != notes {
+			t.Errorf("%s under %s: notes %q, want %q", tt.servers, tt.scenarios, notes, tt.notes)
+		}
+		if tt.err != "" {
+			if err == nil || err.Error() != tt.err {
+				t.Errorf("%s under %s: %v, want %s", tt.servers, tt.scenarios, err, tt.err)
+			}
+			continue
+		}
+		var scenarios []string
+		for _, sc := range s.scenarios {
+			scenarios = append(scenarios, sc.name)
+		}
+		if got := strings.Join(scenarios, ", "); err != nil || got != tt.restScenarios || namesOf(s.servers) != tt.restServers {
+			t.Errorf("%s under %s: %s under %s is left, %v", tt.servers, tt.scenarios, namesOf(s.servers), got, err)
+		}
 	}
 }
 
