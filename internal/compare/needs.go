@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/millrace/millrace/internal/flags"
 )
 
 // What a scenario may need of a server. Each but the echo is asked for with a flag of
@@ -46,17 +48,13 @@ func (s *server) under(sc scenario, cert certificate) *server {
 	}
 	started := *s
 	if own := len(s.command) == 3 && s.command[0] == "sh"; own {
-		line := strings.ReplaceAll(s.command[2], flagsWord, strings.Join(needed, " "))
+		line := flagsHere.ReplaceAllLiteralString(s.command[2], flags.CommandLine(needed...))
 		started.command = []string{"sh", "-c", line}
 	} else {
 		started.command = slices.Concat(s.command, needed)
 	}
 	return &started
 }
-
-// flagsWord in the command of somebody's own server says where its flags go, and that
-// it has them all.
-const flagsWord = "FLAGS"
 
 // leaveOut leaves out the scenarios in which the first server takes no part, since ratios
 // are to it. Each server takes part in those of the rest whose needs it meets, and one that

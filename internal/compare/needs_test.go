@@ -12,23 +12,34 @@ import (
 // before without any.
 func TestUnder(t *testing.T) {
 	cert := certificate{"/c", "/k"}
+	odd := certificate{"/tmp of $1/c", "/it's/k"}
 	own, err := parseServer("a=./s LISTEN FLAGS --more")
 	if err != nil {
 		t.Fatal(err)
 	}
+	inWords, err := parseServer("a=env GOFLAGS=-v MY_FLAGS=1 ./s LISTEN FLAGS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if none, err := parseServer("a=env GOFLAGS=-v ./s LISTEN"); err != nil || slices.Contains(none.can, deflates) {
+		t.Errorf("%v: without flags it can %q", err, none.can)
+	}
 	for _, tt := range []struct {
 		server server
 		needs  string
+		cert   certificate
 		want   []string
 	}{
-		{server{command: words("s --listen LISTEN")}, "", words("s --listen LISTEN")},
-		{server{command: words("s --listen LISTEN")}, "broadcast deflate", words("s --listen LISTEN --broadcast --deflate")},
-		{server{command: words("s --listen LISTEN")}, "echo tls takeover", words("s --listen LISTEN --cert /c --key /k --takeover")},
-		{own, "", []string{"sh", "-c", "exec ./s LISTEN  --more"}},
-		{own, "tls", []string{"sh", "-c", "exec ./s LISTEN --cert /c --key /k --more"}},
+		{server{command: words("s --listen LISTEN")}, "", cert, words("s --listen LISTEN")},
+		{server{command: words("s --listen LISTEN")}, "broadcast deflate", cert, words("s --listen LISTEN --broadcast --deflate")},
+		{server{command: words("s --listen LISTEN")}, "echo tls takeover", cert, words("s --listen LISTEN --cert /c --key /k --takeover")},
+		{own, "", cert, []string{"sh", "-c", "exec ./s LISTEN  --more"}},
+		{own, "tls", cert, []string{"sh", "-c", "exec ./s LISTEN --cert /c --key /k --more"}},
+		{own, "tls", odd, []string{"sh", "-c", `exec ./s LISTEN --cert '/tmp of $1/c' --key '/it'\''s/k' --more`}},
+		{inWords, "deflate", cert, []string{"sh", "-c", "exec env GOFLAGS=-v MY_FLAGS=1 ./s LISTEN --deflate"}},
 	} {
 		before := slices.Clone(tt.server.command)
-		if got := tt.server.under(scenario{needs: words(tt.needs)}, cert).command; !slices.Equal(got, tt.want) {
+		if got := tt.server.under(scenario{needs: words(tt.needs)}, tt.cert).command; !slices.Equal(got, tt.want) {
 			t.Errorf("for %q: %q, want %q", tt.needs, got, tt.want)
 		}
 		if !slices.Equal(tt.server.command, before) {

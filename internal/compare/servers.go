@@ -34,6 +34,9 @@ var allLoads = words("echo broadcast tls deflate takeover")
 var (
 	serverName  = regexp.MustCompile(`^[A-Za-z0-9_.+-]+$`)
 	placeholder = regexp.MustCompile(`\b(?:LISTEN|PORT)\b`)
+	// flagsHere in the command of somebody's own server says where its flags go, and that
+	// it has them all.
+	flagsHere = regexp.MustCompile(`\bFLAGS\b`)
 )
 
 // parseServers takes servers separated by commas: names of known ones, or
@@ -73,7 +76,7 @@ func parseServer(text string) (server, error) {
 	}
 	// The shell becomes the command, so that no process stands between.
 	theirs := server{name: name, path: "/" + path, command: []string{"sh", "-c", "exec " + command}, can: words("echo")}
-	if strings.Contains(command, flagsWord) {
+	if flagsHere.MatchString(command) {
 		theirs.can = allLoads
 	}
 	return theirs, nil
