@@ -129,6 +129,7 @@ func (s *study) pin(ctx context.Context) error {
 	if _, err := exec.LookPath("taskset"); err != nil {
 		s.note("no taskset here (util-linux): servers and client share all CPUs and disturb each other")
 		s.result.ServerCPUs, s.result.ClientCPUs = "", ""
+		s.lab.serverCPUs, s.lab.clientCPUs = "", "" // what the host takes of any counts
 		return nil
 	}
 	var err error

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 )
@@ -20,7 +21,8 @@ type process struct {
 	cmd    *exec.Cmd
 	stderr tail
 	ended  chan struct{} // closed at its end
-	err    error         // how it ended; valid once it has
+	stops  sync.Once
+	err    error // how it ended; valid once it has
 }
 
 // start starts a command; stdin nil: it has none; stdout nil: what it writes there
@@ -46,10 +48,13 @@ func start(argv []string, stdin *os.File, stdout io.Writer) (*process, error) {
 	return p, nil
 }
 
-// stop ends it surely, with all it has started, and waits for that.
+// stop ends it surely, with all it has started, and waits for that. Only the first call
+// does: after it the process's number may be another's.
 func (p *process) stop() {
-	killGroup(p.cmd)
-	<-p.ended
+	p.stops.Do(func() {
+		killGroup(p.cmd)
+		<-p.ended
+	})
 }
 
 // fate tells how it ended, and what it said last.
