@@ -136,6 +136,13 @@ func TestScenarios(t *testing.T) {
 	if err != nil || len(some) != 2 || some[0].name != "rate-20k" || some[1].name != "echo-100" {
 		t.Errorf("picked %+v, %v", some, err)
 	}
+	but, err := parseScenarios("all, -round-500ms,echo-100")
+	if err != nil || len(but) != len(scenarios)-1 || slices.ContainsFunc(but, func(s scenario) bool { return s.name == "round-500ms" }) {
+		t.Errorf("all but one are %d of %d, %v", len(but), len(scenarios), err)
+	}
+	if _, err := parseScenarios("echo-100,-echo-100"); err == nil || !strings.Contains(err.Error(), "none is left") {
+		t.Errorf("of one without itself: %v", err)
+	}
 	for _, b := range bars {
 		picked, err := parseScenarios(b.scenario)
 		if err != nil || !slices.Contains(picked[0].figures, b.figure) {

@@ -67,7 +67,7 @@ func (o *options) flags() *flags.Set {
 	return &flags.Set{Command: "millbench compare", About: about, Notes: notes(), Check: o.check, Groups: []flags.Group{
 		{Title: "What to compare", Options: []flags.Option{
 			flags.New("servers", "LIST", "servers, separated by commas; ratios are to the first", usualServers, pick(&o.servers, parseServers)),
-			flags.New("scenarios", "LIST", "scenarios, separated by commas, or all", "all", pick(&o.scenarios, parseScenarios)),
+			flags.New("scenarios", "LIST", "scenarios, separated by commas, or all; all,-NAME is all but one", "all", pick(&o.scenarios, parseScenarios)),
 			flags.New("load", "NAME", "what makes the load: millbench, or wsload, in C by another hand (Linux, needs cc)", millbenchName,
 				flags.Name(&o.generator, slices.Sorted(maps.Keys(generators)))),
 			flags.New("bars", "", "hold millrace against the bars it has to reach, where the servers for that are compared", "", flags.Bool(&o.bars)),

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -16,22 +17,27 @@ type scenario struct {
 
 func words(s string) []string { return strings.Fields(s) }
 
-// parseScenarios takes names separated by commas; none: all.
+// parseScenarios takes names separated by commas, in which "all" stands for all, and -NAME
+// takes one out again.
 func parseScenarios(list string) ([]scenario, error) {
-	if list == "all" {
-		return scenarios, nil
-	}
 	var picked []scenario
-	for name := range strings.SplitSeq(list, ",") {
-		found := false
-		for _, s := range scenarios {
-			if s.name == strings.TrimSpace(name) {
-				picked, found = append(picked, s), true
-			}
+	for text := range strings.SplitSeq(list, ",") {
+		text = strings.TrimSpace(text)
+		name, out := strings.CutPrefix(text, "-")
+		named := func(s scenario) bool { return s.name == name }
+		switch {
+		case text == "all":
+			picked = slices.Clone(scenarios)
+		case !slices.ContainsFunc(scenarios, named):
+			return nil, fmt.Errorf("all, or some of %s, or all,-NAME, but %q is none", scenarioNames(), text)
+		case out:
+			picked = slices.DeleteFunc(picked, named)
+		case !slices.ContainsFunc(picked, named):
+			picked = append(picked, scenarios[slices.IndexFunc(scenarios, named)])
 		}
-		if !found {
-			return nil, fmt.Errorf("all, or some of %s, but %q is none", scenarioNames(), strings.TrimSpace(name))
-		}
+	}
+	if len(picked) == 0 {
+		return nil, fmt.Errorf("some of %s, but none is left of %q", scenarioNames(), list)
 	}
 	return picked, nil
 }
