@@ -97,6 +97,7 @@ type run struct {
 	children children // of a parent
 
 	window      float64       // seconds of the last one
+	openThen    int           // connections, at its end
 	waiting     time.Duration // as in meter, of the steps
 	publication *publication  // of broadcast
 	missing     int64         // messages of one that never arrived

@@ -109,8 +109,9 @@ func (r *run) endWindow() {
 	r.publication.endWindow()
 	r.server.end()
 	all := r.await(barrier{
-		At: "end of the window", Loops: len(r.loops), Windows: total, CPU: r.server.window.self,
+		At: "end of the window", Open: r.openNow(), Loops: len(r.loops), Windows: total, CPU: r.server.window.self,
 	})
+	r.openThen = all.Open
 	r.window = (all.Windows / time.Duration(max(all.Loops, 1))).Seconds()
 	r.result.Seconds += r.window
 	r.server.total.self += all.CPU - r.server.window.self // a child's that is not known is 0

@@ -18,6 +18,8 @@ type step struct {
 	skew         *result.Latency // of a broadcast
 	published    int64
 	publishedFor float64 // seconds
+	clients      int     // that were there when its window ended
+	missing      int     // messages that did not get to one of them
 }
 
 // takeStep gives what was counted and measured in the last window, alone, and

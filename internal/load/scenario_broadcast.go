@@ -30,7 +30,7 @@ func (r *run) broadcast(ctx context.Context) error {
 		return err
 	}
 	r.enter("close")
-	if err := r.endPublishing(ctx); err != nil {
+	if _, err := r.endPublishing(ctx); err != nil {
 		return err
 	}
 	return r.hangUp(ctx)
@@ -88,25 +88,26 @@ func (r *run) publishedSoFar() []uint32 {
 	return r.await(barrier{At: "published so far", Sent: sent}).Sent
 }
 
-// endPublishing publishes no more, and waits until all has arrived.
-func (r *run) endPublishing(ctx context.Context) error {
+// endPublishing publishes no more, waits until all has arrived, and gives how many
+// messages since beginPublishing did not.
+func (r *run) endPublishing(ctx context.Context) (missing int, err error) {
 	p := r.publication
 	p.end.Store(int64(r.engine.Now()))
 	p.over.Store(true)
-	_, err := r.awaitNone(ctx, func(l *loop) int { return l.behaviour.(*publishing).unsent(l) })
+	_, err = r.awaitNone(ctx, func(l *loop) int { return l.behaviour.(*publishing).unsent(l) })
 	if err != nil {
-		return err
+		return 0, err
 	}
-	sent := r.publishedSoFar()
-	missing, err := r.awaitArrivals(ctx, sent)
+	missing, err = r.awaitArrivals(ctx, r.publishedSoFar())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if missing > 0 {
 		r.lost("messages that did not arrive", missing)
 		r.missing += int64(missing)
 	}
-	return nil
+	passed := r.sum(func(l *loop) int { return l.behaviour.(*publishing).passed })
+	return missing + r.await(barrier{At: "messages passed over", Left: passed}).Left, nil
 }
 
 // awaitArrivals waits until all has arrived, or nothing more does, and gives what is
@@ -132,6 +133,7 @@ type publishing struct {
 	next   []uint32 // number of the next message at a connection of a publisher
 	tracks []track  // of each publisher's messages
 	open   int      // connections that receive
+	passed int      // messages that did not come to a connection before a later one
 }
 
 // newPublishing begins after sent messages of each publisher.
@@ -286,6 +288,7 @@ func (b *publishing) received(l *loop, c *conn) {
 		l.wrongEcho(c, "it is message %d of publisher %d, and %d was due", of.number, of.publisher, *next)
 		return
 	case ahead > 0:
+		b.passed += int(ahead)
 		l.meter.Skipped += int64(ahead)
 		l.meter.add(skipped(int(ahead)))
 		if !own {

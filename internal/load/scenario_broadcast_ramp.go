@@ -16,7 +16,8 @@ const rampInFlight = 4
 const rampQuantile = 0.95
 
 // ramp adds connections to a broadcast until its messages take too long to get to
-// the last of them. The result is that of the most connections that held.
+// the last of them, or do not get there. The result is that of the most connections
+// that held.
 func (r *run) ramp(ctx context.Context) error {
 	var held *step
 	for n := min(r.plan.RampStep, r.plan.Connections); ; n = min(n+r.plan.RampStep, r.plan.Connections) {
@@ -27,13 +28,17 @@ func (r *run) ramp(ctx context.Context) error {
 			}
 			return err
 		}
-		if holds := r.rampHolds(s); holds {
+		why, holds := r.rampHolds(s, n)
+		if holds {
 			held, r.publication.clients = s, n
 			if n < r.plan.Connections {
 				continue
 			}
 			r.note(fmt.Sprintf("all %d clients kept the limit: give it more connections", n))
-		} else if held == nil {
+		} else if why != "" {
+			r.note(why)
+		}
+		if held == nil {
 			held = s
 			r.note(fmt.Sprintf("%d clients were too many already: begin with fewer", n))
 		}
@@ -57,20 +62,29 @@ func (r *run) rampStep(ctx context.Context, connections int) (*step, error) {
 		return nil, err
 	}
 	err := r.measure(ctx, r.plan.Duration)
+	missing := 0
 	if err == nil {
-		err = r.endPublishing(ctx)
+		missing, err = r.endPublishing(ctx)
 	}
 	s := r.takeStep(fmt.Sprintf("%d clients", connections), 0)
 	s.Last, s.skew = p.take()
-	s.publishedFor = p.window()
+	s.publishedFor, s.clients, s.missing = p.window(), r.openThen, missing
 	r.result.Steps[len(r.result.Steps)-1].Last = s.Last
 	return s, err
 }
 
-// rampHolds tells whether the messages of a step came to all soon enough.
-func (r *run) rampHolds(s *step) bool {
+// rampHolds tells whether so many clients were there in a step to the end of its window,
+// and its messages came to all of them, soon enough. If it was not the time that they
+// took, it says what it was.
+func (r *run) rampHolds(s *step, clients int) (why string, holds bool) {
 	limit := float64(r.plan.RampLimit) / float64(time.Microsecond)
-	return s.Last.Count() > 0 && s.Last.Quantile(rampQuantile) <= limit
+	switch {
+	case s.clients < clients:
+		return fmt.Sprintf("of %d clients only %d were there when measuring ended", clients, s.clients), false
+	case s.missing > 0:
+		return fmt.Sprintf("with %d clients %d messages did not arrive", clients, s.missing), false
+	}
+	return "", s.Last.Count() > 0 && s.Last.Quantile(rampQuantile) <= limit
 }
 
 // take gives what was measured since the last time.
