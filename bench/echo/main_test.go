@@ -78,7 +78,7 @@ func TestBroadcast(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if p := r.Publication; len(r.Troubles) > 0 || r.Count == 0 || p.Published == 0 || !p.Own || p.Missing+p.Doubled > 0 {
+				if p := r.Publication; len(r.Troubles) > 0 || r.Count == 0 || p.Published == 0 || !p.Own || *p.Missing+p.Doubled > 0 {
 					t.Errorf("%d deliveries, publication %+v, troubles %+v", r.Count, p, r.Troubles)
 				}
 				if compressed := r.Wire != nil; compressed != (len(flags) > 1) {

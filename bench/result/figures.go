@@ -61,9 +61,9 @@ func (r *Result) Figures() []Figure {
 		own(figure("ratio-sent", wire.SentRatio(), "x", wire.SentPayload > 0)),
 		own(figure("ratio-received", wire.ReceivedRatio(), "x", wire.ReceivedPayload > 0)),
 		better(figure("published", publication.PerSecond, "1/s", published)),
-		figure("missing", float64(publication.Missing), "", published),
+		orUnknown("missing", publication.Missing, ""),
 		figure("doubled", float64(publication.Doubled), "", published),
-		better(figure("clients", float64(publication.Clients), "clients", published && r.Plan.RampLimit > 0)),
+		better(orUnknown("clients", publication.Clients, "clients")),
 		Figure{Name: "failed", Value: float64(r.Failed), Known: true},
 		Figure{Name: "lost", Value: float64(r.Lost), Known: true},
 		Figure{Name: "errors", Value: float64(troubles), Known: true},
@@ -86,6 +86,14 @@ func figure(name string, value float64, unit string, told bool) Figure {
 		value = Unknown()
 	}
 	return Figure{Name: name, Value: value, Unit: unit, Known: Known(value)}
+}
+
+// orUnknown is a count's figure. nil is one that is not known.
+func orUnknown[N int | int64](name string, count *N, unit string) Figure {
+	if count == nil {
+		return figure(name, 0, unit, false)
+	}
+	return figure(name, float64(*count), unit, true)
 }
 
 func quantiles(prefix string, l *Latency) []Figure {

@@ -72,27 +72,28 @@ type Result struct {
 // Publication is what a broadcast has besides its deliveries.
 type Publication struct {
 	// Published is how many messages were due in the measured window and sent, and
-	// PerSecond that a second.
+	// PerSecond that a second; NaN (null in JSON) if nothing was measured.
 	Published int64   `json:"published"`
 	PerSecond float64 `json:"published_per_second"`
 	// Own says that a publisher gets its own messages, too.
 	Own bool `json:"own"`
 	// Missing is how many messages did not arrive at a connection, over the whole
 	// run, and Doubled how many arrived again, or behind a later one of their
-	// publisher.
-	Missing int64 `json:"missing"`
-	Doubled int64 `json:"doubled"`
-	// Clients is the most connections with which the p95 of Last kept the limit, if
-	// there was one; 0: with none.
-	Clients int `json:"clients,omitempty"`
+	// publisher. Missing is nil (null in JSON) if that is not known: the run ended before
+	// all could arrive, or one of its processes did.
+	Missing *int64 `json:"missing"`
+	Doubled int64  `json:"doubled"`
+	// Clients is the most connections with which the p95 of Last kept the limit, 0: with
+	// none; nil: there was no limit, or the run ended before its first step did.
+	Clients *int `json:"clients,omitempty"`
 }
 
 // Handshakes are those of TLS that succeeded.
 type Handshakes struct {
-	Count     int64   `json:"count"` // in the measured window
-	PerSecond float64 `json:"per_second"`
-	All       int64   `json:"all"`     // over the whole run
-	Resumed   int64   `json:"resumed"` // of those: with the session of another connection
+	Count     int64   `json:"count"`      // in the measured window
+	PerSecond float64 `json:"per_second"` // NaN (null in JSON) if there was none
+	All       int64   `json:"all"`        // over the whole run
+	Resumed   int64   `json:"resumed"`    // of those: with the session of another connection
 }
 
 // Wire is what compression makes of messages in the measured window, in bytes: whole

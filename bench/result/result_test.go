@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,12 +72,13 @@ func TestUnknownJSON(t *testing.T) {
 	r := &result.Result{
 		PerSecond: nan, Server: &result.ServerUse{PID: 7, CPU: nan, Cores: nan, PerConnection: nan},
 		Client: result.ClientUse{Cores: nan}, Steps: []result.Step{{Name: "a", PerSecond: nan}},
+		Publication: &result.Publication{PerSecond: nan}, Handshakes: &result.Handshakes{Count: 1, PerSecond: nan},
 	}
 	text, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"per_second", "cpu_us", "cores", "rss_before", "rss_after", "rss_per_connection", "memory"} {
+	for _, name := range []string{"per_second", "cpu_us", "cores", "rss_before", "rss_after", "rss_per_connection", "memory", "published_per_second", "missing"} {
 		told := strings.Count(string(text), `"`+name+`":`)
 		if name == "cores" {
 			told-- // those of the machine
@@ -85,7 +87,7 @@ func TestUnknownJSON(t *testing.T) {
 			t.Errorf("%s is not null in %s", name, text)
 		}
 	}
-	for _, text := range []string{string(text), `{"server":{"pid":7},"client":{},"steps":[{"name":"a"}]}`} {
+	for _, text := range []string{string(text), `{"server":{"pid":7},"client":{},"steps":[{"name":"a"}],"publication":{},"handshakes":{"count":1}}`} {
 		var back result.Result
 		if err := json.Unmarshal([]byte(text), &back); err != nil {
 			t.Fatal(err)
@@ -93,13 +95,14 @@ func TestUnknownJSON(t *testing.T) {
 		for name, value := range map[string]float64{
 			"rate": back.PerSecond, "step": back.Steps[0].PerSecond, "cpu": back.Server.CPU, "cores": back.Server.Cores,
 			"per connection": back.Server.PerConnection, "client": back.Client.Cores,
+			"published": back.Publication.PerSecond, "handshakes": back.Handshakes.PerSecond,
 		} {
 			if result.Known(value) {
 				t.Errorf("%s is %v after %s", name, value, text)
 			}
 		}
 		for _, f := range back.Figures() {
-			if f.Known != (f.Name == "failed" || f.Name == "lost" || f.Name == "errors") || f.Known == math.IsNaN(f.Value) {
+			if f.Known != slices.Contains([]string{"failed", "lost", "errors", "doubled", "resumed"}, f.Name) || f.Known == math.IsNaN(f.Value) {
 				t.Errorf("%s: %+v", text, f)
 			}
 		}
@@ -108,6 +111,8 @@ func TestUnknownJSON(t *testing.T) {
 		Plan: result.Plan{Scenario: result.Echo}, PerSecond: 5, Steps: []result.Step{{Name: "a", PerSecond: 6}},
 		Server: &result.ServerUse{PID: 7, Name: "b", CPU: 1, Cores: 0, Before: 3, After: 4, PerConnection: 5},
 		Client: result.ClientUse{Cores: 1, Available: 2, Memory: 3}, Samples: []result.Sample{},
+		Publication: &result.Publication{Published: 1, PerSecond: 2, Missing: new(int64), Doubled: 4, Clients: new(5)},
+		Handshakes:  &result.Handshakes{Count: 1, PerSecond: 2, All: 3, Resumed: 4},
 	}
 	text, _ = json.Marshal(known) // the error would show
 	var back result.Result
@@ -179,7 +184,7 @@ func TestFigures(t *testing.T) {
 		t.Errorf("a knee %+v", f)
 	}
 	r.Plan.RampLimit, r.Seconds, r.Server.Cores = time.Second, 2, 0.5
-	r.Publication = &result.Publication{PerSecond: 9, Missing: 4, Doubled: 1, Clients: 70}
+	r.Publication = &result.Publication{PerSecond: 9, Missing: new(int64(4)), Doubled: 1, Clients: new(70)}
 	r.Handshakes = &result.Handshakes{Count: 1000, PerSecond: 500, All: 1200, Resumed: 800}
 	r.Wire = &result.Wire{Sent: 40, SentPayload: 100, Received: 20}
 	for name, want := range map[string]string{

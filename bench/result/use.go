@@ -95,6 +95,52 @@ func (u *ClientUse) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+type plainPublication Publication
+
+type publicationJSON struct {
+	plainPublication
+	PerSecond *float64 `json:"published_per_second"`
+}
+
+// MarshalJSON writes null for what is not known.
+func (p Publication) MarshalJSON() ([]byte, error) {
+	return json.Marshal(publicationJSON{plainPublication(p), figureOrNull(p.PerSecond)})
+}
+
+// UnmarshalJSON takes null, and what is not there, for not known.
+func (p *Publication) UnmarshalJSON(text []byte) error {
+	var read publicationJSON
+	if err := json.Unmarshal(text, &read); err != nil {
+		return err
+	}
+	*p = Publication(read.plainPublication)
+	p.PerSecond = orNaN(read.PerSecond)
+	return nil
+}
+
+type plainHandshakes Handshakes
+
+type handshakesJSON struct {
+	plainHandshakes
+	PerSecond *float64 `json:"per_second"`
+}
+
+// MarshalJSON writes null for what is not known.
+func (h Handshakes) MarshalJSON() ([]byte, error) {
+	return json.Marshal(handshakesJSON{plainHandshakes(h), figureOrNull(h.PerSecond)})
+}
+
+// UnmarshalJSON takes null, and what is not there, for not known.
+func (h *Handshakes) UnmarshalJSON(text []byte) error {
+	var read handshakesJSON
+	if err := json.Unmarshal(text, &read); err != nil {
+		return err
+	}
+	*h = Handshakes(read.plainHandshakes)
+	h.PerSecond = orNaN(read.PerSecond)
+	return nil
+}
+
 type plainStep Step
 
 type stepJSON struct {

@@ -115,7 +115,7 @@ func (r *run) reportStream(counts extras) {
 	if r.target.tls == nil {
 		return
 	}
-	h := &result.Handshakes{Count: counts.Handshakes, All: counts.Secured, Resumed: counts.Resumed}
+	h := &result.Handshakes{Count: counts.Handshakes, PerSecond: result.Unknown(), All: counts.Secured, Resumed: counts.Resumed}
 	if r.result.Seconds > 0 {
 		h.PerSecond = float64(h.Count) / r.result.Seconds
 	}

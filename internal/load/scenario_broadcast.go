@@ -47,6 +47,7 @@ func (r *run) beginPublishing(ctx context.Context) error {
 	}
 	p := r.publication
 	sent := r.publishedSoFar()
+	p.complete = false
 	p.begin()
 	r.each(func(l *loop) { l.behave(newPublishing(l, p, sent)) })
 	r.await(barrier{At: "all are ready to receive"})
@@ -106,6 +107,7 @@ func (r *run) endPublishing(ctx context.Context) (missing int, err error) {
 		r.lost("messages that did not arrive", missing)
 		r.missing += int64(missing)
 	}
+	p.complete = true
 	passed := r.sum(func(l *loop) int { return l.behaviour.(*publishing).passed })
 	return missing + r.await(barrier{At: "messages passed over", Left: passed}).Left, nil
 }

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -23,14 +24,14 @@ func (r *run) ramp(ctx context.Context) error {
 	for n := min(r.plan.RampStep, r.plan.Connections); ; n = min(n+r.plan.RampStep, r.plan.Connections) {
 		s, err := r.rampStep(ctx, n)
 		if err != nil {
-			if held != nil {
+			if held = cmp.Or(held, s); held != nil {
 				r.only(held)
 			}
 			return err
 		}
 		why, holds := r.rampHolds(s, n)
 		if holds {
-			held, r.publication.clients = s, n
+			held, r.publication.clients = s, new(n)
 			if n < r.plan.Connections {
 				continue
 			}
@@ -39,7 +40,7 @@ func (r *run) ramp(ctx context.Context) error {
 			r.note(why)
 		}
 		if held == nil {
-			held = s
+			held, r.publication.clients = s, new(0)
 			r.note(fmt.Sprintf("%d clients were too many already: begin with fewer", n))
 		}
 		r.only(held)
@@ -47,7 +48,7 @@ func (r *run) ramp(ctx context.Context) error {
 	}
 }
 
-// rampStep measures so many connections.
+// rampStep measures so many connections. With an error there may be no step.
 func (r *run) rampStep(ctx context.Context, connections int) (*step, error) {
 	p := r.publication
 	r.each(func(l *loop) { l.behaviour = quiet{} })

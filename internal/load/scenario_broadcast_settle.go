@@ -32,9 +32,12 @@ type publication struct {
 	skew, last *result.Latency     // of those due in the measured window
 	told       []byte              // what the parent does not know yet
 	turn       int                 // of the next publisher of a closed loop
-	clients    int                 // the most that a ramp held
 	published  int64               // messages in the windows of the result
-	perSecond  float64             // and that in a second
+	perSecond  float64             // and that in a second; NaN: there was no window
+
+	// These belong to the scenario.
+	complete bool // all that was published has arrived, or was waited for
+	clients  *int // the most that a ramp held; nil: none of its steps has ended
 }
 
 // settled is a message that all connections of a loop have. Times are on the clock
@@ -49,7 +52,7 @@ type settled struct {
 func newPublication(r *run) *publication {
 	p := &publication{
 		run: r, publishers: r.plan.Publishers, inFlight: r.plan.InFlight, gap: float64(time.Second) / r.plan.Rate,
-		skew: result.NewLatency(), last: result.NewLatency(),
+		skew: result.NewLatency(), last: result.NewLatency(), perSecond: result.Unknown(),
 	}
 	p.begin()
 	return p
@@ -96,6 +99,9 @@ func (p *publication) window() float64 {
 // the loops. It may be called on nil.
 func (p *publication) publishedIn(messages int64, seconds float64) {
 	if p != nil && seconds > 0 {
+		if !result.Known(p.perSecond) {
+			p.perSecond = 0
+		}
 		p.published += messages
 		p.perSecond += float64(messages) / seconds
 	}
@@ -258,6 +264,9 @@ func (p *publication) report(out *result.Result, counts extras) {
 	out.Skew, out.Last = p.skew, p.last
 	out.Publication = &result.Publication{
 		Published: p.published, PerSecond: p.perSecond, Own: counts.Own,
-		Missing: counts.Skipped + p.run.missing, Doubled: counts.Again, Clients: p.clients,
+		Doubled: counts.Again, Clients: p.clients,
+	}
+	if f := &p.run.children; p.complete && len(f.outcomes()) == len(f.all) {
+		out.Publication.Missing = new(counts.Skipped + p.run.missing)
 	}
 }

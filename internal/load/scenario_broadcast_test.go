@@ -1,6 +1,7 @@
 package load_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -98,7 +99,7 @@ func TestPublishers(t *testing.T) {
 						wantNear(t, "latency", float64(r.Latency.Count()), 500*r.Seconds*receivers)
 					}
 					b := r.Publication
-					if b == nil || b.Own == notBack || b.Missing != 0 || b.Doubled != 0 {
+					if b == nil || b.Own == notBack || *b.Missing != 0 || b.Doubled != 0 {
 						t.Fatalf("publication %+v", b)
 					}
 					wantNear(t, "published a second", b.PerSecond, 500)
@@ -213,11 +214,37 @@ func TestBroadcastFlaws(t *testing.T) {
 				return [][]byte{payload}
 			}}), load.Watch{})
 			wantTroubles(t, r, tt.trouble)
-			if b := r.Publication; b.Missing != tt.missing || b.Doubled != tt.doubled {
+			if b := r.Publication; *b.Missing != tt.missing || b.Doubled != tt.doubled {
 				t.Errorf("publication %+v, want %d missing and %d doubled", b, tt.missing, tt.doubled)
 			}
 			if lost := r.Lost == 1; lost != tt.losesOne {
 				t.Errorf("%d connections lost", r.Lost)
+			}
+		})
+	}
+}
+
+// TestBroadcastEndsEarly: what a run without a measured window did not find out is not 0.
+func TestBroadcastEndsEarly(t *testing.T) {
+	for _, processes := range []int{0, 2} {
+		t.Run(fmt.Sprint(processes, " processes"), func(t *testing.T) {
+			leavesNothing(t)
+			url, ca := serveTLS(t, &server.Server{Handler: &hub{}})
+			p := brief(result.Broadcast, url)
+			p.CAFile, p.ServerPID, p.Processes, p.Warmup = ca, -1, processes, time.Minute
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			r, err := load.Run(ctx, p, load.Watch{Phase: func(name string) {
+				if name == "warm up" {
+					time.AfterFunc(100*time.Millisecond, cancel)
+				}
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, h := r.Publication, r.Handshakes
+			if result.Known(b.PerSecond) || b.Missing != nil || h.All != 20 || result.Known(h.PerSecond) {
+				t.Errorf("publication %+v, handshakes %+v", b, h)
 			}
 		})
 	}
@@ -237,7 +264,7 @@ func TestTurnedRound(t *testing.T) {
 		return [][]byte{payload}
 	}})
 	r := run(t, p, load.Watch{})
-	if b := r.Publication; b.Missing != 1 || b.Doubled != 1 || len(r.Troubles) != 2 {
+	if b := r.Publication; *b.Missing != 1 || b.Doubled != 1 || len(r.Troubles) != 2 {
 		t.Errorf("publication %+v, troubles %+v", b, r.Troubles)
 	}
 }
@@ -255,7 +282,7 @@ func TestMissingAtTheEnd(t *testing.T) {
 		return [][]byte{payload}
 	}})
 	r := run(t, p, load.Watch{})
-	if b := r.Publication; b.Missing < 100 || len(r.Troubles) != 1 || int64(r.Troubles[0].Count) != b.Missing ||
+	if b := r.Publication; *b.Missing < 100 || len(r.Troubles) != 1 || int64(r.Troubles[0].Count) != *b.Missing ||
 		!strings.HasPrefix(r.Troubles[0].What, "lost: messages that did not arrive within ") {
 		t.Errorf("publication %+v, troubles %+v", b, r.Troubles)
 	}
@@ -276,7 +303,7 @@ func TestBehindAtTheEnd(t *testing.T) {
 	p.Timeout = 2 * time.Minute
 	r := run(t, p, load.Watch{})
 	wantTroubles(t, r)
-	if b := r.Publication; b.Missing != 0 || r.Latency.Quantile(1) < 6e6 {
+	if b := r.Publication; *b.Missing != 0 || r.Latency.Quantile(1) < 6e6 {
 		t.Errorf("publication %+v, latency up to %v us; want none missing, more than 5 s late", b, r.Latency.Quantile(1))
 	}
 }
@@ -353,8 +380,8 @@ func TestRamp(t *testing.T) {
 			p.Connections, p.RampLimit, p.RampStep, p.Duration = 40, 400*time.Millisecond, 10, 100*time.Millisecond
 			r := run(t, p, load.Watch{})
 			wantTroubles(t, r)
-			if r.Publication.Clients != tt.clients || len(r.Steps) != tt.steps || !strings.Contains(strings.Join(r.Notes, "\n"), tt.note) {
-				t.Errorf("%d clients in %d steps, notes %q", r.Publication.Clients, len(r.Steps), r.Notes)
+			if *r.Publication.Clients != tt.clients || len(r.Steps) != tt.steps || !strings.Contains(strings.Join(r.Notes, "\n"), tt.note) {
+				t.Errorf("%d clients in %d steps, notes %q", *r.Publication.Clients, len(r.Steps), r.Notes)
 			}
 			want := r.Steps[max(len(r.Steps)-2, 0)]
 			if tt.clients == 40 {

@@ -217,7 +217,7 @@ func TestHTMLOfExtremes(t *testing.T) {
 // TestTiles: what a scenario is about is seen first.
 func TestTiles(t *testing.T) {
 	ramp := sample(result.Broadcast)
-	ramp.Plan.RampLimit, ramp.Publication.Clients = 500*time.Millisecond, 7300
+	ramp.Plan.RampLimit, ramp.Publication.Clients = 500*time.Millisecond, new(7300)
 	for _, tt := range []struct {
 		r    *result.Result
 		want string

@@ -72,7 +72,7 @@ note           The server took 2 s to accept.
 
 // published makes a result that of a broadcast.
 func published(r *result.Result) {
-	r.Publication = &result.Publication{Published: 5000, PerSecond: 500, Own: true, Missing: 2, Doubled: 3}
+	r.Publication = &result.Publication{Published: 5000, PerSecond: 500, Own: true, Missing: new(int64(2)), Doubled: 3}
 }
 
 func TestSummaryOfScenarios(t *testing.T) {
@@ -126,9 +126,13 @@ func TestSummaryOfBroadcast(t *testing.T) {
 				"published      5,000 messages: 500 /s, each to all others and back to its publisher too; 2 missing, 3 doubled", "of CPU a delivery"}, "round trip"},
 		{result.Broadcast, func(r *result.Result) {
 			published(r)
-			r.Plan.InFlight, r.Plan.Publishers, r.Publication.Own, r.Publication.Clients = 1, 30, false, 7
+			r.Plan.InFlight, r.Plan.Publishers, r.Publication.Own, r.Publication.Clients = 1, 30, false, new(7)
 		},
 			[]string{"30 publish 64 B messages 1 in flight", "not back to its publisher; 2 missing, 3 doubled; 7 clients kept the limit"}, "too;"},
+		{result.Broadcast, func(r *result.Result) {
+			published(r)
+			r.Publication.PerSecond, r.Publication.Missing = result.Unknown(), nil
+		}, []string{"published      5,000 messages: -, each to all others and back to its publisher too; - missing, 3 doubled"}, "0 missing"},
 		{result.Broadcast, func(r *result.Result) { r.Plan.Publishers, r.Publication = 1000, nil }, []string{"1,000 connections, all publish 64 B"}, "published"},
 		{result.Churn, func(r *result.Result) {
 			r.Handshakes = &result.Handshakes{Count: 1000, PerSecond: 100, All: 1500, Resumed: 1400}

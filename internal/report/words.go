@@ -231,7 +231,7 @@ func knee(r *result.Result) string {
 // handshakes says what of TLS was done.
 func handshakes(r *result.Result) string {
 	h := r.Handshakes
-	text := fmt.Sprintf("%s: %s", plural(h.Count, "handshake"), Format(h.PerSecond, "1/s"))
+	text := fmt.Sprintf("%s: %s", plural(h.Count, "handshake"), orDash(h.PerSecond, "1/s"))
 	if f, _ := r.Figure("handshake-cpu"); f.Known {
 		text += ", " + Format(f.Value, f.Unit) + " of CPU each"
 	}
@@ -244,10 +244,14 @@ func published(p *result.Publication) string {
 	if p.Own {
 		own = "back to its publisher too"
 	}
+	missing := "-"
+	if p.Missing != nil {
+		missing = number(float64(*p.Missing))
+	}
 	text := fmt.Sprintf("%s: %s, each to all others and %s; %s missing, %s doubled", plural(p.Published, "message"),
-		Format(p.PerSecond, "1/s"), own, number(float64(p.Missing)), number(float64(p.Doubled)))
-	if p.Clients > 0 {
-		text += fmt.Sprintf("; %s kept the limit", plural(p.Clients, "client"))
+		orDash(p.PerSecond, "1/s"), own, missing, number(float64(p.Doubled)))
+	if p.Clients != nil && *p.Clients > 0 {
+		text += fmt.Sprintf("; %s kept the limit", plural(*p.Clients, "client"))
 	}
 	return text
 }
