@@ -96,6 +96,9 @@ func (r *run) outcome() *outcome {
 	}
 	r.ended.Wait()
 	o := &outcome{Memory: r.result.Client.Memory, Settled: r.publication.tellParent(), PublishWindow: r.publication.window()}
+	if r.publication != nil {
+		o.GivenUp = r.publication.givenUp.Load()
+	}
 	for _, l := range r.loops {
 		o.Loops = append(o.Loops, l.meter.counted())
 	}

@@ -103,6 +103,7 @@ type outcome struct {
 	Memory int64     `json:"memory"` // resident bytes at the end of the measured window
 
 	Settled       []byte  `json:"settled,omitempty"`        // see publication.tellParent
+	GivenUp       int64   `json:"given_up,omitempty"`       // see publication.givenUp
 	PublishWindow float64 `json:"publish_window,omitempty"` // seconds of publication.window
 }
 

@@ -158,7 +158,7 @@ func (r *run) finish() *result.Result {
 			r.publication.publishedIn(c.Extras.Published, o.PublishWindow)
 		}
 		out.Client.Memory += o.Memory
-		r.publication.hear(o.Settled)
+		r.publication.hearLast(o)
 	}
 	r.tellWaiting(waiting)
 	if out.Service = nil; service.Count() > 0 {

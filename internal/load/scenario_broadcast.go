@@ -157,7 +157,7 @@ func newPublishing(l *loop, p *publication, sent []uint32) *publishing {
 		if c.base, c.wanted = c.sent, 0; c.state == open {
 			b.open++
 		} else if i < b.mine {
-			b.orphan(l)
+			b.orphan(l, c)
 		}
 	}
 	p.receive(l, b.open)
@@ -165,9 +165,9 @@ func newPublishing(l *loop, p *publication, sent []uint32) *publishing {
 }
 
 // orphan counts a publisher that is no more.
-func (b *publishing) orphan(l *loop) {
+func (b *publishing) orphan(l *loop, c *conn) {
 	l.meter.trouble("the connection that publishes was lost, or never opened")
-	b.orphaned.Add(1)
+	b.leave(c.number)
 }
 
 // at is when the loop's k-th message is due, and on which of its connections: the
@@ -324,7 +324,7 @@ func (b *publishing) ended(l *loop, c *conn, _ bool) {
 		}
 	}
 	if slot < b.mine {
-		b.orphan(l)
+		b.orphan(l, c)
 	}
 	b.receive(l, b.open)
 }

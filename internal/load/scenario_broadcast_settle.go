@@ -2,6 +2,7 @@ package load
 
 import (
 	"encoding/binary"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,14 +27,16 @@ type publication struct {
 
 	orphaned atomic.Int32 // publishers that are gone
 
+	givenUp atomic.Int64 // messages that were no longer waited for, since too many others were
+
 	mu         sync.Mutex
-	receivers  map[*loop]int       // open connections
-	pending    map[uint64]*settled // those that some loops, or processes, have
-	skew, last *result.Latency     // of those due in the measured window
-	told       []byte              // what the parent does not know yet
-	turn       int                 // of the next publisher of a closed loop
-	published  int64               // messages in the windows of the result
-	perSecond  float64             // and that in a second; NaN: there was no window
+	receivers  map[*loop]int   // open connections
+	pending    pending         // messages that some loops, or processes, have
+	skew, last *result.Latency // of those due in the measured window
+	told       []byte          // what the parent does not know yet
+	published  int64           // messages in the windows of the result
+	perSecond  float64         // and that in a second; NaN: there was no window
+	tokens     tokens          // of a closed loop
 
 	// These belong to the scenario.
 	complete bool // all that was published has arrived, or was waited for
@@ -62,7 +65,10 @@ func newPublication(r *run) *publication {
 func (p *publication) begin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.receivers, p.pending = map[*loop]int{}, map[uint64]*settled{}
+	p.receivers, p.pending, p.tokens = map[*loop]int{}, pending{}, tokens{turn: p.tokens.turn}
+	if p.inFlight > 0 {
+		p.tokens.of, p.tokens.gone = make([]int, p.publishers), make([]bool, p.publishers)
+	}
 	p.orphaned.Store(0)
 	p.over.Store(false)
 }
@@ -117,7 +123,7 @@ func (p *publication) receive(l *loop, connections int) {
 	before, known := p.receivers[l]
 	p.receivers[l] = connections
 	if known && before > 0 && connections <= 1 { // fewer loops may have to tell of a message
-		for key, s := range p.pending {
+		for key, s := range p.pending.all() {
 			p.finish(key, s)
 		}
 	}
@@ -128,13 +134,13 @@ func (p *publication) arrived(s settled) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := uint64(s.publisher)<<32 | uint64(s.number)
-	known := p.pending[key]
+	known := p.pending.get(key)
 	if known == nil {
-		if len(p.pending) >= maxPending {
-			return
-		}
 		known = &s
-		p.pending[key] = known
+		for _, old := range p.pending.put(key, known) {
+			p.givenUp.Add(1)
+			p.tokenBack(old.publisher)
+		}
 	} else {
 		known.first, known.last = min(known.first, s.first), max(known.last, s.last)
 		known.lost = known.lost || s.lost
@@ -143,25 +149,24 @@ func (p *publication) arrived(s settled) {
 	p.finish(key, known)
 }
 
-// maxPending bounds the messages that some loops have and others not.
-const maxPending = 1 << 18
-
 // finish is done with a message that all loops, or processes, have.
 func (p *publication) finish(key uint64, s *settled) {
 	if s.parts < p.parts(s.publisher) {
 		return
 	}
-	delete(p.pending, key)
+	p.pending.remove(key)
 	switch {
 	case len(p.run.loops) > 0 && p.run.group != nil: // the parent puts all together
+		if len(p.told) >= maxTold {
+			p.givenUp.Add(1)
+			break
+		}
 		p.told = s.append(p.told)
 	case p.measures(s.due) && !s.lost:
 		p.skew.Record(s.last - s.first)
 		p.last.Record(s.last - s.due)
 	}
-	if p.inFlight > 0 && !p.over.Load() {
-		p.publish()
-	}
+	p.tokenBack(s.publisher)
 }
 
 // parts is how many loops, or processes, have connections that get a publisher's
@@ -188,30 +193,6 @@ func (p *publication) parts(publisher uint32) (n int) {
 	return n
 }
 
-// publishNext has the next publisher of a closed loop send a message.
-func (p *publication) publishNext() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.publish()
-}
-
-// publish is publishNext with mu held.
-func (p *publication) publish() {
-	number := uint32(p.turn % p.publishers)
-	p.turn++
-	for _, l := range p.run.loops {
-		if slot := int(number) - int(l.conns[0].number); slot >= 0 && slot < len(l.conns) {
-			l.post(func() {
-				b, publishes := l.behaviour.(*publishing)
-				if c := &l.conns[slot]; publishes && c.state == open && !p.over.Load() {
-					c.wanted++
-					b.emptied(l, c)
-				}
-			})
-		}
-	}
-}
-
 // A message settled in a child is told to its parent in so many bytes.
 const settledSize = 4 + 4 + 8 + 8 + 8 + 1
 
@@ -219,9 +200,6 @@ const settledSize = 4 + 4 + 8 + 8 + 8 + 1
 const maxTold = 1 << 20 * settledSize
 
 func (s *settled) append(dst []byte) []byte {
-	if len(dst) >= maxTold {
-		return dst
-	}
 	dst = binary.BigEndian.AppendUint32(dst, s.publisher)
 	dst = binary.BigEndian.AppendUint32(dst, s.number)
 	for _, at := range []time.Duration{s.due, s.first, s.last} {
@@ -246,6 +224,14 @@ func (p *publication) tellParent() []byte {
 	return told
 }
 
+// hearLast takes what a child tells at its end. It may be called on nil.
+func (p *publication) hearLast(o *outcome) {
+	if p != nil {
+		p.givenUp.Add(o.GivenUp)
+		p.hear(o.Settled)
+	}
+}
+
 // hear takes what a child tells. It may be called on nil.
 func (p *publication) hear(told []byte) {
 	for ; p != nil && len(told) >= settledSize; told = told[settledSize:] {
@@ -265,6 +251,9 @@ func (p *publication) report(out *result.Result, counts extras) {
 	out.Publication = &result.Publication{
 		Published: p.published, PerSecond: p.perSecond, Own: counts.Own,
 		Doubled: counts.Again, Clients: p.clients,
+	}
+	if n := p.givenUp.Load(); n > 0 {
+		p.run.note(fmt.Sprintf("last arrival and skew leave out up to %d messages, which were given up before all connections had them", n))
 	}
 	if f := &p.run.children; p.complete && len(f.outcomes()) == len(f.all) {
 		out.Publication.Missing = new(counts.Skipped + p.run.missing)

@@ -22,7 +22,7 @@ type arrival struct {
 }
 
 // maxTracked bounds the messages of a publisher that are tracked in a loop. Beyond
-// it the oldest is taken for lost.
+// it the oldest is given up, as if it were lost.
 const maxTracked = 1 << 16
 
 func (t *track) end() uint32 { return t.first + uint32(len(t.arrivals)) }
@@ -66,15 +66,20 @@ func (b *publishing) settle(l *loop, publisher uint32) {
 	done := 0
 	for ; done < len(t.arrivals) && (t.arrivals[done].left <= 0 || len(t.arrivals)-done > maxTracked); done++ {
 		a := &t.arrivals[done]
+		if a.left > 0 {
+			b.givenUp.Add(1)
+		}
 		b.arrived(settled{
 			publisher: publisher, number: t.first + uint32(done), parts: 1,
 			due: a.due + l.zero, first: a.first + l.zero, last: a.last + l.zero,
 			lost: a.lost || a.left > 0,
 		})
 	}
-	if done > 0 {
-		t.first += uint32(done)
-		t.arrivals = t.arrivals[:copy(t.arrivals, t.arrivals[done:])]
+	t.first += uint32(done)
+	if done == len(t.arrivals) {
+		t.arrivals = t.arrivals[:0]
+	} else {
+		t.arrivals = t.arrivals[done:] // moving many for each one done would take long
 	}
 }
 
