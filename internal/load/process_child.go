@@ -85,7 +85,7 @@ func work() error {
 	if err := r.scenario()(ctx); err != nil && err != errNothingOpen && ctx.Err() == nil {
 		return err
 	}
-	others.send(report{End: r.outcome()})
+	others.end()
 	return nil
 }
 
@@ -113,6 +113,11 @@ type parent struct {
 
 	mu  sync.Mutex
 	out *json.Encoder
+
+	// telling is held while what is known since the last time is taken and sent, so that
+	// nothing of it follows the end, behind which nobody listens. mu may be taken under it.
+	telling sync.Mutex
+	ended   bool
 }
 
 // send sends a report.
@@ -132,14 +137,32 @@ func (p *parent) receive(commands *json.Decoder) {
 		case c.Reached != nil:
 			p.reached <- *c.Reached // one at a time, and awaited
 		case c.Sample:
-			var s result.Sample
-			var times tally
-			is := p.run.gather(&s, &times)
-			p.send(report{Sample: &moment{
-				Connections: s.Connections, Count: s.Count, Times: times.sparse(), Seen: is, Settled: p.run.publication.tellParent(),
-			}})
+			p.sample()
 		}
 	}
+}
+
+// sample answers command.Sample, before the end.
+func (p *parent) sample() {
+	p.telling.Lock()
+	defer p.telling.Unlock()
+	if p.ended {
+		return
+	}
+	var s result.Sample
+	var times tally
+	is := p.run.gather(&s, &times)
+	p.send(report{Sample: &moment{
+		Connections: s.Connections, Count: s.Count, Times: times.sparse(), Seen: is, Settled: p.run.publication.tellParent(),
+	}})
+}
+
+// end is this process's last word.
+func (p *parent) end() {
+	p.telling.Lock()
+	defer p.telling.Unlock()
+	p.ended = true
+	p.send(report{End: p.run.outcome()})
 }
 
 // await reports that this process has reached a barrier, and waits until all have,

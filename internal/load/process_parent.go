@@ -250,18 +250,36 @@ func (f *children) gather(ctx context.Context, s *result.Sample, times *tally, i
 	for _, c := range f.all {
 		select {
 		case m := <-c.moments:
-			s.Connections += m.Connections
-			s.Count += m.Count
-			times.addSparse(m.Times)
-			c.seen = m.Seen
-			f.publication.hear(m.Settled)
+			f.take(c, m, s, times)
 		case <-c.gone:
+			if m, ok := c.lastMoment(); ok {
+				f.take(c, m, s, times)
+			}
 		case <-ctx.Done():
 			return
 		}
 	}
 	for _, c := range f.all {
 		is.add(c.seen) // of one that has ended, what it did by then
+	}
+}
+
+// take adds a child's moment.
+func (f *children) take(c *child, m moment, s *result.Sample, times *tally) {
+	s.Connections += m.Connections
+	s.Count += m.Count
+	times.addSparse(m.Times)
+	c.seen = m.Seen
+	f.publication.hear(m.Settled)
+}
+
+// lastMoment gives what a child that is gone said before, if nobody has heard it.
+func (c *child) lastMoment() (moment, bool) {
+	select {
+	case m := <-c.moments:
+		return m, true
+	default:
+		return moment{}, false
 	}
 }
 
@@ -283,6 +301,9 @@ func (r *run) awaitChildren(finished bool) {
 	}
 	for _, c := range r.children.all {
 		<-c.gone
+		if m, ok := c.lastMoment(); ok { // of a sample that was not finished
+			r.publication.hear(m.Settled)
+		}
 		if c.why != "" {
 			r.trouble("a child process ended: %s", c.why)
 		}

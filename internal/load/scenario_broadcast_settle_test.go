@@ -121,3 +121,19 @@ func TestConnectionBehind(t *testing.T) {
 	}
 	wantGivenUp(t, s.Report(), load.MaxTracked, more)
 }
+
+// TestLastTold: what a child tells its parent last is heard, whatever ends meanwhile.
+func TestLastTold(t *testing.T) {
+	const children = 10000 // each does two things at once
+	if n := load.ToldAtTheEnd(children); n != children {
+		t.Errorf("children told of %d messages, of %d", n, children)
+	}
+	for range 30 { // the parent has a choice
+		if count, arrivals := load.HeardOfTheGone(true); count != 2 || arrivals != 1 {
+			t.Fatalf("a parent heard of %d messages in a sample, of 2, and of %d arrivals, of 1", count, arrivals)
+		}
+	}
+	if _, arrivals := load.HeardOfTheGone(false); arrivals != 1 {
+		t.Errorf("a parent heard of %d arrivals, of 1, after its samples", arrivals)
+	}
+}
