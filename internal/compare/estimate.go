@@ -203,8 +203,12 @@ func (s *Scenario) ratios(server, base, figure string) []float64 {
 	return ratios
 }
 
+// endless is more than the logarithm of any ratio but one to a rate of 0.
+const endless = 1e3
+
 // ratio is the median of the ratios of all slices that match, or that of whole runs. The
-// other way round it is one divided by it.
+// other way round it is one divided by it. A slice in which nothing came back counts
+// among the others; if the median is one of those, there is no ratio.
 func (p pair) ratio(figure string) (float64, bool) {
 	if len(p.run.Slices) == 0 {
 		ours, theirs := p.run.Figures[figure], p.base.Figures[figure]
@@ -212,9 +216,10 @@ func (p pair) ratio(figure string) (float64, bool) {
 	}
 	var logs []float64
 	for _, m := range p.matches(figure) {
-		logs = append(logs, math.Log(m.ours/m.theirs))
+		logs = append(logs, min(max(math.Log(m.ours/m.theirs), -endless), endless))
 	}
-	return math.Exp(estimate(logs).Median), len(logs) > 0
+	middle := estimate(logs).Median
+	return math.Exp(middle), len(logs) > 0 && math.Abs(middle) < endless/4
 }
 
 // match is what a figure was in a slice, and in the slice of the base next to it.
@@ -246,8 +251,10 @@ func (p pair) near(figure string) []match {
 	var near []match
 	for _, a := range p.run.Slices {
 		for _, b := range p.base.Slices {
-			m := match{a.Figures[figure], b.Figures[figure], [2]int{min(a.Turn, b.Turn), max(a.Turn, b.Turn)}}
-			if m.ours > 0 && m.theirs > 0 && m.turns[1]-m.turns[0] <= mostApart {
+			ours, known := a.Figures[figure]
+			theirs, theirsToo := b.Figures[figure]
+			m := match{ours, theirs, [2]int{min(a.Turn, b.Turn), max(a.Turn, b.Turn)}}
+			if known && theirsToo && ours+theirs > 0 && m.turns[1]-m.turns[0] <= mostApart {
 				near = append(near, m)
 			}
 		}

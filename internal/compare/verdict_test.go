@@ -291,9 +291,12 @@ func TestTurns(t *testing.T) {
 func TestRatioOfSlices(t *testing.T) {
 	run := func(turns map[int]float64) *Run {
 		r := &Run{}
-		for turn := 1; turn <= 30; turn++ {
-			if v, ok := turns[turn]; ok {
-				r.Slices = append(r.Slices, Slice{Turn: turn, Figures: map[string]float64{"cpu": v}})
+		for turn := 1; turn <= 50; turn++ {
+			switch v, ok := turns[turn]; {
+			case v < 0: // thrown away
+				r.Slices = append(r.Slices, Slice{Turn: turn})
+			case ok:
+				r.Slices = append(r.Slices, Slice{Turn: turn, Figures: map[string]float64{"rate": v}})
 			}
 		}
 		return r
@@ -309,13 +312,17 @@ func TestRatioOfSlices(t *testing.T) {
 		{"one at two", map[int]float64{3: 4}, map[int]float64{4: 2, 5: 50}, 2},
 		{"the last", map[int]float64{2: 4}, map[int]float64{1: 2}, 2},
 		{"the first", map[int]float64{1: 4}, map[int]float64{2: 2}, 2},
-		{"one thrown away", map[int]float64{3: 4}, map[int]float64{1: 2, 2: 0}, 2},
+		{"one thrown away", map[int]float64{3: 4}, map[int]float64{1: 2, 2: -1}, 2},
 		{"all too far", map[int]float64{20: 4}, map[int]float64{1: 2, 30: 2}, 0},
-		{"thrown away", map[int]float64{2: 0}, map[int]float64{1: 2}, 0},
+		{"thrown away", map[int]float64{2: -1}, map[int]float64{1: 2}, 0},
+		{"nothing came back", map[int]float64{2: 0, 12: 0, 22: 4, 32: 6, 42: 8}, map[int]float64{1: 2, 13: 2, 21: 2, 33: 2, 41: 2}, 2},
+		{"nothing of the base's", map[int]float64{2: 4, 12: 6, 22: 8}, map[int]float64{1: 2, 13: 2, 21: 0}, 3},
+		{"mostly nothing", map[int]float64{2: 0, 12: 0, 22: 4}, map[int]float64{1: 2, 13: 2, 21: 2}, 0},
+		{"half of it nothing", map[int]float64{2: 0, 12: 4}, map[int]float64{1: 2, 13: 2}, 0},
 		{"the median", map[int]float64{2: 4, 4: 6, 6: 100}, map[int]float64{1: 2, 3: 2, 5: 2}, 3},
 		{"of two, the middle", map[int]float64{2: 2, 12: 32}, map[int]float64{1: 2, 13: 2}, 4},
 	} {
-		got, known := pair{run(tt.run), run(tt.base)}.ratio("cpu")
+		got, known := pair{run(tt.run), run(tt.base)}.ratio("rate")
 		if known != (tt.want > 0) || known && math.Abs(got-tt.want) > 1e-9 {
 			t.Errorf("%s: %v, %v, want %v", tt.name, got, known, tt.want)
 		}
