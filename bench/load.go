@@ -75,7 +75,8 @@ type Client struct {
 	// Poller names the engine, see poller.Engines. Default the system's.
 	Poller string
 	// FirstReply is how long the first of all messages may take to come back, before the
-	// run ends: the server does not send any back. Default 1 s.
+	// run ends: the server does not send any back. Of a long one it is how long nothing
+	// more may come. Default 1 s.
 	FirstReply time.Duration
 	// Timeout ends the run, whatever its state. Default: what it should take, and
 	// a minute.

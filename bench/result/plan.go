@@ -100,7 +100,8 @@ type Plan struct {
 	Poller    string `json:"poller,omitempty"`
 
 	// FirstReply is how long the first of all messages may take to come back, before the
-	// run ends since this is no server that sends any back.
+	// run ends since this is no server that sends any back. Of a long one it is how long
+	// nothing more may come.
 	FirstReply time.Duration `json:"first_reply_ns,omitempty"`
 
 	// ServerPID is the server's process; 0: whoever listened on the URL's port, -1:

@@ -178,6 +178,9 @@ func (l *loop) eatPayload(c *conn, in []byte) (rest []byte) {
 	case !l.compare(c, part):
 		return nil
 	}
+	if i.opcode < ws.Close && l.showsLife(c) {
+		l.meter.Payload += int64(n)
+	}
 	if i.left > 0 {
 		return nil
 	}
@@ -191,9 +194,18 @@ func (l *loop) eatPayload(c *conn, in []byte) (rest []byte) {
 	default:
 		i.message = 0
 		l.countWire(c)
+		if l.checking != published || c.in.of.publisher != c.number {
+			l.meter.Returned++
+		}
 		l.behaviour.received(l, c)
 	}
 	return rest
+}
+
+// showsLife tells whether all that a connection receives shows that the server sends
+// messages back, before they are whole. To a publisher its own may come.
+func (l *loop) showsLife(c *conn) bool {
+	return l.checking != published || int(c.number) >= l.plan.Publishers
 }
 
 // differs is the first place where a and b are not alike.

@@ -19,8 +19,8 @@ type meter struct {
 	cut                  int // slow connections that the server ended
 	open, peak           int
 	sent                 int64 // messages
-	owned                int64 // messages that came back to who published them
 	strange              int   // connections that got other messages than they sent
+	life
 	extras
 
 	from, until time.Duration // the measured window

@@ -255,6 +255,7 @@ func (f *children) gather(ctx context.Context, s *result.Sample, times *tally, i
 			if m, ok := c.lastMoment(); ok {
 				f.take(c, m, s, times)
 			}
+			c.seen.Opening = 0
 		case <-ctx.Done():
 			return
 		}

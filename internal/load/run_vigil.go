@@ -26,26 +26,36 @@ func (e *early) Error() string { return e.why }
 type seen struct {
 	Opened  int   `json:"opened"`
 	Failed  int   `json:"failed"`
+	Opening int   `json:"opening"` // now
 	Strange int   `json:"strange"` // that got other messages than they sent
 	Sent    int64 `json:"sent"`    // messages
-	Owned   int64 `json:"owned"`   // of those published, back at their publisher
+	life
+}
+
+// life is what shows that a server sends messages back. Of a broadcast it is what came to
+// others than the publisher.
+type life struct {
+	Returned int64 `json:"returned"` // whole messages
+	Payload  int64 `json:"payload"`  // bytes, also of messages that are not whole yet
 }
 
 func (s *seen) add(other seen) {
 	s.Opened += other.Opened
 	s.Failed += other.Failed
+	s.Opening += other.Opening
 	s.Strange += other.Strange
 	s.Sent += other.Sent
-	s.Owned += other.Owned
+	s.Returned += other.Returned
+	s.Payload += other.Payload
 }
 
 // vigil is what the sampler looks out for. Its times are 0 until there is something
 // to time.
 type vigil struct {
 	before    seen
-	answered  int64         // units done
-	sentAt    time.Duration // when the first messages were sent
+	lifeAt    time.Duration // when bytes of messages came last; until then, when the first messages were sent
 	refusedAt time.Duration // since when connections fail and none opens
+	refused   int           // that had failed before
 	strangeAt time.Duration // when most had got other messages than they sent
 }
 
@@ -53,45 +63,56 @@ type vigil struct {
 // after most have got other messages than they sent.
 const hopeless = time.Second
 
-// look, which the sampler calls, ends the run if the last sample, which began at since, shows that there is no
-// use in going on.
-func (r *run) look(since, now time.Duration, one *result.Sample, is seen) {
+// look, which the sampler calls, ends the run if the sample that ends now shows that
+// there is no use in going on.
+func (r *run) look(now time.Duration, one *result.Sample, is seen) {
 	v := &r.vigil
-	v.answered += one.Count
-	if is.Sent > 0 && v.sentAt == 0 {
-		v.sentAt = since
+	before := v.before
+	v.before = is
+	if is.Sent > 0 && (v.lifeAt == 0 || is.Payload > before.Payload) {
+		v.lifeAt = now
 	}
+	failing := is.Failed > before.Failed
 	switch {
-	case is.Opened > v.before.Opened || one.Count > 0:
+	case is.Opened > before.Opened || one.Count > 0:
 		v.refusedAt = 0
-	case is.Failed > v.before.Failed && v.refusedAt == 0:
-		v.refusedAt = since
+	case failing && v.refusedAt == 0:
+		v.refusedAt, v.refused = now, before.Failed
 	}
 	if 2*is.Strange > is.Opened && v.strangeAt == 0 {
-		v.strangeAt = since
+		v.strangeAt = now
 	}
-	v.before = is
 	// Of a run that began to open connections, others still may; in churn none is left
-	// to others.
+	// to others. One failure is no rule, and what is being opened may succeed unless
+	// others go on failing.
 	alone := is.Opened == 0 || r.plan.Scenario == result.Churn && one.Connections == 0
+	refused := alone && is.Failed-v.refused > 1 && (is.Opening == 0 || failing)
 	switch {
 	case r.server.hasEnded():
 		r.abort(&early{why: r.server.named() + " ended " + r.when()})
-	case v.sentAt > 0 && v.answered == is.Owned && r.awaitsReplies() && now-v.sentAt >= r.plan.FirstReply:
-		what := "no message came back"
-		if r.plan.Scenario == result.Broadcast {
-			what = "no message arrived at another connection"
-		}
-		r.abort(&early{fmt.Sprintf("%s within %s, of %d sent", what, inWords(r.plan.FirstReply), is.Sent), r.advice()})
+	case v.lifeAt > 0 && is.Returned == 0 && r.awaitsReplies() && now-v.lifeAt >= r.plan.FirstReply:
+		r.abort(&early{r.noReply(is), r.advice()})
 	case v.strangeAt > 0 && now-v.strangeAt >= hopeless: // the last one's would be an echo, once the others are gone
 		r.abort(&early{why: fmt.Sprintf("%d of %d connections got other messages than they sent", is.Strange, is.Opened)})
-	case v.refusedAt > 0 && alone && now-v.refusedAt >= hopeless:
+	case v.refusedAt > 0 && refused && now-v.refusedAt >= hopeless:
 		why := "no connection could be opened within " + inWords(hopeless)
 		if is.Opened > 0 {
 			why += ", " + r.when()
 		}
 		r.abort(&early{why: why})
 	}
+}
+
+// noReply says that nothing came back.
+func (r *run) noReply(is seen) string {
+	what := "no message came back"
+	switch {
+	case r.plan.Scenario == result.Broadcast:
+		what = "no message arrived at another connection"
+	case is.Payload > 0:
+		what = "no message came back as a whole, and nothing more of one"
+	}
+	return fmt.Sprintf("%s within %s, of %d sent", what, inWords(r.plan.FirstReply), is.Sent)
 }
 
 // awaitsReplies tells whether who sends is to get something soon.

@@ -87,7 +87,7 @@ func TestNoEcho(t *testing.T) {
 			wantEarly(t, r, took, why)
 			wantTrouble(t, r, why)
 			wantNote(t, r, advice)
-			ownOnly := scenario == result.Broadcast && r.Publication.Own && r.Count <= r.Publication.Published
+			ownOnly := scenario == result.Broadcast && r.Publication.Own && r.Count < 2*r.Publication.Published // some of before
 			if r.Count != 0 && !ownOnly || r.Lost != 0 {
 				t.Errorf("%d done, %d lost", r.Count, r.Lost)
 			}

@@ -96,7 +96,7 @@ func (r *run) sample() {
 	one.Seconds = (now - s.until).Seconds()
 	times.describe(&one)
 	one.RSS, one.ServerCores = r.server.sample(r.engine.Now)
-	r.look(s.until, now, &one, is)
+	r.look(now, &one, is)
 	s.until = now
 	s.keep(one)
 	r.tell(one, &times)
@@ -110,7 +110,7 @@ func (r *run) gather(s *result.Sample, times *tally) (is seen) {
 			s.Count += l.meter.intervalCount
 			times.add(&l.meter.interval)
 			l.meter.intervalCount, l.meter.interval = 0, tally{}
-			is.add(seen{l.meter.opened, l.meter.failed, l.meter.strange, l.meter.sent, l.meter.owned})
+			is.add(seen{l.meter.opened, l.meter.failed, l.connects.opening, l.meter.strange, l.meter.sent, l.meter.life})
 		})
 	}
 	return is

@@ -301,7 +301,6 @@ func (b *publishing) received(l *loop, c *conn) {
 	l.meter.done(l.now, of.due, l.now-of.due, c.in.size)
 	if own {
 		l.meter.Own = true
-		l.meter.owned++
 		return
 	}
 	if a := b.arrival(l, of.publisher, of.number); a != nil {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -73,11 +74,12 @@ type synthetic struct {
 	poller poller.Poller
 	ln     poller.Listener
 	world
-	conns map[poller.Token]*synthConn
-	last  poller.Token
-	due   answers
-	in    []byte
-	over  atomic.Bool
+	conns    map[poller.Token]*synthConn
+	last     poller.Token
+	requests int // so far
+	due      answers
+	in       []byte
+	over     atomic.Bool
 }
 
 // synthConn is the server's end of a connection.
@@ -129,7 +131,10 @@ type world struct {
 	client  func(*simnet.Network) poller.Dialer   // the client's way to the network; nil: the shortest
 	// used is the CPU time of the server's process so far, and of our own; not ok: it is
 	// not known. nil: the server's is not known, and ours what it really is.
-	used func(now time.Duration) (cpu time.Duration, ok bool)
+	used   func(now time.Duration) (cpu time.Duration, ok bool)
+	pieces int                                          // in which each answer is sent; 0: it is sent as a whole
+	apart  time.Duration                                // from piece to piece
+	admit  func(nth int) (after time.Duration, ok bool) // how long the nth upgrade takes, and whether it is refused; nil: none is, at once
 }
 
 // simulate does a plan in a world, in a bubble of testing/synctest: its clock, which
@@ -271,9 +276,18 @@ func (s *synthetic) read(c *synthConn, token poller.Token) {
 			s.close(c, token)
 			return
 		}
-		s.due.added++
-		heap.Push(&s.due, answer{s.service(s.net.Now()), s.due.added, c, ws.AppendFrame(nil, op, payload)})
+		s.answer(c, s.service(s.net.Now()), ws.AppendFrame(nil, op, payload))
 		c.unread = c.unread[size:]
+	}
+}
+
+// answer sends bytes from a time on.
+func (s *synthetic) answer(c *synthConn, at time.Duration, b []byte) {
+	piece := (len(b)-1)/max(s.pieces, 1) + 1
+	for part := range slices.Chunk(b, piece) {
+		s.due.added++
+		heap.Push(&s.due, answer{at, s.due.added, c, part})
+		at += s.apart
 	}
 }
 
@@ -288,9 +302,23 @@ func (s *synthetic) upgrade(c *synthConn) bool {
 		s.t.Errorf("request: %v", err)
 		return false
 	}
-	s.write(c, []byte(upgraded(request.Header.Get("Sec-WebSocket-Key"), "")))
-	c.upgraded, c.unread = true, c.unread[end+4:]
-	return true
+	c.unread = c.unread[end+4:]
+	s.requests++
+	after, ok := time.Duration(0), true
+	if s.admit != nil {
+		after, ok = s.admit(s.requests)
+	}
+	head := "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+	if ok {
+		c.upgraded, head = true, upgraded(request.Header.Get("Sec-WebSocket-Key"), "")
+	}
+	if after == 0 {
+		s.write(c, []byte(head))
+	} else {
+		s.due.added++
+		heap.Push(&s.due, answer{s.net.Now() + after, s.due.added, c, []byte(head)})
+	}
+	return ok
 }
 
 func (s *synthetic) write(c *synthConn, b []byte) {
