@@ -34,7 +34,9 @@ func (r *run) beginChurn() {
 	r.each(func(l *loop) {
 		l.behaviour = churning{}
 		for slot := range l.conns {
-			l.connect(slot)
+			if l.conns[slot].state == absent {
+				l.connect(slot)
+			}
 		}
 	})
 }
@@ -46,6 +48,19 @@ func (r *run) endChurn() {
 
 // alive is how many connections have not ended.
 func (l *loop) alive() int { return l.connects.opening + l.meter.open }
+
+// dropAll ends all connections at once, whatever they are at.
+func (l *loop) dropAll() {
+	for i := range l.conns {
+		switch c := &l.conns[i]; c.state {
+		case absent:
+		case open:
+			l.drop(c)
+		default:
+			l.end(c)
+		}
+	}
+}
 
 // pause waits for d.
 func pause(ctx context.Context, d time.Duration) error {

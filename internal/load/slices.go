@@ -167,6 +167,9 @@ func (r *run) slice(ctx context.Context, how sliced, o Order) (*Slice, error) {
 	whole := r.engine.Now() - began
 	if left > 0 {
 		r.lost(how.unit+"s that did not come to their end", left)
+		if !how.open {
+			r.each((*loop).dropAll) // the next slice begins anew
+		}
 	}
 	// The kernel knows to the nanosecond what a process ran once it sleeps.
 	if err := pause(ctx, time.Millisecond); err != nil {

@@ -231,6 +231,50 @@ func TestSlicesCompressed(t *testing.T) {
 	}
 }
 
+// TestSlicesBeginAnew: connections that do not come to their end are counted and given
+// up, so that the next slice of churn has all of its own.
+func TestSlicesBeginAnew(t *testing.T) {
+	t.Parallel() // it mostly waits
+	var well atomic.Bool
+	ended := make(chan struct{}, 100)
+	d := newDealer(t.Context(), t, hastyChurn(scripted(t, func(p *peer) {
+		switch {
+		case !well.Load() && p.number%2 == 0: // which never answers the upgrade
+		case p.upgrade() && well.Load():
+			p.echo(whole)
+			return
+		}
+		_, _ = io.Copy(io.Discard, p.TCPConn)
+		ended <- struct{}{}
+	})))
+	d.answer()
+	s := d.order(0, 50*time.Millisecond).Result
+	if len(s.Troubles) != 1 || !strings.Contains(s.Troubles[0].What, "did not come to their end") || s.Troubles[0].Count != 4 {
+		t.Errorf("troubles %+v, want that 4 connections did not end", s.Troubles)
+	}
+	for range 4 {
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			t.Fatal("connections of a slice that is over are still there")
+		}
+	}
+	well.Store(true)
+	if s = d.order(0, 50*time.Millisecond).Result; s.Count == 0 || len(s.Troubles) > 0 {
+		t.Errorf("%d done, troubles %+v, want none", s.Count, s.Troubles)
+	}
+	if err := d.end(); err != nil {
+		t.Error(err)
+	}
+}
+
+// hastyChurn is hasty, with patience for each connection.
+func hastyChurn(url string) result.Plan {
+	p := hasty(url)
+	p.Scenario, p.ConnectTimeout = result.Churn, patience
+	return p
+}
+
 // TestSlicesGoWrong: what goes wrong is told, or is the error of what can not be run.
 func TestSlicesGoWrong(t *testing.T) {
 	t.Run("a scenario of another kind", func(t *testing.T) {
