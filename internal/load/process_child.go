@@ -82,7 +82,7 @@ func work() error {
 		others.receive(commands)
 		cancel()
 	}()
-	if err := r.scenario()(ctx); err != nil && err != errNothingOpen && ctx.Err() == nil {
+	if err := r.scenario()(ctx); err != nil && !errors.Is(err, errNothingOpen) && ctx.Err() == nil {
 		return err
 	}
 	others.end()
@@ -153,7 +153,8 @@ func (p *parent) sample() {
 	var times tally
 	is := p.run.gather(&s, &times)
 	p.send(report{Sample: &moment{
-		Connections: s.Connections, Count: s.Count, Times: times.sparse(), Seen: is, Settled: p.run.publication.tellParent(),
+		Connections: s.Connections, Count: s.Count, Times: times.sparse(), Seen: is,
+		Orphaned: p.run.publication.orphans(), Settled: p.run.publication.tellParent(),
 	}})
 }
 

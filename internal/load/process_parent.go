@@ -29,8 +29,9 @@ type children struct {
 
 // child is a child process.
 type child struct {
-	grace time.Duration
-	kill  context.CancelFunc
+	grace      time.Duration
+	kill       context.CancelFunc
+	publishers int // of its connections
 
 	sending  sync.Mutex
 	commands *json.Encoder
@@ -42,6 +43,7 @@ type child struct {
 	noneOpen atomic.Bool  // since then
 	moments  chan moment  // the answers to command.Sample
 	seen     seen         // of the last one
+	orphaned int          // publishers, then
 
 	ending  sync.Once     // sets why
 	gone    chan struct{} // closed when it has ended; then there is:
@@ -72,6 +74,8 @@ func (r *run) startChildren(ctx context.Context) error {
 	}
 	context.AfterFunc(f.ctx, f.stopAll)
 	for i, c := range f.all {
+		first, connections := r.plan.shareOf(i)
+		c.publishers = max(0, min(r.plan.Publishers-first, connections))
 		c.send(command{Begin: &share{Plan: r.plan.Plan, Index: i, Address: r.target.address}})
 	}
 	return nil
@@ -255,13 +259,18 @@ func (f *children) gather(ctx context.Context, s *result.Sample, times *tally, i
 			if m, ok := c.lastMoment(); ok {
 				f.take(c, m, s, times)
 			}
-			c.seen.Opening = 0
+			c.seen.Opening, c.orphaned = 0, c.publishers
 		case <-ctx.Done():
 			return
 		}
 	}
+	orphaned := 0
 	for _, c := range f.all {
 		is.add(c.seen) // of one that has ended, what it did by then
+		orphaned += c.orphaned
+	}
+	if len(f.all) > 0 {
+		f.publication.hearOrphans(orphaned)
 	}
 }
 
@@ -270,7 +279,7 @@ func (f *children) take(c *child, m moment, s *result.Sample, times *tally) {
 	s.Connections += m.Connections
 	s.Count += m.Count
 	times.addSparse(m.Times)
-	c.seen = m.Seen
+	c.seen, c.orphaned = m.Seen, m.Orphaned
 	f.publication.hear(m.Settled)
 }
 

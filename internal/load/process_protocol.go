@@ -31,6 +31,7 @@ type group interface {
 type barrier struct {
 	At      string        `json:"at"`
 	Open    int           `json:"open"`              // connections
+	Opened  int           `json:"opened,omitempty"`  // so far
 	Left    int           `json:"left,omitempty"`    // of what was waited for
 	Sent    []uint32      `json:"sent,omitempty"`    // by each publisher
 	Loops   int           `json:"loops,omitempty"`   // that had a window, which ends here
@@ -54,6 +55,7 @@ type taken struct {
 // add adds what another process has.
 func (b *barrier) add(other barrier) {
 	b.Open += other.Open
+	b.Opened += other.Opened
 	b.Left += other.Left
 	for i := range min(len(b.Sent), len(other.Sent)) {
 		b.Sent[i] += other.Sent[i]
@@ -93,8 +95,9 @@ type moment struct {
 	Connections int    `json:"connections"` // open now
 	Count       int64  `json:"count"`
 	Times       sparse `json:"times"`
-	Seen        seen   `json:"seen"`              // since the run began
-	Settled     []byte `json:"settled,omitempty"` // see publication.tellParent
+	Seen        seen   `json:"seen"`               // since the run began
+	Orphaned    int    `json:"orphaned,omitempty"` // publishers that are gone
+	Settled     []byte `json:"settled,omitempty"`  // see publication.tellParent
 }
 
 // outcome is what a child did, besides the steps taken.

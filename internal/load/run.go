@@ -96,6 +96,7 @@ type run struct {
 	group    group    // nil: this process is the only one
 	children children // of a parent
 
+	opened      int           // connections, in all processes, by the end of the last phase that opened some
 	window      float64       // seconds of the last one
 	openThen    int           // connections, at its end
 	waiting     time.Duration // as in meter, of the steps
@@ -105,8 +106,19 @@ type run struct {
 }
 
 // errNothingOpen: no connection is open, so there is nothing to load. The
-// troubles say why.
-var errNothingOpen = errors.New("no connection is open")
+// troubles say why. The others say more of it.
+var (
+	errNothingOpen = errors.New("all connections had ended")
+	errNoneOpened  = nothingOpen("no connection could be opened")
+	errNoneAgain   = nothingOpen("no connection could be opened again,")
+	errNoPublisher = nothingOpen("no connection that publishes was open,")
+)
+
+// nothingOpen is an errNothingOpen.
+type nothingOpen string
+
+func (n nothingOpen) Error() string       { return string(n) }
+func (n nothingOpen) Is(other error) bool { return other == errNothingOpen }
 
 func newRun(p *plan, h host, t *target, watch Watch) *run {
 	r := &run{

@@ -37,8 +37,14 @@ func (r *run) last(ctx context.Context, d time.Duration) error {
 		case <-over.C:
 			return nil
 		case <-look.C:
-			if r.open.Load() == 0 && r.noneOpen() || r.publication != nil && r.publication.none() {
+			if r.open.Load() == 0 && r.noneOpen() {
 				return errNothingOpen
+			}
+			if r.publication.none() {
+				if r.children.stop != nil {
+					r.children.stop() // else they go on, and are waited for
+				}
+				return errNoPublisher
 			}
 		}
 	}
@@ -66,10 +72,19 @@ func (r *run) connectSome(ctx context.Context, connections int) error {
 	}); err != nil {
 		return err
 	}
-	if r.await(barrier{At: "connected", Open: r.openNow()}).Open == 0 {
+	before := r.opened
+	all := r.await(barrier{At: "connected", Open: r.openNow(), Opened: r.sum(func(l *loop) int { return l.meter.opened })})
+	r.opened = max(before, all.Opened) // those of a process that has ended are not told any more
+	switch {
+	case all.Open > 0:
+		return nil
+	case r.opened == 0:
+		return errNoneOpened
+	case r.opened == before:
+		return errNoneAgain
+	default:
 		return errNothingOpen
 	}
-	return nil
 }
 
 // measure opens the measured window for d, or until no connection is open.

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -152,9 +153,9 @@ func (r *run) when() string {
 // inWords is a time without letters that are not on every keyboard.
 func inWords(d time.Duration) string { return strings.ReplaceAll(d.String(), "µ", "u") }
 
-// nothingOpen says why no connection is open any more. Those of a process that has ended
-// are gone a moment before it is.
-func (r *run) nothingOpen() string {
+// whyNothingOpen says why no connection is open any more. Those of a process that has
+// ended are gone a moment before it is.
+func (r *run) whyNothingOpen(err error) string {
 	when := r.when()
 	for range 20 {
 		if _, ok := r.server.usage(r.server.server); !ok {
@@ -167,10 +168,10 @@ func (r *run) nothingOpen() string {
 		why := fmt.Sprintf("%s ended %s", r.server.named(), when)
 		r.trouble("%s", why)
 		return why
-	case r.phase == "connect":
-		return "no connection could be opened"
+	case err == errNoneOpened:
+		return err.Error()
 	default:
-		return "all connections had ended " + when
+		return err.Error() + " " + when
 	}
 }
 
@@ -191,8 +192,8 @@ func (r *run) conclude(asked, limited, scenario context.Context, err error) {
 	case limited.Err() != nil:
 		out.EndedEarly = fmt.Sprintf("the run did not end within %s: it was still at %q", inWords(r.plan.Timeout), r.phase)
 		r.trouble("%s", out.EndedEarly)
-	case err == errNothingOpen:
-		out.EndedEarly = r.nothingOpen()
+	case errors.Is(err, errNothingOpen):
+		out.EndedEarly = r.whyNothingOpen(err)
 	case err != nil:
 		r.trouble("%v", err)
 	}

@@ -113,8 +113,27 @@ func (p *publication) publishedIn(messages int64, seconds float64) {
 	}
 }
 
-// none tells whether all publishers were of this process and none is left.
-func (p *publication) none() bool { return int(p.orphaned.Load()) >= p.publishers }
+// none tells whether no publisher of any process is left, but in a child, whose parent
+// tells. It may be called on nil, as the next two.
+func (p *publication) none() bool {
+	child := p != nil && p.run.group != nil && len(p.run.loops) > 0
+	return p != nil && !child && p.orphans() >= p.publishers
+}
+
+// orphans is how many publishers are gone.
+func (p *publication) orphans() int {
+	if p == nil {
+		return 0
+	}
+	return int(p.orphaned.Load())
+}
+
+// hearOrphans says how many are, of all processes.
+func (p *publication) hearOrphans(publishers int) {
+	if p != nil {
+		p.orphaned.Store(int32(publishers))
+	}
+}
 
 // receive notes how many connections of a loop are left to receive.
 func (p *publication) receive(l *loop, connections int) {
