@@ -170,6 +170,6 @@ func (l *loop) tryAfterStranger() {
 	case l.plan.Scenario == result.Broadcast:
 		l.meter.note("broadcast needs a server that sends on what is published, as it is, and nothing else")
 	default:
-		l.meter.note(l.plan.Scenario + " needs a server that sends each message back to its sender, as it is, and nothing else; for one that sends it to all there is broadcast")
+		l.meter.note(l.plan.Scenario + " needs a server that sends each message back to its sender, as it is, and nothing else; for one that sends it to all there is broadcast, and for one that sends by itself receive")
 	}
 }

@@ -93,6 +93,15 @@ func SlicesOn(ctx context.Context, usage func(*process.Process) (process.Usage, 
 	}, p, in, out)
 }
 
+// EndedEarly is what a run says that was aborted, after its scenario returned err.
+func EndedEarly(ctx context.Context, err error) string {
+	r := newRun(&plan{result.Plan{Scenario: result.Echo}}, host{engine: nil}, nil, Watch{})
+	aborted, abort := context.WithCancelCause(ctx)
+	abort(&early{why: "the server ended"})
+	r.conclude(ctx, ctx, aborted, err)
+	return r.result.EndedEarly
+}
+
 // HeadSize is how long a published message's head is.
 const HeadSize = markSize
 

@@ -1,6 +1,7 @@
 package load_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -63,5 +64,41 @@ func TestNoneAgain(t *testing.T) {
 				t.Errorf("%d opened, %d failed", r.Opened, r.Failed)
 			}
 		})
+	}
+}
+
+// TestGreetings: a server may send what it likes where no message is sent to it.
+func TestGreetings(t *testing.T) {
+	for _, scenario := range []string{result.Storm, result.Wave, result.Churn} {
+		t.Run(scenario, func(t *testing.T) {
+			leavesNothing(t)
+			p := hasty(scripted(t, func(p *peer) {
+				if p.upgrade() {
+					p.send(whole(ws.Text, []byte("welcome")))
+					p.send(whole(ws.Binary, []byte("and good bye")))
+					p.echo(whole)
+				}
+			}))
+			p.Scenario = scenario
+			if scenario == result.Churn {
+				p.Messages = -1
+			}
+			r := run(t, p, load.Watch{})
+			wantTroubles(t, r)
+			if r.Count == 0 || r.Lost != 0 || r.EndedEarly != "" {
+				t.Errorf("%d done, %d lost, ended early %q", r.Count, r.Lost, r.EndedEarly)
+			}
+		})
+	}
+}
+
+// TestServerEndsLast: a run that has come to its end did not end early, though its server
+// ended just then.
+func TestServerEndsLast(t *testing.T) {
+	if got := load.EndedEarly(t.Context(), nil); got != "" {
+		t.Errorf("ended early %q, and all was done", got)
+	}
+	if got := load.EndedEarly(t.Context(), errors.New("canceled")); got != "the server ended" {
+		t.Errorf("ended early %q", got)
 	}
 }

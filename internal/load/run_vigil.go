@@ -126,7 +126,8 @@ func (r *run) advice() string {
 			"to one that sends it back, try echo"
 	}
 	return fmt.Sprintf("%s needs a server that sends each message back as it is; is the path %s right? "+
-		"For any other server there are storm and wave, which send no messages; one that takes longer needs --first-reply",
+		"For a server that sends by itself there is receive, for any other storm and wave, which send no messages; "+
+		"one that takes longer needs --first-reply",
 		r.plan.Scenario, r.target.request.Target)
 }
 
@@ -177,6 +178,9 @@ func (r *run) whyNothingOpen(err error) string {
 
 // conclude says in the result how the run came to its end.
 func (r *run) conclude(asked, limited, scenario context.Context, err error) {
+	if err == nil {
+		return // all was done, whatever ended since
+	}
 	out := r.result
 	cause, aborted := context.Cause(scenario).(*early)
 	switch {
@@ -194,7 +198,7 @@ func (r *run) conclude(asked, limited, scenario context.Context, err error) {
 		r.trouble("%s", out.EndedEarly)
 	case errors.Is(err, errNothingOpen):
 		out.EndedEarly = r.whyNothingOpen(err)
-	case err != nil:
+	default:
 		r.trouble("%v", err)
 	}
 }

@@ -33,6 +33,9 @@ func (r *run) churn(ctx context.Context) error {
 func (r *run) beginChurn() {
 	r.each(func(l *loop) {
 		l.behaviour = churning{}
+		if l.plan.Messages == 0 {
+			l.checking = unchecked
+		}
 		for slot := range l.conns {
 			if l.conns[slot].state == absent {
 				l.connect(slot)
@@ -91,6 +94,9 @@ func (churning) next(l *loop, c *conn) {
 }
 
 func (b churning) received(l *loop, c *conn) {
+	if l.checking == unchecked { // it is the server's own
+		return
+	}
 	if sent := c.sentAt(); l.meter.measures(l.belongs(sent, l.now)) {
 		l.meter.service.Record(l.now - sent)
 	}

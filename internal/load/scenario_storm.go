@@ -5,7 +5,7 @@ import "context"
 // storm opens all connections and measures that.
 func (r *run) storm(ctx context.Context) error {
 	r.result.Unit = "connection"
-	r.each(func(l *loop) { l.behaviour = counting{} })
+	r.each(func(l *loop) { l.behaviour, l.checking = counting{}, unchecked })
 	r.beginWindow()
 	err := r.connectAll(ctx)
 	r.endWindow()

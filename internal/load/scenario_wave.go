@@ -8,6 +8,7 @@ import (
 // wave has all connections drop at once and come back, some times.
 func (r *run) wave(ctx context.Context) error {
 	r.result.Unit = "connection"
+	r.each(func(l *loop) { l.checking = unchecked })
 	if err := r.connectAll(ctx); err != nil {
 		return err
 	}
