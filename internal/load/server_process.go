@@ -152,7 +152,7 @@ func (s *serverProcess) memory(connections int, r *result.Result) {
 	if connections == 0 || !ok || r.Plan.Scenario == result.Churn { // whose number open is chance
 		return
 	}
-	s.use.After = u.RSS
+	s.use.After, s.use.PerConnection = u.RSS, result.Unknown()
 	grown := u.RSS - s.use.Before
 	if connections >= result.LeastForMemory && s.use.Before > 0 && grown > 0 {
 		s.use.PerConnection = float64(grown) / float64(connections)
