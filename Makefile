@@ -68,10 +68,10 @@ check: fmt ## while you work: formatting, vet, the tests of the library that are
 	@$(COMPILE) $(LIGHT)
 	go test -short -timeout=20m $(ONEBYONE) $(LIGHT)
 
-test: ## before a commit: the everyday checks, every package's tests among them; 8 minutes on two cores
+test: ## before a commit: the everyday checks, every package's tests among them; 5 minutes on two cores
 	@scripts/checks.sh $(EVERYDAY)
 
-thorough: ## what make test leaves out: everything under -race and without, easygo, chaos, browsers, fuzzing, interop; 40 minutes
+thorough: ## what make test leaves out: everything under -race and without, easygo, chaos, browsers, fuzzing, interop; 45 minutes
 	@scripts/checks.sh $(THOROUGH)
 
 deps: ## what make test needs from outside (DEPS=no: take the machine as it is)
