@@ -226,6 +226,9 @@ func TestEarlyMessage(t *testing.T) {
 // TestConnectRate: connections come at the pace asked for, from the first on and
 // after a pause.
 func TestConnectRate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left to make thorough: it waits for connections that come slowly")
+	}
 	p := brief(result.Wave, serve(t, "127.0.0.1:0", &server.Server{Handler: &echo{}}))
 	p.Connections, p.ConnectRate, p.Waves, p.Duration = 50, 100, 1, 1100*time.Millisecond
 	start, connected := time.Now(), time.Duration(0)

@@ -112,6 +112,9 @@ func TestProcesses(t *testing.T) {
 
 // TestProcessesWatched looks at a run, and at its server from outside.
 func TestProcessesWatched(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left to make thorough: TestWatch with processes")
+	}
 	url, srv := startEcho(t)
 	p := result.Plan{
 		Scenario: result.Echo, URL: url, Connections: 31, Processes: 2,
@@ -164,6 +167,9 @@ func (b *bounded) Message(c *server.Conn, m ws.Message) {
 
 // TestProcessesSweep: all go from rate to rate together.
 func TestProcessesSweep(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left to make thorough: a sweep and processes have tests of their own")
+	}
 	leavesNothing(t)
 	p := brief(result.Sweep, serve(t, "127.0.0.1:0", &server.Server{Handler: &bounded{}}))
 	p.Connections, p.Processes, p.Duration, p.SweepLimit = 6, 2, 200*time.Millisecond, time.Minute
