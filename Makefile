@@ -66,7 +66,7 @@ check: fmt ## while you work: formatting, vet, the tests of the library that are
 	@$(SELDOM) go vet ./...
 	$(call heading,check: go test -short)
 	@$(COMPILE) $(LIGHT)
-	go test -short -timeout=20m $(ONEBYONE) $(LIGHT)
+	go test -short -timeout=20m $(ONEBYONE) $(WAITING) $(LIGHT)
 
 test: ## before a commit: the everyday checks, every package's tests among them; 5 minutes on two cores
 	@scripts/checks.sh $(EVERYDAY)

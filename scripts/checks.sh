@@ -13,7 +13,7 @@ start=$SECONDS
 aside=$(mktemp -d) # a folder for what runs beside
 
 # line WHAT NAME SECONDS
-line() { printf '  %-7s %-11s %2d min %2d s' "$1" "$2" $(($3 / 60)) $(($3 % 60)); }
+line() { printf '  %-7s %-11s %2d min %2d s\n' "$1" "$2" $(($3 / 60)) $(($3 % 60)); }
 
 report() {
   trap '' INT TERM
@@ -31,7 +31,6 @@ check() {
   local since=$SECONDS what=ok
   make --no-print-directory "$1" || what=FAILED
   line "$what" "$1" $((SECONDS - since)) >>"$aside/lines"
-  echo >>"$aside/lines"
   [ "$what" = ok ]
 }
 

@@ -182,8 +182,9 @@ type Timeouts struct {
 	// this long, with 1001 and the reason "idle timeout", pongs or not; 0 is never.
 	Idle time.Duration
 	// Lifetime closes a connection at the latest so long after it was accepted,
-	// with 1001 and the reason "connection lifetime over", each at a time of its own in the last fifth: clients spread anew over
-	// the servers behind a balancer, and none is forgotten. 0 is never.
+	// with 1001 and the reason "connection lifetime over", each at a time of its own in
+	// the last fifth: clients spread anew over the servers behind a balancer, and none
+	// is forgotten. 0 is never.
 	Lifetime time.Duration
 	// Close is how long the peer may take for its part of the closing
 	// handshake; 0 is 5 s.

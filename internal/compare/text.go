@@ -100,22 +100,32 @@ func command(text string) []string {
 	return lines
 }
 
+// quoting is where in a line of sh one is: behind a quote that is still open, or behind a
+// backslash.
+type quoting struct{ quoted, escaped bool }
+
+// read goes on by a character.
+func (q *quoting) read(c rune) {
+	switch {
+	case q.escaped:
+		q.escaped = false
+	case c == '\'':
+		q.quoted = !q.quoted
+	case c == '\\':
+		q.escaped = !q.quoted
+	}
+}
+
 // shellWords splits a line of sh between its words.
 func shellWords(text string) []string {
 	var all []string
-	word, quoted, escaped := "", false, false
+	word, q := "", quoting{}
 	for _, c := range text {
-		switch {
-		case escaped:
-			escaped = false
-		case c == '\'':
-			quoted = !quoted
-		case c == '\\':
-			escaped = !quoted
-		case c == ' ' && !quoted:
+		if c == ' ' && q == (quoting{}) {
 			all, word = append(all, word), ""
 			continue
 		}
+		q.read(c)
 		word += string(c)
 	}
 	return append(all, word)
@@ -125,26 +135,19 @@ func shellWords(text string) []string {
 // backslash joins them.
 func chopped(word string, room int) []string {
 	var lines []string
-	line, quoted, escaped := "", false, false
+	line, q := "", quoting{}
 	for _, c := range word {
-		if utf8.RuneCountInString(line) >= room-1 && !escaped {
-			if quoted {
+		if utf8.RuneCountInString(line) >= room-1 && !q.escaped {
+			if q.quoted {
 				line += "'"
 			}
 			lines, line = append(lines, line+`\`), ""
-			if quoted {
+			if q.quoted {
 				line = "'"
 			}
 		}
 		line += string(c)
-		switch {
-		case escaped:
-			escaped = false
-		case c == '\'':
-			quoted = !quoted
-		case c == '\\':
-			escaped = !quoted
-		}
+		q.read(c)
 	}
 	return append(lines, line)
 }

@@ -30,6 +30,15 @@ type Usage struct {
 	RSS int64
 }
 
+// Stolen is StolenEach in sum.
+func Stolen() (sum time.Duration, err error) {
+	each, err := StolenEach()
+	for _, d := range each {
+		sum += d
+	}
+	return sum, err
+}
+
 // Facts says what a machine is.
 type Facts struct {
 	CPU    string // the model

@@ -33,8 +33,5 @@ func Machine() Facts {
 	return Facts{CPU: runtime.GOARCH, Cores: runtime.NumCPU(), System: runtime.GOOS}
 }
 
-// Stolen fails with ErrNotSupported.
-func Stolen() (time.Duration, error) { return 0, ErrNotSupported }
-
 // StolenEach fails with ErrNotSupported.
 func StolenEach() (map[int]time.Duration, error) { return nil, ErrNotSupported }

@@ -7,18 +7,22 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// Stolen is how much time a hypervisor has taken from this machine's cores since
-// its start, in sum, to the 10 ms (steal in /proc/stat). Only the difference of two
-// readings tells something. On a machine that is not virtual it stays 0, and so it
-// does where the hypervisor does not tell.
-func Stolen() (time.Duration, error) {
+// StolenEach gives, by the number of the CPU, for how long the host had something else run
+// on it while a thread of this machine could have, since the start. Its unit is the
+// tick of /proc/stat, 10 ms. A machine that is not virtual, or whose host does not say,
+// has 0. Only the difference of two readings tells something.
+func StolenEach() (map[int]time.Duration, error) {
 	proc, err := procfs.NewDefaultFS()
 	if err != nil {
-		return 0, fmt.Errorf("process: %w", err)
+		return nil, fmt.Errorf("process: %w", err)
 	}
 	stat, err := proc.Stat()
 	if err != nil {
-		return 0, fmt.Errorf("process: %w", err)
+		return nil, fmt.Errorf("process: %w", err)
 	}
-	return time.Duration(stat.CPUTotal.Steal * float64(time.Second)), nil
+	stolen := make(map[int]time.Duration, len(stat.CPU))
+	for cpu, times := range stat.CPU {
+		stolen[int(cpu)] = time.Duration(times.Steal * float64(time.Second))
+	}
+	return stolen, nil
 }
