@@ -288,9 +288,10 @@ func TestBroadcastToTheStalled(t *testing.T) {
 		if got, bound := most.Load(), int64(budget+budget/4+64<<10); got > bound || got < budget/2 {
 			t.Errorf("%d bytes waited at most, want up to %d", got, bound)
 		}
-		if open, shed := h.count(); shed == 0 || open+shed != crowd {
-			t.Errorf("%d open, %d shed, of %d", open, shed, crowd)
-		}
+		eventually(t, "the handler is told of those that are shed", func() bool {
+			open, shed := h.count()
+			return shed > 0 && open+shed == crowd
+		})
 		late := dialSim(t, n, addr).upgraded()
 		late.send(frame(opText, "served"))
 		late.expect(opText, "served")

@@ -259,6 +259,8 @@ func TestSlowCallbacksLogged(t *testing.T) {
 		{"Pong", frame(opPong, "")},
 		{"Close", frame(opClose, closePayload(1000, ""))},
 	} {
+		// The turn before is told of before it is over.
+		eventually(t, "no turn is slow", func() bool { return turn == 0 || srv.Stats().Workers.Held == 0 })
 		c.send(step.frame)
 		line := lastLine(t, book, "turn was slow", turn+1)
 		for _, word := range []string{"level=DEBUG", "remote=", "callback=" + step.callback + " ", "took="} {

@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		compare.AloneOnHost()
 		os.Exit(m.Run())
 	}
 	var err error
