@@ -30,7 +30,7 @@ CROSS_VET := darwin/arm64 freebsd/amd64 windows/amd64
 
 # A+B: A beside B, see scripts/checks.sh.
 EVERYDAY := deps fmt vet staticcheck+racecompile+shortplain raceunder+shortrace
-THOROUGH := alldeps modules others race easygo chaos plain browsers fuzz interop cross
+THOROUGH := alldeps modules others race easygo chaos cross+fuzz+plain browsers interop
 
 # Where goroutines meet, the everyday tests have the race detector on: in these packages, and
 # in the server's tests of these chapters. The rest has it in make thorough.
@@ -46,10 +46,14 @@ LONGEST := ./server ./internal/load
 WAITING      := -parallel 8
 RACE_WAITING := -parallel 4
 LIGHT   = $(shell go list ./... | grep -vE '$(LOADS)')
+# Under the race detector package load's cases that are more of the same are left to plain,
+# and the pages, which one goroutine draws, too.
+LOAD       := ./internal/load
+RACED_FULL = $(shell go list ./... | grep -vE '/internal/(load|report)$$')
 BROWSER := Browser
 
 .NOTPARALLEL: # the checks share two cores
-.PHONY: all help build check test thorough bench benchstat bars results clean $(subst +, ,$(EVERYDAY)) tidy $(THOROUGH)
+.PHONY: all help build check test thorough bench benchstat bars results clean $(subst +, ,$(EVERYDAY)) tidy $(subst +, ,$(THOROUGH))
 
 heading = @printf '\n== %s == (%s)\n' "$(1)" "$$(date +%T)"
 
@@ -71,7 +75,7 @@ check: fmt ## while you work: formatting, vet, the tests of the library that are
 test: ## before a commit: the everyday checks, every package's tests among them; 5 minutes on two cores
 	@scripts/checks.sh $(EVERYDAY)
 
-thorough: ## what make test leaves out: everything under -race and without, easygo, chaos, browsers, fuzzing, interop; 45 minutes
+thorough: ## what make test leaves out: everything under -race and without, easygo, chaos, browsers, fuzzing, interop; 35 minutes
 	@scripts/checks.sh $(THOROUGH)
 
 deps: ## what make test needs from outside (DEPS=no: take the machine as it is)
@@ -124,14 +128,15 @@ shortrace: racecompile ## the everyday tests of the server where goroutines meet
 	@echo '$(GOTEST) -short -race $(RACE_WAITING) -run (the chapters $(CHAPTERS)) ./server'
 	@$(GOTEST) -short -race $(RACE_WAITING) -run '$(RACED_TESTS)' ./server
 
-race: ## all tests under the race detector but those in browsers, whose server is a program without it
+race: ## the tests under the race detector, but for those in browsers, whose server is a program without it
 	$(call heading,race: go test -race)
 	@$(COMPILE) -race ./...
-	$(GOTEST) -race -skip $(BROWSER) ./...
+	$(GOTEST) -race $(RACE_WAITING) -skip $(BROWSER) $(RACED_FULL)
+	$(GOTEST) -race -short $(LOAD)
 
 easygo: ## the server's tests on the easygo engine
 	$(call heading,easygo: the server on the easygo engine)
-	MILLRACE_POLLER=easygo $(GOTEST) -race ./server/...
+	MILLRACE_POLLER=easygo $(GOTEST) -race $(RACE_WAITING) ./server/...
 
 chaos: ## the server with everything on, on a network that fails, with CHAOS=6 seeds
 	$(call heading,chaos: $(CHAOS) seeds)
@@ -140,7 +145,7 @@ chaos: ## the server with everything on, on a network that fails, with CHAOS=6 s
 plain: ## all tests without the race detector, some of which count allocations
 	$(call heading,plain: go test)
 	@$(COMPILE) ./...
-	$(GOTEST) -skip $(BROWSER) ./...
+	$(GOTEST) $(WAITING) -skip $(BROWSER) ./...
 
 browsers: ## the tests in a browser, against the program
 	$(call heading,browsers: go test -run $(BROWSER))
