@@ -48,6 +48,9 @@ func testDrainAcceptQueue(t *testing.T, start starter) {
 		c.expect(opText, "hold")
 		c.expect(opClose, closePayload(1001, "server shutting down"))
 	}
+	for _, c := range late { // their request was still on its way, and the server waits a second for it
+		c.send(upgradeRequest())
+	}
 	for _, c := range upgrades {
 		if resp := c.expectRefusal(http.StatusServiceUnavailable); resp.Header.Get("Retry-After") == "" {
 			t.Errorf("503 with %v", resp.Header)
@@ -60,8 +63,7 @@ func testDrainAcceptQueue(t *testing.T, start starter) {
 		}
 		c.expectEOF()
 	}
-	for _, c := range late { // their request was still on its way
-		c.send(upgradeRequest())
+	for _, c := range late {
 		c.expectRefusal(http.StatusServiceUnavailable)
 		_ = c.Close()
 	}
@@ -94,6 +96,8 @@ func TestDrainAcceptQueueTLS(t *testing.T) {
 			close(s.release)
 			for _, c := range waiting {
 				c.send(upgradeRequest())
+			}
+			for _, c := range waiting {
 				c.expectRefusal(http.StatusServiceUnavailable)
 				_ = c.Close()
 			}
