@@ -49,7 +49,8 @@ LIGHT   = $(shell go list ./... | grep -vE '$(LOADS)')
 # Under the race detector package load's cases that are more of the same are left to plain,
 # and the pages, which one goroutine draws, too.
 LOAD       := ./internal/load
-RACED_FULL = $(shell go list ./... | grep -vE '/internal/(load|report)$$')
+ALL        = $(shell go list ./...)
+RACED_FULL = $(filter-out %/internal/load %/internal/report,$(ALL))
 BROWSER := Browser
 
 .NOTPARALLEL: # the checks share two cores
@@ -145,7 +146,8 @@ chaos: ## the server with everything on, on a network that fails, with CHAOS=6 s
 plain: ## all tests without the race detector, some of which count allocations
 	$(call heading,plain: go test)
 	@$(COMPILE) ./...
-	$(GOTEST) $(WAITING) -skip $(BROWSER) ./...
+	$(GOTEST) $(WAITING) -skip $(BROWSER) $(filter-out %/internal/load,$(ALL))
+	$(GOTEST) $(LOAD)
 
 browsers: ## the tests in a browser, against the program
 	$(call heading,browsers: go test -run $(BROWSER))
