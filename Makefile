@@ -30,7 +30,7 @@ CROSS_VET := darwin/arm64 freebsd/amd64 windows/amd64
 
 # A+B: A beside B, see scripts/checks.sh.
 EVERYDAY := deps fmt vet staticcheck+racecompile+shortplain raceunder+shortrace
-THOROUGH := alldeps modules others race easygo chaos cross+fuzz+plain browsers interop
+THOROUGH := alldeps modules others+cross+race easygo chaos fuzz+plain browsers interop
 
 # Where goroutines meet, the everyday tests have the race detector on: in these packages, and
 # in the server's tests of these chapters. The rest has it in make thorough.
