@@ -49,9 +49,10 @@ func (s *sink) take(pieces [][]byte) (n int, err error) {
 
 // model is a queue in plain slices.
 type model struct {
-	units [][]byte // what waits: frames, behind plain bytes perhaps
-	plain bool     // the first is no frame
-	off   int      // bytes of the first that are written
+	units [][]byte                   // what waits: frames, behind plain bytes perhaps
+	plain bool                       // the first is no frame
+	off   int                        // bytes of the first that are written
+	loose map[*byte]*outqueue.Shared // frames that may be dropped, by their last byte
 	pong  []byte
 	wire  []byte // what was written
 }
@@ -74,6 +75,50 @@ func (m *model) write(n int) {
 	}
 }
 
+// looseAt is the frame at a place if it may be dropped.
+func (m *model) looseAt(i int) *outqueue.Shared {
+	if i == 0 && (m.off > 0 || m.plain) {
+		return nil
+	}
+	return m.loose[last(m.units[i])]
+}
+
+// last is where a frame's last byte is: what tells it from others.
+func last(frame []byte) *byte { return &frame[len(frame)-1] }
+
+// drop drops what may be and is to be, and says how many frames that were.
+func (m *model) drop(which func(*outqueue.Shared) bool) (n int) {
+	var kept [][]byte
+	for i, u := range m.units {
+		if s := m.looseAt(i); s != nil && which(s) {
+			n++
+		} else {
+			kept = append(kept, u)
+		}
+	}
+	m.units = kept
+	return n
+}
+
+// looseBytes are those that may be dropped.
+func (m *model) looseBytes() (n int) {
+	m.drop(func(s *outqueue.Shared) bool {
+		n += len(s.Frame)
+		return false
+	})
+	return n
+}
+
+func (m *model) replace(with *outqueue.Shared) bool {
+	for i := range m.units {
+		if s := m.looseAt(i); s != nil && s.Key != nil && s.Key == with.Key {
+			m.units[i] = with.Frame
+			return true
+		}
+	}
+	return false
+}
+
 func (m *model) truncate() {
 	m.pong = nil
 	if m.off > 0 || m.plain {
@@ -94,6 +139,8 @@ type player struct {
 	sink   sink
 	script []byte
 	count  byte
+	shared map[*byte]int // how often a frame that ends there waits, and was shared
+	shares int           // that are not released
 }
 
 // next is the script's next byte, below bound.
@@ -129,7 +176,7 @@ func (p *player) before(all []byte) (n int) {
 }
 
 func (p *player) step() {
-	switch p.next(9) {
+	switch p.next(12) {
 	case 0, 1:
 		plain := 0
 		if p.q.Unwritten() == 0 {
@@ -162,8 +209,82 @@ func (p *player) step() {
 	case 8:
 		if p.next(4) == 0 {
 			p.q.Release()
-			p.m = model{wire: p.m.wire}
+			p.m = model{wire: p.m.wire, loose: p.m.loose}
 		}
+	case 9:
+		p.share()
+	case 10:
+		p.drop()
+	case 11:
+		p.replace()
+	}
+}
+
+// frame is a new one that is shared.
+func (p *player) frame() *outqueue.Shared {
+	p.count++
+	frame := ws.AppendFrame(nil, ws.Binary, bytes.Repeat([]byte{p.count}, sizes[p.next(len(sizes))]))
+	shared := &outqueue.Shared{Frame: frame, Expires: uint32(p.next(4))}
+	if key := p.next(4); key > 0 {
+		shared.Key = key
+	}
+	shared.Released = func() {
+		p.shares--
+		p.shared[last(frame)]--
+	}
+	return shared
+}
+
+// hold notes that one more waits.
+func (p *player) hold(s *outqueue.Shared) {
+	p.shares++
+	p.shared[last(s.Frame)]++
+}
+
+// share queues a frame once, or twice as two queues would.
+func (p *player) share() {
+	shared, loose := p.frame(), p.next(2) == 0
+	if loose {
+		p.m.loose[last(shared.Frame)] = shared
+	}
+	for range 1 + p.next(2) {
+		n := p.before(shared.Frame)
+		p.hold(shared)
+		p.q.Share(shared, n, loose)
+		p.m.units = append(p.m.units, shared.Frame)
+		p.m.write(n)
+	}
+}
+
+// drop drops the oldest, or those that have expired.
+func (p *player) drop() {
+	var got, want int
+	if p.next(2) == 0 {
+		now := uint32(p.next(4))
+		got = p.q.Expire(now)
+		want = p.m.drop(func(s *outqueue.Shared) bool { return s.Expires != 0 && s.Expires <= now })
+	} else {
+		bytes := p.next(256) * 50
+		got = p.q.DropOldest(bytes)
+		want = p.m.drop(func(s *outqueue.Shared) bool {
+			bytes -= len(s.Frame)
+			return bytes+len(s.Frame) > 0
+		})
+	}
+	if got != want {
+		p.t.Fatalf("%d frames were dropped, want %d", got, want)
+	}
+}
+
+func (p *player) replace() {
+	shared := p.frame()
+	p.m.loose[last(shared.Frame)] = shared
+	want := p.m.replace(shared)
+	if want {
+		p.hold(shared)
+	}
+	if got := p.q.Replace(shared); got != want {
+		p.t.Fatalf("replaced: %v, want %v", got, want)
 	}
 }
 
@@ -207,6 +328,9 @@ func (p *player) pong() {
 // check compares the counts, and the memory with the buffers that a Writer is shown.
 func (p *player) check() {
 	q, bytes := &p.q, p.m.unwritten()
+	if q.Loose() != p.m.looseBytes() {
+		p.t.Fatalf("Loose %d, want %d", q.Loose(), p.m.looseBytes())
+	}
 	if q.Unwritten() != bytes || q.Len() != bytes+len(p.m.pong) || q.Empty() != (bytes == 0 && p.m.pong == nil) {
 		p.t.Fatalf("Unwritten %d, Len %d, Empty %v; %d bytes wait, and a pong of %d", q.Unwritten(), q.Len(), q.Empty(), bytes, len(p.m.pong))
 	}
@@ -225,11 +349,24 @@ func (p *player) check() {
 	if len(p.sink.pieces) == 16 {
 		return // there may be more
 	}
+	waiting := 0
 	for i, piece := range p.sink.pieces {
 		room -= 96
-		if i > 0 {
+		switch isShared := p.shared[last(piece)] > 0; {
+		case isShared:
+			waiting++
+		case i > 0:
 			room -= cap(piece)
 		}
+	}
+	if p.shares != waiting {
+		p.t.Fatalf("%d shared frames are not released, %d wait", p.shares, waiting)
+	}
+	if p.shared[last(p.sink.pieces[0])] > 0 {
+		if room != 0 {
+			p.t.Fatalf("%d bytes are left for no buffer", room)
+		}
+		return
 	}
 	if first := cap(p.sink.pieces[0]); room < first || buffer.CapOf(room) != room {
 		p.t.Fatalf("%d bytes are left for a buffer of which %d are there", room, first)
@@ -239,7 +376,8 @@ func (p *player) check() {
 // play plays the script, and then writes all.
 func play(t *testing.T, script []byte) {
 	script = script[:min(len(script), 500)]
-	p := &player{t: t, script: script}
+	p := &player{t: t, script: script, shared: map[*byte]int{}}
+	p.m.loose = map[*byte]*outqueue.Shared{}
 	p.sink.t = t
 	for len(p.script) > 0 {
 		p.step()
@@ -247,6 +385,9 @@ func play(t *testing.T, script []byte) {
 	}
 	for p.q.Unwritten() > 0 {
 		p.write(math.MaxInt, math.MaxInt)
+	}
+	if p.shares != 0 {
+		t.Errorf("%d shared frames are never released", p.shares)
 	}
 	if !bytes.Equal(p.sink.wire, p.m.wire) {
 		t.Errorf("%d bytes were written, want %d others", len(p.sink.wire), len(p.m.wire))

@@ -1,7 +1,8 @@
 // Package outqueue has the outbound queue of a connection: WebSocket frames that the
-// kernel has not taken yet, in pooled buffers. It knows where a frame ends, so that a
-// queue can be cut short and the peer still gets whole frames; it does not write
-// itself, and knows nothing of connections, deadlines and limits.
+// kernel has not taken yet, in pooled buffers, or shared with other queues. It knows
+// where a frame ends, so that a queue can be cut short and the peer still gets whole
+// frames; it does not write itself, and knows nothing of connections, deadlines and
+// limits.
 package outqueue
 
 import (
@@ -24,16 +25,29 @@ const (
 type Queue struct {
 	segments []frames
 	bytes    int // in the segments, not yet written
+	loose    int // of them, in frames that may be dropped
+	expiring int // frames that expire
 	room     int // the capacity of their buffers
 	pieces   [][]byte
 	pong     []byte // the payload of a pong that waits for all else to be written; nil: none
 }
 
-// frames is a run of whole frames, of which the first off bytes are written.
+// frames is a run of whole frames, of which the first off bytes are written. They stand
+// in a buffer of the queue's own, or are one frame that is shared.
 type frames struct {
-	buf   *buffer.Buffer
-	off   int
-	plain int // bytes at its head that are no frames
+	buf    *buffer.Buffer
+	shared *Shared // nil with buf
+	off    int
+	plain  int32 // bytes at its head that are no frames
+	loose  bool  // it may be dropped, as long as off is 0
+}
+
+// Shared is a frame that waits in many queues and is there once.
+type Shared struct {
+	Frame    []byte // must not change
+	Key      any    // may be compared; see Queue.Replace. nil: none
+	Expires  uint32 // see Queue.Expire; 0: never
+	Released func() // called once for each Queue.Share, when that queue has let go of it
 }
 
 // Writer is what takes a queue's bytes, as many as it can without blocking: as a
@@ -54,15 +68,23 @@ func (q *Queue) Add(head, tail []byte, plain, written int) {
 	plain, written, head = max(plain-skip, 0), written-skip, head[skip:]
 	size := len(head) + len(tail)
 	last := len(q.segments) - 1
-	if last < 0 || cap(q.segments[last].buf.B)-len(q.segments[last].buf.B) < size {
+	if last < 0 || q.segments[last].room() < size {
 		buf := buffer.Get(max(size, segmentRoom))
-		q.segments = append(q.segments, frames{buf: buf, off: written, plain: plain})
+		q.segments = append(q.segments, frames{buf: buf, off: written, plain: int32(plain)})
 		q.room += cap(buf.B)
 		last++
 	}
 	b := q.segments[last].buf
 	b.B = append(append(b.B, head...), tail...)
 	q.bytes += size - written
+}
+
+// room is how many bytes can be added to the run.
+func (s *frames) room() int {
+	if s.buf == nil {
+		return 0
+	}
+	return cap(s.buf.B) - len(s.buf.B)
 }
 
 // wholeFrames is the length of the frames, behind plain other bytes, that end
@@ -88,6 +110,95 @@ func (q *Queue) Adopt(buf *buffer.Buffer, written int) {
 	q.segments = append(q.segments, frames{buf: buf, off: written})
 	q.room += cap(buf.B)
 	q.bytes += len(buf.B) - written
+}
+
+// Share queues a frame that is shared, and that may be dropped if it is loose. Of it the
+// first written bytes, not all, are written already: 0 unless the queue is empty. Memory
+// does not count it.
+func (q *Queue) Share(frame *Shared, written int, loose bool) {
+	s := frames{shared: frame, off: written, loose: loose && written == 0}
+	q.segments = append(q.segments, s)
+	q.bytes += len(frame.Frame) - written
+	q.account(&s, 1)
+}
+
+// account counts a segment that has come (1), or is about to go or to be begun (-1).
+func (q *Queue) account(s *frames, n int) {
+	if !s.loose {
+		return
+	}
+	q.loose += n * len(s.shared.Frame)
+	if s.shared.Expires != 0 {
+		q.expiring += n
+	}
+}
+
+// Loose is how many bytes wait in frames that may be dropped.
+func (q *Queue) Loose() int { return q.loose }
+
+// DropOldest drops loose frames, the oldest first, until so many bytes are dropped or none
+// is left, and returns how many frames that were.
+func (q *Queue) DropOldest(bytes int) (dropped int) {
+	end := 0
+	for ; end < len(q.segments) && bytes > 0; end++ {
+		if s := &q.segments[end]; s.loose {
+			dropped++
+			bytes -= len(s.shared.Frame)
+			q.drop(s)
+		}
+	}
+	first := end
+	for i := end - 1; i >= 0; i-- {
+		if s := q.segments[i]; s != (frames{}) {
+			first--
+			q.segments[first] = s
+		}
+	}
+	clear(q.segments[:first])
+	q.dropFirst(first)
+	return dropped
+}
+
+// drop takes the bytes of a loose segment off the queue.
+func (q *Queue) drop(s *frames) {
+	q.bytes -= len(s.shared.Frame)
+	q.free(s)
+}
+
+// Expire drops the loose frames that have expired by now, and returns how many that were.
+func (q *Queue) Expire(now uint32) (dropped int) {
+	if q.expiring == 0 {
+		return 0
+	}
+	kept := q.segments[:0]
+	for _, s := range q.segments {
+		if s.loose && s.shared.Expires != 0 && s.shared.Expires <= now {
+			dropped++
+			q.drop(&s)
+		} else {
+			kept = append(kept, s)
+		}
+	}
+	clear(q.segments[len(kept):])
+	q.segments = kept
+	return dropped
+}
+
+// Replace puts a frame in the place of the loose one with the same key, and says whether
+// there was one.
+func (q *Queue) Replace(frame *Shared) bool {
+	for i := range q.segments {
+		s := &q.segments[i]
+		if !s.loose || s.shared.Key == nil || s.shared.Key != frame.Key {
+			continue
+		}
+		q.bytes += len(frame.Frame) - len(s.shared.Frame)
+		q.free(s)
+		*s = frames{shared: frame, loose: true}
+		q.account(s, 1)
+		return true
+	}
+	return false
 }
 
 // SetPong has a pong follow when all else is written: the latest is enough (RFC 6455
@@ -148,7 +259,14 @@ func (q *Queue) writePieces(w Writer, most int) (n int, err error) {
 }
 
 // rest is what is not written.
-func (s *frames) rest() []byte { return s.buf.B[s.off:] }
+func (s *frames) rest() []byte { return s.content()[s.off:] }
+
+func (s *frames) content() []byte {
+	if s.buf == nil {
+		return s.shared.Frame
+	}
+	return s.buf.B
+}
 
 // advance takes n written bytes off the queue.
 func (q *Queue) advance(n int) {
@@ -158,14 +276,28 @@ func (q *Queue) advance(n int) {
 		s := &q.segments[done]
 		left := len(s.rest())
 		if n < left {
-			s.off += n
+			q.account(s, -1)
+			s.off, s.loose = s.off+n, false
 			break
 		}
 		n -= left
 		q.free(s)
 		done++
 	}
-	rest := copy(q.segments, q.segments[done:])
+	q.dropFirst(done)
+}
+
+// fewSegments are moved to the front when those before them go, so that their room is used
+// again. Of many the front is given up instead: it is left behind when they next grow.
+const fewSegments = 64
+
+// dropFirst takes the first n segments off, which are freed.
+func (q *Queue) dropFirst(n int) {
+	if len(q.segments)-n > fewSegments {
+		q.segments = q.segments[n:]
+		return
+	}
+	rest := copy(q.segments, q.segments[n:])
 	clear(q.segments[rest:])
 	q.segments = q.segments[:rest]
 }
@@ -179,7 +311,9 @@ func (q *Queue) Truncate() {
 	}
 	first := &q.segments[0]
 	end := first.boundary()
-	first.buf.B = first.buf.B[:end]
+	if first.buf != nil { // else it is one frame
+		first.buf.B = first.buf.B[:end]
+	}
 	for i := range q.segments[1:] {
 		q.free(&q.segments[1+i])
 	}
@@ -192,9 +326,9 @@ func (q *Queue) Truncate() {
 
 // boundary is the first end of a frame at or behind what is written.
 func (s *frames) boundary() int {
-	end := s.plain
+	end := int(s.plain)
 	for end < s.off {
-		end += ws.FrameSize(s.buf.B[end:])
+		end += ws.FrameSize(s.content()[end:])
 	}
 	return end
 }
@@ -207,10 +341,15 @@ func (q *Queue) Release() {
 	q.segments, q.bytes, q.pong = nil, 0, nil
 }
 
-// free gives a segment's buffer back.
+// free gives a segment's buffer, or frame, back.
 func (q *Queue) free(s *frames) {
-	q.room -= cap(s.buf.B)
-	s.buf.Free()
+	q.account(s, -1)
+	if s.buf == nil {
+		s.shared.Released()
+	} else {
+		q.room -= cap(s.buf.B)
+		s.buf.Free()
+	}
 	*s = frames{}
 }
 
@@ -224,5 +363,5 @@ func (q *Queue) Unwritten() int { return q.bytes }
 func (q *Queue) Len() int { return q.bytes + len(q.pong) }
 
 // Memory is what the queue takes besides itself and the pieces of a write, in bytes:
-// by the capacity of its buffers.
+// by the capacity of its buffers, and without what is shared.
 func (q *Queue) Memory() int { return q.room + len(q.segments)*segmentMemory + cap(q.pong) }
