@@ -97,7 +97,7 @@ var keptFrom = map[string]func(importer string) bool{
 // chapters are what the names of server's files begin with: the file is about that. Tests
 // stand beside what they test, under the same prefix.
 var chapters = []string{
-	"chaos", "conn", "conns", "doc", "drain", "example", "handler", "harness", "http", "limit", "log", "loop", "mux", "server", "stats", "tls",
+	"chaos", "conn", "conns", "doc", "drain", "example", "group", "handler", "harness", "http", "limit", "log", "loop", "mux", "server", "stats", "tls",
 }
 
 // grabBags are names that say nothing of what is in a package.

@@ -48,7 +48,7 @@ type Conn struct {
 	mu     sync.Mutex // guards what follows
 	out    *outbound  // the cork or the queue; nil: Send writes right away
 	facts  *facts
-	value  any // the application's; before the handshake of a secure connection its *entrance
+	value  any // the application's, or *grouped; before the handshake of a secure connection its *entrance
 	counts [numCounts]count
 	port   uint16 // the peer's, or that of the client behind it
 	ipv4   [4]byte
@@ -213,6 +213,9 @@ func (c *Conn) Request() *ws.Request {
 func (c *Conn) Value() any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if g := c.grouped(); g != nil {
+		return g.value
+	}
 	return c.value
 }
 
@@ -220,7 +223,11 @@ func (c *Conn) Value() any {
 func (c *Conn) SetValue(v any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.value = v
+	if g := c.grouped(); g != nil {
+		g.value = v
+	} else {
+		c.value = v
+	}
 }
 
 // Server is the server that c is of.

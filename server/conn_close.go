@@ -53,6 +53,9 @@ func (c *Conn) end(cause error, how manner) {
 // first, but not with endNow when a queue would have to be written before it. The caller
 // holds mu.
 func (c *Conn) endLocked(cause error, how manner) {
+	if how != endNow {
+		c.catchUp() // it was sent before
+	}
 	before, next, paused := c.stateNow(), stateEnding, c.paused()
 	if how == endGraceful {
 		next = stateClosing
@@ -155,6 +158,7 @@ func (c *Conn) Close(code ws.Code, reason string) error {
 func (c *Conn) CloseNow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.catchUp()
 	if c.queue() != nil && c.stateNow() < stateClosed {
 		c.flush() // a bridge may have had room that it has not told of yet
 	}
@@ -253,9 +257,11 @@ func (c *Conn) writeFailed(err error) {
 
 // drops counts a message that is not taken, and says whether that is all that becomes of
 // it.
-func (c *Conn) drops(limit Limit) bool {
+func (c *Conn) drops(limit Limit) bool { return c.dropsBy(limit, c.limits().drops) }
+
+// dropsBy is drops by another policy than the connection's: whether it drops.
+func (c *Conn) dropsBy(limit Limit, drops bool) bool {
 	c.loop.counters.dropped.Add(1)
-	drops := c.limits().drops
 	if !drops && limit == LimitQueue {
 		c.loop.srv.limitHits.closed.Store(true) // before the hit is counted
 	}

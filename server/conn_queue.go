@@ -60,6 +60,9 @@ func (o *outbound) flush(c *Conn, now tick) (more bool, err error) {
 	if err := o.flushStream(c, now); err != nil {
 		return false, err
 	}
+	if n := o.Expire(uint32(now)); n > 0 {
+		c.loop.counters.groupExpired.Add(uint64(n))
+	}
 	for written := 0; ; {
 		if pong := o.FramePong(); pong > 0 {
 			c.sentBytes(pong)
@@ -138,7 +141,7 @@ func (c *Conn) charge() {
 		return
 	}
 	held := c.held()
-	c.checkMarks(o.size() + held)
+	c.checkMarks(o.size() + held - o.Loose())
 	c.loop.srv.governor.outbound.charge(&o.entry, int64(o.memory()+held))
 	c.wakeWaiters()
 }

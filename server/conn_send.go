@@ -129,7 +129,7 @@ func (c *Conn) Ping(payload []byte) error {
 // or the queue. If the frame stands in *own (own may be nil), that becomes the
 // queue's where it has to wait, and *own nil. The caller holds mu.
 func (c *Conn) send(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
-	if c.stateNow() != stateOpen || c.writeBroken() {
+	if c.catchUp(); c.takesNothing() {
 		return ErrClosed
 	}
 	if max(len(payload), len(frame)-ws.MaxHeader) > c.limits().maxQueue {
@@ -139,7 +139,7 @@ func (c *Conn) send(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) er
 		return err
 	}
 	if op == ws.Text || op == ws.Binary {
-		c.sentMessage()
+		c.sentMessages(1)
 	}
 	return nil
 }

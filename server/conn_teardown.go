@@ -24,6 +24,9 @@ func (c *Conn) conclude(w *worker) {
 		c.mu.Lock()
 		c.advance(stateFlushing)
 		cause := c.facts.cause
+		if c.grouped() != nil {
+			c.loop.groups.push(groupItem{conn: c})
+		}
 		c.mu.Unlock()
 		if c.handler != nil {
 			c.loop.counters.closed(cause)

@@ -70,11 +70,13 @@ type shard struct {
 	queues     holders // of the outbound account
 	unfinished holders // of the inbound one
 	counters   loopCounters
+	groups     groupLog
 }
 
 func newShard(s *Server, p poller.Poller) *shard {
 	l := &shard{srv: s, index: uint32(len(s.loops)), engine: s.engine, poll: p, roomLook: noDue}
 	l.Init(s.group, l, p)
+	l.groups.init(l)
 	return l
 }
 

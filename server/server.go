@@ -25,6 +25,9 @@ const (
 	// ErrQueueFull, or ErrMessageTooBig, and the connection goes on. DrainedHandler tells when to catch
 	// up.
 	DropNewest
+	// DropOldest is for messages of groups alone, see GroupOptions.Policy: those that wait
+	// longest, and may be dropped, make room.
+	DropOldest
 )
 
 // Server is a WebSocket server. Its zero value serves an empty Handler on
@@ -106,6 +109,9 @@ type Server struct {
 	admission admission
 	admits    admittance
 	governor  governor
+
+	groupSent, groupRefused atomic.Uint64
+
 	fallback  Handler // of connections whose Accept names none
 	engine    poller.Engine
 	instance  uint64 // a random number, for ids

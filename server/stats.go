@@ -40,6 +40,8 @@ type ServerStats struct {
 	Inbound                 int64  // memory that all unfinished input holds, in bytes: see Server.Limits.InboundMemory
 	Backlog                 int64  // memory that all queues hold, in bytes: see Server.Limits.QueueMemory
 
+	Group GroupStats
+
 	Inflated, Deflated Compressed // of these messages, those that came compressed, and were sent so
 	Windows            int64      // bytes promised to connections for context takeover, see Deflate.MaxWindows
 
@@ -110,16 +112,19 @@ type loopCounters struct {
 	messagesOut  atomic.Uint64
 	bytesOut     atomic.Uint64
 	dropped      atomic.Uint64
-	paused       atomic.Int64
-	pauses       atomic.Uint64
-	inflated     compressedCounts
-	deflated     compressedCounts
-	pings        atomic.Uint64
-	dead         atomic.Uint64
-	panics       atomic.Uint64
-	closes       [2][closeSlots]atomic.Uint64 // by us, by the peer
-	drained      atomic.Uint64                // connections ended since draining began, see DrainProgress
-	cut          atomic.Uint64
+
+	groupNewest, groupOldest, groupReplaced, groupExpired atomic.Uint64
+
+	paused   atomic.Int64
+	pauses   atomic.Uint64
+	inflated compressedCounts
+	deflated compressedCounts
+	pings    atomic.Uint64
+	dead     atomic.Uint64
+	panics   atomic.Uint64
+	closes   [2][closeSlots]atomic.Uint64 // by us, by the peer
+	drained  atomic.Uint64                // connections ended since draining began, see DrainProgress
+	cut      atomic.Uint64
 }
 
 // compressedCounts are counted as they come: next to what a message costs then, it
@@ -168,15 +173,15 @@ func (n *loopCounters) add(received, sent turnStats) {
 	}
 }
 
-// sentMessage counts a message that is accepted for sending, for the connection
+// sentMessages counts messages that are accepted for sending, for the connection
 // and its loop: with the turn's cork while there is one. The caller holds mu.
-func (c *Conn) sentMessage() {
-	c.tally(messagesOut, 1)
+func (c *Conn) sentMessages(n int) {
+	c.tally(messagesOut, n)
 	if c.out != nil && c.out.corked {
-		c.out.sent.messages++
+		c.out.sent.messages += n
 		return
 	}
-	c.loop.counters.messagesOut.Add(1)
+	c.loop.counters.messagesOut.Add(uint64(n))
 }
 
 // sentBytes is the same for bytes.
@@ -305,6 +310,7 @@ func (s *Server) Stats() (sum ServerStats) {
 	workers := s.group.Workers()
 	sum.Workers = Workers{Leading: workers.Leading, Standby: workers.Standby, Held: workers.Held, Max: s.limits.workers}
 	sum.LogDropped = s.logDropped()
+	sum.Group.Sent, sum.Group.Refused = s.groupSent.Load(), s.groupRefused.Load()
 	for limit := range sum.Limits {
 		sum.Limits[limit] = s.limitHits.counts[limit].Load()
 	}
@@ -331,6 +337,10 @@ func (n *loopCounters) addTo(sum *ServerStats) {
 	sum.MessagesOut += n.messagesOut.Load()
 	sum.BytesOut += n.bytesOut.Load()
 	sum.Dropped += n.dropped.Load()
+	sum.Group.DroppedNewest += n.groupNewest.Load()
+	sum.Group.DroppedOldest += n.groupOldest.Load()
+	sum.Group.Replaced += n.groupReplaced.Load()
+	sum.Group.Expired += n.groupExpired.Load()
 	sum.Paused += n.paused.Load()
 	sum.Pauses += n.pauses.Load()
 	n.inflated.addTo(&sum.Inflated)
@@ -338,6 +348,18 @@ func (n *loopCounters) addTo(sum *ServerStats) {
 	sum.Pings += n.pings.Load()
 	sum.Dead += n.dead.Load()
 	sum.Panics += n.panics.Load()
+}
+
+// GroupStats are about messages to groups.
+type GroupStats struct {
+	Sent    uint64 // messages, however many members there were
+	Refused uint64 // with ErrNoRoom
+
+	// What members did not get because they read too slowly, counted for each member.
+	DroppedNewest uint64 // there was no room: also among ServerStats.Dropped
+	DroppedOldest uint64 // a newer one took their room
+	Replaced      uint64 // a newer one with the same key took their place
+	Expired       uint64 // their time was over
 }
 
 // LagBounds are the upper bounds of a Histogram's buckets but the last, which

@@ -9,10 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,43 +37,20 @@ func (e *echo) Message(c *server.Conn, m ws.Message) {
 }
 
 // broadcast sends each message to all connections, the sender's too.
-type broadcast struct {
-	mu    sync.Mutex
-	conns map[*server.Conn]struct{}
-	all   atomic.Pointer[[]*server.Conn] // the connections, nil: not gathered since the last change
-}
+type broadcast struct{ all *server.Group }
 
-func (b *broadcast) Open(c *server.Conn) {
-	b.mu.Lock()
-	b.conns[c] = struct{}{}
-	b.all.Store(nil)
-	b.mu.Unlock()
-}
+func (b *broadcast) Open(c *server.Conn) { _, _ = b.all.Join(c) } // Close tells
 
-func (b *broadcast) Close(c *server.Conn, _ error) {
-	b.mu.Lock()
-	delete(b.conns, c)
-	b.all.Store(nil)
-	b.mu.Unlock()
-}
+func (b *broadcast) Close(*server.Conn, error) {}
 
 func (b *broadcast) Message(_ *server.Conn, m ws.Message) {
 	p := ws.Prepare(m.Opcode, m.Payload)
-	for _, c := range b.receivers() {
-		_ = c.SendPrepared(p) // Close tells
+	for {
+		if _, err := b.all.Send(p); !errors.Is(err, server.ErrNoRoom) {
+			return
+		}
+		time.Sleep(time.Millisecond) // TCP holds the publisher up meanwhile
 	}
-}
-
-// receivers gathers the connections, so that sending needs no lock.
-func (b *broadcast) receivers() []*server.Conn {
-	if all := b.all.Load(); all != nil {
-		return *all
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	all := slices.Collect(maps.Keys(b.conns))
-	b.all.Store(&all)
-	return all
 }
 
 func main() {
@@ -114,7 +88,7 @@ func run() error {
 		Handler: &echo{stallEvery: *stallEvery, stall: *stall},
 	}
 	if *toAll {
-		srv.Handler = &broadcast{conns: map[*server.Conn]struct{}{}}
+		srv.Handler = &broadcast{all: srv.NewGroup(server.GroupOptions{})}
 	}
 	if *deflate || *takeover {
 		srv.Deflate = &server.Deflate{ServerTakeover: *takeover, ClientTakeover: *takeover}

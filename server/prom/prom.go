@@ -101,6 +101,9 @@ var metrics = []metric{
 	counter("keepalive_pings_total", "Keepalive pings sent.", func(s *server.ServerStats) uint64 { return s.Pings }),
 	counter("keepalive_failures_total", "Connections closed because the peer gave no sign of life.", func(s *server.ServerStats) uint64 { return s.Dead }),
 	counter("handler_panics_total", "Handlers that panicked.", func(s *server.ServerStats) uint64 { return s.Panics }),
+	counter("group_messages_total", "Messages sent to groups, however many members there were.", func(s *server.ServerStats) uint64 { return s.Group.Sent }),
+	counter("group_messages_refused_total", "Messages to groups that were refused: too much was waiting to be passed on.", func(s *server.ServerStats) uint64 { return s.Group.Refused }),
+	{describe("group_messages_dropped_total", "Messages of groups that a member did not get since it read too slowly, by reason.", "reason"), prometheus.CounterValue, groupDrops},
 	counter("log_records_dropped_total", "Log records that were not written: the handler was too slow or failed, or too many told of single peers.", func(s *server.ServerStats) uint64 { return s.LogDropped }),
 	{describe("limits_met_total", "Times a limit was met, by limit.", "limit"), prometheus.CounterValue, limits},
 	{describe("ready", "Whether new connections are welcome: 1 or 0."), prometheus.GaugeValue, ready},
@@ -121,6 +124,13 @@ func states(s *server.ServerStats, set func(float64, ...string)) {
 	set(float64(s.States.Open), "open")
 	set(float64(s.States.Closing), "closing")
 	set(float64(s.States.Ending), "ending")
+}
+
+func groupDrops(s *server.ServerStats, set func(float64, ...string)) {
+	set(float64(s.Group.DroppedNewest), "newest")
+	set(float64(s.Group.DroppedOldest), "oldest")
+	set(float64(s.Group.Replaced), "key")
+	set(float64(s.Group.Expired), "expired")
 }
 
 func deflated(s *server.ServerStats, set func(float64, ...string)) { forms(s.Deflated, set) }

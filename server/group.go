@@ -1,0 +1,267 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/loop"
+	"github.com/millrace/millrace/ws"
+)
+
+// # Groups
+//
+// A message to a group is handed to the loops that have members, and each loop writes
+// to its own:
+//
+//	Group.Send ─▶ number it ─┬─▶ log of loop 0 ─▶ pass over its members ─▶ one write each
+//	                         └─▶ log of loop 1 ─▶ ...
+//
+// group_log.go has a loop's log, in which joins and leaves stand between the messages;
+// group_pass.go the leader's passes over the members; group_conn.go what a connection
+// knows of its groups, and how it catches up with the log: in a pass, or before a
+// message of its own. Locks are taken in this order: Conn.mu, Group.mu, groupLog.mu.
+
+// Group is a set of connections that get the same messages, each once and all in one
+// order. NewGroup makes one. All methods may be called from any goroutine, and none
+// calls a handler.
+//
+// A Group costs about 100 bytes, and for each loop with members 150 more; a connection's
+// first group takes 64 bytes at most and each further one 32, a connection in no group nothing.
+// A Group that nobody holds any more is garbage, also with members: these get nothing
+// more, and it need not be emptied.
+//
+// What one goroutine does is seen in that order by each connection: a Send to one group,
+// a Send to another one, a Conn.Send, a Conn.Close. Between goroutines, the messages of one group have
+// one order, in which all members get them; messages of two groups, and a group's and a
+// connection's own, have one on each loop only.
+type Group struct {
+	srv     *Server
+	options GroupOptions
+
+	mu      sync.Mutex // guards what follows; taken inside Conn.mu
+	number  uint64     // of the last message
+	members int
+	parts   []*groupPart  // by loop; nil: no member is there
+	ways    []ws.Deflater // how messages are compressed for members
+}
+
+// Sent says what became of a message to a group.
+type Sent struct {
+	// Number is the message's: 1 for the group's first, and so on, without a gap.
+	Number uint64
+	// Members is how many members the group had at that place in its order. It says
+	// nothing of what they could take.
+	Members int
+}
+
+// ErrNoRoom: a loop that is to pass the message on has too much to pass on already, or all
+// queues together are at their bound (Limits.QueueMemory). Nobody gets the message.
+var ErrNoRoom = errors.New("server: no room for another message to groups")
+
+// GroupOptions are a group's, for all its members.
+type GroupOptions struct {
+	// Policy is what happens when a message does not fit into a member's outbound queue
+	// (Server.Queue.Max): CloseWhenFull, DropNewest, or DropOldest, which drops messages
+	// of groups that wait there, may be dropped and are not begun, and if that is not
+	// enough the new one. 0 is the connection's own policy, see Server.Queue.Policy. JoinOptions and
+	// SendOptions come before it.
+	Policy QueuePolicy
+}
+
+// JoinOptions are a member's.
+type JoinOptions struct {
+	// Policy comes before the group's; 0 is the group's.
+	Policy QueuePolicy
+}
+
+// SendOptions are a message's.
+type SendOptions struct {
+	// Policy comes before the member's and the group's; 0 is theirs.
+	Policy QueuePolicy
+	// Key, if not "", has the message take the place of one of the same group with the same
+	// key that waits in a member's queue and is not begun: only the last one counts, as
+	// of a price.
+	Key string
+	// Expires is how long the message may wait in a member's queue, to a tenth of a second;
+	// 0 is for ever. Later it is not sent.
+	Expires time.Duration
+}
+
+// NewGroup makes a group of connections of this server.
+func (s *Server) NewGroup(o GroupOptions) *Group { return &Group{srv: s, options: o} }
+
+// Send is SendWith without options.
+func (g *Group) Send(p *ws.Prepared) (Sent, error) { return g.SendWith(p, SendOptions{}) }
+
+// SendWith sends a message to all members. It returns before they have it: their loops write
+// it soon, all that is pending for a connection in one go. A member that can not take it
+// at once has it in its outbound queue, where it is kept once for all; it counts for the
+// bounds of each (Server.Queue). What may be dropped there, because of the policy, a key or a time,
+// does not count for Queue.HighWater: it stops no reading. ServerStats.Group counts what
+// was dropped. With context takeover (Deflate.ServerTakeover) such messages go out uncompressed.
+//
+// ErrOpcode: it is neither text nor binary. ErrNoRoom: see there. Then the message has no
+// number, and nobody gets it. With Server.Runtime.Debug, a text that is not valid UTF-8 is
+// refused like that too.
+func (g *Group) SendWith(p *ws.Prepared, o SendOptions) (Sent, error) {
+	if err := g.srv.checkGroupMessage(p); err != nil {
+		return Sent{}, err
+	}
+	g.compress(p)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	parts := 0
+	for _, part := range g.parts {
+		if part != nil && part.expected > 0 {
+			parts++
+			if !part.log.hasRoom() {
+				return Sent{}, g.srv.noRoom()
+			}
+		}
+	}
+	if parts > 0 && g.srv.governor.outbound.full() {
+		return Sent{}, g.srv.noRoom()
+	}
+	g.number++
+	g.srv.groupSent.Add(1)
+	if parts == 0 {
+		return Sent{Number: g.number}, nil
+	}
+	m := newGroupMessage(g, p, o, parts)
+	for _, part := range g.parts {
+		if part != nil && part.expected > 0 {
+			part.log.push(groupItem{part: part, message: m})
+		}
+	}
+	return Sent{Number: g.number, Members: g.members}, nil
+}
+
+// checkGroupMessage says why a message may not be sent to groups.
+func (s *Server) checkGroupMessage(p *ws.Prepared) error {
+	if op := p.Opcode(); op != ws.Text && op != ws.Binary {
+		return ErrOpcode
+	}
+	return s.checkText(p.Opcode(), p.Payload())
+}
+
+// noRoom counts and gives ErrNoRoom.
+func (s *Server) noRoom() error {
+	s.groupRefused.Add(1)
+	return ErrNoRoom
+}
+
+// compress compresses a message for the members' connections, so that their loops need
+// not.
+func (g *Group) compress(p *ws.Prepared) {
+	if g.srv.compression == nil {
+		return
+	}
+	g.mu.Lock()
+	ways := g.ways // only appended to
+	g.mu.Unlock()
+	for _, z := range ways {
+		p.Deflated(z)
+	}
+}
+
+// noteWay notes how messages are compressed for a member.
+func (g *Group) noteWay(z ws.Deflater) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !slices.Contains(g.ways, z) {
+		g.ways = append(g.ways, z)
+	}
+}
+
+// Join is JoinWith without options.
+func (g *Group) Join(c *Conn) (number uint64, err error) { return g.JoinWith(c, JoinOptions{}) }
+
+// JoinWith makes c a member: of the messages from here on, those behind the number that Join
+// returns, it gets each, and none up to it. If it is a member already nothing happens,
+// and number is that of the group's last message. The end of a connection ends its
+// memberships. ErrClosed: it is not open. c must be of the group's server.
+//
+// It may be called in Handler.Open.
+func (g *Group) JoinWith(c *Conn, o JoinOptions) (number uint64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.loop.srv != g.srv {
+		return 0, errOtherServer
+	}
+	if c.catchUp(); c.takesNothing() {
+		return 0, ErrClosed
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c.join(g, o.Policy)
+	return g.number, nil
+}
+
+// Leave ends c's membership: of the messages behind the number that it returns, the
+// connection gets none, of those before each. ok is false if it was no member.
+func (g *Group) Leave(c *Conn) (number uint64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.grouped() == nil || c.loop.srv != g.srv {
+		return 0, false
+	}
+	c.catchUp()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ok = c.leave(g)
+	return g.number, ok
+}
+
+// Len is how many members there are.
+func (g *Group) Len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.members
+}
+
+// Last is the number of the last message, 0 before the first.
+func (g *Group) Last() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.number
+}
+
+var errOtherServer = errors.New("server: the connection is another server's")
+
+// Each calls do for every member, one after another and on the caller's goroutine, until
+// do returns false. Who joins or leaves meanwhile may be among them or not. do may do anything
+// that a handler may; the caller must not hold a lock that handlers take. It returns
+// ctx's error when that is done first, as when all workers are held by handlers that
+// block. A loop lists its members in one go, a million in some milliseconds.
+func (g *Group) Each(ctx context.Context, do func(c *Conn) bool) error {
+	g.mu.Lock()
+	parts := slices.Clone(g.parts)
+	g.mu.Unlock()
+	for _, part := range parts {
+		if part == nil {
+			continue
+		}
+		listed := make(chan []*Conn, 1)
+		list := func() (again bool) {
+			listed <- slices.Clone(part.members)
+			return false
+		}
+		if !part.log.loop.PostTask(loop.TaskFunc(list)) {
+			continue // the loop has ended
+		}
+		select {
+		case conns := <-listed:
+			for _, c := range conns {
+				if c.stateNow() == stateOpen && !do(c) {
+					return nil
+				}
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return ctx.Err()
+}

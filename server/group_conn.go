@@ -1,0 +1,308 @@
+package server
+
+import (
+	"sync"
+
+	"github.com/millrace/millrace/ws"
+)
+
+// grouped is what a connection in groups knows of them. It stands in Conn.value in place of
+// the application's, so that a connection in none has nothing of it. It has 48 bytes, and is
+// guarded by Conn.mu.
+type grouped struct {
+	value any           // the application's
+	seen  uint64        // the item of the loop's log up to which the connection has all
+	more  *[]membership // behind first; nil: there are none
+	first membership
+}
+
+// membership is a connection's in a part. It has 12 bytes.
+type membership struct {
+	part  uint32 // its id, and a QueuePolicy from policyShift on
+	index uint32 // in the part's members, noIndex: not yet; and the state from stateShift on
+	at    uint32 // while it joins or leaves: the lower half of the item's number
+}
+
+// memberState is how far the leader is with a membership.
+type memberState uint32
+
+const (
+	settled memberState = iota
+	joining
+	leaving
+)
+
+const (
+	policyShift        = 28
+	stateShift         = 30
+	noIndex     uint32 = 1<<stateShift - 1
+)
+
+func (m *membership) id() uint32 { return m.part & (1<<policyShift - 1) }
+
+func (m *membership) policy() QueuePolicy { return QueuePolicy(m.part >> policyShift) }
+
+func (m *membership) state() memberState { return memberState(m.index >> stateShift) }
+
+func (m *membership) place() uint32 { return m.index & noIndex }
+
+func (m *membership) setState(s memberState, at uint32) {
+	m.index, m.at = m.place()|uint32(s)<<stateShift, at
+}
+
+func (m *membership) setPlace(place uint32) { m.index = m.index&^noIndex | place }
+
+// gets says whether the message with this number in the log is for the member.
+func (m *membership) gets(number uint64) bool {
+	switch since := int32(uint32(number) - m.at); m.state() {
+	case joining:
+		return since > 0
+	case leaving:
+		return since < 0
+	}
+	return true
+}
+
+// grouped is what c knows of its groups, nil if it is in none. The caller holds mu.
+func (c *Conn) grouped() *grouped {
+	g, _ := c.value.(*grouped)
+	return g
+}
+
+func (g *grouped) len() int {
+	if g.more == nil {
+		return 1
+	}
+	return 1 + len(*g.more)
+}
+
+func (g *grouped) at(i int) *membership {
+	if i == 0 {
+		return &g.first
+	}
+	return &(*g.more)[i-1]
+}
+
+// find is the membership in a part, nil if there is none.
+func (g *grouped) find(part uint32) (i int, m *membership) {
+	for i := range g.len() {
+		if m := g.at(i); m.id() == part {
+			return i, m
+		}
+	}
+	return 0, nil
+}
+
+func (g *grouped) add(m membership) *membership {
+	if g.more == nil {
+		g.more = new([]membership)
+	}
+	*g.more = append(*g.more, m)
+	return g.at(g.len() - 1)
+}
+
+// dropLast takes off the last membership, which is not the first.
+func (g *grouped) dropLast() {
+	rest := shrunk((*g.more)[:len(*g.more)-1])
+	*g.more = rest
+	if len(rest) == 0 {
+		g.more = nil
+	}
+}
+
+// join makes c a member. The caller holds mu and Group.mu, and has caught up.
+func (c *Conn) join(to *Group, policy QueuePolicy) {
+	l := &c.loop.groups
+	part := to.part(l)
+	g := c.grouped()
+	var m *membership
+	if g != nil {
+		if _, m = g.find(part.id); m != nil && m.state() != leaving {
+			return
+		}
+	}
+	number := l.push(groupItem{part: part, conn: c})
+	switch fresh := (membership{part: part.id | uint32(policy)<<policyShift, index: noIndex}); {
+	case g == nil:
+		g = &grouped{value: c.value, seen: number, first: fresh}
+		c.value, m = g, &g.first
+	case m == nil:
+		m = g.add(fresh)
+	}
+	m.setState(joining, uint32(number))
+	part.expected++
+	to.members++
+}
+
+// leave ends c's membership, false if there is none. The caller holds mu and Group.mu, and has
+// caught up.
+func (c *Conn) leave(from *Group) bool {
+	part := from.partOn(&c.loop.groups)
+	if part == nil {
+		return false
+	}
+	_, m := c.grouped().find(part.id)
+	if m == nil || m.state() == leaving {
+		return false
+	}
+	m.setState(leaving, uint32(c.loop.groups.push(groupItem{part: part, conn: c})))
+	part.expected--
+	from.members--
+	return true
+}
+
+// # Catching up
+
+// framing is how messages are framed for a connection; the zero value: uncompressed.
+type framing struct {
+	deflate bool
+	keeps   bool // a context, which what is dropped would spoil
+	z       ws.Deflater
+}
+
+// delivery is what a connection gets to catch up with its groups, and for whom else it is
+// right.
+type delivery struct {
+	part   uint32 // of a connection in this part alone
+	seen   uint64 // that had all up to here
+	last   uint64 // and then has all up to here
+	way    framing
+	shares bool // it is right for others
+
+	list   []pending
+	frames [][]byte // one each
+	joined []byte   // all of them, if they are several and small
+}
+
+// joinBytes bounds the frames that are copied together for one write.
+const joinBytes = 64 << 10
+
+var deliveries = sync.Pool{New: func() any { return new(delivery) }}
+
+// catchUp sends c what its groups have for it, before something of its own or the end. It
+// may end the connection: the caller, who holds mu, looks again whether it takes something.
+func (c *Conn) catchUp() {
+	g := c.grouped()
+	if g == nil || g.seen == c.loop.groups.last.Load() || c.takesNothing() {
+		return
+	}
+	d := deliveries.Get().(*delivery)
+	// It is not compressed: that would take long under mu, and what the caller has
+	// compressed may refer to what was sent before.
+	d.collect(c, g, framing{})
+	g.seen = d.last
+	d.send(c, nil)
+	d.forget()
+	deliveries.Put(d)
+}
+
+// visit is catchUp for the leader in a pass.
+func (l *groupLog) visit(c *Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g := c.grouped()
+	d := &l.pass.delivery
+	if g == nil || c.takesNothing() || g.seen >= l.pass.end {
+		return
+	}
+	way, z := framing{}, c.deflation()
+	if z != nil && z.keeps && !z.mu.TryLock() {
+		z = nil // somebody compresses with the context, to which this does not belong then
+	}
+	if z != nil {
+		way = framing{true, z.keeps, z.sender}
+	}
+	if !d.fits(g, way) {
+		d.collect(c, g, way)
+	}
+	g.seen = d.last
+	d.send(c, z)
+	if z != nil && z.keeps {
+		z.unlock()
+	}
+}
+
+// fits says whether what another connection got is right for one more.
+func (d *delivery) fits(g *grouped, way framing) bool {
+	return d.shares && g.more == nil && g.first.state() == settled && g.first.part == d.part && g.seen == d.seen && way == d.way
+}
+
+// collect finds what c is to get. The caller holds c's mu.
+func (d *delivery) collect(c *Conn, g *grouped, way framing) {
+	d.part, d.seen, d.way = g.first.part, g.seen, way
+	d.shares = g.more == nil && g.first.state() == settled
+	d.list, d.last = c.loop.groups.collect(g, d.list[:0])
+	d.frames, d.joined = d.frames[:0], d.joined[:0]
+	total := 0
+	for _, p := range d.list {
+		frame := p.message.prepared.Frame()
+		if way.deflate && !(way.keeps && c.mayDrop(p)) {
+			p.message.group.noteWay(way.z)
+			frame, _ = p.message.prepared.Deflated(way.z)
+		}
+		d.frames = append(d.frames, frame)
+		total += len(frame)
+	}
+	if len(d.frames) < 2 || total > joinBytes {
+		return
+	}
+	for _, frame := range d.frames {
+		d.joined = append(d.joined, frame...)
+	}
+}
+
+// forget lets go of the messages.
+func (d *delivery) forget() {
+	clear(d.list)
+	clear(d.frames)
+	d.list, d.frames, d.joined, d.shares = d.list[:0], d.frames[:0], d.joined[:0], false
+	if cap(d.list) > 1024 {
+		d.list, d.frames = nil, nil
+	}
+}
+
+// send gives c its messages; z is locked if it keeps a context. The caller holds c's mu.
+func (d *delivery) send(c *Conn, z *deflation) {
+	next := 0
+	if len(d.joined) > 0 && c.out == nil && len(d.joined) <= c.limits().maxQueue {
+		c.writeShared(d.list, d.frames, d.joined)
+		next = len(d.list)
+	}
+	for ; next < len(d.list) && !c.takesNothing(); next++ {
+		c.sendShared(d.list[next], d.frames[next])
+	}
+	if z != nil {
+		d.noteDeflated(c, z, next)
+	}
+}
+
+// noteDeflated notes which of the first n messages are compressed, as Conn.deflated does.
+func (d *delivery) noteDeflated(c *Conn, z *deflation, n int) {
+	for i, p := range d.list[:n] {
+		if &d.frames[i][0] != &p.message.prepared.Frame()[0] {
+			c.deflated(z, p.message.prepared.Payload(), len(d.frames[i]))
+		}
+	}
+}
+
+// sendShared is send for a message that others get too. The caller holds c's mu.
+func (c *Conn) sendShared(p pending, frame []byte) {
+	switch {
+	case len(frame)-ws.MaxHeader > c.limits().maxQueue:
+		c.sharedTooBig(p)
+	case c.queue() != nil:
+		c.queueShared(p, frame)
+	case c.out != nil && len(frame) < direct:
+		c.putCorked(p.message.prepared.Opcode(), nil, frame)
+		c.sentMessages(1)
+	default:
+		if c.out != nil {
+			c.writeCork()
+		}
+		if c.queue() != nil {
+			c.queueShared(p, frame)
+		} else if !c.writeBroken() {
+			c.writeShared([]pending{p}, [][]byte{frame}, frame)
+		}
+	}
+}

@@ -1,0 +1,262 @@
+package server
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/millrace/millrace/internal/loop"
+	"github.com/millrace/millrace/internal/outqueue"
+	"github.com/millrace/millrace/ws"
+)
+
+// groupLog is a loop's part of all groups: what is to be passed on to the members there,
+// in the order in which it came. Joins and leaves stand in the same order.
+//
+// Items are numbered from 1 on. A connection in a group knows up to which it has
+// caught up (grouped.seen); an item goes when no member needs it any more.
+type groupLog struct {
+	loop *shard
+
+	last atomic.Uint64 // the number of the newest item; written under mu, read anywhere
+
+	mu     sync.Mutex // guards what follows; the innermost lock
+	items  []groupItem
+	first  uint64       // the number of items[0]
+	parts  []*groupPart // by id; nil: the id is free
+	free   []uint32     // ids
+	posted bool         // Do will run
+
+	pass groupPass // the leader's
+}
+
+// maxGroupItems bounds a loop's log. Beyond it Group.Send returns ErrNoRoom.
+const maxGroupItems = 1 << 16
+
+// groupItem is a message to the members of a part, or the join or leave of one, or the
+// end of a connection.
+type groupItem struct {
+	part    *groupPart    // nil: conn is over
+	message *groupMessage // nil: conn joins or leaves
+	before  uint64        // the number of the part's message before this one
+	conn    *Conn
+}
+
+// groupPart is the members of a group on one loop.
+type groupPart struct {
+	group *Group
+	log   *groupLog
+	id    uint32
+
+	expected int // guarded by Group.mu: members, also those whose join or leave is in the log
+
+	// The leader's. members and places are as long.
+	members []*Conn
+	places  []uint32 // which of its memberships it is to the member
+	cursor  int      // of the pass under way: those before have caught up
+	touched uint64   // the end of the last pass with a message to it
+
+	newest  uint64 // guarded by groupLog.mu: the number of its newest message
+	mention uint64 // likewise: of its newest item
+}
+
+// groupMessage is a message on its way to members. It is charged once, however many
+// queues it waits in.
+type groupMessage struct {
+	group    *Group
+	prepared *ws.Prepared
+	policy   QueuePolicy
+	key      any          // a groupKey; nil: none
+	expires  tick         // 0: never
+	size     int64        // what is charged
+	holds    atomic.Int64 // logs and queues; the last one takes the charge back
+	waits    atomic.Pointer[waitingFrame]
+}
+
+// groupKey is a message's key, in its group.
+type groupKey struct {
+	group *Group
+	key   string
+}
+
+// waitingFrame is one form of a message, for queues: compressed or not.
+type waitingFrame struct {
+	outqueue.Shared
+	next *waitingFrame
+}
+
+func newGroupMessage(g *Group, p *ws.Prepared, o SendOptions, holds int) *groupMessage {
+	m := &groupMessage{group: g, prepared: p, policy: o.Policy, size: int64(len(p.Frame()))}
+	if o.Key != "" {
+		m.key = groupKey{g, o.Key}
+	}
+	if o.Expires > 0 {
+		m.expires = tick(g.srv.engine.Now()/loop.TickTime) + loop.TimeoutTicks(o.Expires)
+	}
+	m.holds.Store(int64(holds))
+	g.srv.governor.outbound.add(m.size)
+	return m
+}
+
+// release lets go of one hold.
+func (m *groupMessage) release() {
+	if m.holds.Add(-1) == 0 {
+		m.group.srv.governor.outbound.add(-m.size)
+	}
+}
+
+// share is a frame of the message, for one queue more.
+func (m *groupMessage) share(frame []byte) *outqueue.Shared {
+	m.holds.Add(1)
+	first := m.waits.Load()
+	for w := first; w != nil; w = w.next {
+		if &w.Frame[0] == &frame[0] {
+			return &w.Shared
+		}
+	}
+	w := &waitingFrame{Shared: outqueue.Shared{Frame: frame, Key: m.key, Expires: uint32(m.expires), Released: m.release}, next: first}
+	m.waits.CompareAndSwap(first, w) // else another one has made it too: both are right
+	return &w.Shared
+}
+
+func (l *groupLog) init(s *shard) { l.loop, l.first = s, 1 }
+
+// hasRoom says whether a message may be pushed.
+func (l *groupLog) hasRoom() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.items) < maxGroupItems
+}
+
+// push puts an item behind the others, has the leader pass it on, and gives its number.
+// The caller holds Group.mu if it has a part.
+func (l *groupLog) push(item groupItem) (number uint64) {
+	l.mu.Lock()
+	number = l.last.Load() + 1
+	if item.message != nil {
+		item.before, item.part.newest = item.part.newest, number
+	}
+	if item.part != nil {
+		item.part.mention = number
+	}
+	l.items = append(l.items, item)
+	l.last.Store(number)
+	post := !l.posted
+	l.posted = true
+	l.mu.Unlock()
+	if post {
+		l.loop.PostTask(l) // a loop that has ended has no members
+	}
+	return number
+}
+
+// partOn is the group's part on a loop, nil if there is none. The caller holds Group.mu.
+func (g *Group) partOn(l *groupLog) *groupPart {
+	if int(l.loop.index) >= len(g.parts) {
+		return nil
+	}
+	return g.parts[l.loop.index]
+}
+
+// part is the group's part on a loop, made if there is none. The caller holds Group.mu.
+func (g *Group) part(l *groupLog) *groupPart {
+	if p := g.partOn(l); p != nil {
+		return p
+	}
+	if g.parts == nil {
+		g.parts = make([]*groupPart, len(g.srv.loops))
+	}
+	p := l.newPart(g)
+	g.parts[l.loop.index] = p
+	return p
+}
+
+func (l *groupLog) newPart(g *Group) *groupPart {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := &groupPart{group: g, log: l}
+	if n := len(l.free); n > 0 {
+		p.id = l.free[n-1]
+		l.free = l.free[:n-1]
+		l.parts[p.id] = p
+		return p
+	}
+	p.id = uint32(len(l.parts))
+	l.parts = append(l.parts, p)
+	return p
+}
+
+// dropEmpty frees a part that has no members and is in no item. The leader calls it.
+func (l *groupLog) dropEmpty(p *groupPart) {
+	if len(p.members) > 0 {
+		return
+	}
+	p.group.mu.Lock()
+	defer p.group.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.expected > 0 || p.mention >= l.first || l.parts[p.id] != p {
+		return
+	}
+	l.parts[p.id] = nil
+	l.free = append(l.free, p.id)
+	p.group.parts[l.loop.index] = nil
+}
+
+// pending is a message in the log and its number there, for a member.
+type pending struct {
+	number  uint64
+	message *groupMessage
+	policy  QueuePolicy
+}
+
+// collect appends the messages that the connection of g is to get, in their order, and
+// gives the number up to which that is all. The caller holds Conn.mu. It takes as long as
+// the connection has memberships.
+func (l *groupLog) collect(g *grouped, to []pending) ([]pending, uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	several := false
+	for i := range g.len() {
+		m := g.at(i)
+		found := len(to)
+		for n := l.parts[m.id()].newest; n > g.seen && n >= l.first; {
+			item := &l.items[n-l.first]
+			if m.gets(n) {
+				to = append(to, pending{n, item.message, cmp.Or(item.message.policy, m.policy(), item.part.group.options.Policy)})
+			}
+			n = item.before
+		}
+		several = several || found > 0 && len(to) > found
+		if found == 0 {
+			slices.Reverse(to)
+		}
+	}
+	if several {
+		slices.SortFunc(to, func(a, b pending) int { return int(int64(a.number - b.number)) })
+	}
+	return to, l.last.Load()
+}
+
+// trim takes the items up to a number off. The leader calls it.
+func (l *groupLog) trim(end uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := int(end + 1 - l.first)
+	for i := range l.items[:n] {
+		if m := l.items[i].message; m != nil {
+			m.release()
+		}
+	}
+	clear(l.items[:n])
+	switch {
+	case n < len(l.items):
+		l.items = l.items[n:]
+	case cap(l.items) > 1024:
+		l.items = nil
+	default:
+		l.items = l.items[:0]
+	}
+	l.first = end + 1
+}

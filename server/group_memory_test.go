@@ -1,0 +1,116 @@
+//go:build !race
+
+// sync.Pool drops items at random under the race detector.
+
+package server_test
+
+import (
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/millrace/millrace/poller/simnet"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// heap is what is on Go's heap once the garbage is gone.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // pools let go in two steps
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// settled waits until the loops have done the joins and leaves so far.
+func settled(t *testing.T, g *server.Group) {
+	t.Helper()
+	want := g.Len()
+	eventually(t, "all have joined", func() bool {
+		n := 0
+		err := g.Each(t.Context(), func(*server.Conn) bool { n++; return true })
+		return err == nil && n == want
+	})
+}
+
+// TestGroupMemory: a connection's first group takes 64 bytes at most, each further one 32,
+// and nothing is left of them behind the last. It has the process for itself.
+func TestGroupMemory(t *testing.T) {
+	const members, more = 20_000, 8
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
+		srv.Handler, srv.Runtime.Loops = opened(conns), 2
+	})
+	_, all := openSome(func() *client { return dialSim(t, n, addr) }, conns, members)
+	idle(t, n)
+	var groups []*server.Group
+	join := func() {
+		g := srv.NewGroup(server.GroupOptions{})
+		joinAll(t, g, all...)
+		settled(t, g)
+		groups = append(groups, g)
+	}
+	leave := func() {
+		for _, g := range groups {
+			for _, c := range all {
+				g.Leave(c)
+			}
+		}
+		idle(t, n)
+		groups = nil
+	}
+	join() // what is pooled is there then
+	leave()
+	before := heap()
+	var firsts, furthers []float64
+	for range 5 { // the middle counts: other tests' garbage comes and goes
+		start := heap()
+		join()
+		one := heap()
+		for range more {
+			join()
+		}
+		firsts = append(firsts, float64(one-start)/members)
+		furthers = append(furthers, float64(heap()-one)/members/more)
+		leave()
+	}
+	slices.Sort(firsts)
+	slices.Sort(furthers)
+	first, further := firsts[2], furthers[2]
+	if first > 64 || further > 32 {
+		t.Errorf("the first group takes %.1f bytes a member, each further one %.1f; want 64 and 32 at most", first, further)
+	}
+	if left := float64(heap()-before) / members; left > 2 {
+		t.Errorf("%.1f bytes a member are left behind the last group", left)
+	}
+	t.Logf("%.1f and %.1f bytes", firsts, furthers)
+
+	runtime.KeepAlive(all)
+}
+
+// TestGroupAllocations: a message takes no allocation a member.
+func TestGroupAllocations(t *testing.T) {
+	const members = 2000
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) { srv.Handler = opened(conns) })
+	clients, all := openSome(func() *client { return dialSim(t, n, addr) }, conns, members)
+	g := srv.NewGroup(server.GroupOptions{})
+	joinAll(t, g, all...)
+	p := ws.Prepare(ws.Text, []byte("x"))
+	var before, after runtime.MemStats
+	for range 2 { // the first grows what is kept
+		runtime.ReadMemStats(&before)
+		if _, err := g.Send(p); err != nil {
+			t.Fatal(err)
+		}
+		idle(t, n)
+		runtime.ReadMemStats(&after)
+		for _, c := range clients {
+			c.expect(opText, "x")
+		}
+	}
+	if each := float64(after.Mallocs-before.Mallocs) / members; each > 0.1 {
+		t.Errorf("%.3f allocations a member", each)
+	}
+}

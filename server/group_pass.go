@@ -1,0 +1,207 @@
+package server
+
+import "time"
+
+// groupPass is the leader's way through the log: it does what joins and leaves say,
+// visits the members of the parts that have messages, each once, and takes the items off
+// the log. What comes meanwhile gets to those that are not visited yet at once, and to
+// the others in the next pass.
+type groupPass struct {
+	under   bool   // a pass is under way
+	end     uint64 // its last item
+	touched []*groupPart
+	next    int // in touched
+	settled []*groupPart
+
+	delivery delivery
+}
+
+// A pass is cut into slices, between which the loop serves others.
+const (
+	sliceMembers = 256
+	sliceTime    = 500 * time.Microsecond
+	lookAtClock  = 16   // members between two looks
+	passItems    = 1024 // of the log
+)
+
+// Do implements loop.Task: it is a slice of a pass.
+func (l *groupLog) Do() (again bool) {
+	p := &l.pass
+	began := time.Now()
+	for members := 0; ; {
+		if !p.under && !l.beginPass() {
+			return false
+		}
+		for ; p.next < len(p.touched); p.next++ {
+			part := p.touched[p.next]
+			for part.cursor < len(part.members) {
+				if members == sliceMembers || members%lookAtClock == lookAtClock-1 && time.Since(began) > sliceTime {
+					return true
+				}
+				c := part.members[part.cursor]
+				part.cursor++
+				members++
+				l.visit(c)
+			}
+			part.cursor = 0
+		}
+		l.endPass()
+	}
+}
+
+// beginPass says whether there is anything to do, and does the joins and leaves.
+func (l *groupLog) beginPass() bool {
+	p := &l.pass
+	l.mu.Lock()
+	number, items := l.first, l.items
+	items = items[:min(len(items), passItems)]
+	l.posted = len(items) > 0
+	l.mu.Unlock()
+	if len(items) == 0 {
+		return false
+	}
+	p.under, p.end, p.next = true, number+uint64(len(items))-1, 0
+	for _, item := range items { // others only append to them
+		switch part := item.part; {
+		case part == nil:
+			l.leaveGroups(item.conn)
+		case item.message == nil:
+			l.settle(item.conn, part, number)
+			p.settled = append(p.settled, part)
+		case part.touched != p.end:
+			part.touched = p.end
+			p.touched = append(p.touched, part)
+		}
+		number++
+	}
+	return true
+}
+
+func (l *groupLog) endPass() {
+	p := &l.pass
+	l.trim(p.end)
+	for _, parts := range []*[]*groupPart{&p.touched, &p.settled} {
+		for _, part := range *parts {
+			l.dropEmpty(part)
+		}
+		clear(*parts)
+		*parts = (*parts)[:0]
+	}
+	p.under = false
+	p.delivery.forget()
+}
+
+// settle does what the item with this number says, if it is c's latest for the part.
+func (l *groupLog) settle(c *Conn, part *groupPart, number uint64) {
+	if index := l.settleConn(c, part, number); index != noIndex {
+		l.remove(part, index)
+	}
+}
+
+// settleConn is settle but for the removal from the part, of the member with this index.
+func (l *groupLog) settleConn(c *Conn, part *groupPart, number uint64) (index uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g := c.grouped()
+	if g == nil {
+		return noIndex // it is over
+	}
+	place, m := g.find(part.id)
+	if m == nil || m.state() == settled || m.at != uint32(number) {
+		return noIndex
+	}
+	c.catchUp()
+	if m.state() == leaving {
+		index = m.place()
+		l.forget(c, g, place)
+		return index
+	}
+	m.setState(settled, 0)
+	if m.place() == noIndex {
+		m.setPlace(uint32(len(part.members)))
+		part.members, part.places = append(roomy(part.members), c), append(roomy(part.places), uint32(place))
+	}
+	return noIndex
+}
+
+// forget takes a membership out of its connection's list, whose last takes its place.
+// The caller holds Conn.mu.
+func (l *groupLog) forget(c *Conn, g *grouped, place int) {
+	last := g.len() - 1
+	if last == 0 {
+		c.value = g.value
+		return
+	}
+	if moved := *g.at(last); place != last {
+		*g.at(place) = moved
+		if moved.place() != noIndex {
+			l.partOf(moved).places[moved.place()] = uint32(place)
+		}
+	}
+	g.dropLast()
+}
+
+// partOf is the part that a membership is in.
+func (l *groupLog) partOf(m membership) *groupPart {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.parts[m.id()]
+}
+
+// remove takes a member out of a part, whose last takes its place. It is called before a
+// pass visits members, never in the midst.
+func (l *groupLog) remove(p *groupPart, index uint32) {
+	last := len(p.members) - 1
+	if int(index) != last {
+		moved := p.members[last]
+		moved.mu.Lock()
+		moved.grouped().at(int(p.places[last])).setPlace(index)
+		moved.mu.Unlock()
+		p.members[index], p.places[index] = moved, p.places[last]
+	}
+	p.members[last] = nil
+	p.members, p.places = shrunk(p.members[:last]), shrunk(p.places[:last])
+}
+
+// roomy is s with room for one more. It grows by a sixteenth, where append grows by a
+// quarter and more: there are many.
+func roomy[E any](s []E) []E {
+	if len(s) < cap(s) || len(s) < 256 {
+		return s
+	}
+	return append(make([]E, 0, len(s)+len(s)/16), s...)
+}
+
+// shrunk is s with less room, if most of it is free.
+func shrunk[E any](s []E) []E {
+	if cap(s) < 64 || len(s) > cap(s)/4 {
+		return s
+	}
+	return append(make([]E, 0, 2*len(s)), s...)
+}
+
+// leaveGroups ends the memberships of a connection that is over. The leader calls it.
+func (l *groupLog) leaveGroups(c *Conn) {
+	c.mu.Lock()
+	g := c.grouped()
+	if g == nil {
+		c.mu.Unlock()
+		return
+	}
+	c.value = g.value
+	c.mu.Unlock()
+	for i := range g.len() { // nobody else knows g any more
+		m := *g.at(i)
+		part := l.partOf(m)
+		if m.state() != leaving {
+			part.group.mu.Lock()
+			part.group.members--
+			part.expected--
+			part.group.mu.Unlock()
+		}
+		if m.place() != noIndex {
+			l.remove(part, m.place())
+		}
+		l.pass.settled = append(l.pass.settled, part)
+	}
+}

@@ -1,0 +1,201 @@
+package server_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/poller/simnet"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// slowMember is a member that reads nothing until told to.
+type slowMember struct {
+	t      *testing.T
+	n      *simnet.Network
+	srv    *server.Server
+	client *client
+	conn   *server.Conn
+}
+
+// newSlowMember starts a server whose connections have queues of 10,000 bytes, and fills
+// what the network takes.
+func newSlowMember(t *testing.T, configure ...func(*server.Server)) *slowMember {
+	t.Helper()
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000, RecvBuffer: 1000}, func(srv *server.Server) {
+		srv.Handler, srv.Limits.Message, srv.Queue.Max, srv.Queue.HighWater = opened(conns), 9000, 10_000, 2000
+		srv.Keepalive.Interval = -1
+		for _, c := range configure {
+			c(srv)
+		}
+	})
+	m := &slowMember{t: t, n: n, srv: srv, client: dialSim(t, n, addr).upgraded()}
+	m.conn = <-conns
+	for m.conn.Buffered() == 0 {
+		if err := m.conn.SendText(strings.Repeat("-", 600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	idle(t, n)
+	return m
+}
+
+// group makes a group that the member is in.
+func (m *slowMember) group(o server.GroupOptions, j server.JoinOptions) *server.Group {
+	m.t.Helper()
+	g := m.srv.NewGroup(o)
+	if _, err := g.JoinWith(m.conn, j); err != nil {
+		m.t.Fatal(err)
+	}
+	return g
+}
+
+// send sends messages of 1,000 bytes that begin with a number each.
+func (m *slowMember) send(g *server.Group, from, to int, o server.SendOptions) {
+	m.t.Helper()
+	for i := from; i <= to; i++ {
+		text := strconv.Itoa(i) + " " + strings.Repeat("x", 1000)
+		if _, err := g.SendWith(ws.Prepare(ws.Text, []byte(text)), o); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	idle(m.t, m.n)
+}
+
+// read reads up to "end" and gives the numbers.
+func (m *slowMember) read() (numbers []string) {
+	m.t.Helper()
+	go func() {
+		for m.conn.SendText("end") == server.ErrQueueFull {
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	for {
+		op, text := m.client.frame()
+		if op != opText || text == "end" {
+			return numbers
+		}
+		if !strings.HasPrefix(text, "-") {
+			number, _, _ := strings.Cut(text, " ")
+			numbers = append(numbers, number)
+		}
+	}
+}
+
+// TestGroupPolicies: what does not fit into the queue of a slow member is dropped as the
+// message, the membership and the group say, in this order, and counted.
+func TestGroupPolicies(t *testing.T) {
+	t.Parallel()
+	type group = server.GroupStats
+	for _, tt := range []struct {
+		name   string
+		group  server.GroupOptions
+		join   server.JoinOptions
+		send   server.SendOptions
+		paused bool
+		want   string // the first and the last number, and how many; "": it is closed
+		stats  group
+	}{
+		{name: "closed", want: "", paused: true, stats: group{Sent: 20}},
+		{name: "newest", group: server.GroupOptions{Policy: server.DropNewest}, want: "1 to 9, 9", stats: group{Sent: 20, DroppedNewest: 11}},
+		{name: "oldest", group: server.GroupOptions{Policy: server.DropOldest}, want: "12 to 20, 9", stats: group{Sent: 20, DroppedOldest: 11}},
+		{name: "the member's", group: server.GroupOptions{Policy: server.DropNewest}, join: server.JoinOptions{Policy: server.DropOldest}, want: "12 to 20, 9", stats: group{Sent: 20, DroppedOldest: 11}},
+		{name: "the message's", join: server.JoinOptions{Policy: server.DropOldest}, send: server.SendOptions{Policy: server.DropNewest}, want: "1 to 9, 9", stats: group{Sent: 20, DroppedNewest: 11}},
+		{name: "by key", send: server.SendOptions{Key: "price"}, want: "20 to 20, 1", stats: group{Sent: 20, Replaced: 19}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := newSlowMember(t)
+			g := m.group(tt.group, tt.join)
+			m.send(g, 1, 5, tt.send)
+			if got := m.srv.Stats().Paused == 1; got != tt.paused {
+				t.Errorf("paused: %v, want %v", got, tt.paused)
+			}
+			m.send(g, 6, 20, tt.send)
+			got, closed := m.read(), false
+			if tt.want == "" {
+				closed = true
+				eventually(t, "its end", func() bool { return g.Len() == 0 })
+			} else if first, last := got[0], got[len(got)-1]; first+" to "+last+", "+strconv.Itoa(len(got)) != tt.want {
+				t.Errorf("got %v, want %s", got, tt.want)
+			}
+			if stats := m.srv.Stats().Group; stats != tt.stats {
+				t.Errorf("%+v, want %+v", stats, tt.stats)
+			}
+			if hits := m.srv.Stats().Limits[server.LimitQueue]; (hits > 0) != (closed || tt.stats.DroppedNewest > 0) {
+				t.Errorf("the limit was met %d times", hits)
+			}
+			eventually(t, "nothing waits", func() bool { return closed || m.srv.Stats().Backlog == 0 })
+		})
+	}
+}
+
+// TestGroupKeys: a key is its group's, and takes the place of the one before.
+func TestGroupKeys(t *testing.T) {
+	t.Parallel()
+	m := newSlowMember(t)
+	g, other := m.group(server.GroupOptions{}, server.JoinOptions{}), m.group(server.GroupOptions{}, server.JoinOptions{})
+	m.send(g, 1, 1, server.SendOptions{Key: "a"})
+	m.send(g, 2, 2, server.SendOptions{Key: "b"})
+	m.send(other, 3, 3, server.SendOptions{Key: "a"})
+	m.send(g, 4, 4, server.SendOptions{})
+	m.send(g, 5, 5, server.SendOptions{Key: "a"})
+	if got := strings.Join(m.read(), " "); got != "5 2 3 4" {
+		t.Errorf("got %s, want 5 2 3 4", got)
+	}
+}
+
+// TestGroupExpires: what has waited too long is not sent.
+func TestGroupExpires(t *testing.T) {
+	t.Parallel()
+	m := newSlowMember(t)
+	g := m.group(server.GroupOptions{}, server.JoinOptions{})
+	m.send(g, 1, 2, server.SendOptions{Expires: time.Second})
+	m.send(g, 3, 4, server.SendOptions{Expires: 10 * time.Second})
+	m.send(g, 5, 5, server.SendOptions{})
+	m.n.Advance(2 * time.Second)
+	if got := strings.Join(m.read(), " "); got != "3 4 5" {
+		t.Errorf("got %s, want 3 4 5", got)
+	}
+	if got := m.srv.Stats().Group.Expired; got != 2 {
+		t.Errorf("%d have expired, want 2", got)
+	}
+}
+
+// TestGroupSharesWhatWaits: a message that many slow members wait for is there, and
+// charged, once; and given back when the last one has it.
+func TestGroupSharesWhatWaits(t *testing.T) {
+	t.Parallel()
+	const members, size = 200, 100_000
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000, RecvBuffer: 1000}, func(srv *server.Server) {
+		srv.Handler, srv.Runtime.Loops, srv.Keepalive.Interval = opened(conns), 2, -1
+	})
+	clients, all := openSome(func() *client { return dialSim(t, n, addr) }, conns, members)
+	g := srv.NewGroup(server.GroupOptions{})
+	joinAll(t, g, all...)
+	p := ws.Prepare(ws.Binary, make([]byte, size))
+	for range 3 {
+		if _, err := g.Send(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "all wait", func() bool { return srv.Stats().Queues == members && all[members-1].Buffered() > 2*size })
+	idle(t, n)
+	if got, most := srv.Stats().Backlog, int64(3*(size+16)+members*1200); got > most {
+		t.Errorf("%d bytes are charged, want %d at most", got, most)
+	}
+	for i, c := range clients {
+		if i%2 == 0 {
+			_ = c.Close()
+			continue
+		}
+		for range 3 {
+			c.expect(opBinary, string(p.Payload()))
+		}
+	}
+	eventually(t, "nothing waits", func() bool { return srv.Stats().Backlog == 0 && srv.Stats().Queues == 0 })
+}
