@@ -31,7 +31,8 @@ type Target struct {
 	// a session, do without.
 	Resume bool
 	// PID is the server's process on this machine, to measure its CPU and memory.
-	// 0: whoever listens on the URL's port, if that is on loopback; -1: nobody.
+	// 0: whoever listens on the URL's port, if that is on loopback and not this very
+	// process; -1: nobody.
 	PID int
 }
 

@@ -104,8 +104,8 @@ type Plan struct {
 	// nothing more may come.
 	FirstReply time.Duration `json:"first_reply_ns,omitempty"`
 
-	// ServerPID is the server's process; 0: whoever listened on the URL's port, -1:
-	// nobody was looked at.
+	// ServerPID is the server's process; 0: whoever listened on the URL's port, if that
+	// was another process than the load's own, -1: nobody was looked at.
 	ServerPID int           `json:"server_pid,omitempty"`
 	Timeout   time.Duration `json:"timeout_ns"` // of the whole run
 }

@@ -215,7 +215,7 @@ func TestProcessesServerEnds(t *testing.T) {
 func TestProcessesInterrupted(t *testing.T) {
 	leavesNothing(t)
 	p := brief(result.Echo, serve(t, "127.0.0.1:0", &server.Server{Handler: plainEcho{}}))
-	p.Processes, p.Duration = 2, time.Minute
+	p.Processes, p.Duration, p.ServerPID = 2, time.Minute, -1
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	r, err := load.Run(ctx, p, load.Watch{Phase: func(name string) {

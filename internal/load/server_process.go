@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -55,6 +56,10 @@ func (r *run) watchServer() {
 		found, err := process.Find(int(address.Port()))
 		if err != nil {
 			r.note(fmt.Sprintf("the server's process was not found, so its CPU and memory are not known: %v", err))
+			return
+		}
+		if found == os.Getpid() {
+			r.note("the server is in this process, so its CPU time and memory can not be told from the load's own")
 			return
 		}
 		pid = found
