@@ -252,7 +252,7 @@ func TestLongSlices(t *testing.T) {
 	for path, want := range map[string]time.Duration{"": 100 * time.Millisecond, "/late": 400 * time.Millisecond, "/latest": time.Second} {
 		file := filepath.Join(t.TempDir(), "c.json")
 		status, _, stderr := run(t.Context(), []string{good, strings.Replace(good, "one", "two"+path, 1)},
-			"--scenarios", "echo-100", "--reps", "1", "--slice", "100ms", "--most-stolen", "100%", "--json", file)
+			"--scenarios", "echo-100", "--reps", "1", "--until", "none", "--slice", "100ms", "--most-stolen", "100%", "--json", file)
 		if status != 0 {
 			t.Fatalf("exit status %d, stderr:\n%s", status, stderr)
 		}

@@ -77,7 +77,7 @@ func (o *options) flags() *flags.Set {
 				"and 9 with --until, which looks at it several times", "7",
 				flags.Whole(&o.repetitions, 1, mostRepetitions)),
 			flags.New("until", "WIDTH", "repeat on, after --reps, until each ratio is told to be better, worse or equal within this\n"+
-				"width, as 5%; none is no further, and verdicts within 5%", "", percent(&o.until)),
+				"width, as 5%; none is no further, and verdicts within 5%", "", percentOrNone(&o.until)),
 			flags.New("at-most", "TIME", "then ends each scenario, or after half of it if all is not nearly enough, and says how\n"+
 				"much longer it would need", "10m", above0(&o.atMost)),
 			flags.New("duration", "TIME", "measured of each server in a repetition", "2s", above0(&o.duration)),
@@ -117,6 +117,17 @@ func percent(to *float64) flags.Setter {
 		}
 		*to = n / 100
 		return nil
+	}
+}
+
+// percentOrNone is percent, or 0 for "none".
+func percentOrNone(to *float64) flags.Setter {
+	return func(text string) error {
+		if text == "none" {
+			*to = 0
+			return nil
+		}
+		return percent(to)(text)
 	}
 }
 
