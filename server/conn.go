@@ -77,6 +77,7 @@ type facts struct {
 	context       *connContext      // or that of a slow Upgrade hook; nil: nobody has asked
 	shared        bool              // they are those of many: see Conn.ownFacts
 	cut           bool              // it did not end as it should, see DrainProgress
+	missed        int               // messages of groups of which MissedHandler is to be told
 	left          poller.Token      // ^token, for ID once the slot is free; 0: it still has its slot
 }
 
@@ -98,6 +99,15 @@ func (c *Conn) tally(which, n int) {
 	c.counts[which] += count(n)
 	if carry := (uint64(before) + uint64(n)) >> 32; carry > 0 {
 		c.ownFacts().carries[which] += uint32(carry)
+	}
+}
+
+// untally takes n, which was added, off one of the connection's counts. The caller holds mu.
+func (c *Conn) untally(which, n int) {
+	now := c.total(which) - uint64(n)
+	c.counts[which] = count(now)
+	if c.facts != nil && uint64(c.facts.carries[which]) != now>>32 {
+		c.ownFacts().carries[which] = uint32(now >> 32)
 	}
 }
 

@@ -273,6 +273,7 @@ func (c *Conn) dropsBy(limit Limit, drops bool) bool {
 // it still goes out. The caller holds mu; the connection is open.
 func (c *Conn) tooBig() error {
 	if !c.drops(LimitQueue) {
+		c.skipGroups()
 		c.endLocked(errTooBig, endLinger)
 	}
 	return ErrMessageTooBig

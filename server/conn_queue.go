@@ -60,9 +60,7 @@ func (o *outbound) flush(c *Conn, now tick) (more bool, err error) {
 	if err := o.flushStream(c, now); err != nil {
 		return false, err
 	}
-	if n := o.Expire(uint32(now)); n > 0 {
-		c.loop.counters.groupExpired.Add(uint64(n))
-	}
+	c.expireShared(now)
 	for written := 0; ; {
 		if pong := o.FramePong(); pong > 0 {
 			c.sentBytes(pong)
@@ -142,6 +140,7 @@ func (c *Conn) charge() {
 	}
 	held := c.held()
 	c.checkMarks(o.size() + held - o.Loose())
+	o.waits.Store(int64(o.size() + held))
 	c.loop.srv.governor.outbound.charge(&o.entry, int64(o.memory()+held))
 	c.wakeWaiters()
 }
@@ -168,6 +167,7 @@ func (c *Conn) overflow(limit Limit, cause *ws.CloseError) {
 	}
 	c.out.Truncate()
 	c.charge()
+	c.skipGroups()
 	c.endLocked(cause, endLinger)
 }
 

@@ -236,6 +236,9 @@ func (c *Conn) writeOut(head, tail []byte, plain int, own **buffer.Buffer) (queu
 // putQueued puts the frame behind what waits already.
 func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
 	size := len(payload) + len(frame) + ws.MaxHeader
+	if over := c.queued() + size - c.limits().maxQueue; over > 0 && op != ws.Close && op != ws.Pong {
+		c.makeRoom(over)
+	}
 	switch {
 	case op == ws.Close || op == ws.Pong:
 	case c.queued()+size > c.limits().maxQueue:

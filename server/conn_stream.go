@@ -134,6 +134,7 @@ func (c *Conn) broke(cause error) {
 	} else {
 		c.dropQueue()
 	}
+	c.skipGroups()
 	if c.stateNow() >= stateEnding {
 		c.endLocked(cause, endNow)
 		return

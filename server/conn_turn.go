@@ -53,6 +53,9 @@ func (m *member) Turn(base *loop.Worker, why reason) {
 	if drained {
 		c.callDrained(w)
 	}
+	if why&woken != 0 {
+		c.callMissed(w)
+	}
 	if why&expired != 0 && !c.over() {
 		c.expire(w)
 	}

@@ -76,7 +76,7 @@ func (c *Conn) WaitBuffered(ctx context.Context, most int) error {
 func (c *Conn) waitFor(most int) (w *waiter, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.takesNothing() {
+	if c.catchUp(); c.takesNothing() {
 		return nil, ErrClosed
 	}
 	if c.out != nil && c.out.corked && c.queued() > most {

@@ -79,6 +79,15 @@ func ParseConnID(text string) (id ConnID, err error) {
 	return id, nil
 }
 
+// MarshalText implements encoding.TextMarshaler: as String.
+func (id ConnID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler: as ParseConnID.
+func (id *ConnID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseConnID(string(text))
+	return err
+}
+
 // ID is the connection's, from Open on and also after its end.
 func (c *Conn) ID() ConnID {
 	c.mu.Lock()

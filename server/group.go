@@ -30,8 +30,7 @@ import (
 //
 // A Group costs about 100 bytes, and for each loop with members 150 more; a connection's
 // first group takes 64 bytes at most and each further one 32, a connection in no group nothing.
-// A Group that nobody holds any more is garbage, also with members: these get nothing
-// more, and it need not be emptied.
+// A Group needs no end: nothing is left of it when nobody holds it and its last member is gone.
 //
 // What one goroutine does is seen in that order by each connection: a Send to one group,
 // a Send to another one, a Conn.Send, a Conn.Close. Between goroutines, the messages of one group have
@@ -40,6 +39,7 @@ import (
 type Group struct {
 	srv     *Server
 	options GroupOptions
+	id      uint64 // groups are locked in the order of their ids
 
 	mu      sync.Mutex // guards what follows; taken inside Conn.mu
 	number  uint64     // of the last message
@@ -69,6 +69,9 @@ type GroupOptions struct {
 	// enough the new one. 0 is the connection's own policy, see Server.Queue.Policy. JoinOptions and
 	// SendOptions come before it.
 	Policy QueuePolicy
+	// Gone, if not nil, is called for each member whose connection has ended, behind its last
+	// message. A loop calls it: it must not block.
+	Gone func(c *Conn)
 }
 
 // JoinOptions are a member's.
@@ -91,89 +94,8 @@ type SendOptions struct {
 }
 
 // NewGroup makes a group of connections of this server.
-func (s *Server) NewGroup(o GroupOptions) *Group { return &Group{srv: s, options: o} }
-
-// Send is SendWith without options.
-func (g *Group) Send(p *ws.Prepared) (Sent, error) { return g.SendWith(p, SendOptions{}) }
-
-// SendWith sends a message to all members. It returns before they have it: their loops write
-// it soon, all that is pending for a connection in one go. A member that can not take it
-// at once has it in its outbound queue, where it is kept once for all; it counts for the
-// bounds of each (Server.Queue). What may be dropped there, because of the policy, a key or a time,
-// does not count for Queue.HighWater: it stops no reading. ServerStats.Group counts what
-// was dropped. With context takeover (Deflate.ServerTakeover) such messages go out uncompressed.
-//
-// ErrOpcode: it is neither text nor binary. ErrNoRoom: see there. Then the message has no
-// number, and nobody gets it. With Server.Runtime.Debug, a text that is not valid UTF-8 is
-// refused like that too.
-func (g *Group) SendWith(p *ws.Prepared, o SendOptions) (Sent, error) {
-	if err := g.srv.checkGroupMessage(p); err != nil {
-		return Sent{}, err
-	}
-	g.compress(p)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	parts := 0
-	for _, part := range g.parts {
-		if part != nil && part.expected > 0 {
-			parts++
-			if !part.log.hasRoom() {
-				return Sent{}, g.srv.noRoom()
-			}
-		}
-	}
-	if parts > 0 && g.srv.governor.outbound.full() {
-		return Sent{}, g.srv.noRoom()
-	}
-	g.number++
-	g.srv.groupSent.Add(1)
-	if parts == 0 {
-		return Sent{Number: g.number}, nil
-	}
-	m := newGroupMessage(g, p, o, parts)
-	for _, part := range g.parts {
-		if part != nil && part.expected > 0 {
-			part.log.push(groupItem{part: part, message: m})
-		}
-	}
-	return Sent{Number: g.number, Members: g.members}, nil
-}
-
-// checkGroupMessage says why a message may not be sent to groups.
-func (s *Server) checkGroupMessage(p *ws.Prepared) error {
-	if op := p.Opcode(); op != ws.Text && op != ws.Binary {
-		return ErrOpcode
-	}
-	return s.checkText(p.Opcode(), p.Payload())
-}
-
-// noRoom counts and gives ErrNoRoom.
-func (s *Server) noRoom() error {
-	s.groupRefused.Add(1)
-	return ErrNoRoom
-}
-
-// compress compresses a message for the members' connections, so that their loops need
-// not.
-func (g *Group) compress(p *ws.Prepared) {
-	if g.srv.compression == nil {
-		return
-	}
-	g.mu.Lock()
-	ways := g.ways // only appended to
-	g.mu.Unlock()
-	for _, z := range ways {
-		p.Deflated(z)
-	}
-}
-
-// noteWay notes how messages are compressed for a member.
-func (g *Group) noteWay(z ws.Deflater) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !slices.Contains(g.ways, z) {
-		g.ways = append(g.ways, z)
-	}
+func (s *Server) NewGroup(o GroupOptions) *Group {
+	return &Group{srv: s, options: o, id: s.groupIDs.Add(1)}
 }
 
 // Join is JoinWith without options.
@@ -213,6 +135,24 @@ func (g *Group) Leave(c *Conn) (number uint64, ok bool) {
 	defer g.mu.Unlock()
 	ok = c.leave(g)
 	return g.number, ok
+}
+
+// Has says whether c is a member.
+func (g *Group) Has(c *Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	of := c.grouped()
+	if of == nil || c.loop.srv != g.srv {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	part := g.partOn(&c.loop.groups)
+	if part == nil {
+		return false
+	}
+	_, m := of.find(part.id)
+	return m != nil && m.state() != leaving
 }
 
 // Len is how many members there are.

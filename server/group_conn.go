@@ -128,6 +128,8 @@ func (c *Conn) join(to *Group, policy QueuePolicy) {
 		c.value, m = g, &g.first
 	case m == nil:
 		m = g.add(fresh)
+	default:
+		m.part = fresh.part // it is leaving, and had another policy perhaps
 	}
 	m.setState(joining, uint32(number))
 	part.expected++
@@ -157,6 +159,7 @@ func (c *Conn) leave(from *Group) bool {
 type framing struct {
 	deflate bool
 	keeps   bool // a context, which what is dropped would spoil
+	drops   bool // what does not fit, by the connection's own policy
 	z       ws.Deflater
 }
 
@@ -174,7 +177,8 @@ type delivery struct {
 	joined []byte   // all of them, if they are several and small
 }
 
-// joinBytes bounds the frames that are copied together for one write.
+// joinBytes bounds the frames that are copied together for one write, and so what a
+// delivery has, but for one that is larger.
 const joinBytes = 64 << 10
 
 var deliveries = sync.Pool{New: func() any { return new(delivery) }}
@@ -187,30 +191,41 @@ func (c *Conn) catchUp() {
 		return
 	}
 	d := deliveries.Get().(*delivery)
-	// It is not compressed: that would take long under mu, and what the caller has
-	// compressed may refer to what was sent before.
-	d.collect(c, g, framing{})
-	g.seen = d.last
-	d.send(c, nil)
+	for end := c.loop.groups.last.Load(); g.seen < end && !c.takesNothing(); {
+		// It is not compressed: that would take long under mu, and what the caller has
+		// compressed may refer to what was sent before.
+		d.collect(c, g, framing{})
+		g.seen = d.last
+		d.send(c, nil)
+	}
 	d.forget()
 	deliveries.Put(d)
 }
 
-// visit is catchUp for the leader in a pass.
-func (l *groupLog) visit(c *Conn) {
+// skipGroups is for a connection that ends behind a gap: it gets nothing more. The caller
+// holds mu.
+func (c *Conn) skipGroups() {
+	if g := c.grouped(); g != nil {
+		g.seen = c.loop.groups.last.Load()
+	}
+}
+
+// visit is catchUp for the leader in a pass, but for one write at most. done: c has all that
+// the pass is about.
+func (l *groupLog) visit(c *Conn) (done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	g := c.grouped()
 	d := &l.pass.delivery
 	if g == nil || c.takesNothing() || g.seen >= l.pass.end {
-		return
+		return true
 	}
 	way, z := framing{}, c.deflation()
 	if z != nil && z.keeps && !z.mu.TryLock() {
 		z = nil // somebody compresses with the context, to which this does not belong then
 	}
 	if z != nil {
-		way = framing{true, z.keeps, z.sender}
+		way = framing{true, z.keeps, c.limits().drops, z.sender}
 	}
 	if !d.fits(g, way) {
 		d.collect(c, g, way)
@@ -220,6 +235,7 @@ func (l *groupLog) visit(c *Conn) {
 	if z != nil && z.keeps {
 		z.unlock()
 	}
+	return g.seen >= l.pass.end
 }
 
 // fits says whether what another connection got is right for one more.
@@ -227,23 +243,28 @@ func (d *delivery) fits(g *grouped, way framing) bool {
 	return d.shares && g.more == nil && g.first.state() == settled && g.first.part == d.part && g.seen == d.seen && way == d.way
 }
 
-// collect finds what c is to get. The caller holds c's mu.
+// collect finds what c is to get next. The caller holds c's mu.
 func (d *delivery) collect(c *Conn, g *grouped, way framing) {
 	d.part, d.seen, d.way = g.first.part, g.seen, way
 	d.shares = g.more == nil && g.first.state() == settled
 	d.list, d.last = c.loop.groups.collect(g, d.list[:0])
 	d.frames, d.joined = d.frames[:0], d.joined[:0]
 	total := 0
-	for _, p := range d.list {
+	for i, p := range d.list {
 		frame := p.message.prepared.Frame()
 		if way.deflate && !(way.keeps && c.mayDrop(p)) {
 			p.message.group.noteWay(way.z)
 			frame, _ = p.message.prepared.Deflated(way.z)
 		}
+		if total += len(frame); i > 0 && total > joinBytes {
+			d.last = d.list[i-1].number
+			clear(d.list[i:])
+			d.list = d.list[:i]
+			break
+		}
 		d.frames = append(d.frames, frame)
-		total += len(frame)
 	}
-	if len(d.frames) < 2 || total > joinBytes {
+	if len(d.frames) < 2 {
 		return
 	}
 	for _, frame := range d.frames {
@@ -253,8 +274,8 @@ func (d *delivery) collect(c *Conn, g *grouped, way framing) {
 
 // forget lets go of the messages.
 func (d *delivery) forget() {
-	clear(d.list)
-	clear(d.frames)
+	clear(d.list[:cap(d.list)]) // those of a longer one before too
+	clear(d.frames[:cap(d.frames)])
 	d.list, d.frames, d.joined, d.shares = d.list[:0], d.frames[:0], d.joined[:0], false
 	if cap(d.list) > 1024 {
 		d.list, d.frames = nil, nil

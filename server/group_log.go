@@ -55,7 +55,7 @@ type groupPart struct {
 	members []*Conn
 	places  []uint32 // which of its memberships it is to the member
 	cursor  int      // of the pass under way: those before have caught up
-	touched uint64   // the end of the last pass with a message to it
+	touched uint64   // a message to it in the last pass that had one
 
 	newest  uint64 // guarded by groupLog.mu: the number of its newest message
 	mention uint64 // likewise: of its newest item
@@ -129,26 +129,54 @@ func (l *groupLog) hasRoom() bool {
 	return len(l.items) < maxGroupItems
 }
 
-// push puts an item behind the others, has the leader pass it on, and gives its number.
-// The caller holds Group.mu if it has a part.
+// push puts a join, a leave or an end behind the other items, has the leader do it, and
+// gives its number. The caller holds Group.mu if it has a part.
 func (l *groupLog) push(item groupItem) (number uint64) {
 	l.mu.Lock()
-	number = l.last.Load() + 1
-	if item.message != nil {
-		item.before, item.part.newest = item.part.newest, number
+	number = l.append(item)
+	l.wake()
+	return number
+}
+
+// pushMessage puts a message behind the other items for each of the groups that has members here, one
+// behind the other. The caller holds the groups' locks.
+func (l *groupLog) pushMessage(m *groupMessage, groups []*Group) {
+	l.mu.Lock()
+	before := l.last.Load()
+	for _, g := range groups {
+		if part := g.partOn(l); part != nil && part.expected > 0 {
+			l.append(groupItem{part: part, message: m})
+		}
 	}
+	if l.last.Load() == before {
+		l.mu.Unlock()
+		return
+	}
+	l.wake()
+}
+
+// append puts an item behind the others. The caller holds mu.
+func (l *groupLog) append(item groupItem) (number uint64) {
+	number = l.last.Load() + 1
 	if item.part != nil {
+		if item.message != nil {
+			item.before, item.part.newest = item.part.newest, number
+		}
 		item.part.mention = number
 	}
 	l.items = append(l.items, item)
 	l.last.Store(number)
+	return number
+}
+
+// wake has the leader run, and gives mu back.
+func (l *groupLog) wake() {
 	post := !l.posted
 	l.posted = true
 	l.mu.Unlock()
 	if post {
 		l.loop.PostTask(l) // a loop that has ended has no members
 	}
-	return number
 }
 
 // partOn is the group's part on a loop, nil if there is none. The caller holds Group.mu.
@@ -234,7 +262,8 @@ func (l *groupLog) collect(g *grouped, to []pending) ([]pending, uint64) {
 		}
 	}
 	if several {
-		slices.SortFunc(to, func(a, b pending) int { return int(int64(a.number - b.number)) })
+		slices.SortFunc(to, func(a, b pending) int { return cmp.Compare(a.number, b.number) })
+		to = slices.CompactFunc(to, func(a, b pending) bool { return a.message == b.message })
 	}
 	return to, l.last.Load()
 }

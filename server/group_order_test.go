@@ -288,3 +288,74 @@ func differ(a, b []string) int {
 	}
 	return min(len(a), len(b))
 }
+
+// TestJoinAndLeaveAtOnce: a membership that is over before its loop has seen it has its
+// messages too, however many goroutines send meanwhile.
+func TestJoinAndLeaveAtOnce(t *testing.T) {
+	t.Parallel()
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) { srv.Handler, srv.Runtime.Loops = opened(conns), 1 })
+	clients, members := openSome(func() *client { return dialSim(t, n, addr) }, conns, 3)
+	g := srv.NewGroup(server.GroupOptions{})
+	var texts sync.Map // by number
+	stop := make(chan struct{})
+	var senders, visitors sync.WaitGroup
+	for s := range 4 {
+		senders.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				text := fmt.Sprint(s, ".", i)
+				if sent, err := g.Send(ws.Prepare(ws.Text, []byte(text))); err == nil {
+					texts.Store(sent.Number, text)
+				} else if !errors.Is(err, server.ErrNoRoom) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	type visit struct {
+		from, to uint64
+		got      []string
+	}
+	visits := make([][]visit, len(clients))
+	for i, c := range clients {
+		visitors.Go(func() {
+			for range partly(400) {
+				var v visit
+				var err error
+				if v.from, err = g.Join(members[i]); err != nil {
+					t.Error(err)
+				}
+				v.to, _ = g.Leave(members[i])
+				_ = members[i].SendText("end")
+				for {
+					_, text := c.frame()
+					if text == "end" {
+						break
+					}
+					v.got = append(v.got, text)
+				}
+				visits[i] = append(visits[i], v)
+			}
+		})
+	}
+	visitors.Wait()
+	close(stop)
+	senders.Wait()
+	for i := range visits {
+		for _, v := range visits[i] {
+			if len(v.got) != int(v.to-v.from) {
+				t.Fatalf("client %d got %d messages of (%d, %d]", i, len(v.got), v.from, v.to)
+			}
+			for k, text := range v.got {
+				if want, _ := texts.Load(v.from + 1 + uint64(k)); want != text {
+					t.Fatalf("client %d got %q as number %d, want %v", i, text, v.from+1+uint64(k), want)
+				}
+			}
+		}
+	}
+}

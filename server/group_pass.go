@@ -18,34 +18,36 @@ type groupPass struct {
 
 // A pass is cut into slices, between which the loop serves others.
 const (
-	sliceMembers = 256
-	sliceTime    = 500 * time.Microsecond
-	lookAtClock  = 16   // members between two looks
-	passItems    = 1024 // of the log
+	sliceVisits = 256
+	sliceTime   = 500 * time.Microsecond
+	lookAtClock = 16   // visits between two looks
+	passWork    = 1024 // items of the log that a pass takes, and memberships that end in it
 )
 
-// Do implements loop.Task: it is a slice of a pass.
+// Do implements loop.Task: it is a slice of a pass, or of several.
 func (l *groupLog) Do() (again bool) {
 	p := &l.pass
 	began := time.Now()
-	for members := 0; ; {
+	for visits := 0; ; {
 		if !p.under && !l.beginPass() {
 			return false
 		}
 		for ; p.next < len(p.touched); p.next++ {
 			part := p.touched[p.next]
 			for part.cursor < len(part.members) {
-				if members == sliceMembers || members%lookAtClock == lookAtClock-1 && time.Since(began) > sliceTime {
+				if visits == sliceVisits || visits%lookAtClock == lookAtClock-1 && time.Since(began) > sliceTime {
 					return true
 				}
-				c := part.members[part.cursor]
-				part.cursor++
-				members++
-				l.visit(c)
+				visits++
+				if l.visit(part.members[part.cursor]) {
+					part.cursor++
+				}
 			}
 			part.cursor = 0
 		}
-		l.endPass()
+		if l.endPass(); time.Since(began) > sliceTime {
+			return true
+		}
 	}
 }
 
@@ -54,26 +56,30 @@ func (l *groupLog) beginPass() bool {
 	p := &l.pass
 	l.mu.Lock()
 	number, items := l.first, l.items
-	items = items[:min(len(items), passItems)]
 	l.posted = len(items) > 0
 	l.mu.Unlock()
 	if len(items) == 0 {
 		return false
 	}
-	p.under, p.end, p.next = true, number+uint64(len(items))-1, 0
+	work := 0
 	for _, item := range items { // others only append to them
+		if work >= passWork {
+			break
+		}
+		work++
 		switch part := item.part; {
 		case part == nil:
-			l.leaveGroups(item.conn)
+			work += l.leaveGroups(item.conn)
 		case item.message == nil:
 			l.settle(item.conn, part, number)
 			p.settled = append(p.settled, part)
-		case part.touched != p.end:
-			part.touched = p.end
+		case part.touched < l.first:
+			part.touched = number
 			p.touched = append(p.touched, part)
 		}
 		number++
 	}
+	p.under, p.end, p.next = true, number-1, 0
 	return true
 }
 
@@ -107,10 +113,13 @@ func (l *groupLog) settleConn(c *Conn, part *groupPart, number uint64) (index ui
 		return noIndex // it is over
 	}
 	place, m := g.find(part.id)
-	if m == nil || m.state() == settled || m.at != uint32(number) {
+	if m == nil || m.state() == settled {
 		return noIndex
 	}
-	c.catchUp()
+	c.catchUp() // also if it has left meanwhile: no pass visits who is no member yet
+	if m.at != uint32(number) {
+		return noIndex
+	}
 	if m.state() == leaving {
 		index = m.place()
 		l.forget(c, g, place)
@@ -180,13 +189,13 @@ func shrunk[E any](s []E) []E {
 	return append(make([]E, 0, 2*len(s)), s...)
 }
 
-// leaveGroups ends the memberships of a connection that is over. The leader calls it.
-func (l *groupLog) leaveGroups(c *Conn) {
+// leaveGroups ends the memberships of a connection that is over, and says how many. The leader calls it.
+func (l *groupLog) leaveGroups(c *Conn) (ended int) {
 	c.mu.Lock()
 	g := c.grouped()
 	if g == nil {
 		c.mu.Unlock()
-		return
+		return 0
 	}
 	c.value = g.value
 	c.mu.Unlock()
@@ -203,5 +212,9 @@ func (l *groupLog) leaveGroups(c *Conn) {
 			l.remove(part, m.place())
 		}
 		l.pass.settled = append(l.pass.settled, part)
+		if gone := part.group.options.Gone; gone != nil && m.state() != leaving {
+			gone(c)
+		}
 	}
+	return g.len()
 }

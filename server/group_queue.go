@@ -80,18 +80,17 @@ func (c *Conn) wait(p pending, frame []byte, written int) {
 // queueShared puts a message behind what waits already, or does to it what the policy
 // says. The caller holds mu; there is a queue.
 func (c *Conn) queueShared(p pending, frame []byte) {
-	n, policy := &c.loop.counters, c.policyFor(p)
-	if p.message.key != nil {
-		shared := p.message.share(frame)
-		if c.out.Replace(shared) {
-			n.groupReplaced.Add(1)
-			c.charge()
-			return
-		}
-		shared.Released()
+	over := c.queued() + len(frame) - c.limits().maxQueue
+	if p.message.key != nil && c.replaceShared(p, frame, over <= 0) {
+		return
 	}
-	if over := c.queued() + len(frame) - c.limits().maxQueue; over > 0 && policy == DropOldest {
-		n.groupOldest.Add(uint64(c.out.DropOldest(over)))
+	policy := c.policyFor(p)
+	switch {
+	case over <= 0:
+	case policy == DropNewest:
+		c.expireShared(c.loop.RightNow())
+	default:
+		c.makeRoom(over)
 	}
 	switch {
 	case c.queued()+len(frame) > c.limits().maxQueue:
@@ -106,15 +105,76 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 	}
 }
 
+// replaceShared puts a message in the place of the one with its key, or, if it might not fit,
+// drops that one. It says whether the message is in.
+func (c *Conn) replaceShared(p pending, frame []byte, fits bool) bool {
+	before := c.out.size()
+	replaced := false
+	if shared := p.message.share(frame); fits && c.out.Replace(shared) {
+		replaced = true
+	} else {
+		shared.Released()
+		if fits || !c.out.Remove(p.message.key) {
+			return false
+		}
+	}
+	c.loop.counters.groupReplaced.Add(1)
+	c.resized(before)
+	return replaced
+}
+
+// makeRoom drops messages of groups that may be dropped, those that have expired first and
+// then the oldest, until so many bytes are free, or none is left. The caller holds mu; there is a queue.
+func (c *Conn) makeRoom(bytes int) {
+	if c.out.Loose() == 0 {
+		return
+	}
+	before := c.out.size()
+	c.expireShared(c.loop.RightNow())
+	if bytes -= before - c.out.size(); bytes > 0 {
+		before = c.out.size()
+		dropped := c.out.DropOldest(bytes)
+		c.loop.counters.groupOldest.Add(uint64(dropped))
+		c.noteMissed(dropped)
+		c.resized(before)
+	}
+}
+
+// expireShared drops what has expired. The caller holds mu; there is a queue.
+func (c *Conn) expireShared(now tick) {
+	before := c.out.size()
+	if dropped := c.out.Expire(uint32(now)); dropped > 0 {
+		c.loop.counters.groupExpired.Add(uint64(dropped))
+		c.noteMissed(dropped)
+		c.resized(before)
+	}
+}
+
+// resized is for a queue that has another size than before since messages were dropped or
+// replaced: these bytes never were on their way to the peer. The caller holds mu.
+func (c *Conn) resized(before int) {
+	if n := before - c.out.size(); n >= 0 {
+		c.untally(bytesOut, n)
+	} else {
+		c.sentBytes(-n)
+	}
+	paused := c.paused()
+	if c.charge(); paused && !c.paused() {
+		c.wake() // to read on
+	}
+}
+
 // sharedOverflow is overflow by a message's policy.
 func (c *Conn) sharedOverflow(limit Limit, cause *ws.CloseError, policy QueuePolicy) {
 	if c.dropsBy(limit, policy != CloseWhenFull) {
 		c.loop.counters.groupNewest.Add(1)
+		c.noteMissed(1)
 		c.charge() // older ones may have gone
 		return
 	}
 	c.out.Truncate()
 	c.charge()
+	c.skipGroups()
 	c.endLocked(cause, endLinger)
 }
 
@@ -122,7 +182,38 @@ func (c *Conn) sharedOverflow(limit Limit, cause *ws.CloseError, policy QueuePol
 func (c *Conn) sharedTooBig(p pending) {
 	if c.dropsBy(LimitQueue, c.policyFor(p) != CloseWhenFull) {
 		c.loop.counters.groupNewest.Add(1)
+		c.noteMissed(1)
 	} else {
+		c.skipGroups()
 		c.endLocked(errTooBig, endLinger)
+	}
+}
+
+// noteMissed has the handler told, in a turn, of messages that were dropped, if it wants to
+// know. The caller holds mu.
+func (c *Conn) noteMissed(messages int) {
+	if f, ok := (*c.handler).(HandlerFuncs); ok && f.OnMissed == nil {
+		return
+	}
+	if _, ok := (*c.handler).(MissedHandler); ok && messages > 0 {
+		c.ownFacts().missed += messages
+		c.wake()
+	}
+}
+
+// callMissed tells the handler what it has missed.
+func (c *Conn) callMissed(w *worker) {
+	c.mu.Lock()
+	messages := 0
+	if c.facts != nil && c.facts.missed > 0 && c.stateNow() == stateOpen {
+		messages, c.facts.missed = c.facts.missed, 0
+	}
+	c.mu.Unlock()
+	if messages == 0 {
+		return
+	}
+	if h, ok := (*c.handler).(MissedHandler); ok {
+		h.Missed(c, messages)
+		w.noteSlow(c, "Missed")
 	}
 }

@@ -3,6 +3,7 @@ package server_test
 import (
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -198,4 +199,56 @@ func TestGroupSharesWhatWaits(t *testing.T) {
 		}
 	}
 	eventually(t, "nothing waits", func() bool { return srv.Stats().Backlog == 0 && srv.Stats().Queues == 0 })
+}
+
+// missing is a Handler that counts what is missed.
+type missing struct {
+	server.Handler
+	messages *atomic.Int64
+}
+
+func (m missing) Missed(_ *server.Conn, messages int) { m.messages.Add(int64(messages)) }
+
+// TestGroupMissed: the handler is told how many messages its connection has missed.
+func TestGroupMissed(t *testing.T) {
+	t.Parallel()
+	for policy, want := range map[server.QueuePolicy]int64{server.DropNewest: 11, server.DropOldest: 11} {
+		var missed atomic.Int64
+		m := newSlowMember(t, func(srv *server.Server) { srv.Handler = missing{srv.Handler, &missed} })
+		m.send(m.group(server.GroupOptions{Policy: policy}, server.JoinOptions{}), 1, 20, server.SendOptions{})
+		eventually(t, "the handler to be told", func() bool { return missed.Load() == want })
+	}
+}
+
+// TestGroupMakesRoom: what may be dropped gives way to the connection's own messages, and to
+// those of groups that may not be.
+func TestGroupMakesRoom(t *testing.T) {
+	t.Parallel()
+	m := newSlowMember(t)
+	prices, news := m.group(server.GroupOptions{Policy: server.DropOldest}, server.JoinOptions{}), m.group(server.GroupOptions{}, server.JoinOptions{})
+	m.send(prices, 1, 20, server.SendOptions{})
+	for range 3 {
+		if err := m.conn.SendText("own " + strings.Repeat("x", 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.send(news, 100, 101, server.SendOptions{})
+	if got := strings.Join(m.read(), " "); got != "17 18 19 20 own own own 100 101" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestGroupDropsAreNoProgress: a peer that takes nothing is found out, however many messages are dropped
+// from its queue.
+func TestGroupDropsAreNoProgress(t *testing.T) {
+	t.Parallel()
+	m := newSlowMember(t, func(srv *server.Server) { srv.Timeouts.Write = 10 * time.Second })
+	g := m.group(server.GroupOptions{Policy: server.DropOldest}, server.JoinOptions{})
+	for range 12 {
+		m.send(g, 1, 20, server.SendOptions{})
+		m.n.Advance(time.Second)
+		idle(t, m.n)
+	}
+	eventually(t, "the peer to be cut", func() bool { return g.Len() == 0 })
+	hits(t, m.srv, server.LimitWriteTimeout, 1)
 }

@@ -59,6 +59,14 @@ type DrainedHandler interface {
 	Drained(c *Conn)
 }
 
+// MissedHandler is a Handler that wants to know when messages of groups were dropped
+// because a connection reads too slowly: how many since it was last told, but for those
+// whose place a newer one with the same key took. It is called in a
+// turn of the connection's, soon after; the connection may have got newer messages by then.
+type MissedHandler interface {
+	Missed(c *Conn, messages int)
+}
+
 // Accept is what an Upgrade hook answers to accept a request. The zero value
 // accepts with the server's Handler and nothing else.
 //

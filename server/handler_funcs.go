@@ -30,7 +30,7 @@ func (f StreamFunc) Piece(c *Conn, m ws.Message) { f(c, m) }
 func (StreamFunc) Close(*Conn, error) {}
 
 // HandlerFuncs is a Handler made of functions; nil ones do nothing. What holds for
-// the methods of Handler, PingHandler, PongHandler and DrainedHandler holds for them. It
+// the methods of Handler, PingHandler, PongHandler, DrainedHandler and MissedHandler holds for them. It
 // gets messages whole: a type that embeds it and has a method Piece is a StreamHandler.
 type HandlerFuncs struct {
 	OnOpen    func(c *Conn)
@@ -39,6 +39,7 @@ type HandlerFuncs struct {
 	OnPing    func(c *Conn, payload []byte)
 	OnPong    func(c *Conn, payload []byte)
 	OnDrained func(c *Conn)
+	OnMissed  func(c *Conn, messages int)
 }
 
 // Open implements Handler.
@@ -80,5 +81,12 @@ func (h HandlerFuncs) Pong(c *Conn, payload []byte) {
 func (h HandlerFuncs) Drained(c *Conn) {
 	if h.OnDrained != nil {
 		h.OnDrained(c)
+	}
+}
+
+// Missed implements MissedHandler.
+func (h HandlerFuncs) Missed(c *Conn, messages int) {
+	if h.OnMissed != nil {
+		h.OnMissed(c, messages)
 	}
 }

@@ -269,6 +269,13 @@ func (h watched) Drained(c *server.Conn) {
 	}
 }
 
+func (h watched) Missed(c *server.Conn, messages int) {
+	defer h.l.enter(c, "Missed")()
+	if m, ok := h.inner.(server.MissedHandler); ok {
+		m.Missed(c, messages)
+	}
+}
+
 // echo sends back what it gets.
 type echo struct{}
 

@@ -30,6 +30,7 @@ const (
 type entry struct {
 	conn    *Conn
 	charged atomic.Int64  // anyone reads
+	waits   atomic.Int64  // outbound: the bytes that wait, shared ones included; anyone reads
 	since   atomic.Uint32 // inbound: the tick since when it makes no progress; anyone reads
 	place   int           // guarded by holders.mu: in its entries
 }

@@ -90,7 +90,7 @@ func (c *Conn) SetLimits(l ConnLimits) error {
 	c.useLimits(own)
 	c.state.Or(newLimits)
 	if o := c.queue(); o != nil {
-		c.checkMarks(o.size() + c.held())
+		c.checkMarks(o.size() + c.held() - o.Loose())
 	}
 	c.wake()
 	return nil

@@ -182,10 +182,11 @@ func (g *governor) list(of func(*shard) *holders, rank func(listed) int64) {
 // largest queues first, until no more is left than allowed.
 func (g *governor) shedOutbound() {
 	g.list(func(l *shard) *holders { return &l.queues }, func(e listed) int64 {
+		size := max(e.size, e.waits.Load()) // what others wait for too is charged to nobody
 		if e.over {
-			return math.MaxInt64/2 + e.size
+			return math.MaxInt64/2 + size
 		}
-		return e.size
+		return size
 	})
 	allows := g.outbound.allows.Load()
 	for _, q := range g.listed {
@@ -240,10 +241,11 @@ func (c *Conn) shed(e *entry) {
 	if c.facts == nil || c.facts.cause != errShed {
 		c.loop.srv.hit(LimitQueueMemory)
 	}
+	c.skipGroups()
 	if c.stateNow() == stateOpen {
 		o.Truncate()
 		c.charge()
-		if o.charged.Load() <= shedRest {
+		if max(o.charged.Load(), o.waits.Load()) <= shedRest {
 			c.endLocked(errShed, endLinger)
 			return
 		}

@@ -110,7 +110,7 @@ type Server struct {
 	admits    admittance
 	governor  governor
 
-	groupSent, groupRefused atomic.Uint64
+	groupSent, groupRefused, groupIDs atomic.Uint64
 
 	fallback  Handler // of connections whose Accept names none
 	engine    poller.Engine

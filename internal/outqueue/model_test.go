@@ -278,6 +278,18 @@ func (p *player) drop() {
 
 func (p *player) replace() {
 	shared := p.frame()
+	if p.next(3) == 0 {
+		first := true
+		want := p.m.drop(func(s *outqueue.Shared) bool {
+			found := first && s.Key != nil && s.Key == shared.Key
+			first = first && !found
+			return found
+		})
+		if got := p.q.Remove(shared.Key); got != (want == 1) {
+			p.t.Fatalf("removed: %v, want %d", got, want)
+		}
+		return
+	}
 	p.m.loose[last(shared.Frame)] = shared
 	want := p.m.replace(shared)
 	if want {

@@ -6,6 +6,8 @@
 package outqueue
 
 import (
+	"slices"
+
 	"github.com/millrace/millrace/internal/buffer"
 	"github.com/millrace/millrace/ws"
 )
@@ -187,18 +189,34 @@ func (q *Queue) Expire(now uint32) (dropped int) {
 // Replace puts a frame in the place of the loose one with the same key, and says whether
 // there was one.
 func (q *Queue) Replace(frame *Shared) bool {
-	for i := range q.segments {
-		s := &q.segments[i]
-		if !s.loose || s.shared.Key == nil || s.shared.Key != frame.Key {
-			continue
-		}
-		q.bytes += len(frame.Frame) - len(s.shared.Frame)
-		q.free(s)
-		*s = frames{shared: frame, loose: true}
-		q.account(s, 1)
-		return true
+	i := q.withKey(frame.Key)
+	if i < 0 {
+		return false
 	}
-	return false
+	s := &q.segments[i]
+	q.bytes += len(frame.Frame) - len(s.shared.Frame)
+	q.free(s)
+	*s = frames{shared: frame, loose: true}
+	q.account(s, 1)
+	return true
+}
+
+// Remove drops the loose frame with this key, and says whether there was one.
+func (q *Queue) Remove(key any) bool {
+	i := q.withKey(key)
+	if i < 0 {
+		return false
+	}
+	q.drop(&q.segments[i])
+	q.segments = slices.Delete(q.segments, i, i+1)
+	return true
+}
+
+// withKey is the place of the loose segment with this key, below 0: there is none.
+func (q *Queue) withKey(key any) int {
+	return slices.IndexFunc(q.segments, func(s frames) bool {
+		return s.loose && s.shared.Key != nil && s.shared.Key == key
+	})
 }
 
 // SetPong has a pong follow when all else is written: the latest is enough (RFC 6455

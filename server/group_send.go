@@ -1,0 +1,128 @@
+package server
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/millrace/millrace/ws"
+)
+
+// Send is SendWith without options.
+func (g *Group) Send(p *ws.Prepared) (Sent, error) { return g.SendWith(p, SendOptions{}) }
+
+// SendWith sends a message to all members. It returns before they have it: their loops write
+// it soon, all that is pending for a connection in one go. A member that can not take it
+// at once has it in its outbound queue, where it is kept once for all; it counts for the
+// bounds of each (Server.Queue). What may be dropped there, because of the policy, a key or a time,
+// does not count for Queue.HighWater: it stops no reading, and it gives way to what may not be
+// dropped, the connection's own messages among them. ServerStats.Group counts what
+// was dropped. With context takeover (Deflate.ServerTakeover) such messages go out uncompressed.
+//
+// ErrOpcode: it is neither text nor binary. ErrNoRoom: see there. Then the message has no
+// number, and nobody gets it. With Server.Runtime.Debug, a text that is not valid UTF-8 is
+// refused like that too.
+func (g *Group) SendWith(p *ws.Prepared, o SendOptions) (Sent, error) {
+	if err := g.srv.checkGroupMessage(p); err != nil {
+		return Sent{}, err
+	}
+	g.compress(p)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.srv.push(p, o, g)
+}
+
+// SendToGroups is SendWith for several groups: the message goes to all who are a member of
+// any of them, once to each, or with an error to nobody. Each group's number grows, and
+// Sent.Number is 0. Sent.Members counts who is in two groups twice.
+func (s *Server) SendToGroups(p *ws.Prepared, o SendOptions, groups ...*Group) (Sent, error) {
+	if err := s.checkGroupMessage(p); err != nil {
+		return Sent{}, err
+	}
+	var few [8]*Group
+	sorted := append(few[:0], groups...)
+	slices.SortFunc(sorted, func(a, b *Group) int { return cmp.Compare(a.id, b.id) })
+	sorted = slices.Compact(sorted)
+	for _, g := range sorted {
+		if g.srv != s {
+			return Sent{}, errOtherServer
+		}
+		g.compress(p)
+	}
+	for _, g := range sorted {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+	}
+	sent, err := s.push(p, o, sorted...)
+	sent.Number = 0
+	return sent, err
+}
+
+// push puts a message onto the logs of all loops with members of the groups, whose locks the
+// caller holds, or on none.
+func (s *Server) push(p *ws.Prepared, o SendOptions, groups ...*Group) (sent Sent, err error) {
+	holds := 0
+	for _, g := range groups {
+		for _, part := range g.parts {
+			if part == nil || part.expected == 0 {
+				continue
+			}
+			holds++
+			if !part.log.hasRoom() {
+				return Sent{}, s.noRoom()
+			}
+		}
+	}
+	if holds > 0 && s.governor.outbound.full() {
+		return Sent{}, s.noRoom()
+	}
+	s.groupSent.Add(1)
+	for _, g := range groups {
+		g.number++
+		sent.Number = g.number
+		sent.Members += g.members
+	}
+	if holds > 0 {
+		m := newGroupMessage(groups[0], p, o, holds)
+		for i := range s.loops {
+			s.loops[i].groups.pushMessage(m, groups)
+		}
+	}
+	return sent, nil
+}
+
+// checkGroupMessage says why a message may not be sent to groups.
+func (s *Server) checkGroupMessage(p *ws.Prepared) error {
+	if op := p.Opcode(); op != ws.Text && op != ws.Binary {
+		return ErrOpcode
+	}
+	return s.checkText(p.Opcode(), p.Payload())
+}
+
+// noRoom counts and gives ErrNoRoom.
+func (s *Server) noRoom() error {
+	s.groupRefused.Add(1)
+	return ErrNoRoom
+}
+
+// compress compresses a message for the members' connections, so that their loops need
+// not.
+func (g *Group) compress(p *ws.Prepared) {
+	if g.srv.compression == nil {
+		return
+	}
+	g.mu.Lock()
+	ways := g.ways // only appended to
+	g.mu.Unlock()
+	for _, z := range ways {
+		p.Deflated(z)
+	}
+}
+
+// noteWay notes how messages are compressed for a member.
+func (g *Group) noteWay(z ws.Deflater) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !slices.Contains(g.ways, z) {
+		g.ways = append(g.ways, z)
+	}
+}

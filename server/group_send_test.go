@@ -1,0 +1,70 @@
+package server_test
+
+import (
+	"testing"
+
+	"github.com/millrace/millrace/poller/simnet"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// TestSendToGroups: who is in several of the groups gets the message once, and each group's
+// number grows.
+func TestSendToGroups(t *testing.T) {
+	t.Parallel()
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) { srv.Handler, srv.Runtime.Loops = opened(conns), 2 })
+	clients, members := openSome(func() *client { return dialSim(t, n, addr) }, conns, 4)
+	a, b, empty := srv.NewGroup(server.GroupOptions{}), srv.NewGroup(server.GroupOptions{}), srv.NewGroup(server.GroupOptions{})
+	joinAll(t, a, members[:3]...)
+	joinAll(t, b, members[1:]...)
+	for range 20 {
+		sent, err := srv.SendToGroups(ws.Prepare(ws.Text, []byte("both")), server.SendOptions{}, b, a, empty, b)
+		if err != nil || sent != (server.Sent{Members: 6}) {
+			t.Errorf("%+v, %v", sent, err)
+		}
+		sendNumbers(t, a, 1, 1)
+	}
+	for i, c := range clients {
+		for range 20 {
+			c.expect(opText, "both")
+			if i < 3 {
+				c.expect(opText, "1")
+			}
+		}
+	}
+	if a.Last() != 40 || b.Last() != 20 || empty.Last() != 20 {
+		t.Errorf("the numbers are %d, %d and %d", a.Last(), b.Last(), empty.Last())
+	}
+	if _, err := srv.SendToGroups(ws.Prepare(ws.Ping, nil), server.SendOptions{}, a); err != server.ErrOpcode {
+		t.Errorf("a ping: %v", err)
+	}
+	if sent, err := srv.SendToGroups(ws.Prepare(ws.Text, nil), server.SendOptions{}); err != nil || sent != (server.Sent{}) {
+		t.Errorf("to no group: %+v, %v", sent, err)
+	}
+	if !a.Has(members[0]) || a.Has(members[3]) {
+		t.Error("Has is wrong")
+	}
+}
+
+// TestGroupGone: the group is told of a connection that has ended, once, and not of one that
+// has left.
+func TestGroupGone(t *testing.T) {
+	t.Parallel()
+	conns, gone := make(chan *server.Conn, 1), make(chan *server.Conn, 10)
+	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) { srv.Handler = opened(conns) })
+	clients, members := openSome(func() *client { return dialSim(t, n, addr) }, conns, 3)
+	g := srv.NewGroup(server.GroupOptions{Gone: func(c *server.Conn) { gone <- c }})
+	joinAll(t, g, members...)
+	g.Leave(members[0])
+	for _, c := range clients[:2] {
+		_ = c.Close()
+	}
+	if c := <-gone; c != members[1] {
+		t.Error("it is another one")
+	}
+	idle(t, n)
+	if len(gone) > 0 || g.Len() != 1 {
+		t.Errorf("%d more are gone, %d members are left", len(gone), g.Len())
+	}
+}
