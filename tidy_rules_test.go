@@ -35,7 +35,7 @@ var importers = map[string][]string{
 	"github.com/klauspost/compress":       {"ws"},
 	"github.com/mailru/easygo":            {"poller"},
 	"github.com/prometheus/procfs":        {"internal/process"},
-	"github.com/prometheus/client_golang": {"server/prom", "cmd"},
+	"github.com/prometheus/client_golang": {"server/prom", "pubsub/prom", "cmd"},
 	"github.com/prometheus/client_model":  {"server/prom", "cmd"}, // their tests
 	"github.com/prometheus/common":        {"server/prom", "cmd"}, // their tests
 	"github.com/segmentio/asm":            {"ws"},
@@ -77,7 +77,7 @@ var keptFrom = map[string]func(importer string) bool{
 	"internal/wsload":     notOf("internal/load", "internal/compare"),
 
 	"internal/buffer":    oneOf("proxyproto", "asynclog"),
-	"internal/rate":      notOf("server"),
+	"internal/rate":      notOf("server", "pubsub"),
 	"internal/heapwatch": notOf("server"),
 	"internal/route":     notOf("server"),
 	"internal/addrcount": notOf("server"),

@@ -45,6 +45,7 @@ type chat struct {
 // connections, and their history needs no other bound.
 type room struct {
 	members map[string]*server.Conn // by name
+	all     *server.Group           // the same, for what everybody gets
 	history []*ws.Prepared
 }
 
@@ -57,7 +58,7 @@ func (ch *chat) Open(c *server.Conn) {
 	defer ch.mu.Unlock()
 	r := ch.rooms[g.room]
 	if r == nil {
-		r = &room{members: map[string]*server.Conn{}}
+		r = &room{members: map[string]*server.Conn{}, all: c.Server().NewGroup(server.GroupOptions{})}
 		ch.rooms[g.room] = r
 	}
 	if r.members[g.name] != nil {
@@ -69,6 +70,7 @@ func (ch *chat) Open(c *server.Conn) {
 	for _, p := range r.history {
 		_ = c.SendPrepared(p)
 	}
+	_, _ = r.all.Join(c) // an error says that he is gone: his Close follows
 	r.tell(event{Kind: "join", Name: g.name, At: time.Now()})
 }
 
@@ -108,18 +110,18 @@ func (ch *chat) Close(c *server.Conn, _ error) {
 	r.tell(event{Kind: "leave", Name: g.name, At: time.Now()})
 }
 
-// tell sends an event to everybody in the room, framed once. The caller holds the
-// chat's lock, so that all see the same events in the same order; no send blocks, and
-// none calls a handler. An error says that the member is leaving, or too slow and
-// closed now: his Close follows and tells the others.
+// tell sends an event to everybody in the room, framed once: the loops do it. The caller
+// holds the chat's lock, so that a newcomer gets the history, then what is new, and nothing
+// twice; Send does not block and calls no handler. Who is too slow is closed: his Close
+// follows and tells the others.
 func (r *room) tell(e event) *ws.Prepared {
 	text, err := json.Marshal(e)
 	if err != nil {
 		log.Panicf("chat: %v", err) // there is no event that JSON can not say
 	}
 	p := ws.Prepare(ws.Text, text)
-	for _, c := range r.members {
-		_ = c.SendPrepared(p)
+	if _, err := r.all.Send(p); err != nil {
+		log.Printf("chat: nobody is told: %v", err) // the loops are far behind
 	}
 	return p
 }

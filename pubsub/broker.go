@@ -1,0 +1,113 @@
+package pubsub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// Broker orders the messages of topics, and brings them to the hubs of all nodes.
+//
+// What it promises, and brokertest holds each against:
+//
+//   - Order. Of one topic, Receiver.Receive is called for one message after the other, never
+//     at once, in the order of their positions' numbers, which grow. What one goroutine
+//     publishes to one topic comes in that order.
+//   - Once. A message is received at most once by each receiver.
+//   - Whole or not at all. If Publish returns an error that is no ErrUnknown, no receiver gets the
+//     message.
+//   - Positions. Numbers of one epoch may be compared, and those of two epochs may not: a
+//     new epoch means that numbers began anew. They may have gaps, and may be those of all topics
+//     together.
+//   - No silent gap. A message that was published and is not received, though its topic is of
+//     interest, is told by Receiver.Missed, before the next message of that topic is received.
+type Broker interface {
+	// Start is called once, before all else.
+	Start(r Receiver) error
+	// Publish hands a message over. It returns when the message has its place in the topic's order.
+	Publish(ctx context.Context, m Message, o PublishOptions) (Published, error)
+	// Position is where a topic of interest is: each of its messages that was published before
+	// the call has this number at most. Each with a larger one will be received. It may wait for a
+	// message that is being received.
+	Position(topic string) Position
+	// Interest says that messages of a topic, or of a filter's topics, are wanted or not any
+	// more. It is called within Receive and Missed too, and under locks of the hub's: it must not block, nor
+	// take a lock that the broker holds there.
+	Interest(name string, wanted bool)
+	// Close ends it. Nothing is received after it.
+	Close() error
+}
+
+// Receiver is what a broker brings messages to: a hub.
+type Receiver interface {
+	// Receive takes a message, and says how many members the topic, and the filters that
+	// meet it, have here. With an error nobody got it: it must not count as published, or, if it
+	// does already, Missed must be called.
+	Receive(m Message, o PublishOptions) (members int, err error)
+	// Missed says that messages of a topic may be missing; "" is of all topics.
+	Missed(topic string)
+}
+
+// Message is a message of a topic.
+type Message struct {
+	Topic    string
+	Payload  []byte
+	Opcode   ws.Opcode // Text or Binary; 0 is Text
+	Position Position  // where it stands in the topic's order; the broker's
+	Time     time.Time // when it was published; the broker's
+}
+
+// PublishOptions are those of a message.
+type PublishOptions struct {
+	server.SendOptions
+	// NotKept keeps the message out of the history: who comes back over it is told that
+	// something is missing.
+	NotKept bool
+	// From is the connection that the message comes from, for Limits.PublishRate; nil: none.
+	From *server.Conn
+}
+
+// Published is what became of a message.
+type Published struct {
+	Position Position
+	// Members is how many members of the topic, and of filters that meet it, were there on this
+	// node, one that is in both counted twice. It says nothing of what they could take.
+	Members int
+}
+
+// Position is a place in the order of a topic's messages. It is opaque: only the broker knows
+// what it counts. Positions are equal if they are ==. The zero value is none.
+type Position struct {
+	Epoch  string // without a dash
+	Number uint64
+}
+
+// String is the position as ParsePosition reads it, "" for none.
+func (p Position) String() string {
+	if p == (Position{}) {
+		return ""
+	}
+	return p.Epoch + "-" + strconv.FormatUint(p.Number, 10)
+}
+
+// ErrPosition: a text is no position.
+var ErrPosition = errors.New("pubsub: no position")
+
+// ParsePosition reads what Position.String gives.
+func ParsePosition(text string) (Position, error) {
+	if text == "" {
+		return Position{}, nil
+	}
+	epoch, number, ok := strings.Cut(text, "-")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if !ok || err != nil || epoch == "" || strconv.FormatUint(n, 10) != number {
+		return Position{}, fmt.Errorf("%w: %q", ErrPosition, text)
+	}
+	return Position{epoch, n}, nil
+}

@@ -1,0 +1,20 @@
+// Package pubsub is publish and subscribe on the event loops of package server:
+// connections subscribe to topics and to filters of topics, and what is published to a topic
+// gets to each of them, in the topic's order, once.
+//
+//	hub, err := pubsub.New(srv, pubsub.Options{})
+//	...
+//	hub.Subscribe(conn, "sensors/7/temp", pubsub.SubscribeOptions{})
+//	hub.Subscribe(conn, "sensors/+/alarm", pubsub.SubscribeOptions{})
+//	hub.Publish(ctx, pubsub.Message{Topic: "sensors/7/temp", Payload: []byte("21.5")})
+//
+// A topic is a [server.Group]; it comes into being with its first subscriber, or its first
+// message that is kept, and is gone with the last of both. Rules say which topics keep how
+// much of their past, and which tell who is there. A connection that comes back with the
+// position of the last message it has seen gets what it missed, or is told that something is missing.
+//
+// Who orders and keeps messages is a [Broker]. The default one is this process.
+//
+// A subscription ends with its connection. All methods may be called from any goroutine;
+// those of Hub but Publish, History and Purge, which ask the broker, do not block.
+package pubsub

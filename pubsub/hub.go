@@ -1,0 +1,257 @@
+package pubsub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/millrace/millrace/internal/rate"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// Hub has the topics of a server. New makes one.
+type Hub struct {
+	srv    *server.Server
+	limits Limits
+	rules  []Rule
+	onGap  func(topic string) // nil: nobody wants to know
+	broker Broker
+	seed   maphash.Seed
+
+	topics  [shards]topicShard
+	clients [shards]clientShard
+	known   *server.Group // the clients, for their end
+	lines   lines
+
+	filtersMu  sync.RWMutex // guards filters; taken inside topic.mu
+	filters    filters
+	generation atomic.Uint64 // of filters
+
+	publishes rate.Limit // of one connection
+	began     time.Time  // what its buckets count from
+
+	counts  hubCounts
+	closing sync.Once
+	closed  atomic.Bool
+	ending  chan struct{}
+	ended   sync.WaitGroup
+
+	departedMu sync.Mutex // guards departed; the innermost
+	departed   []departure
+	wake       chan struct{}
+}
+
+// departure is the end of a connection that was subscribed to a topic.
+type departure struct {
+	topic *topic
+	conn  *server.Conn
+}
+
+// shards is how many parts topics and clients have, with a lock each.
+const shards = 64
+
+// topicShard is some of the topics.
+type topicShard struct {
+	mu     sync.RWMutex // who has it only tries topic.mu
+	topics map[string]*topic
+}
+
+// Errors of Subscribe and Publish.
+var (
+	// ErrTooMany: the connection has as many topics as it may, or there are as many filters as there may be.
+	ErrTooMany = errors.New("pubsub: too many topics or filters")
+	// ErrTooBig: the message is larger than Limits.Payload.
+	ErrTooBig = errors.New("pubsub: the message is too large")
+	// ErrTooFast: the connection has published too many messages, see Limits.PublishRate.
+	ErrTooFast = errors.New("pubsub: too many messages from this connection")
+	// ErrClosed: the hub is closed.
+	ErrClosed = errors.New("pubsub: the hub is closed")
+	// ErrUnknown: a broker does not know whether the message was published. Publishing
+	// it again may have it there twice.
+	ErrUnknown = errors.New("pubsub: the broker does not know whether the message was published")
+)
+
+// New makes a hub for the connections of srv, and starts the broker.
+func New(srv *server.Server, o Options) (*Hub, error) {
+	h := &Hub{srv: srv, limits: o.Limits.filled(), rules: o.Rules, onGap: o.OnMissed, broker: o.Broker, seed: maphash.MakeSeed(), ending: make(chan struct{}), wake: make(chan struct{}, 1)}
+	if err := o.check(&h.limits); err != nil {
+		return nil, err
+	}
+	h.publishes, h.began = rate.New(int64(h.limits.PublishRate), int64(h.limits.PublishBurst)), time.Now()
+	h.known = srv.NewGroup(server.GroupOptions{Gone: h.forget})
+	if h.broker == nil {
+		h.broker = InProcess()
+	}
+	for i := range h.topics {
+		h.topics[i].topics = map[string]*topic{}
+		h.clients[i].clients = map[*server.Conn]*client{}
+	}
+	h.lines.rules, h.lines.most = make([]line, len(h.rules)), h.limits.History
+	if err := h.broker.Start((*receiver)(h)); err != nil {
+		return nil, fmt.Errorf("pubsub: %w", err)
+	}
+	h.ended.Go(h.run)
+	return h, nil
+}
+
+// Close ends the broker, and what the hub does by itself. The server's connections stay.
+func (h *Hub) Close() error {
+	var err error
+	h.closing.Do(func() {
+		h.closed.Store(true)
+		close(h.ending)
+		h.ended.Wait()
+		err = h.broker.Close()
+	})
+	return err
+}
+
+// Publish sends a message to all who are subscribed to its topic, or to filters that meet
+// it. It returns when the message has its place in the topic's order, before they have it.
+//
+// ErrName, ErrTooBig, ErrTooFast, ErrClosed, server.ErrNoRoom, server.ErrOpcode, server.ErrNotUTF8, and the broker's errors: nobody gets the message.
+// ErrUnknown: see there. Of the in-process broker Publish does not block.
+func (h *Hub) Publish(ctx context.Context, m Message, o PublishOptions) (Published, error) {
+	if err := h.limits.checkName(m.Topic); err != nil {
+		return Published{}, err
+	}
+	if m.Topic[0] == '$' {
+		return Published{}, fmt.Errorf("%w: %q is the hub's", ErrName, m.Topic)
+	}
+	if len(m.Payload) > h.limits.Payload {
+		return Published{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooBig, len(m.Payload), h.limits.Payload)
+	}
+	if m.Opcode == 0 {
+		m.Opcode = ws.Text
+	}
+	if m.Opcode == ws.Text && !utf8.Valid(m.Payload) {
+		return Published{}, server.ErrNotUTF8
+	}
+	if h.closed.Load() {
+		return Published{}, ErrClosed
+	}
+	if o.From != nil && h.publishes.Limited() && !h.mayPublish(o.From) {
+		h.counts.tooFast.Add(1)
+		return Published{}, ErrTooFast
+	}
+	p, err := h.broker.Publish(ctx, m, o)
+	if err != nil {
+		h.counts.refused.Add(1)
+		return Published{}, err
+	}
+	h.counts.published.Add(1)
+	return p, nil
+}
+
+// receiver is a Hub as its broker sees it.
+type receiver Hub
+
+// Receive implements Receiver.
+func (r *receiver) Receive(m Message, o PublishOptions) (members int, err error) {
+	h := (*Hub)(r)
+	keeps := h.keeps(m.Topic) && !o.NotKept
+	if o.Key != "" {
+		o.Key = m.Topic + "\x00" + o.Key // a filter's group is of many topics
+	}
+	p := ws.Prepare(m.Opcode, m.Payload)
+	t := h.find(m.Topic)
+	for t == nil && keeps {
+		if err := h.make(m.Topic, Position{m.Position.Epoch, m.Position.Number - 1}); err != nil {
+			return 0, err
+		}
+		t = h.find(m.Topic)
+	}
+	if t == nil { // nobody is subscribed to this very topic, and it keeps nothing
+		return h.send(h.meeting(m.Topic, nil), p, o)
+	}
+	members, err = h.send(append(h.metBy(t), t), p, o)
+	var gone []*kept
+	if err == nil {
+		gone = h.received(t, m, p, keeps)
+	}
+	h.unlock(t)
+	h.evict(gone)
+	return members, err
+}
+
+// Missed implements Receiver.
+func (r *receiver) Missed(name string) { (*Hub)(r).missed(name) }
+
+// send sends a message to the members of some topics and filters.
+func (h *Hub) send(to []*topic, p *ws.Prepared, o PublishOptions) (members int, err error) {
+	groups := make([]*server.Group, 0, 8)
+	for _, t := range to {
+		groups = append(groups, t.group)
+	}
+	sent, err := h.srv.SendToGroups(p, o.SendOptions, groups...)
+	return sent.Members, err
+}
+
+// keeps says whether a topic has a history.
+func (h *Hub) keeps(name string) bool {
+	rule := h.ruleOf(name)
+	return rule >= 0 && h.rules[rule].Messages > 0
+}
+
+// ruleOf is the rule of a topic, -1 for none.
+func (h *Hub) ruleOf(name string) int {
+	if strings.HasPrefix(name, "$") {
+		return -1
+	}
+	for i := range h.rules {
+		if Matches(h.rules[i].Filter, name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// left notes that a connection has ended. A loop calls it, so it takes no topic's lock.
+func (h *Hub) left(t *topic, c *server.Conn) {
+	if h.closed.Load() {
+		return
+	}
+	h.departedMu.Lock()
+	h.departed = append(h.departed, departure{t, c})
+	h.departedMu.Unlock()
+	select {
+	case h.wake <- struct{}{}:
+	default: // run looks anyway
+	}
+}
+
+// run does what has to be done beside the calls of others, until the hub ends.
+func (h *Hub) run() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.ending:
+			return
+		case <-h.wake:
+			h.depart()
+		case now := <-tick.C:
+			h.expire(now)
+		}
+	}
+}
+
+// depart does what left has noted.
+func (h *Hub) depart() {
+	h.departedMu.Lock()
+	departed := h.departed
+	h.departed = nil
+	h.departedMu.Unlock()
+	for _, d := range departed {
+		d.topic.mu.Lock()
+		d.topic.leave(d.conn)
+		h.unlock(d.topic)
+	}
+}

@@ -1,0 +1,82 @@
+package pubsub
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// # Names and filters
+//
+// A topic's name has levels, with slashes between them: "sensors/7/temp". A filter is a
+// name in which + stands for any one level, and # at the end for any number of levels,
+// also none. A name whose first level begins with $ is met by filters only that begin
+// with that very level: these are for events of the broker's own.
+
+// ErrName: a topic's name, or a filter, is none. The error says why.
+var ErrName = errors.New("pubsub: no topic's name")
+
+// IsFilter says whether a name has wildcards.
+func IsFilter(name string) bool { return strings.ContainsAny(name, "+#") }
+
+// checkName says why a name is no topic's.
+func (l *Limits) checkName(name string) error {
+	if IsFilter(name) {
+		return fmt.Errorf("%w: %q has a wildcard", ErrName, name)
+	}
+	return l.checkFilter(name)
+}
+
+// checkFilter says why a name is neither a topic's nor a filter.
+func (l *Limits) checkFilter(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: it is empty", ErrName)
+	case len(name) > l.NameLength:
+		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrName, len(name), l.NameLength)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%w: %q is not valid UTF-8", ErrName, name)
+	case strings.ContainsRune(name, 0):
+		return fmt.Errorf("%w: %q has a zero byte", ErrName, name)
+	case strings.Count(name, "/") >= l.Levels:
+		return fmt.Errorf("%w: %d levels, at most %d are allowed", ErrName, strings.Count(name, "/")+1, l.Levels)
+	}
+	for rest, more := name, true; more; {
+		var level string
+		level, rest, more = strings.Cut(rest, "/")
+		switch {
+		case strings.ContainsAny(level, "+#") && len(level) > 1:
+			return fmt.Errorf("%w: %q has a wildcard beside other characters in one level", ErrName, name)
+		case level == "#" && more:
+			return fmt.Errorf("%w: %q has # before the last level", ErrName, name)
+		}
+	}
+	return nil
+}
+
+// Matches says whether a filter, or a name, meets a topic's name.
+func Matches(filter, name string) bool {
+	if strings.HasPrefix(name, "$") && (strings.HasPrefix(filter, "+") || strings.HasPrefix(filter, "#")) {
+		return false
+	}
+	for {
+		want, filterRest, filterMore := strings.Cut(filter, "/")
+		if want == "#" {
+			return true
+		}
+		level, nameRest, nameMore := strings.Cut(name, "/")
+		if want != "+" && want != level {
+			return false
+		}
+		switch {
+		case !filterMore && !nameMore:
+			return true
+		case !filterMore:
+			return false
+		case !nameMore:
+			return filterRest == "#" // a/# meets a too
+		}
+		filter, name = filterRest, nameRest
+	}
+}

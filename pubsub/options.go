@@ -1,0 +1,93 @@
+package pubsub
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/millrace/millrace/server"
+)
+
+// Options are a hub's. The zero value keeps nothing and has the default limits.
+type Options struct {
+	// Rules say what topics keep and tell. The first whose filter meets the name is a topic's;
+	// without one it keeps nothing.
+	Rules []Rule
+	// Limits bound what clients can make the hub hold.
+	Limits Limits
+	// Broker orders and keeps messages. nil is this process.
+	Broker Broker
+	// OnMissed, if not nil, is called when the broker says that messages of a topic may be
+	// missing, "" is of all topics: who is subscribed is not told by itself. The broker calls it, so
+	// it must not block. The broker of one process misses nothing.
+	OnMissed func(topic string)
+}
+
+// Rule is about the topics that a filter meets.
+type Rule struct {
+	// Filter is a name or a filter; "#" is all topics.
+	Filter string
+	// Messages is how many messages a topic keeps at most, and Age for how long; Bytes is
+	// how many bytes they have together at most. 0 of Messages keeps none; 0 of the others is no bound but
+	// Limits.History.
+	Messages int
+	Age      time.Duration
+	Bytes    int64
+	// Presence has the topics know who is there, and tell of it: see Hub.Members.
+	Presence bool
+	// Policy is for members that read too slowly, see server.GroupOptions.
+	Policy server.QueuePolicy
+}
+
+// Limits bound what a hub holds. In each 0 is the default, and below 0 no bound.
+type Limits struct {
+	// Topics bounds the topics and filters that a connection is subscribed to; 0 is 1,000.
+	Topics int
+	// NameLength bounds a name in bytes, 0 is 256; Levels its levels, 0 is 16.
+	NameLength, Levels int
+	// Filters bounds the filters that have subscribers, of all connections together; 0 is
+	// 100,000. ConnFilters bounds those that a connection is subscribed to, each of which a message
+	// may meet; 0 is 100.
+	Filters, ConnFilters int
+	// Info bounds SubscribeOptions.Info in bytes; 0 is 1 KiB.
+	Info int
+	// Payload bounds a message in bytes; 0 is 1 MiB.
+	Payload int
+	// PublishRate bounds the messages a second that come from one connection
+	// (PublishOptions.From), PublishBurst how many may come at once; 0 is as many as a second has. 0 of
+	// PublishRate is no bound.
+	PublishRate, PublishBurst int
+	// History bounds the memory of all that is kept, in bytes; 0 is 64 MiB. Beyond it the oldest
+	// messages go.
+	History int64
+}
+
+func (l Limits) filled() Limits {
+	return Limits{
+		Topics: bound(l.Topics, 1000), NameLength: bound(l.NameLength, 256), Levels: bound(l.Levels, 16),
+		Filters: bound(l.Filters, 100_000), ConnFilters: bound(l.ConnFilters, 100), Info: bound(l.Info, 1<<10), Payload: bound(l.Payload, 1<<20), History: bound(l.History, 64<<20),
+		PublishRate: max(l.PublishRate, 0), PublishBurst: l.PublishBurst,
+	}
+}
+
+// bound is a limit with its default.
+func bound[N int | int64](n, normally N) N {
+	if n < 0 {
+		return N(math.MaxInt)
+	}
+	return cmp.Or(n, normally)
+}
+
+// check says which option can not work.
+func (o *Options) check(l *Limits) error {
+	for i, r := range o.Rules {
+		if err := l.checkFilter(r.Filter); err != nil {
+			return fmt.Errorf("pubsub: Options.Rules[%d].Filter: %w", i, err)
+		}
+		if r.Messages < 0 || r.Age < 0 || r.Bytes < 0 {
+			return fmt.Errorf("pubsub: Options.Rules[%d]: Messages, Age and Bytes are 0 or more", i)
+		}
+	}
+	return nil
+}

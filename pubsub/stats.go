@@ -1,0 +1,45 @@
+package pubsub
+
+import "sync/atomic"
+
+// hubCounts are a hub's counts. They are those of all goroutines.
+type hubCounts struct {
+	published, refused, tooFast, missed, tooMany, eventsLost atomic.Uint64
+	subscriptions                                            atomic.Int64
+}
+
+// Stats are a hub's figures.
+type Stats struct {
+	Topics        int    // that have subscribers or a history, filters not counted
+	Filters       int    // that have subscribers
+	Subscriptions int64  // of connections, to topics and to filters
+	Published     uint64 // messages
+	Refused       uint64 // messages that Publish refused behind the checks of the name and the size
+	TooFast       uint64 // messages refused with ErrTooFast
+	TooMany       uint64 // subscriptions refused with ErrTooMany
+	Missed        uint64 // times that the broker said that something may be missing
+	EventsLost    uint64 // presence events that server.ErrNoRoom kept from being sent
+	HistoryBytes  int64  // memory of all that is kept, see Limits.History
+}
+
+// Stats are the figures as they stand. It takes a lock of each of 64 parts of the topics.
+func (h *Hub) Stats() Stats {
+	s := Stats{
+		Subscriptions: h.counts.subscriptions.Load(), Published: h.counts.published.Load(), Refused: h.counts.refused.Load(),
+		TooFast: h.counts.tooFast.Load(), TooMany: h.counts.tooMany.Load(), Missed: h.counts.missed.Load(), EventsLost: h.counts.eventsLost.Load(),
+	}
+	for i := range h.topics {
+		shard := &h.topics[i]
+		shard.mu.RLock()
+		s.Topics += len(shard.topics)
+		shard.mu.RUnlock()
+	}
+	h.filtersMu.RLock()
+	s.Filters = h.filters.count
+	h.filtersMu.RUnlock()
+	s.Topics -= s.Filters
+	h.lines.mu.Lock()
+	s.HistoryBytes = h.lines.bytes
+	h.lines.mu.Unlock()
+	return s
+}

@@ -1,0 +1,251 @@
+package pubsub
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/millrace/millrace/server"
+)
+
+// SubscribeOptions are those of a subscription.
+type SubscribeOptions struct {
+	// Since has the connection get, before all else, what is kept of the topic behind this
+	// position; the zero value is nothing. A filter has no history.
+	Since Position
+	// Last has it get so many of the last messages that are kept, if Since is zero.
+	Last int
+	// Info is what Hub.Members tells of the member, where the topic has presence: JSON. It must
+	// not be changed.
+	Info []byte
+	// Policy is for when the connection reads too slowly, see server.JoinOptions.
+	Policy server.QueuePolicy
+}
+
+// Subscribed is how a subscription begins.
+type Subscribed struct {
+	// Position is where: the connection gets each message behind it. It is zero for a filter.
+	Position Position
+	// Recovered says that with Since nothing is missing: every message between the two positions
+	// is kept and was sent.
+	Recovered bool
+	// Sent is how many messages of the history were sent.
+	Sent int
+	// Again says that the connection was subscribed already: nothing has happened.
+	Again bool
+}
+
+// Subscribe has a connection get what is published to a topic, or to the topics that a
+// filter meets. A connection that several of its subscriptions meet gets a message once. It
+// may be called in Handler.Open.
+//
+// A connection that gets the topic's messages already, by a filter, gets no history, and is not
+// Recovered: subscribe to topics first.
+//
+// ErrName, ErrInfo, ErrTooMany, ErrClosed, server.ErrClosed; and server.ErrQueueFull or ErrMessageTooBig, if
+// the history does not fit into the connection's outbound queue: then it is not
+// subscribed, and has got a part.
+func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscribed, error) {
+	if err := h.limits.checkFilter(name); err != nil {
+		return Subscribed{}, err
+	}
+	if len(o.Info) > h.limits.Info || len(o.Info) > 0 && !(json.Valid(o.Info) && utf8.Valid(o.Info)) {
+		return Subscribed{}, fmt.Errorf("%w of at most %d bytes", ErrInfo, h.limits.Info)
+	}
+	if h.closed.Load() {
+		return Subscribed{}, ErrClosed
+	}
+	if err := h.admit(c, name); err != nil {
+		if s, ok := h.subscribed(c, name); ok {
+			return s, nil
+		}
+		return Subscribed{}, h.countTooMany(err)
+	}
+	t, newest, err := h.findOrMake(name)
+	if err != nil {
+		h.release(c, name)
+		return Subscribed{}, h.countTooMany(err)
+	}
+	defer h.unlock(t)
+	s, err := t.subscribe(c, newest, o)
+	if err != nil || s.Again {
+		h.release(c, name)
+	}
+	return s, err
+}
+
+// countTooMany counts an error, if it is ErrTooMany.
+func (h *Hub) countTooMany(err error) error {
+	if errors.Is(err, ErrTooMany) {
+		h.counts.tooMany.Add(1)
+	}
+	return err
+}
+
+// subscribed says whether a connection is subscribed already.
+func (h *Hub) subscribed(c *server.Conn, name string) (s Subscribed, ok bool) {
+	t := h.find(name)
+	if t == nil {
+		return Subscribed{}, false
+	}
+	defer h.unlock(t)
+	return Subscribed{Position: t.position(Position{}), Again: true}, t.group.Has(c)
+}
+
+// subscribe is Subscribe for a topic whose lock the caller holds. newest is where the broker was
+// when the topic was there already.
+func (t *topic) subscribe(c *server.Conn, newest Position, o SubscribeOptions) (s Subscribed, err error) {
+	if t.group.Has(c) {
+		return Subscribed{Position: t.position(newest), Again: true}, nil
+	}
+	var messages []*kept
+	switch now := time.Now(); {
+	case slices.ContainsFunc(t.hub.metBy(t), func(f *topic) bool { return f.group.Has(c) }):
+	case o.Since != (Position{}):
+		messages, s.Recovered = t.since(o.Since, newest, now)
+	case o.Last > 0:
+		messages, _ = t.since(Position{}, newest, now)
+		messages = messages[max(len(messages)-o.Last, 0):]
+	}
+	for _, k := range messages {
+		if err := c.SendPrepared(k.prepared); err != nil {
+			return Subscribed{}, err
+		}
+		s.Sent++
+	}
+	if _, err := t.group.JoinWith(c, server.JoinOptions{Policy: o.Policy}); err != nil {
+		return Subscribed{}, err
+	}
+	t.subscribers++
+	t.hub.counts.subscriptions.Add(1)
+	t.enter(c, o.Info)
+	s.Position = t.position(newest)
+	return s, nil
+}
+
+// position is where a subscription begins: each message behind it comes. newest is as in subscribe. The caller holds
+// the topic's lock.
+func (t *topic) position(newest Position) Position {
+	switch last := t.last(); {
+	case IsFilter(t.name):
+		return Position{}
+	case last != (Position{}):
+		return last
+	}
+	return newest
+}
+
+// Unsubscribe ends a subscription. ok is false if there was none.
+func (h *Hub) Unsubscribe(c *server.Conn, name string) (ok bool) {
+	t := h.find(name)
+	if t == nil {
+		return false
+	}
+	defer h.unlock(t)
+	if _, ok = t.group.Leave(c); ok {
+		t.leave(c)
+	}
+	return ok
+}
+
+// leave forgets a member that has left the group. The caller holds the topic's lock.
+func (t *topic) leave(c *server.Conn) {
+	t.subscribers--
+	t.hub.counts.subscriptions.Add(-1)
+	t.exit(c)
+	t.hub.release(c, t.name)
+}
+
+// History gives what is kept of a topic behind a position, of the zero position all, at most so many of
+// the oldest. complete: these are all messages that there were, and, with most, those behind
+// follow from the position of the last one.
+func (h *Hub) History(name string, since Position, most int) (messages []Message, complete bool, err error) {
+	if err := h.limits.checkName(name); err != nil {
+		return nil, false, err
+	}
+	t := h.find(name)
+	if t == nil {
+		return nil, false, nil
+	}
+	defer h.unlock(t)
+	all, complete := t.since(since, Position{}, time.Now())
+	for _, k := range all[:min(len(all), max(most, 0))] {
+		messages = append(messages, k.Message)
+	}
+	return messages, complete, nil
+}
+
+// Purge drops what is kept of a topic. Who comes back with an older position is told that
+// something is missing.
+func (h *Hub) Purge(name string) error {
+	if err := h.limits.checkName(name); err != nil {
+		return err
+	}
+	t := h.find(name)
+	if t == nil {
+		return nil
+	}
+	defer h.unlock(t)
+	for len(t.ring.messages) > 0 {
+		h.dropOldest(t)
+	}
+	return nil
+}
+
+// missed has the topics that a broker names, or all, begin their histories anew.
+func (h *Hub) missed(name string) {
+	h.counts.missed.Add(1) // what is made from here on knows of it
+	if name != "" {
+		if t := h.find(name); t != nil {
+			h.noteGap(t)
+		}
+	} else {
+		for i := range h.topics {
+			shard := &h.topics[i]
+			shard.mu.RLock()
+			topics := slices.Collect(maps.Values(shard.topics))
+			shard.mu.RUnlock()
+			for _, t := range topics {
+				t.mu.Lock()
+				h.noteGap(t)
+			}
+		}
+	}
+	if h.onGap != nil {
+		h.onGap(name)
+	}
+}
+
+// noteGap has a topic begin its history anew, and gives back its lock, which the caller has taken.
+func (h *Hub) noteGap(t *topic) {
+	for len(t.ring.messages) > 0 {
+		h.dropOldest(t)
+	}
+	t.ring.gap = true
+	h.unlock(t)
+}
+
+// admit counts a subscription of c that is about to come.
+func (h *Hub) admit(c *server.Conn, name string) (err error) {
+	open := h.client(c, func(cl *client) {
+		switch filter := IsFilter(name); {
+		case cl.topics >= h.limits.Topics:
+			err = fmt.Errorf("%w: the connection has %d", ErrTooMany, cl.topics)
+		case filter && cl.filters >= h.limits.ConnFilters:
+			err = fmt.Errorf("%w: the connection has %d filters", ErrTooMany, cl.filters)
+		default:
+			cl.count(name, 1)
+		}
+	})
+	if !open {
+		return server.ErrClosed
+	}
+	return err
+}
+
+// ErrInfo: SubscribeOptions.Info is no JSON.
+var ErrInfo = errors.New("pubsub: a member's info is no JSON")
