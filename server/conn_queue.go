@@ -1,6 +1,7 @@
 package server
 
 import (
+	"github.com/millrace/millrace/internal/buffer"
 	"github.com/millrace/millrace/internal/outqueue"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
@@ -53,6 +54,10 @@ const (
 	writeAtOnce = 1 << 20
 	flushAtOnce = 1 << 20
 )
+
+// streamGather is how many bytes of small pieces a stream is given in one go: a record of
+// TLS has no more.
+const streamGather = 16 << 10
 
 // flush writes c's queue until the kernel takes no more or all is written, the
 // pending pong included. more: that was enough for once, and no edge will tell.
@@ -114,10 +119,22 @@ func (q *queueWriter) Write(p []byte) (n int, err error) { return (*Conn)(q).wri
 // Writev implements outqueue.Writer. Of many pieces it may take only the first few.
 func (q *queueWriter) Writev(pieces [][]byte) (n int, err error) {
 	c := (*Conn)(q)
-	if s := c.stream(); s != nil {
+	s := c.stream()
+	switch {
+	case s == nil:
+		return c.loop.engine.Writev(int(c.fd), pieces)
+	case len(pieces[0])+len(pieces[1]) > streamGather:
 		return s.write(pieces[0])
 	}
-	return c.loop.engine.Writev(int(c.fd), pieces)
+	b := buffer.Get(streamGather) // or each small frame would be a record of TLS
+	defer b.Free()
+	for _, p := range pieces {
+		if len(b.B)+len(p) > streamGather {
+			break
+		}
+		b.B = append(b.B, p...)
+	}
+	return s.write(b.B)
 }
 
 // memory is what the queue is to be charged with, without what a stream holds.
