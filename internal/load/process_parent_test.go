@@ -227,7 +227,7 @@ func TestProcessesInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantSane(t, r)
-	if len(r.Notes) != 1 || !strings.HasPrefix(r.Notes[0], "interrupted: ") || r.Seconds > 30 {
+	if len(r.Notes) == 0 || !strings.HasPrefix(r.Notes[0], "interrupted: ") || r.Seconds > 30 { // a busy machine may have more to note
 		t.Errorf("notes %q, %v s", r.Notes, r.Seconds)
 	}
 }
