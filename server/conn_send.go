@@ -129,7 +129,10 @@ func (c *Conn) Ping(payload []byte) error {
 // or the queue. If the frame stands in *own (own may be nil), that becomes the
 // queue's where it has to wait, and *own nil. The caller holds mu.
 func (c *Conn) send(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
-	if c.catchUp(); c.takesNothing() {
+	if c.grouped() != nil {
+		c.catchUp()
+	}
+	if c.takesNothing() {
 		return ErrClosed
 	}
 	if max(len(payload), len(frame)-ws.MaxHeader) > c.limits().maxQueue {
