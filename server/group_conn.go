@@ -257,7 +257,7 @@ func (d *delivery) collect(c *Conn, g *grouped, way framing) {
 			frame, _ = p.message.prepared.Deflated(way.z)
 		}
 		if total += len(frame); i > 0 && total > joinBytes {
-			d.last = d.list[i-1].number
+			d.last = p.number - 1 // not the number of the one before, which may be in the log for several groups
 			clear(d.list[i:])
 			d.list = d.list[:i]
 			break

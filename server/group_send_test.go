@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/poller/simnet"
@@ -44,6 +46,43 @@ func TestSendToGroups(t *testing.T) {
 	}
 	if !a.Has(members[0]) || a.Has(members[3]) {
 		t.Error("Has is wrong")
+	}
+}
+
+// TestSendLargeToGroups: more than a write has waits for a member of two groups, and still it
+// gets each message once.
+func TestSendLargeToGroups(t *testing.T) {
+	t.Parallel()
+	conns := make(chan *server.Conn, 1)
+	var a, b *server.Group
+	const messages = 20
+	text := func(i int) string { return strconv.Itoa(i) + " " + strings.Repeat("x", 9000+i*1000) }
+	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
+		srv.Runtime.Loops, srv.Queue.Max = 1, 1<<20
+		srv.Handler = handler{
+			open: func(c *server.Conn) { conns <- c },
+			message: func(c *server.Conn, _ ws.Message) { // the loop is busy: all wait for its pass
+				for i := range messages {
+					if _, err := c.Server().SendToGroups(ws.Prepare(ws.Text, []byte(text(i))), server.SendOptions{}, a, b); err != nil {
+						t.Error(err)
+					}
+				}
+			},
+		}
+	})
+	a, b = srv.NewGroup(server.GroupOptions{}), srv.NewGroup(server.GroupOptions{})
+	clients, members := openSome(func() *client { return dialSim(t, n, addr) }, conns, 3)
+	joinAll(t, a, members...)
+	joinAll(t, b, members...)
+	clients[0].send(frame(opText, "now"))
+	for _, c := range clients {
+		for i := range messages {
+			c.expect(opText, text(i))
+		}
+	}
+	sendNumbers(t, a, 1, 1)
+	for _, c := range clients {
+		c.expect(opText, "1")
 	}
 }
 
