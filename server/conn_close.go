@@ -255,28 +255,22 @@ func (c *Conn) writeFailed(err error) {
 	c.wake()
 }
 
-// drops counts a message that is not taken, and says whether that is all that becomes of
-// it.
-func (c *Conn) drops(limit Limit) bool { return c.dropsBy(limit, c.limits().drops) }
-
-// dropsBy is drops by another policy than the connection's: whether it drops.
-func (c *Conn) dropsBy(limit Limit, drops bool) bool {
+// notTaken counts a message that is not taken. drops: that is all that becomes of it.
+func (c *Conn) notTaken(limit Limit, drops bool) {
 	c.loop.counters.dropped.Add(1)
 	if !drops && limit == LimitQueue {
 		c.loop.srv.limitHits.closed.Store(true) // before the hit is counted
 	}
 	c.loop.srv.hit(limit)
-	return drops
 }
 
-// tooBig refuses a message that would not fit into the empty queue. What was taken before
-// it still goes out. The caller holds mu; the connection is open.
-func (c *Conn) tooBig() error {
-	if !c.drops(LimitQueue) {
+// tooBig refuses a message that would not fit into the empty queue: it is dropped, or ends
+// the connection. What was taken before it still goes out. The caller holds mu; the connection is open.
+func (c *Conn) tooBig(drops bool) {
+	if c.notTaken(LimitQueue, drops); !drops {
 		c.skipGroups()
 		c.endLocked(errTooBig, endLinger)
 	}
-	return ErrMessageTooBig
 }
 
 // errTooBig has the code that says it, though the message is ours (RFC 6455 section 7.4.1

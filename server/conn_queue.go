@@ -148,6 +148,28 @@ func (c *Conn) openQueue() {
 	c.loop.queues.add(&c.out.entry)
 }
 
+// openForRest opens the queue behind a write that took n of so many bytes, for the caller to
+// put in what is left of them and to charge it. false: nothing is left, or the connection takes
+// nothing more. The caller holds mu.
+func (c *Conn) openForRest(n, of int, err error) bool {
+	switch {
+	case err != nil && err != poller.ErrAgain:
+		c.writeFailed(err)
+		return false
+	case n < of && c.loop.srv.governor.outbound.full():
+		c.loop.srv.hit(LimitQueueMemory)
+		c.cut(errShed)
+		return false
+	case n == of && c.held() == 0: // else the stream has it, and must be flushed
+		return false
+	}
+	c.openQueue()
+	if n < of && err == nil && n >= writeAtOnce {
+		c.loop.Post(c.member(), writable) // no edge will tell
+	}
+	return true
+}
+
 // charge charges the queue, if there is one, with what it has come to hold. The
 // caller holds mu and has changed it.
 func (c *Conn) charge() {
@@ -176,10 +198,10 @@ func (c *Conn) dropQueue() {
 	c.loop.srv.governor.outbound.charge(&o.entry, 0)
 }
 
-// overflow does what the policy says when the queue may not grow. The caller
-// holds mu.
-func (c *Conn) overflow(limit Limit, cause *ws.CloseError) {
-	if c.drops(limit) {
+// overflow refuses a message for which the queue may not grow: it is dropped, or ends the
+// connection. The caller holds mu.
+func (c *Conn) overflow(limit Limit, cause *ws.CloseError, drops bool) {
+	if c.notTaken(limit, drops); drops {
 		return
 	}
 	c.out.Truncate()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/millrace/millrace/internal/buffer"
-	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -129,14 +128,15 @@ func (c *Conn) Ping(payload []byte) error {
 // or the queue. If the frame stands in *own (own may be nil), that becomes the
 // queue's where it has to wait, and *own nil. The caller holds mu.
 func (c *Conn) send(op ws.Opcode, payload, frame []byte, own **buffer.Buffer) error {
-	if c.grouped() != nil {
+	if c.grouped() != nil { // catchUp looks too, but would be called for each message
 		c.catchUp()
 	}
 	if c.takesNothing() {
 		return ErrClosed
 	}
 	if max(len(payload), len(frame)-ws.MaxHeader) > c.limits().maxQueue {
-		return c.tooBig()
+		c.tooBig(c.limits().drops)
+		return ErrMessageTooBig
 	}
 	if err := c.put(op, payload, frame, own); err != nil {
 		return err
@@ -207,29 +207,17 @@ func (c *Conn) putDirect(op ws.Opcode, payload, frame []byte, own **buffer.Buffe
 // what is not taken becomes the queue. The caller holds mu; there is no queue.
 func (c *Conn) writeOut(head, tail []byte, plain int, own **buffer.Buffer) (queued bool) {
 	n, err := c.write(head, tail)
+	size := len(head) + len(tail)
+	if n == size && err == nil && c.held() == 0 || !c.openForRest(n, size, err) {
+		return false
+	}
 	switch {
-	case err != nil && err != poller.ErrAgain:
-		c.writeFailed(err)
-		return false
-	case n < len(head)+len(tail) && c.loop.srv.governor.outbound.full():
-		c.loop.srv.hit(LimitQueueMemory)
-		c.cut(errShed)
-		return false
-	case n < len(head)+len(tail):
-		c.openQueue()
-		if own != nil && *own != nil {
-			c.out.Adopt(*own, n)
-			*own = nil
-		} else {
-			c.out.Add(head, tail, plain, n)
-		}
-		if err == nil && n >= writeAtOnce {
-			c.loop.Post(c.member(), writable) // no edge will tell
-		}
-	case c.held() > 0:
-		c.openQueue() // the stream has it, and must be flushed
+	case n == size:
+	case own != nil && *own != nil:
+		c.out.Adopt(*own, n)
+		*own = nil
 	default:
-		return false
+		c.out.Add(head, tail, plain, n)
 	}
 	c.out.acked = c.acked()
 	c.charge()
@@ -245,10 +233,10 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte, own **buffer.Buffe
 	switch {
 	case op == ws.Close || op == ws.Pong:
 	case c.queued()+size > c.limits().maxQueue:
-		c.overflow(LimitQueue, errSlow)
+		c.overflow(LimitQueue, errSlow, c.limits().drops)
 		return ErrQueueFull
 	case c.loop.srv.governor.outbound.full():
-		c.overflow(LimitQueueMemory, errShed)
+		c.overflow(LimitQueueMemory, errShed, c.limits().drops)
 		return ErrQueueFull
 	}
 	if op == ws.Close {

@@ -310,7 +310,9 @@ func (d *delivery) noteDeflated(c *Conn, z *deflation, n int) {
 func (c *Conn) sendShared(p pending, frame []byte) {
 	switch {
 	case len(frame)-ws.MaxHeader > c.limits().maxQueue:
-		c.sharedTooBig(p)
+		drops := c.policyFor(p) != CloseWhenFull
+		c.tooBig(drops)
+		c.noteNotTaken(drops)
 	case c.queue() != nil:
 		c.queueShared(p, frame)
 	case c.out != nil && len(frame) < direct:

@@ -92,7 +92,7 @@ func newGroupMessage(g *Group, p *ws.Prepared, o SendOptions, holds int) *groupM
 		m.key = groupKey{g, o.Key}
 	}
 	if o.Expires > 0 {
-		m.expires = tick(g.srv.engine.Now()/loop.TickTime) + loop.TimeoutTicks(o.Expires)
+		m.expires = g.srv.loops[0].RightNow() + loop.TimeoutTicks(o.Expires)
 	}
 	m.holds.Store(int64(holds))
 	g.srv.governor.outbound.add(m.size)

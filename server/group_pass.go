@@ -3,9 +3,9 @@ package server
 import "time"
 
 // groupPass is the leader's way through the log: it does what joins and leaves say,
-// visits the members of the parts that have messages, each once, and takes the items off
-// the log. What comes meanwhile gets to those that are not visited yet at once, and to
-// the others in the next pass.
+// visits the members of the parts that have messages, and takes the items off the log. What
+// comes meanwhile is the next pass's, though members that lack other messages than those
+// before them get it at once.
 type groupPass struct {
 	under   bool   // a pass is under way
 	end     uint64 // its last item

@@ -1,11 +1,6 @@
 package server
 
-import (
-	"cmp"
-
-	"github.com/millrace/millrace/poller"
-	"github.com/millrace/millrace/ws"
-)
+import "cmp"
 
 // # Queues with what is shared
 //
@@ -37,31 +32,14 @@ func (c *Conn) writeShared(messages []pending, frames [][]byte, b []byte) {
 	c.sentBytes(len(b))
 	c.sentMessages(len(messages))
 	n, err := c.write(b, nil)
-	switch {
-	case err != nil && err != poller.ErrAgain:
-		c.writeFailed(err)
+	if !c.openForRest(n, len(b), err) {
 		return
-	case n < len(b) && c.loop.srv.governor.outbound.full():
-		c.loop.srv.hit(LimitQueueMemory)
-		c.cut(errShed)
-		return
-	case n < len(b):
-		c.openQueue()
-		for i, frame := range frames {
-			if n >= len(frame) {
-				n -= len(frame)
-				continue
-			}
+	}
+	for i, frame := range frames {
+		if n < len(frame) {
 			c.wait(messages[i], frame, n)
-			n = 0
 		}
-		if err == nil && len(b) > writeAtOnce {
-			c.loop.Post(c.member(), writable) // no edge will tell
-		}
-	case c.held() > 0:
-		c.openQueue() // the stream has it, and must be flushed
-	default:
-		return
+		n = max(n-len(frame), 0)
 	}
 	c.out.acked = c.acked()
 	c.charge()
@@ -85,6 +63,7 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 		return
 	}
 	policy := c.policyFor(p)
+	drops := policy != CloseWhenFull
 	switch {
 	case over <= 0:
 	case policy == DropNewest:
@@ -94,9 +73,11 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 	}
 	switch {
 	case c.queued()+len(frame) > c.limits().maxQueue:
-		c.sharedOverflow(LimitQueue, errSlow, policy)
+		c.overflow(LimitQueue, errSlow, drops)
+		c.noteNotTaken(drops)
 	case c.loop.srv.governor.outbound.full():
-		c.sharedOverflow(LimitQueueMemory, errShed, policy)
+		c.overflow(LimitQueueMemory, errShed, drops)
+		c.noteNotTaken(drops)
 	default:
 		c.wait(p, frame, 0)
 		c.sentBytes(len(frame))
@@ -109,18 +90,18 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 // drops that one. It says whether the message is in.
 func (c *Conn) replaceShared(p pending, frame []byte, fits bool) bool {
 	before := c.out.size()
-	replaced := false
-	if shared := p.message.share(frame); fits && c.out.Replace(shared) {
-		replaced = true
-	} else {
-		shared.Released()
-		if fits || !c.out.Remove(p.message.key) {
+	if fits {
+		shared := p.message.share(frame)
+		if !c.out.Replace(shared) {
+			shared.Released()
 			return false
 		}
+	} else if !c.out.Remove(p.message.key) {
+		return false
 	}
 	c.loop.counters.groupReplaced.Add(1)
 	c.resized(before)
-	return replaced
+	return fits
 }
 
 // makeRoom drops messages of groups that may be dropped, those that have expired first and
@@ -164,28 +145,11 @@ func (c *Conn) resized(before int) {
 	}
 }
 
-// sharedOverflow is overflow by a message's policy.
-func (c *Conn) sharedOverflow(limit Limit, cause *ws.CloseError, policy QueuePolicy) {
-	if c.dropsBy(limit, policy != CloseWhenFull) {
+// noteNotTaken counts a message that was dropped for want of room.
+func (c *Conn) noteNotTaken(drops bool) {
+	if drops {
 		c.loop.counters.groupNewest.Add(1)
 		c.noteMissed(1)
-		c.charge() // older ones may have gone
-		return
-	}
-	c.out.Truncate()
-	c.charge()
-	c.skipGroups()
-	c.endLocked(cause, endLinger)
-}
-
-// sharedTooBig refuses a message that would not fit into the empty queue.
-func (c *Conn) sharedTooBig(p pending) {
-	if c.dropsBy(LimitQueue, c.policyFor(p) != CloseWhenFull) {
-		c.loop.counters.groupNewest.Add(1)
-		c.noteMissed(1)
-	} else {
-		c.skipGroups()
-		c.endLocked(errTooBig, endLinger)
 	}
 }
 

@@ -33,7 +33,8 @@ func (g *Group) SendWith(p *ws.Prepared, o SendOptions) (Sent, error) {
 
 // SendToGroups is SendWith for several groups: the message goes to all who are a member of
 // any of them, once to each, or with an error to nobody. Each group's number grows, and
-// Sent.Number is 0. Sent.Members counts who is in two groups twice.
+// Sent.Number is 0. Sent.Members counts who is in two groups twice. A key is one of the
+// group that was made first.
 func (s *Server) SendToGroups(p *ws.Prepared, o SendOptions, groups ...*Group) (Sent, error) {
 	if err := s.checkGroupMessage(p); err != nil {
 		return Sent{}, err
