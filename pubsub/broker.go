@@ -14,7 +14,7 @@ import (
 
 // Broker orders the messages of topics, and brings them to the hubs of all nodes.
 //
-// What it promises, and brokertest holds each against:
+// What it promises, of which brokertest tests what can be tested of any:
 //
 //   - Order. Of one topic, Receiver.Receive is called for one message after the other, never
 //     at once, in the order of their positions' numbers, which grow. What one goroutine

@@ -15,6 +15,8 @@
 //
 // Who orders and keeps messages is a [Broker]. The default one is this process.
 //
-// A subscription ends with its connection. All methods may be called from any goroutine;
-// those of Hub but Publish, History and Purge, which ask the broker, do not block.
+// A subscription ends with its connection. All methods may be called from any goroutine.
+// Those of Hub do not block but for what the broker takes in Publish and Subscribe, which
+// that of one process does not. Whoever may subscribe to names that a client chooses
+// checks them first: a filter such as "#" is a name too, see [IsFilter].
 package pubsub

@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"container/list"
 	"sync"
 	"time"
 
@@ -17,9 +18,9 @@ import (
 // kept is a message in a ring, and in the line of its rule.
 type kept struct {
 	Message
-	prepared   *ws.Prepared
-	topic      *topic
-	older, new *kept // in the rule's line
+	prepared *ws.Prepared
+	topic    *topic
+	place    *list.Element // in the rule's line, guarded by lines.mu; nil: it was taken out
 }
 
 // keptMemory is what a kept message takes besides its bytes.
@@ -31,41 +32,31 @@ func (k *kept) size() int64 { return keptMemory + int64(k.prepared.Len()+len(k.T
 type ring struct {
 	messages []*kept // from the oldest to the newest
 	bytes    int64
-	floor    Position // all behind it that are to be kept are in the ring
+	floor    Position // all behind it that are to be kept are in the ring; zero: not known yet
 	gap      bool     // no: the broker has missed something since, or floor is not known, and nothing has come yet
-	fresh    bool     // floor is not known yet
 }
 
 // lines are the kept messages of all topics.
 type lines struct {
 	mu    sync.Mutex
-	rules []line
+	rules []list.List // of *kept, from the oldest to the newest
 	bytes int64
 	most  int64
 }
-
-// line is the kept messages of one rule.
-type line struct{ oldest, newest *kept }
 
 // add puts a message behind the others, and gives those that have to go for it: the
 // oldest of all topics, beyond the bound.
 func (l *lines) add(rule int, k *kept) (gone []*kept) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := &l.rules[rule]
-	if k.older = at.newest; k.older == nil {
-		at.oldest = k
-	} else {
-		k.older.new = k
-	}
-	at.newest = k
+	k.place = l.rules[rule].PushBack(k)
 	l.bytes += k.size()
 	for l.bytes > l.most {
 		var first *kept
 		which := 0
 		for i := range l.rules {
-			if o := l.rules[i].oldest; o != nil && (first == nil || o.Time.Before(first.Time)) {
-				first, which = o, i
+			if k := l.oldest(i); k != nil && (first == nil || k.Time.Before(first.Time)) {
+				first, which = k, i
 			}
 		}
 		l.take(which, first)
@@ -74,29 +65,28 @@ func (l *lines) add(rule int, k *kept) (gone []*kept) {
 	return gone
 }
 
+// oldest is a rule's oldest message, nil if there is none. The caller holds mu.
+func (l *lines) oldest(rule int) *kept {
+	front := l.rules[rule].Front()
+	if front == nil {
+		return nil
+	}
+	return front.Value.(*kept)
+}
+
 // remove takes a message out, if it is in.
 func (l *lines) remove(rule int, k *kept) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if k.older != nil || l.rules[rule].oldest == k {
+	if k.place != nil {
 		l.take(rule, k)
 	}
 }
 
 // take takes out one that is in. The caller holds mu.
 func (l *lines) take(rule int, k *kept) {
-	at := &l.rules[rule]
-	if k.older == nil {
-		at.oldest = k.new
-	} else {
-		k.older.new = k.new
-	}
-	if k.new == nil {
-		at.newest = k.older
-	} else {
-		k.new.older = k.older
-	}
-	k.older, k.new = nil, nil
+	l.rules[rule].Remove(k.place)
+	k.place = nil
 	l.bytes -= k.size()
 }
 
@@ -105,7 +95,7 @@ func (l *lines) expired(rule int, before time.Time, most int) (gone []*kept) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(gone) < most {
-		k := l.rules[rule].oldest
+		k := l.oldest(rule)
 		if k == nil || !k.Time.Before(before) {
 			break
 		}

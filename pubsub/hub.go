@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -93,7 +94,7 @@ func New(srv *server.Server, o Options) (*Hub, error) {
 		h.topics[i].topics = map[string]*topic{}
 		h.clients[i].clients = map[*server.Conn]*client{}
 	}
-	h.lines.rules, h.lines.most = make([]line, len(h.rules)), h.limits.History
+	h.lines.rules, h.lines.most = make([]list.List, len(h.rules)), h.limits.History
 	if err := h.broker.Start((*receiver)(h)); err != nil {
 		return nil, fmt.Errorf("pubsub: %w", err)
 	}

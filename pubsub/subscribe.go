@@ -60,7 +60,7 @@ func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscr
 		return Subscribed{}, ErrClosed
 	}
 	if err := h.admit(c, name); err != nil {
-		if s, ok := h.subscribed(c, name); ok {
+		if s, ok := h.subscribed(c, name); ok && errors.Is(err, ErrTooMany) {
 			return s, nil
 		}
 		return Subscribed{}, h.countTooMany(err)

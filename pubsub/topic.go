@@ -65,10 +65,9 @@ func (h *Hub) findOrMake(name string) (t *topic, position Position, err error) {
 		if t = h.find(name); t == nil {
 			continue // it was of no use to anybody, and is gone again
 		}
-		if t.ring.fresh && h.counts.missed.Load() == 0 {
+		if t.ring.floor == (Position{}) && h.counts.missed.Load() == 0 {
 			t.ring.floor, t.ring.gap = position, false
 		}
-		t.ring.fresh = false
 		return t, position, nil
 	}
 }
@@ -84,8 +83,8 @@ func (h *Hub) make(name string, floor Position) error {
 	}
 	name = strings.Clone(name) // it may be a part of a message
 	t := &topic{hub: h, name: name, rule: -1}
-	t.ring.floor, t.ring.fresh = floor, floor == Position{}
-	t.ring.gap = t.ring.fresh || h.counts.missed.Load() > 0
+	t.ring.floor = floor
+	t.ring.gap = floor == Position{} || h.counts.missed.Load() > 0
 	if !IsFilter(name) {
 		t.rule = h.ruleOf(name)
 	}
@@ -163,7 +162,7 @@ func (h *Hub) received(t *topic, m Message, p *ws.Prepared, keep bool) (gone []*
 		}
 		t.ring.gap = true
 	}
-	t.received, t.ring.fresh = m.Position, false
+	t.received = m.Position
 	if t.ring.gap || !keep {
 		t.ring.floor, t.ring.gap = m.Position, false
 	}
@@ -206,7 +205,7 @@ func (h *Hub) evict(gone []*kept) {
 	for _, k := range gone {
 		t := k.topic
 		t.mu.Lock()
-		for len(t.ring.messages) > 0 && t.ring.messages[0].Position.Number <= k.Position.Number {
+		for range slices.Index(t.ring.messages, k) + 1 { // usually the first; -1: it has gone already
 			h.dropOldest(t)
 		}
 		h.unlock(t)
