@@ -348,13 +348,13 @@ func TestDrainContext(t *testing.T) {
 	connect, srv := onSimnet(t, quiet)
 	c := connect().upgraded()
 	first := beginDrain(t, srv, server.DrainOptions{})
+	c.expect(opClose, closePayload(1001, "server shutting down"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := srv.Drain(ctx, server.DrainOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Drain: %v, want the context's error", err)
 	}
 	expectDrained(t, first, nil)
-	c.expect(opClose, closePayload(1001, "server shutting down"))
 	c.expectEnd()
 }
 
