@@ -28,7 +28,7 @@ import (
 // order. NewGroup makes one. All methods may be called from any goroutine, and none
 // calls a handler.
 //
-// A Group costs about 100 bytes, and for each loop with members 150 more; a connection's
+// A Group costs about 150 bytes, and for each loop with members 100 more; a connection's
 // first group takes 64 bytes at most and each further one 32, a connection in no group nothing.
 // A Group needs no end: nothing is left of it when nobody holds it and its last member is gone.
 //
@@ -45,6 +45,7 @@ type Group struct {
 	number  uint64     // of the last message
 	members int
 	parts   []*groupPart  // by loop; nil: no member is there
+	few     [4]*groupPart // has parts, of so many loops
 	ways    []ws.Deflater // how messages are compressed for members
 }
 

@@ -39,8 +39,12 @@ func (s *Server) SendToGroups(p *ws.Prepared, o SendOptions, groups ...*Group) (
 	if err := s.checkGroupMessage(p); err != nil {
 		return Sent{}, err
 	}
-	var few [8]*Group
-	sorted := append(few[:0], groups...)
+	if len(groups) == 1 && groups[0].srv == s {
+		sent, err := groups[0].SendWith(p, o)
+		sent.Number = 0
+		return sent, err
+	}
+	sorted := slices.Clone(groups)
 	slices.SortFunc(sorted, func(a, b *Group) int { return cmp.Compare(a.id, b.id) })
 	sorted = slices.Compact(sorted)
 	for _, g := range sorted {
