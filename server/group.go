@@ -62,6 +62,9 @@ type Sent struct {
 // queues together are at their bound (Limits.QueueMemory). Nobody gets the message.
 var ErrNoRoom = errors.New("server: no room for another message to groups")
 
+// ErrPolicy: a group's, a member's or a message's QueuePolicy is none.
+var ErrPolicy = errors.New("server: no such QueuePolicy")
+
 // GroupOptions are a group's, for all its members.
 type GroupOptions struct {
 	// Policy is what happens when a message does not fit into a member's outbound queue
@@ -105,14 +108,17 @@ func (g *Group) Join(c *Conn) (number uint64, err error) { return g.JoinWith(c, 
 // JoinWith makes c a member: of the messages from here on, those behind the number that Join
 // returns, it gets each, and none up to it. If it is a member already nothing happens,
 // and number is that of the group's last message. The end of a connection ends its
-// memberships. ErrClosed: it is not open. c must be of the group's server.
+// memberships. ErrClosed: it is not open. ErrPolicy: see there. c must be of the group's server.
 //
 // It may be called in Handler.Open.
 func (g *Group) JoinWith(c *Conn, o JoinOptions) (number uint64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.loop.srv != g.srv {
+	switch {
+	case c.loop.srv != g.srv:
 		return 0, errOtherServer
+	case max(o.Policy, g.options.Policy) > DropOldest:
+		return 0, ErrPolicy
 	}
 	if c.catchUp(); c.takesNothing() {
 		return 0, ErrClosed

@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -67,7 +68,8 @@ type groupMessage struct {
 	group    *Group
 	prepared *ws.Prepared
 	policy   QueuePolicy
-	key      any          // a groupKey; nil: none
+	key      any // a groupKey; nil: none
+	keyHash  uint32
 	expires  tick         // 0: never
 	size     int64        // what is charged
 	holds    atomic.Int64 // logs and queues; the last one takes the charge back
@@ -80,6 +82,8 @@ type groupKey struct {
 	key   string
 }
 
+var keySeed = maphash.MakeSeed()
+
 // waitingFrame is one form of a message, for queues: compressed or not.
 type waitingFrame struct {
 	outqueue.Shared
@@ -89,7 +93,7 @@ type waitingFrame struct {
 func newGroupMessage(g *Group, p *ws.Prepared, o SendOptions, holds int) *groupMessage {
 	m := &groupMessage{group: g, prepared: p, policy: o.Policy, size: int64(len(p.Frame()))}
 	if o.Key != "" {
-		m.key = groupKey{g, o.Key}
+		m.key, m.keyHash = groupKey{g, o.Key}, uint32(maphash.Comparable(keySeed, groupKey{g, o.Key}))
 	}
 	if o.Expires > 0 {
 		m.expires = g.srv.loops[0].RightNow() + loop.TimeoutTicks(o.Expires)
@@ -115,7 +119,7 @@ func (m *groupMessage) share(frame []byte) *outqueue.Shared {
 			return &w.Shared
 		}
 	}
-	w := &waitingFrame{Shared: outqueue.Shared{Frame: frame, Key: m.key, Expires: uint32(m.expires), Released: m.release}, next: first}
+	w := &waitingFrame{Shared: outqueue.Shared{Frame: frame, Key: m.key, KeyHash: m.keyHash, Expires: uint32(m.expires), Released: m.release}, next: first}
 	m.waits.CompareAndSwap(first, w) // else another one has made it too: both are right
 	return &w.Shared
 }
@@ -126,7 +130,10 @@ func (l *groupLog) init(s *shard) {
 }
 
 // hasRoom says whether a message may be pushed.
-func (l *groupLog) hasRoom() bool { return l.last.Load()+1-l.first.Load() < maxGroupItems }
+func (l *groupLog) hasRoom() bool {
+	first := l.first.Load() // before last, which is never far behind it then
+	return l.last.Load()+1-first < maxGroupItems
+}
 
 // push puts a join, a leave or an end behind the other items, has the leader do it, and
 // gives its number. The caller holds Group.mu if it has a part.
