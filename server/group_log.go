@@ -131,7 +131,7 @@ func (l *groupLog) init(s *shard) {
 
 // hasRoom says whether a message may be pushed.
 func (l *groupLog) hasRoom() bool {
-	first := l.first.Load() // before last, which is never far behind it then
+	first := l.first.Load() // read before last, so that it is not beyond it
 	return l.last.Load()+1-first < maxGroupItems
 }
 
