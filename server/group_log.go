@@ -259,6 +259,9 @@ func (l *groupLog) collect(g *grouped, end uint64, to []pending) ([]pending, uin
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	first, last := l.first.Load(), l.last.Load()
+	for first <= end && end < last && l.items[end-first].message != nil && l.items[end-first].message == l.items[end+1-first].message {
+		end++ // it is for several groups: they are not parted
+	}
 	if unseen := max(g.seen+1, first); end+1-unseen <= uint64(g.len()) {
 		return l.collectItems(g, unseen, end, to), end
 	}
