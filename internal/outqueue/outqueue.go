@@ -1,14 +1,15 @@
 // Package outqueue has the outbound queue of a connection: WebSocket frames that the
-// kernel has not taken yet, in pooled buffers, or shared with other queues. It knows
-// where a frame ends, so that a queue can be cut short and the peer still gets whole
-// frames; it does not write itself, and knows nothing of connections, deadlines and
-// limits.
+// kernel has not taken yet, in pooled buffers, or shared with other queues; or the events
+// of an event stream. It knows where a frame ends, so that a queue can be cut short and
+// the peer still gets whole frames; it does not write itself, and knows nothing of
+// connections, deadlines and limits.
 package outqueue
 
 import (
 	"slices"
 
 	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/sse"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -25,6 +26,10 @@ const (
 // Queue is an outbound queue. The zero value is empty. It is not safe for concurrent
 // use, and not to be copied. It has no bound of its own: see Len and Memory.
 type Queue struct {
+	// Events: what stands for frames here are events of an event stream. It is set before the
+	// first is queued. Pongs are none.
+	Events bool
+
 	segments []frames
 	bytes    int // in the segments, not yet written
 	loose    int // of them, in frames that may be dropped
@@ -65,7 +70,7 @@ type Writer interface {
 func (q *Queue) Add(head, tail []byte, plain, written int) {
 	skip := 0
 	if len(tail) == 0 {
-		skip = wholeFrames(head, plain, written)
+		skip = q.wholeFrames(head, plain, written)
 	}
 	plain, written, head = max(plain-skip, 0), written-skip, head[skip:]
 	size := len(head) + len(tail)
@@ -91,19 +96,27 @@ func (s *frames) room() int {
 
 // wholeFrames is the length of the frames, behind plain other bytes, that end
 // within the first n bytes.
-func wholeFrames(b []byte, plain, n int) int {
+func (q *Queue) wholeFrames(b []byte, plain, n int) int {
 	if n < plain {
 		return 0
 	}
 	end := plain
 	for end < n {
-		next := end + ws.FrameSize(b[end:])
+		next := end + q.frameSize(b[end:])
 		if next > n {
 			break
 		}
 		end = next
 	}
 	return end
+}
+
+// frameSize is the length of the frame at the head of b.
+func (q *Queue) frameSize(b []byte) int {
+	if q.Events {
+		return sse.Size(b)
+	}
+	return ws.FrameSize(b)
 }
 
 // Adopt queues whole frames in a buffer of their own, which is the queue's from here on.
@@ -328,7 +341,7 @@ func (q *Queue) Truncate() {
 		return
 	}
 	first := &q.segments[0]
-	end := first.boundary()
+	end := q.boundary(first)
 	if first.buf != nil { // else it is one frame
 		first.buf.B = first.buf.B[:end]
 	}
@@ -343,10 +356,10 @@ func (q *Queue) Truncate() {
 }
 
 // boundary is the first end of a frame at or behind what is written.
-func (s *frames) boundary() int {
+func (q *Queue) boundary(s *frames) int {
 	end := int(s.plain)
 	for end < s.off {
-		end += ws.FrameSize(s.content()[end:])
+		end += q.frameSize(s.content()[end:])
 	}
 	return end
 }
