@@ -5,10 +5,10 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/loop"
-	"github.com/millrace/millrace/ws"
 )
 
 // # Groups
@@ -44,8 +44,9 @@ type Group struct {
 	mu      sync.Mutex // guards what follows; taken inside Conn.mu
 	number  uint64     // of the last message
 	members int
-	parts   []*groupPart  // by loop; nil: no member is there
-	ways    []ws.Deflater // how messages are compressed for members
+	parts   []*groupPart // by loop; nil: no member is there
+
+	ways atomic.Pointer[[]framing] // how messages are framed for members, but as they are; nil: not otherwise
 }
 
 // Sent says what became of a message to a group.
