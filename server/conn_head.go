@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/sse"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -268,6 +269,9 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	c.mu.Lock()
 	c.advance(stateOpen)
 	c.state.Or(accept.is())
+	if accept.EventStream {
+		response = append(response, sse.Comment...) // nginx passes no head on over HTTP/2 without a body
+	}
 	c.putHTTP(response)
 	c.value = accept.Value
 	if c.facts == nil {

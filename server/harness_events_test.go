@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"bufio"
 	"errors"
 	"io"
 	"net/http"
@@ -49,6 +48,7 @@ func (c *client) expectStream() *eventClient {
 		body, _ := io.ReadAll(resp.Body)
 		c.t.Fatalf("status %d with %v (%q), want an event stream", resp.StatusCode, h, body)
 	}
+	expectLines(c, sse.Comment)
 	return &eventClient{client: c, events: sse.NewReader(resp.Body), resp: resp}
 }
 
@@ -88,16 +88,6 @@ func (c *eventClient) expectNothing() {
 		c.t.Fatalf("event %q %q, %v, want the end", e.Name, e.Data, err)
 	}
 	_ = c.Conn.Close() // it has ended
-}
-
-// line reads a line of the stream as it is, without its end.
-func (c *eventClient) line() string {
-	c.t.Helper()
-	line, err := bufio.NewReader(c.resp.Body).ReadString('\n')
-	if err != nil {
-		c.t.Fatalf("reading a line: %v", err)
-	}
-	return strings.TrimSuffix(line, "\n")
 }
 
 // withEvents has a server take event streams, and does what configure says besides.
