@@ -170,16 +170,15 @@ func (t *topic) tell(event string, m Member) {
 	teller := h.find(presencePrefix + t.name)
 	if teller != nil {
 		defer h.unlock(teller)
-		to = append(to, teller)
 	}
-	if len(to) == 0 {
+	if len(to) == 0 && teller == nil {
 		return
 	}
 	text, err := json.Marshal(presenceEvent{event, t.name, m})
 	if err != nil {
 		return // info is no JSON: Subscribe has refused it
 	}
-	if _, err := h.send(to, ws.Prepare(ws.Text, text), PublishOptions{}); err != nil {
+	if _, err := h.send(to, teller, ws.Prepare(ws.Text, text), PublishOptions{}); err != nil {
 		h.counts.eventsLost.Add(1)
 	}
 }

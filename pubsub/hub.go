@@ -170,9 +170,9 @@ func (r *receiver) Receive(m Message, o PublishOptions) (members int, err error)
 		t = h.find(m.Topic)
 	}
 	if t == nil { // nobody is subscribed to this very topic, and it keeps nothing
-		return h.send(h.meeting(m.Topic, nil), p, o)
+		return h.send(h.meeting(m.Topic, nil), nil, p, o)
 	}
-	members, err = h.send(append(h.metBy(t), t), p, o)
+	members, err = h.send(h.metBy(t), t, p, o)
 	var gone []*kept
 	if err == nil {
 		gone = h.received(t, m, p, keeps)
@@ -185,10 +185,14 @@ func (r *receiver) Receive(m Message, o PublishOptions) (members int, err error)
 // Missed implements Receiver.
 func (r *receiver) Missed(name string) { (*Hub)(r).missed(name) }
 
-// send sends a message to the members of some topics and filters.
-func (h *Hub) send(to []*topic, p *ws.Prepared, o PublishOptions) (members int, err error) {
-	groups := make([]*server.Group, 0, 8)
-	for _, t := range to {
+// send sends a message to the members of some filters, and of a topic if it is not nil.
+func (h *Hub) send(filters []*topic, t *topic, p *ws.Prepared, o PublishOptions) (members int, err error) {
+	var few [8]*server.Group
+	groups := few[:0]
+	for _, f := range filters {
+		groups = append(groups, f.group)
+	}
+	if t != nil {
 		groups = append(groups, t.group)
 	}
 	sent, err := h.srv.SendToGroups(p, o.SendOptions, groups...)

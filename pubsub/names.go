@@ -18,7 +18,9 @@ import (
 var ErrName = errors.New("pubsub: no topic's name")
 
 // IsFilter says whether a name has wildcards.
-func IsFilter(name string) bool { return strings.ContainsAny(name, "+#") }
+func IsFilter(name string) bool {
+	return strings.IndexByte(name, '+') >= 0 || strings.IndexByte(name, '#') >= 0
+}
 
 // checkName says why a name is no topic's.
 func (l *Limits) checkName(name string) error {
@@ -42,7 +44,7 @@ func (l *Limits) checkFilter(name string) error {
 	case strings.Count(name, "/") >= l.Levels:
 		return fmt.Errorf("%w: %d levels, at most %d are allowed", ErrName, strings.Count(name, "/")+1, l.Levels)
 	}
-	for rest, more := name, true; more; {
+	for rest, more := name, IsFilter(name); more; {
 		var level string
 		level, rest, more = strings.Cut(rest, "/")
 		switch {

@@ -88,6 +88,9 @@ func (o *Options) check(l *Limits) error {
 		if r.Messages < 0 || r.Age < 0 || r.Bytes < 0 {
 			return fmt.Errorf("pubsub: Options.Rules[%d]: Messages, Age and Bytes are 0 or more", i)
 		}
+		if r.Policy > server.DropOldest {
+			return fmt.Errorf("pubsub: Options.Rules[%d].Policy: %w", i, server.ErrPolicy)
+		}
 	}
 	return nil
 }

@@ -15,19 +15,19 @@ import (
 
 // topic is a topic, or a filter, that has subscribers or a history.
 type topic struct {
-	hub   *Hub
 	name  string
-	rule  int // in Hub.rules; -1: none
+	hub   *Hub
 	group *server.Group
+	rule  int // in Hub.rules; -1: none
 
 	mu          sync.Mutex // guards what follows, and the order of messages and subscriptions
+	dead        bool       // it is not in the hub any more
+	metAs       uint64     // Hub.generation as of met; 0: never
+	met         []*topic   // the filters that meet the name, as of metBy
 	subscribers int
 	ring        ring
-	received    Position // of the last message; zero: none was since the topic is there
-	met         []*topic // the filters that meet the name, as of metBy
-	metAs       uint64   // Hub.generation then; 0: never
+	received    Position // of the last message that might be kept; zero: none was since the topic is there
 	members     map[*server.Conn]Member
-	dead        bool // it is not in the hub any more
 }
 
 func (h *Hub) shardOf(name string) *topicShard {
@@ -143,7 +143,7 @@ func (h *Hub) metBy(t *topic) []*topic {
 	if now := h.generation.Load(); t.metAs != now+1 {
 		t.met, t.metAs = h.meeting(t.name, nil), now+1
 	}
-	return slices.Clip(t.met)
+	return t.met
 }
 
 // meeting appends the filters that meet a name.
@@ -156,6 +156,9 @@ func (h *Hub) meeting(name string, to []*topic) []*topic {
 // received notes a message, and puts it into the history if it is to be kept. The caller holds
 // the topic's lock.
 func (h *Hub) received(t *topic, m Message, p *ws.Prepared, keep bool) (gone []*kept) {
+	if t.rule < 0 {
+		return nil // it has no past
+	}
 	if last := t.last(); last.Epoch != m.Position.Epoch && last != (Position{}) {
 		for len(t.ring.messages) > 0 { // numbers begin anew
 			h.dropOldest(t)

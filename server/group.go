@@ -28,7 +28,7 @@ import (
 // order. NewGroup makes one. All methods may be called from any goroutine, and none
 // calls a handler.
 //
-// A Group costs about 100 bytes, and for each loop with members 150 more; a connection's
+// A Group costs about 150 bytes, and for each loop with members 100 more; a connection's
 // first group takes 64 bytes at most and each further one 32, a connection in no group nothing.
 // A Group needs no end: nothing is left of it when nobody holds it and its last member is gone.
 //
@@ -44,7 +44,8 @@ type Group struct {
 	mu      sync.Mutex // guards what follows; taken inside Conn.mu
 	number  uint64     // of the last message
 	members int
-	parts   []*groupPart // by loop; nil: no member is there
+	parts   []*groupPart  // by loop; nil: no member is there
+	few     [4]*groupPart // has parts, of so many loops
 
 	ways atomic.Pointer[[]framing] // how messages are framed for members, but as they are; nil: not otherwise
 }
@@ -61,6 +62,9 @@ type Sent struct {
 // ErrNoRoom: a loop that is to pass the message on has too much to pass on already, or all
 // queues together are at their bound (Limits.QueueMemory). Nobody gets the message.
 var ErrNoRoom = errors.New("server: no room for another message to groups")
+
+// ErrPolicy: a group's, a member's or a message's QueuePolicy is none.
+var ErrPolicy = errors.New("server: no such QueuePolicy")
 
 // GroupOptions are a group's, for all its members.
 type GroupOptions struct {
@@ -105,14 +109,17 @@ func (g *Group) Join(c *Conn) (number uint64, err error) { return g.JoinWith(c, 
 // JoinWith makes c a member: of the messages from here on, those behind the number that Join
 // returns, it gets each, and none up to it. If it is a member already nothing happens,
 // and number is that of the group's last message. The end of a connection ends its
-// memberships. ErrClosed: it is not open. c must be of the group's server.
+// memberships. ErrClosed: it is not open. ErrPolicy: see there. c must be of the group's server.
 //
 // It may be called in Handler.Open.
 func (g *Group) JoinWith(c *Conn, o JoinOptions) (number uint64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.loop.srv != g.srv {
+	switch {
+	case c.loop.srv != g.srv:
 		return 0, errOtherServer
+	case max(o.Policy, g.options.Policy) > DropOldest:
+		return 0, ErrPolicy
 	}
 	if c.catchUp(); c.takesNothing() {
 		return 0, ErrClosed

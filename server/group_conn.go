@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/millrace/millrace/ws"
@@ -13,7 +14,7 @@ type grouped struct {
 	value any           // the application's
 	seen  uint64        // the item of the loop's log up to which the connection has all
 	more  *[]membership // behind first; nil: there are none
-	first membership
+	first membership    // all of them are in the order of their parts' ids
 }
 
 // membership is a connection's in a part. It has 12 bytes.
@@ -83,27 +84,48 @@ func (g *grouped) at(i int) *membership {
 	return &(*g.more)[i-1]
 }
 
-// find is the membership in a part, nil if there is none.
+// find is the membership in a part, nil if there is none, and its place or where it would stand.
 func (g *grouped) find(part uint32) (i int, m *membership) {
-	for i := range g.len() {
-		if m := g.at(i); m.id() == part {
-			return i, m
+	from, to := 0, g.len() // it is behind from-1 and before to
+	switch {
+	case part > g.at(to-1).id():
+		return to, nil // as that of a new group usually is
+	case part < g.first.id():
+		return 0, nil
+	}
+	for from < to {
+		middle := int(uint(from+to) / 2)
+		m := g.at(middle)
+		switch id := m.id(); {
+		case id == part:
+			return middle, m
+		case id < part:
+			from = middle + 1
+		default:
+			to = middle
 		}
 	}
-	return 0, nil
+	return from, nil
 }
 
-func (g *grouped) add(m membership) *membership {
+// insert puts a membership at the place that find has given.
+func (g *grouped) insert(i int, m membership) *membership {
 	if g.more == nil {
 		g.more = new([]membership)
 	}
-	*g.more = append(*g.more, m)
-	return g.at(g.len() - 1)
+	if i == 0 {
+		g.first, m = m, g.first
+	}
+	*g.more = slices.Insert(*g.more, max(i-1, 0), m)
+	return g.at(i)
 }
 
-// dropLast takes off the last membership, which is not the first.
-func (g *grouped) dropLast() {
-	rest := shrunk((*g.more)[:len(*g.more)-1])
+// remove takes out a membership, which is not the last.
+func (g *grouped) remove(i int) {
+	if i == 0 {
+		g.first = (*g.more)[0]
+	}
+	rest := shrunk(slices.Delete(*g.more, max(i-1, 0), max(i, 1)))
 	*g.more = rest
 	if len(rest) == 0 {
 		g.more = nil
@@ -115,9 +137,10 @@ func (c *Conn) join(to *Group, policy QueuePolicy) {
 	l := &c.loop.groups
 	part := to.part(l)
 	g := c.grouped()
+	var place int
 	var m *membership
 	if g != nil {
-		if _, m = g.find(part.id); m != nil && m.state() != leaving {
+		if place, m = g.find(part.id); m != nil && m.state() != leaving {
 			return
 		}
 	}
@@ -127,7 +150,7 @@ func (c *Conn) join(to *Group, policy QueuePolicy) {
 		g = &grouped{value: c.value, seen: number, first: fresh}
 		c.value, m = g, &g.first
 	case m == nil:
-		m = g.add(fresh)
+		m = g.insert(place, fresh)
 	default:
 		m.part = fresh.part // it is leaving, and had another policy perhaps
 	}
@@ -223,7 +246,7 @@ func (c *Conn) catchUp() {
 	for end := c.loop.groups.last.Load(); g.seen < end && !c.takesNothing(); {
 		// It is not compressed: that would take long under mu, and what the caller has
 		// compressed may refer to what was sent before.
-		d.collect(c, g, c.framing())
+		d.collect(c, g, end, c.framing())
 		g.seen = d.last
 		d.send(c, nil)
 	}
@@ -257,7 +280,7 @@ func (l *groupLog) visit(c *Conn) (done bool) {
 		way.deflate, way.keeps, way.drops, way.z = true, z.keeps, c.limits().drops, z.sender
 	}
 	if !d.fits(g, way) {
-		d.collect(c, g, way)
+		d.collect(c, g, l.pass.end, way)
 	}
 	g.seen = d.last
 	d.send(c, z)
@@ -272,11 +295,11 @@ func (d *delivery) fits(g *grouped, way framing) bool {
 	return d.shares && g.more == nil && g.first.state() == settled && g.first.part == d.part && g.seen == d.seen && way == d.way
 }
 
-// collect finds what c is to get next. The caller holds c's mu.
-func (d *delivery) collect(c *Conn, g *grouped, way framing) {
+// collect finds what c is to get next, up to end and perhaps beyond. The caller holds c's mu.
+func (d *delivery) collect(c *Conn, g *grouped, end uint64, way framing) {
 	d.part, d.seen, d.way = g.first.part, g.seen, way
 	d.shares = g.more == nil && g.first.state() == settled
-	d.list, d.last = c.loop.groups.collect(g, d.list[:0])
+	d.list, d.last = c.loop.groups.collect(g, end, d.list[:0])
 	d.frames, d.joined, d.notText = d.frames[:0], d.joined[:0], 0
 	total, kept := 0, d.list[:0]
 	for _, p := range d.list {

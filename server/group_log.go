@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,11 +20,11 @@ import (
 type groupLog struct {
 	loop *shard
 
-	last atomic.Uint64 // the number of the newest item; written under mu, read anywhere
+	// The numbers of the oldest item, items[0], and of the newest; written under mu.
+	first, last atomic.Uint64
 
 	mu     sync.Mutex // guards what follows; the innermost lock
 	items  []groupItem
-	first  uint64       // the number of items[0]
 	parts  []*groupPart // by id; nil: the id is free
 	free   []uint32     // ids
 	posted bool         // Do will run
@@ -51,9 +52,9 @@ type groupPart struct {
 
 	expected int // guarded by Group.mu: members, also those whose join or leave is in the log
 
-	// The leader's. members and places are as long.
+	// The leader's.
 	members []*Conn
-	places  []uint32 // which of its memberships it is to the member
+	one     [1]*Conn // has members, while there is one
 	cursor  int      // of the pass under way: those before have caught up
 	touched uint64   // a message to it in the last pass that had one
 
@@ -67,7 +68,8 @@ type groupMessage struct {
 	group    *Group
 	prepared *ws.Prepared
 	policy   QueuePolicy
-	key      any          // a groupKey; nil: none
+	key      any // a groupKey; nil: none
+	keyHash  uint32
 	expires  tick         // 0: never
 	size     atomic.Int64 // what is charged: the frame, and other forms that wait
 	holds    atomic.Int64 // logs and queues; the last one takes the charge back
@@ -80,6 +82,8 @@ type groupKey struct {
 	key   string
 }
 
+var keySeed = maphash.MakeSeed()
+
 // waitingFrame is one form of a message, for queues: compressed or not.
 type waitingFrame struct {
 	outqueue.Shared
@@ -89,7 +93,7 @@ type waitingFrame struct {
 func newGroupMessage(g *Group, p *ws.Prepared, o SendOptions, holds int) *groupMessage {
 	m := &groupMessage{group: g, prepared: p, policy: o.Policy}
 	if o.Key != "" {
-		m.key = groupKey{g, o.Key}
+		m.key, m.keyHash = groupKey{g, o.Key}, uint32(maphash.Comparable(keySeed, groupKey{g, o.Key}))
 	}
 	if o.Expires > 0 {
 		m.expires = g.srv.loops[0].RightNow() + loop.TimeoutTicks(o.Expires)
@@ -121,7 +125,7 @@ func (m *groupMessage) share(frame []byte) *outqueue.Shared {
 			return &w.Shared
 		}
 	}
-	w := &waitingFrame{Shared: outqueue.Shared{Frame: frame, Key: m.key, Expires: uint32(m.expires), Released: m.release}, next: first}
+	w := &waitingFrame{Shared: outqueue.Shared{Frame: frame, Key: m.key, KeyHash: m.keyHash, Expires: uint32(m.expires), Released: m.release}, next: first}
 	// If another one has made it too, both are right.
 	if m.waits.CompareAndSwap(first, w) && &frame[0] != &m.prepared.Frame()[0] {
 		m.charge(frame)
@@ -129,13 +133,15 @@ func (m *groupMessage) share(frame []byte) *outqueue.Shared {
 	return &w.Shared
 }
 
-func (l *groupLog) init(s *shard) { l.loop, l.first = s, 1 }
+func (l *groupLog) init(s *shard) {
+	l.loop = s
+	l.first.Store(1)
+}
 
 // hasRoom says whether a message may be pushed.
 func (l *groupLog) hasRoom() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.items) < maxGroupItems
+	first := l.first.Load() // read before last, so that it is not beyond it
+	return l.last.Load()+1-first < maxGroupItems
 }
 
 // push puts a join, a leave or an end behind the other items, has the leader do it, and
@@ -150,18 +156,21 @@ func (l *groupLog) push(item groupItem) (number uint64) {
 // pushMessage puts a message behind the other items for each of the groups that has members here, one
 // behind the other. The caller holds the groups' locks.
 func (l *groupLog) pushMessage(m *groupMessage, groups []*Group) {
-	l.mu.Lock()
-	before := l.last.Load()
+	locked := false
 	for _, g := range groups {
-		if part := g.partOn(l); part != nil && part.expected > 0 {
-			l.append(groupItem{part: part, message: m})
+		part := g.partOn(l)
+		if part == nil || part.expected == 0 {
+			continue
 		}
+		if !locked {
+			l.mu.Lock()
+			locked = true
+		}
+		l.append(groupItem{part: part, message: m})
 	}
-	if l.last.Load() == before {
-		l.mu.Unlock()
-		return
+	if locked {
+		l.wake()
 	}
-	l.wake()
 }
 
 // append puts an item behind the others. The caller holds mu.
@@ -201,8 +210,10 @@ func (g *Group) part(l *groupLog) *groupPart {
 	if p := g.partOn(l); p != nil {
 		return p
 	}
-	if g.parts == nil {
-		g.parts = make([]*groupPart, len(g.srv.loops))
+	if loops := len(g.srv.loops); g.parts == nil && loops <= len(g.few) {
+		g.parts = g.few[:loops]
+	} else if g.parts == nil {
+		g.parts = make([]*groupPart, loops)
 	}
 	p := l.newPart(g)
 	g.parts[l.loop.index] = p
@@ -213,6 +224,7 @@ func (l *groupLog) newPart(g *Group) *groupPart {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &groupPart{group: g, log: l}
+	p.members = p.one[:0]
 	if n := len(l.free); n > 0 {
 		p.id = l.free[n-1]
 		l.free = l.free[:n-1]
@@ -233,7 +245,7 @@ func (l *groupLog) dropEmpty(p *groupPart) {
 	defer p.group.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p.expected > 0 || p.mention >= l.first || l.parts[p.id] != p {
+	if p.expected > 0 || p.mention >= l.first.Load() || l.parts[p.id] != p {
 		return
 	}
 	l.parts[p.id] = nil
@@ -248,20 +260,28 @@ type pending struct {
 	policy  QueuePolicy
 }
 
-// collect appends the messages that the connection of g is to get, in their order, and
-// gives the number up to which that is all. The caller holds Conn.mu. It takes as long as
-// the connection has memberships.
-func (l *groupLog) collect(g *grouped, to []pending) ([]pending, uint64) {
+// collect appends the messages that the connection of g is to get, up to end and perhaps
+// beyond, in their order, and gives the number up to which that is all. The caller holds Conn.mu. It takes
+// as long as the connection has memberships, or as there are items up to end that it has not
+// seen, whichever is less.
+func (l *groupLog) collect(g *grouped, end uint64, to []pending) ([]pending, uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	first, last := l.first.Load(), l.last.Load()
+	for first <= end && end < last && l.items[end-first].message != nil && l.items[end-first].message == l.items[end+1-first].message {
+		end++ // it is for several groups: they are not parted
+	}
+	if unseen := max(g.seen+1, first); end+1-unseen <= uint64(g.len()) {
+		return l.collectItems(g, unseen, end, to), end
+	}
 	several := false
 	for i := range g.len() {
 		m := g.at(i)
 		found := len(to)
-		for n := l.parts[m.id()].newest; n > g.seen && n >= l.first; {
-			item := &l.items[n-l.first]
+		for n := l.parts[m.id()].newest; n > g.seen && n >= first; {
+			item := &l.items[n-first]
 			if m.gets(n) {
-				to = append(to, pending{n, item.message, cmp.Or(item.message.policy, m.policy(), item.part.group.options.Policy)})
+				to = append(to, item.pending(n, m))
 			}
 			n = item.before
 		}
@@ -274,14 +294,34 @@ func (l *groupLog) collect(g *grouped, to []pending) ([]pending, uint64) {
 		slices.SortFunc(to, func(a, b pending) int { return cmp.Compare(a.number, b.number) })
 		to = slices.CompactFunc(to, func(a, b pending) bool { return a.message == b.message })
 	}
-	return to, l.last.Load()
+	return to, last
+}
+
+// collectItems is collect by the items, from one number to another, in place of the memberships.
+func (l *groupLog) collectItems(g *grouped, from, end uint64, to []pending) []pending {
+	items := l.items[from-l.first.Load():]
+	for n := from; n <= end; n++ {
+		item := &items[n-from]
+		if item.message == nil || len(to) > 0 && to[len(to)-1].message == item.message {
+			continue
+		}
+		if _, m := g.find(item.part.id); m != nil && m.gets(n) {
+			to = append(to, item.pending(n, m))
+		}
+	}
+	return to
+}
+
+// pending is the message, for a member.
+func (i *groupItem) pending(number uint64, m *membership) pending {
+	return pending{number, i.message, cmp.Or(i.message.policy, m.policy(), i.part.group.options.Policy)}
 }
 
 // trim takes the items up to a number off. The leader calls it.
 func (l *groupLog) trim(end uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := int(end + 1 - l.first)
+	n := int(end + 1 - l.first.Load())
 	for i := range l.items[:n] {
 		if m := l.items[i].message; m != nil {
 			m.release()
@@ -296,5 +336,5 @@ func (l *groupLog) trim(end uint64) {
 	default:
 		l.items = l.items[:0]
 	}
-	l.first = end + 1
+	l.first.Store(end + 1)
 }

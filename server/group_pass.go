@@ -22,6 +22,10 @@ const (
 	sliceTime   = 500 * time.Microsecond
 	lookAtClock = 16   // visits between two looks
 	passWork    = 1024 // items of the log that a pass takes, and memberships that end in it
+
+	// A pass ends early that is about so many groups which have few members in all: in each
+	// visit a connection is looked for in all of them.
+	smallGroups, smallMembers = 16, 64
 )
 
 // Do implements loop.Task: it is a slice of a pass, or of several.
@@ -55,15 +59,15 @@ func (l *groupLog) Do() (again bool) {
 func (l *groupLog) beginPass() bool {
 	p := &l.pass
 	l.mu.Lock()
-	number, items := l.first, l.items
+	number, items := l.first.Load(), l.items
 	l.posted = len(items) > 0
 	l.mu.Unlock()
 	if len(items) == 0 {
 		return false
 	}
-	work := 0
+	work, members := 0, 0
 	for _, item := range items { // others only append to them
-		if work >= passWork {
+		if work >= passWork || len(p.touched) >= smallGroups && members < smallMembers {
 			break
 		}
 		work++
@@ -73,9 +77,10 @@ func (l *groupLog) beginPass() bool {
 		case item.message == nil:
 			l.settle(item.conn, part, number)
 			p.settled = append(p.settled, part)
-		case part.touched < l.first:
+		case part.touched < l.first.Load():
 			part.touched = number
 			p.touched = append(p.touched, part)
+			members += len(part.members)
 		}
 		number++
 	}
@@ -122,32 +127,19 @@ func (l *groupLog) settleConn(c *Conn, part *groupPart, number uint64) (index ui
 	}
 	if m.state() == leaving {
 		index = m.place()
-		l.forget(c, g, place)
+		if g.more == nil {
+			c.value = g.value
+		} else {
+			g.remove(place)
+		}
 		return index
 	}
 	m.setState(settled, 0)
 	if m.place() == noIndex {
 		m.setPlace(uint32(len(part.members)))
-		part.members, part.places = append(roomy(part.members), c), append(roomy(part.places), uint32(place))
+		part.members = append(roomy(part.members), c)
 	}
 	return noIndex
-}
-
-// forget takes a membership out of its connection's list, whose last takes its place.
-// The caller holds Conn.mu.
-func (l *groupLog) forget(c *Conn, g *grouped, place int) {
-	last := g.len() - 1
-	if last == 0 {
-		c.value = g.value
-		return
-	}
-	if moved := *g.at(last); place != last {
-		*g.at(place) = moved
-		if moved.place() != noIndex {
-			l.partOf(moved).places[moved.place()] = uint32(place)
-		}
-	}
-	g.dropLast()
 }
 
 // partOf is the part that a membership is in.
@@ -164,12 +156,13 @@ func (l *groupLog) remove(p *groupPart, index uint32) {
 	if int(index) != last {
 		moved := p.members[last]
 		moved.mu.Lock()
-		moved.grouped().at(int(p.places[last])).setPlace(index)
+		_, m := moved.grouped().find(p.id)
+		m.setPlace(index)
 		moved.mu.Unlock()
-		p.members[index], p.places[index] = moved, p.places[last]
+		p.members[index] = moved
 	}
 	p.members[last] = nil
-	p.members, p.places = shrunk(p.members[:last]), shrunk(p.places[:last])
+	p.members = shrunk(p.members[:last])
 }
 
 // roomy is s with room for one more. It grows by a sixteenth, where append grows by a

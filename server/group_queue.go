@@ -96,7 +96,7 @@ func (c *Conn) replaceShared(p pending, frame []byte, fits bool) bool {
 			shared.Released()
 			return false
 		}
-	} else if !c.out.Remove(p.message.key) {
+	} else if !c.out.Remove(p.message.key, p.message.keyHash) {
 		return false
 	}
 	c.loop.counters.groupReplaced.Add(1)

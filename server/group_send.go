@@ -18,11 +18,11 @@ func (g *Group) Send(p *ws.Prepared) (Sent, error) { return g.SendWith(p, SendOp
 // dropped, the connection's own messages among them. ServerStats.Group counts what
 // was dropped. With context takeover (Deflate.ServerTakeover) such messages go out uncompressed.
 //
-// ErrOpcode: it is neither text nor binary. ErrNoRoom: see there. Then the message has no
+// ErrOpcode: it is neither text nor binary. ErrPolicy, ErrNoRoom: see there. Then the message has no
 // number, and nobody gets it. With Server.Runtime.Debug, a text that is not valid UTF-8 is
 // refused like that too.
 func (g *Group) SendWith(p *ws.Prepared, o SendOptions) (Sent, error) {
-	if err := g.srv.checkGroupMessage(p); err != nil {
+	if err := g.srv.checkGroupMessage(p, o); err != nil {
 		return Sent{}, err
 	}
 	g.prepare(p)
@@ -36,11 +36,15 @@ func (g *Group) SendWith(p *ws.Prepared, o SendOptions) (Sent, error) {
 // Sent.Number is 0. Sent.Members counts who is in two groups twice. A key is one of the
 // group that was made first.
 func (s *Server) SendToGroups(p *ws.Prepared, o SendOptions, groups ...*Group) (Sent, error) {
-	if err := s.checkGroupMessage(p); err != nil {
+	if err := s.checkGroupMessage(p, o); err != nil {
 		return Sent{}, err
 	}
-	var few [8]*Group
-	sorted := append(few[:0], groups...)
+	if len(groups) == 1 && groups[0].srv == s {
+		sent, err := groups[0].SendWith(p, o)
+		sent.Number = 0
+		return sent, err
+	}
+	sorted := slices.Clone(groups)
 	slices.SortFunc(sorted, func(a, b *Group) int { return cmp.Compare(a.id, b.id) })
 	sorted = slices.Compact(sorted)
 	for _, g := range sorted {
@@ -92,9 +96,12 @@ func (s *Server) push(p *ws.Prepared, o SendOptions, groups ...*Group) (sent Sen
 }
 
 // checkGroupMessage says why a message may not be sent to groups.
-func (s *Server) checkGroupMessage(p *ws.Prepared) error {
+func (s *Server) checkGroupMessage(p *ws.Prepared, o SendOptions) error {
 	if op := p.Opcode(); op != ws.Text && op != ws.Binary {
 		return ErrOpcode
+	}
+	if o.Policy > DropOldest {
+		return ErrPolicy
 	}
 	return s.checkText(p.Opcode(), p.Payload())
 }

@@ -107,3 +107,37 @@ func TestGroupGone(t *testing.T) {
 		t.Errorf("%d more are gone, %d members are left", len(gone), g.Len())
 	}
 }
+
+// TestSendToGroupsOverPasses: who is in many groups gets a message to two of them once,
+// also if a pass over the log ends between the two.
+func TestSendToGroupsOverPasses(t *testing.T) {
+	t.Parallel()
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) { srv.Handler, srv.Runtime.Loops = opened(conns), 1 })
+	clients, members := openSome(func() *client { return dialSim(t, n, addr) }, conns, 2)
+	groups := make([]*server.Group, 100)
+	for i := range groups {
+		groups[i] = srv.NewGroup(server.GroupOptions{})
+		joinAll(t, groups[i], members[0])
+	}
+	held, goOn := make(chan struct{}), make(chan struct{})
+	holds := srv.NewGroup(server.GroupOptions{Gone: func(*server.Conn) {
+		close(held)
+		<-goOn
+	}})
+	joinAll(t, holds, members[1])
+	idle(t, n)
+	members[1].CloseNow()
+	<-held // the loop: what follows is in its log when it begins
+	sendNumbers(t, groups[0], 0, 0)
+	for i := 1; i+1 < len(groups); i += 2 {
+		if _, err := srv.SendToGroups(ws.Prepare(ws.Text, []byte(strconv.Itoa(i))), server.SendOptions{}, groups[i], groups[i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(goOn)
+	clients[0].expect(opText, "0")
+	for i := 1; i+1 < len(groups); i += 2 {
+		clients[0].expect(opText, strconv.Itoa(i))
+	}
+}

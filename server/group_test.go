@@ -304,6 +304,19 @@ func TestGroupRefusals(t *testing.T) {
 	if _, err := other.NewGroup(server.GroupOptions{}).Join(members[0]); err == nil || !strings.Contains(err.Error(), "another server") {
 		t.Errorf("another server's connection: %v", err)
 	}
+	const none = server.DropOldest + 1
+	if _, err := g.SendWith(ws.Prepare(ws.Text, nil), server.SendOptions{Policy: none}); err != server.ErrPolicy {
+		t.Errorf("a message's policy: %v", err)
+	}
+	if _, err := srv.SendToGroups(ws.Prepare(ws.Text, nil), server.SendOptions{Policy: none}, g, srv.NewGroup(server.GroupOptions{})); err != server.ErrPolicy {
+		t.Errorf("a message's policy to two groups: %v", err)
+	}
+	if _, err := srv.NewGroup(server.GroupOptions{}).JoinWith(members[0], server.JoinOptions{Policy: none}); err != server.ErrPolicy {
+		t.Errorf("a member's policy: %v", err)
+	}
+	if _, err := srv.NewGroup(server.GroupOptions{Policy: none}).Join(members[0]); err != server.ErrPolicy {
+		t.Errorf("a group's policy: %v", err)
+	}
 	sendNumbers(t, g, 1, 1)
 	clients[0].expect(opText, "1")
 	members[0].CloseNow()

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -135,6 +136,7 @@ func (l *Loop[M]) takeJob(w *Worker, j job[M]) bool {
 		return l.turn(w, j.member, j.why)
 	case j.task.Do():
 		l.nextRound = append(l.nextRound, j)
+		runtime.Gosched() // a long task would keep other goroutines waiting, until Go's runtime steps in after 10 ms
 	}
 	return true
 }

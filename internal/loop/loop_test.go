@@ -2,6 +2,7 @@ package loop_test
 
 import (
 	"reflect"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -488,4 +489,29 @@ func BenchmarkTurn(b *testing.B) {
 	<-done
 	b.StopTimer()
 	h.close()
+}
+
+// TestLongTaskYields: other goroutines run between the parts of a long task, when all of Go's
+// processors are loops'.
+func TestLongTaskYields(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	h := open(t, 1, 2, simnet.Config{})
+	defer h.close()
+	parts, ran, over := 0, make(chan struct{}), make(chan struct{})
+	h.loops[0].PostTask(loop.TaskFunc(func() (again bool) {
+		if parts++; parts == 1 {
+			go close(ran)
+		}
+		select {
+		case <-ran:
+			close(over)
+			return false
+		default:
+			return true
+		}
+	}))
+	<-over
+	if parts > 100 { // some thousand, until Go's runtime takes the processor away
+		t.Errorf("another goroutine waited for %d parts of a task", parts)
+	}
 }

@@ -234,7 +234,7 @@ func (p *player) frame() *outqueue.Shared {
 	frame := p.framed(sizes[p.next(len(sizes))])
 	shared := &outqueue.Shared{Frame: frame, Expires: uint32(p.next(4))}
 	if key := p.next(4); key > 0 {
-		shared.Key = key
+		shared.Key, shared.KeyHash = key, uint32(key)/2 // some keys have the same hash
 	}
 	shared.Released = func() {
 		p.shares--
@@ -293,7 +293,7 @@ func (p *player) replace() {
 			first = first && !found
 			return found
 		})
-		if got := p.q.Remove(shared.Key); got != (want == 1) {
+		if got := p.q.Remove(shared.Key, shared.KeyHash); got != (want == 1) {
 			p.t.Fatalf("removed: %v, want %d", got, want)
 		}
 		return

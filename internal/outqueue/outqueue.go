@@ -45,14 +45,21 @@ type frames struct {
 	buf    *buffer.Buffer
 	shared *Shared // nil with buf
 	off    int
-	plain  int32 // bytes at its head that are no frames
-	loose  bool  // it may be dropped, as long as off is 0
+	plain  int32  // bytes at its head that are no frames
+	mark   uint32 // the looseMark of its key; 0: it may not be dropped, or is begun
 }
+
+// loose says whether a run may be dropped.
+func (s *frames) loose() bool { return s.mark != 0 }
+
+// looseMark is what a key's hash comes to that is never 0.
+func looseMark(hash uint32) uint32 { return hash | 1 }
 
 // Shared is a frame that waits in many queues and is there once.
 type Shared struct {
 	Frame    []byte // must not change
 	Key      any    // may be compared; see Queue.Replace. nil: none
+	KeyHash  uint32 // the same for equal keys
 	Expires  uint32 // see Queue.Expire; 0: never
 	Released func() // called once for each Queue.Share, when that queue has let go of it
 }
@@ -131,7 +138,10 @@ func (q *Queue) Adopt(buf *buffer.Buffer, written int) {
 // first written bytes, not all, are written already: 0 unless the queue is empty. Memory
 // does not count it.
 func (q *Queue) Share(frame *Shared, written int, loose bool) {
-	s := frames{shared: frame, off: written, loose: loose && written == 0}
+	s := frames{shared: frame, off: written}
+	if loose && written == 0 {
+		s.mark = looseMark(frame.KeyHash)
+	}
 	q.segments = append(q.segments, s)
 	q.bytes += len(frame.Frame) - written
 	q.account(&s, 1)
@@ -139,7 +149,7 @@ func (q *Queue) Share(frame *Shared, written int, loose bool) {
 
 // account counts a segment that has come (1), or is about to go or to be begun (-1).
 func (q *Queue) account(s *frames, n int) {
-	if !s.loose {
+	if !s.loose() {
 		return
 	}
 	q.loose += n * len(s.shared.Frame)
@@ -156,7 +166,7 @@ func (q *Queue) Loose() int { return q.loose }
 func (q *Queue) DropOldest(bytes int) (dropped int) {
 	end := 0
 	for ; end < len(q.segments) && bytes > 0; end++ {
-		if s := &q.segments[end]; s.loose {
+		if s := &q.segments[end]; s.loose() {
 			dropped++
 			bytes -= len(s.shared.Frame)
 			q.drop(s)
@@ -187,7 +197,7 @@ func (q *Queue) Expire(now uint32) (dropped int) {
 	}
 	kept := q.segments[:0]
 	for _, s := range q.segments {
-		if s.loose && s.shared.Expires != 0 && s.shared.Expires <= now {
+		if s.loose() && s.shared.Expires != 0 && s.shared.Expires <= now {
 			dropped++
 			q.drop(&s)
 		} else {
@@ -202,21 +212,21 @@ func (q *Queue) Expire(now uint32) (dropped int) {
 // Replace puts a frame in the place of the loose one with the same key, and says whether
 // there was one.
 func (q *Queue) Replace(frame *Shared) bool {
-	i := q.withKey(frame.Key)
+	i := q.withKey(frame.Key, frame.KeyHash)
 	if i < 0 {
 		return false
 	}
 	s := &q.segments[i]
 	q.bytes += len(frame.Frame) - len(s.shared.Frame)
 	q.free(s)
-	*s = frames{shared: frame, loose: true}
+	*s = frames{shared: frame, mark: looseMark(frame.KeyHash)}
 	q.account(s, 1)
 	return true
 }
 
-// Remove drops the loose frame with this key, and says whether there was one.
-func (q *Queue) Remove(key any) bool {
-	i := q.withKey(key)
+// Remove drops the loose frame with this key, of this hash, and says whether there was one.
+func (q *Queue) Remove(key any, hash uint32) bool {
+	i := q.withKey(key, hash)
 	if i < 0 {
 		return false
 	}
@@ -225,11 +235,16 @@ func (q *Queue) Remove(key any) bool {
 	return true
 }
 
-// withKey is the place of the loose segment with this key, below 0: there is none.
-func (q *Queue) withKey(key any) int {
-	return slices.IndexFunc(q.segments, func(s frames) bool {
-		return s.loose && s.shared.Key != nil && s.shared.Key == key
-	})
+// withKey is the place of the loose segment with this key, below 0: there is none. It looks
+// at frames only whose keys' hashes are the same.
+func (q *Queue) withKey(key any, hash uint32) int {
+	mark := looseMark(hash)
+	for i := range q.segments {
+		if s := &q.segments[i]; s.mark == mark && s.shared.Key != nil && s.shared.Key == key {
+			return i
+		}
+	}
+	return -1
 }
 
 // SetPong has a pong follow when all else is written: the latest is enough (RFC 6455
@@ -308,7 +323,7 @@ func (q *Queue) advance(n int) {
 		left := len(s.rest())
 		if n < left {
 			q.account(s, -1)
-			s.off, s.loose = s.off+n, false
+			s.off, s.mark = s.off+n, 0
 			break
 		}
 		n -= left

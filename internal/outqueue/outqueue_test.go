@@ -3,6 +3,7 @@ package outqueue_test
 import (
 	"math"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -276,4 +277,23 @@ func (everything) Writev(pieces [][]byte) (n int, err error) {
 		n += len(p)
 	}
 	return n, nil
+}
+
+// BenchmarkReplace is the newest message of one of many keys, all of which wait.
+func BenchmarkReplace(b *testing.B) {
+	for _, keys := range []int{10, 1000, 10_000} {
+		b.Run(strconv.Itoa(keys), func(b *testing.B) {
+			var q outqueue.Queue
+			all := make([]*outqueue.Shared, keys)
+			for i := range all {
+				all[i] = &outqueue.Shared{Frame: []byte(strings.Repeat("x", 100)), Key: i, KeyHash: uint32(i), Released: func() {}}
+				q.Share(all[i], 0, true)
+			}
+			for i := 0; b.Loop(); i++ {
+				if !q.Replace(all[i%keys]) {
+					b.Fatal("the key is not there")
+				}
+			}
+		})
+	}
 }
