@@ -45,7 +45,7 @@ func (m *Mux) Handle(pattern string, h Handler) {
 	accept := Accept{Handler: h, shared: &h}
 	m.HandleUpgrade(pattern, func(r *ws.Request) (Accept, error) {
 		accept := accept
-		accept.EventStream = !r.WantsUpgrade()
+		accept.EventStream = r.EventStream()
 		return accept, nil
 	})
 }
@@ -95,7 +95,7 @@ func (m *Mux) Upgrade(r *ws.Request) (Accept, error) {
 			return rt.hook(r)
 		}
 	}
-	if !r.WantsUpgrade() {
+	if r.EventStream() {
 		return Accept{}, ErrUseHTTP
 	}
 	if len(m.routes) == 0 {
