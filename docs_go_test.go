@@ -20,9 +20,9 @@ import (
 // docImports are what Go code in the pages may use without an import.
 var docImports = []string{
 	modulePath + "/server", modulePath + "/ws", modulePath + "/bench", modulePath + "/server/servertest", modulePath + "/server/cert",
-	modulePath + "/pubsub", modulePath + "/server/prom", modulePath + "/server/debug", modulePath + "/asynclog", "github.com/prometheus/client_golang/prometheus",
+	modulePath + "/pubsub", modulePath + "/sse", modulePath + "/server/prom", modulePath + "/server/debug", modulePath + "/asynclog", "github.com/prometheus/client_golang/prometheus",
 	"github.com/prometheus/client_golang/prometheus/promhttp",
-	"context", "crypto/tls", "errors", "fmt", "log", "log/slog", "net", "net/http", "net/http/httputil", "net/netip", "net/url", "os", "os/signal", "sync", "sync/atomic", "syscall", "testing", "time",
+	"cmp", "context", "crypto/tls", "errors", "fmt", "log", "log/slog", "net", "net/http", "net/http/httputil", "net/netip", "net/url", "os", "os/signal", "sync", "sync/atomic", "syscall", "testing", "time",
 }
 
 // TestDocsGo: the Go code in the pages compiles. A block that begins with "package" is a

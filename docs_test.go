@@ -82,7 +82,7 @@ func blocksOf(page, text string) (all []block) {
 
 // blockLanguages are those of fenced blocks: each is checked somewhere, or is no code.
 var blockLanguages = map[string]bool{
-	"go": true, "go, hidden": true, "sh": true, "console": true, "ini": true, "yaml": true, "text": true, "mermaid": true,
+	"go": true, "go, hidden": true, "js": true, "sh": true, "console": true, "ini": true, "yaml": true, "text": true, "mermaid": true,
 	"haproxy": true, "nginx": true, "caddy": true, "apache": true, "lighttpd": true, "vcl": true, "squid": true, "stunnel": true,
 }
 

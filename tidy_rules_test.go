@@ -46,7 +46,7 @@ var importers = map[string][]string{
 // but each other.
 var leaves = []string{
 	"internal/buffer", "internal/rate", "internal/heapwatch", "internal/route", "internal/addrcount", "internal/tlsrecord", "internal/netconn",
-	"proxyproto", "asynclog",
+	"proxyproto", "asynclog", "sse",
 }
 
 func leafOr(others ...string) func(string) bool { return oneOf(append(others, leaves...)...) }
@@ -57,6 +57,7 @@ var keptFrom = map[string]func(importer string) bool{
 	"poller": leafOr("ws", "internal/outqueue"),
 	"ws":     leafOr("poller", "internal/loop"),
 	"server": leafOr("poller", "ws", "internal/loop", "internal/outqueue"),
+	"sse":    leafOr("poller", "internal/loop"),
 	"proxyproto": func(importer string) bool {
 		return !within(importer, "server") && !within(importer, "cmd")
 	},

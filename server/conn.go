@@ -26,7 +26,7 @@ const (
 	stateClosed                     // the descriptor is gone, or handed to net/http
 )
 
-// Conn is a WebSocket connection. All methods may be called from any goroutine, also
+// Conn is a WebSocket connection, or an event stream (IsEventStream). All methods may be called from any goroutine, also
 // after it is closed; none but WaitBuffered blocks. None calls a handler, so the caller
 // may hold a lock that handlers take. A Conn is never reused for another peer.
 type Conn struct {
@@ -139,7 +139,9 @@ const (
 	streaming       uint32 = 1 << 22 // its handler is a StreamHandler
 	limited         uint32 = 1 << 23 // it has limits of its own: facts.limits
 	newLimits       uint32 = 1 << 24 // and its next turn is to take them up
-	isBits                 = unixSocket | anonymousClient | inHTTP | hungUp | streaming | limited | newLimits
+	eventStream     uint32 = 1 << 25 // it is an event stream, and no WebSocket
+	enveloped       uint32 = 1 << 26 // messages of groups come to it in their envelopes
+	isBits                 = unixSocket | anonymousClient | inHTTP | hungUp | streaming | limited | newLimits | eventStream | enveloped
 )
 
 func (c *Conn) is(what uint32) bool { return c.state.Load()&what != 0 }

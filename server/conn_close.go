@@ -21,6 +21,8 @@ import (
 //	endNow        the network failed, the peer      nothing is waited for
 //	              does nothing, the server stops
 //
+// An event stream, which has no close frames, ends by endLinger in place of endGraceful.
+//
 // endGraceful leads to stateClosing, the others to stateEnding, in which nothing is
 // sent or handled any more:
 //
@@ -53,6 +55,9 @@ func (c *Conn) end(cause error, how manner) {
 // first, but not with endNow when a queue would have to be written before it. The caller
 // holds mu.
 func (c *Conn) endLocked(cause error, how manner) {
+	if how == endGraceful && c.is(eventStream) {
+		how = endLinger // there is no answer to wait for
+	}
 	if how != endNow {
 		c.catchUp() // it was sent before
 	}
@@ -91,6 +96,9 @@ func (c *Conn) sayClose(cause error, how manner) {
 		return
 	case how == endNow && c.queue() != nil:
 		return // it would stand behind a queue
+	case c.is(eventStream):
+		c.sayEnd(told)
+		return
 	}
 	reason := told.Reason
 	if told.Remote {
@@ -135,6 +143,9 @@ func (c *Conn) advance(next connState) {
 // before the close frame, within Timeouts.Write. Messages that arrive after it are
 // ignored. Close does not wait: Handler.Close is called when the peer has answered, or
 // after Server.Timeouts.Close.
+//
+// An event stream gets an event with the name "close" and {"code": ..., "reason": ...} as
+// its data, none with ws.CodeNoStatus, and is at its end; Handler.Close is called at once.
 //
 // It returns ErrClosed if the connection is closing already, and another error for a code
 // that may not be sent, such as 999 or 1006: then nothing has happened, and the
@@ -207,6 +218,9 @@ func (c *Conn) peerGone() {
 		return
 	}
 	cause := error(errGone)
+	if c.is(eventStream) {
+		cause = errClientLeft // there is no other way to leave
+	}
 	if c.writeBroken() {
 		cause = c.facts.broken
 	}

@@ -49,13 +49,18 @@ func (c *Conn) nextOpenDue(lim *connLimits) tick {
 	if lim.message > 0 && c.unfinishedMessage() {
 		due = min(due, tick(c.in.since.Load())+lim.message)
 	}
-	if lim.idle > 0 && !c.standsStill() {
+	if c.mayIdle(lim) {
 		due = min(due, c.facts.messageAt+lim.idle)
 	}
 	if lim.lifetime > 0 {
 		due = min(due, c.lifeOver(lim, c.loop.Since(&c.seat)))
 	}
 	return due
+}
+
+// mayIdle says whether messages of the peer are missed: an event stream's has none to send.
+func (c *Conn) mayIdle(lim *connLimits) bool {
+	return lim.idle > 0 && !c.standsStill() && !c.is(eventStream)
 }
 
 // unfinishedMessage says whether the peer owes us the rest of a frame or message.
@@ -118,7 +123,7 @@ func (c *Conn) expireOpen(w *worker, lim *connLimits, now tick) {
 	case lim.message > 0 && c.unfinishedMessage() && now >= tick(c.in.since.Load())+lim.message:
 		c.loop.srv.hit(LimitMessageTimeout)
 		c.end(errSlowMessage, endLinger)
-	case lim.idle > 0 && !c.standsStill() && now >= c.facts.messageAt+lim.idle:
+	case c.mayIdle(lim) && now >= c.facts.messageAt+lim.idle:
 		c.loop.srv.hit(LimitIdleTimeout)
 		c.end(errIdle, endLinger)
 	case lim.lifetime > 0 && now >= c.lifeOver(lim, w.Since):
@@ -126,12 +131,20 @@ func (c *Conn) expireOpen(w *worker, lim *connLimits, now tick) {
 			c.loop.srv.hit(LimitLifetime)
 		}
 	case lim.ping == 0 || now < c.nextPing(lim) || c.hasQueue():
+	case c.is(eventStream):
+		if c.comment(now) {
+			c.giveUpDead()
+		}
 	case c.pingedAt == 0 || c.mayLive():
 		c.ping(now)
 	default:
-		c.loop.counters.dead.Add(1)
-		c.giveUp(LimitPingTimeout, errDead)
+		c.giveUpDead()
 	}
+}
+
+func (c *Conn) giveUpDead() {
+	c.loop.counters.dead.Add(1)
+	c.giveUp(LimitPingTimeout, errDead)
 }
 
 // giveUp ends an open connection whose peer does nothing: for a drain, it is cut.

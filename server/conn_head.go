@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/sse"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -74,7 +75,7 @@ func (c *Conn) answer(w *worker, in []byte, end int, scanner *ws.HeadScanner) {
 	}
 	switch {
 	case err != nil:
-	case r.WantsUpgrade():
+	case c.loop.srv.forHook(r):
 		if err = c.upgrade(w, r); err != nil && errors.Is(err, ErrUseHTTP) {
 			err = c.toHTTP(r, in, end, refuseNoHTTP)
 		}
@@ -105,9 +106,22 @@ func (c *Conn) toHTTP(r *ws.Request, in []byte, end int, none *ws.Refusal) error
 	return nil
 }
 
+// forHook says whether a request is for a WebSocket, or an event stream of ours.
+func (s *Server) forHook(r *ws.Request) bool {
+	return r.WantsUpgrade() || s.EventStreams && r.EventStream()
+}
+
+// checkOpening judges such a request.
+func checkOpening(r *ws.Request) error {
+	if r.WantsUpgrade() {
+		return r.CheckUpgrade()
+	}
+	return r.CheckEventStream()
+}
+
 // upgrade opens the connection, or says why not.
 func (c *Conn) upgrade(w *worker, r *ws.Request) error {
-	if err := r.CheckUpgrade(); err != nil {
+	if err := checkOpening(r); err != nil {
 		return err
 	}
 	s := c.loop.srv
@@ -158,9 +172,12 @@ func (c *Conn) upgrade(w *worker, r *ws.Request) error {
 	return nil
 }
 
-// appendUpgrade appends the 101 that accepts r, having decided on compression.
+// appendUpgrade appends the 101 that accepts r, having decided on compression, or the 200.
 // What that takes is freed by compression.release, or here after an error.
 func (s *Server) appendUpgrade(dst []byte, r *ws.Request, accept *Accept, date string) ([]byte, error) {
+	if accept.EventStream {
+		return ws.AppendEventStream(dst, &ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header, Date: date})
+	}
 	resp := s.responseTo(r, accept)
 	resp.Date = date
 	dst, err := ws.AppendUpgrade(dst, r, &resp)
@@ -199,6 +216,8 @@ func (s *Server) decide(r *ws.Request) (accept Accept, err error) {
 			accept.abandon()
 			return accept, refuseStopping
 		}
+	} else {
+		accept.EventStream = !r.WantsUpgrade()
 	}
 	filled, err := s.withDefaults(r, accept)
 	if err != nil {
@@ -216,7 +235,11 @@ func (a *Accept) abandon() {
 
 // withDefaults fills in what a hook left open. The error says that it can not be so.
 func (s *Server) withDefaults(r *ws.Request, accept Accept) (_ Accept, err error) {
-	switch {
+	switch events := !r.WantsUpgrade(); {
+	case events && !accept.EventStream:
+		return accept, errNoEventStream
+	case !events && accept.EventStream:
+		return accept, errNoWebSocket
 	case accept.shared != nil:
 	case accept.Handler == nil:
 		if accept.shared = &s.fallback; s.Handler == nil {
@@ -226,7 +249,7 @@ func (s *Server) withDefaults(r *ws.Request, accept Accept) (_ Accept, err error
 		own := accept.Handler // not accept itself, which stays off the heap so
 		accept.shared = &own
 	}
-	if accept.Subprotocol == "" && len(s.Subprotocols) > 0 {
+	if accept.Subprotocol == "" && len(s.Subprotocols) > 0 && !accept.EventStream {
 		accept.Subprotocol = r.SelectSubprotocol(s.Subprotocols...)
 	}
 	if accept.Limits != nil {
@@ -237,18 +260,17 @@ func (s *Server) withDefaults(r *ws.Request, accept Accept) (_ Accept, err error
 	return accept, err
 }
 
-// open makes the connection a WebSocket: response is the 101 to send.
+// open makes the connection a WebSocket, or an event stream: response is the 101 to send, or the 200.
 func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	c.handler = accept.shared
 	c.seat.DueChanged()
-	c.loop.counters.upgraded.Add(1)
-
-	_, streams := (*c.handler).(StreamHandler)
+	c.countOpened(accept.EventStream)
 
 	c.mu.Lock()
 	c.advance(stateOpen)
-	if streams {
-		c.state.Or(streaming)
+	c.state.Or(accept.is())
+	if accept.EventStream {
+		response = append(response, sse.Comment...) // nginx passes no head on over HTTP/2 without a body
 	}
 	c.putHTTP(response)
 	c.value = accept.Value
@@ -263,11 +285,11 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 		c.useLimits(accept.own)
 	}
 	w.limits = c.limits()
-	if w.limits.idle > 0 {
+	if w.limits.idle > 0 && !accept.EventStream {
 		c.facts.messageAt = c.loop.RightNow()
 	}
 	w.pacing.rates = nil
-	if w.limits.paced() {
+	if w.limits.paced() && !accept.EventStream {
 		w.pacing.rates = c.loop.newRates()
 	}
 	c.facts.rates = w.pacing.rates
@@ -277,6 +299,20 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	defer c.afterOpen(w, accept.KeepRequest) // also if Open panics: w.facts is the worker's
 	(*c.handler).Open(c)
 	w.noteSlow(c, "Open")
+}
+
+// is gives the bits of Conn.state for what the connection becomes.
+func (a *Accept) is() (what uint32) {
+	if _, streams := (*a.shared).(StreamHandler); streams {
+		what |= streaming
+	}
+	if a.EventStream {
+		what |= eventStream
+	}
+	if a.Enveloped {
+		what |= enveloped
+	}
+	return what
 }
 
 // afterOpen keeps the facts that are worth it with the connection.

@@ -29,6 +29,7 @@ func (s *Server) parseAdmittance() (a admittance) {
 var (
 	refuseHost   = &ws.Refusal{Status: http.StatusMisdirectedRequest, Reason: "not a host of this server"}
 	refuseOrigin = &ws.Refusal{Status: http.StatusForbidden, Reason: "origin not allowed"}
+	refuseNoCORS = &ws.Refusal{Status: http.StatusForbidden, Reason: "a page of another origin asks for what it may not read"}
 )
 
 // admit refuses an upgrade for another host, or from a page that may not connect.
@@ -38,8 +39,18 @@ func (s *Server) admit(r *ws.Request) error {
 		return refuseHost
 	case !s.originAllowed(r):
 		return refuseOrigin
+	case s.Origin.Check == nil && !r.WantsUpgrade() && fromElsewhere(r):
+		return refuseNoCORS
 	}
 	return nil
+}
+
+// fromElsewhere says of a plain GET whether a browser says that a page of another origin sends it
+// without an Origin, as with fetch's mode no-cors: the page could read no answer, but
+// be a member of groups in its visitor's name.
+func fromElsewhere(r *ws.Request) bool {
+	site := r.Header("Sec-Fetch-Site")
+	return r.Header("Origin") == "" && (site == "cross-site" || site == "same-site")
 }
 
 func (s *Server) originAllowed(r *ws.Request) bool {

@@ -41,7 +41,8 @@ func (c *Conn) standsStill() bool { return c.paused() || c.in != nil && c.in.put
 // way, and then its reading: TCP holds the peer up. It lasts until ResumeReading:
 // neither counts how often it is called. Meanwhile the peer's pings, pongs and close frame
 // stay unseen, Timeouts.Idle stands still, and keepalive trusts the peer's system to
-// acknowledge pings. Close and all that sends go on.
+// acknowledge pings. Close and all that sends go on. An event stream, whose peer has nothing
+// to say, is not paused.
 func (c *Conn) PauseReading() {
 	c.mu.Lock()
 	paused := c.setPaused(pausedByHandler, true)
@@ -66,7 +67,7 @@ func (c *Conn) ResumeReading() {
 func (c *Conn) setPaused(why uint32, on bool) (changed bool) {
 	before := c.state.Load()
 	after := before &^ why
-	if on && connState(before) == stateOpen {
+	if on && connState(before) == stateOpen && before&eventStream == 0 {
 		after = before | why
 	}
 	if after == before {

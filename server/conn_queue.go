@@ -144,7 +144,7 @@ func (o *outbound) memory() int { return queueMemory + o.Queue.Memory() }
 // it.
 func (c *Conn) openQueue() {
 	c.out = &outbound{started: c.loop.RightNow()}
-	c.out.conn = c
+	c.out.conn, c.out.Events = c, c.is(eventStream)
 	c.loop.queues.add(&c.out.entry)
 }
 

@@ -234,7 +234,7 @@ func (c *Conn) leaveDecoder(w *worker, d *ws.Decoder, in []byte) {
 // lingers says whether the connection is a WebSocket that has failed and waits for
 // the peer to have read why.
 func (c *Conn) lingers() bool {
-	return c.handler != nil && c.stateNow() >= stateEnding && c.manner() == endLinger
+	return c.handler != nil && c.stateNow() >= stateEnding && c.manner() == endLinger && !c.is(eventStream)
 }
 
 // dropDecoder forgets what d is in the midst of: the connection reads nothing

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/sse"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -26,12 +27,17 @@ const direct = 24 << 10
 // than Server.Queue.Max, and what follows is the policy's too. In all these cases nothing
 // of the message was sent. A text message must be valid UTF-8 (RFC 6455 section 5.6); Send checks it with Server.Runtime.Debug only.
 // Another opcode is ErrOpcode: see Ping and Close.
+//
+// On an event stream a text becomes an event with that data, see SendEvent, and binary is ErrOpcode.
 func (c *Conn) Send(op ws.Opcode, payload []byte) error {
 	if op != ws.Text && op != ws.Binary {
 		return ErrOpcode
 	}
 	if err := c.loop.srv.checkText(op, payload); err != nil {
 		return err
+	}
+	if c.is(eventStream) {
+		return c.sendAsEvent(op, payload)
 	}
 	if d := c.deflationNow(); d != nil {
 		return c.sendDeflated(d, op, payload)
@@ -98,13 +104,20 @@ func (c *Conn) SendJSON(v any) error {
 	return c.Send(ws.Text, text)
 }
 
-// SendPrepared is Send of a message that was framed once for many connections.
+// SendPrepared is Send of a message that was framed once for many connections. As a message of a
+// group it comes in its envelope where Accept.Enveloped is set.
 func (c *Conn) SendPrepared(p *ws.Prepared) error {
+	if c.is(enveloped) {
+		p = p.Enveloped()
+	}
 	if op := p.Opcode(); op != ws.Text && op != ws.Binary {
 		return ErrOpcode
 	}
 	if err := c.loop.srv.checkText(p.Opcode(), p.Payload()); err != nil {
 		return err
+	}
+	if c.is(eventStream) {
+		return c.sendPreparedEvent(p)
 	}
 	if d := c.deflationNow(); d != nil {
 		return c.sendPreparedDeflated(d, p)
@@ -113,13 +126,18 @@ func (c *Conn) SendPrepared(p *ws.Prepared) error {
 }
 
 // Ping sends a ping with a payload of at most 125 bytes; see PongHandler for the
-// answer. Keepalive pings go out by themselves.
+// answer. Keepalive pings go out by themselves. An event stream gets a comment
+// without the payload, which nobody answers.
 func (c *Conn) Ping(payload []byte) error {
 	if len(payload) > ws.MaxControlPayload {
 		return ErrTooBig
 	}
+	var frame []byte
+	if c.is(eventStream) {
+		payload, frame = nil, []byte(sse.Comment)
+	}
 	c.mu.Lock()
-	err := c.send(ws.Ping, payload, nil, nil)
+	err := c.send(ws.Ping, payload, frame, nil)
 	c.mu.Unlock()
 	return err
 }

@@ -29,7 +29,7 @@ func (c *Conn) conclude(w *worker) {
 		}
 		c.mu.Unlock()
 		if c.handler != nil {
-			c.loop.counters.closed(cause)
+			c.countClosed(cause)
 			c.logFailure(cause)
 			(*c.handler).Close(c, cause)
 			w.noteSlow(c, "Close")
@@ -73,8 +73,8 @@ func (c *Conn) dropUnfinished(w *worker) {
 const smallTail = 256
 
 // finishOutput says whether a connection that is over waits for nothing more, and ends
-// our direction if that is next: at once behind an HTTP answer, or when the peer is
-// done. Behind the close frame of a failure that waits for the peer's close frame,
+// our direction if that is next: at once behind an HTTP answer, an event stream among them, or
+// when the peer is done. Behind the close frame of a failure that waits for the peer's close frame,
 // since a proxy that ends TLS may drop what it has when our FIN comes.
 func (c *Conn) finishOutput() bool {
 	c.mu.Lock()
@@ -91,7 +91,7 @@ func (c *Conn) finishOutput() bool {
 		return true
 	}
 	answered := c.in != nil && c.in.answered
-	if (how == endFlush || answered || c.handler == nil || c.streamBroken()) && c.stateNow() < stateLingering {
+	if (how == endFlush || answered || c.handler == nil || c.is(eventStream) || c.streamBroken()) && c.stateNow() < stateLingering {
 		c.advance(stateLingering)
 		if c.closeWrite() != nil {
 			return true // the peer has reset it

@@ -5,6 +5,7 @@ import (
 
 	"github.com/millrace/millrace/internal/loop"
 	"github.com/millrace/millrace/poller"
+	"github.com/millrace/millrace/ws"
 )
 
 // acceptRest is how long the queue of a listener that closes is taken from.
@@ -43,7 +44,7 @@ const (
 // arriving says whether a drain waits for what had arrived when it came to this
 // connection: the peer may have sent it long ago. What comes later is not waited for.
 func (c *Conn) arriving(w *worker) bool {
-	if c.stateNow() != stateOpen {
+	if c.stateNow() != stateOpen || c.is(eventStream) {
 		return false
 	}
 	switch state := c.state.Load(); {
@@ -136,6 +137,8 @@ func (c *Conn) arrivingOverBridge(w *worker, received uint64) bool {
 func (c *Conn) endForDrain() {
 	o := &c.loop.srv.drain.options
 	switch state := c.stateNow(); {
+	case state == stateOpen && c.is(eventStream):
+		c.endStreamForDrain(&ws.CloseError{Code: o.Code, Reason: o.Reason})
 	case state == stateOpen:
 		_ = c.Close(o.Code, o.Reason) // always right: it is open, the code was checked
 	case state == stateHead && c.in != nil && c.in.head != nil:

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/loop"
-	"github.com/millrace/millrace/ws"
 )
 
 // # Groups
@@ -46,7 +46,8 @@ type Group struct {
 	members int
 	parts   []*groupPart  // by loop; nil: no member is there
 	few     [4]*groupPart // has parts, of so many loops
-	ways    []ws.Deflater // how messages are compressed for members
+
+	ways atomic.Pointer[[]framing] // how messages are framed for members, but as they are; nil: not otherwise
 }
 
 // Sent says what became of a message to a group.

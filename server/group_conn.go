@@ -180,10 +180,38 @@ func (c *Conn) leave(from *Group) bool {
 
 // framing is how messages are framed for a connection; the zero value: uncompressed.
 type framing struct {
-	deflate bool
-	keeps   bool // a context, which what is dropped would spoil
-	drops   bool // what does not fit, by the connection's own policy
-	z       ws.Deflater
+	events    bool // as events of an event stream
+	enveloped bool
+	deflate   bool
+	keeps     bool // a context, which what is dropped would spoil
+	drops     bool // what does not fit, by the connection's own policy
+	z         ws.Deflater
+}
+
+// framing is c's but for the compression.
+func (c *Conn) framing() framing {
+	state := c.state.Load()
+	return framing{events: state&eventStream != 0, enveloped: state&enveloped != 0}
+}
+
+// form is what a message is for a connection with this framing.
+func (way *framing) form(p *ws.Prepared) *ws.Prepared {
+	if way.enveloped {
+		return p.Enveloped()
+	}
+	return p
+}
+
+// frame is a message framed, nil if it has no such form: binary, for an event stream.
+func (way *framing) frame(p *ws.Prepared) []byte {
+	switch p = way.form(p); {
+	case way.events:
+		return p.Event()
+	case way.deflate:
+		frame, _ := p.Deflated(way.z)
+		return frame
+	}
+	return p.Frame()
 }
 
 // delivery is what a connection gets to catch up with its groups, and for whom else it is
@@ -195,9 +223,10 @@ type delivery struct {
 	way    framing
 	shares bool // it is right for others
 
-	list   []pending
-	frames [][]byte // one each
-	joined []byte   // all of them, if they are several and small
+	list    []pending
+	frames  [][]byte // one each
+	joined  []byte   // all of them, if they are several and small
+	notText int      // messages that are left out, for there is no such form of them
 }
 
 // joinBytes bounds the frames that are copied together for one write, and so what a
@@ -217,7 +246,7 @@ func (c *Conn) catchUp() {
 	for end := c.loop.groups.last.Load(); g.seen < end && !c.takesNothing(); {
 		// It is not compressed: that would take long under mu, and what the caller has
 		// compressed may refer to what was sent before.
-		d.collect(c, g, end, framing{})
+		d.collect(c, g, end, c.framing())
 		g.seen = d.last
 		d.send(c, nil)
 	}
@@ -243,12 +272,12 @@ func (l *groupLog) visit(c *Conn) (done bool) {
 	if g == nil || c.takesNothing() || g.seen >= l.pass.end {
 		return true
 	}
-	way, z := framing{}, c.deflation()
+	way, z := c.framing(), c.deflation()
 	if z != nil && z.keeps && !z.mu.TryLock() {
 		z = nil // somebody compresses with the context, to which this does not belong then
 	}
 	if z != nil {
-		way = framing{true, z.keeps, c.limits().drops, z.sender}
+		way.deflate, way.keeps, way.drops, way.z = true, z.keeps, c.limits().drops, z.sender
 	}
 	if !d.fits(g, way) {
 		d.collect(c, g, l.pass.end, way)
@@ -271,22 +300,26 @@ func (d *delivery) collect(c *Conn, g *grouped, end uint64, way framing) {
 	d.part, d.seen, d.way = g.first.part, g.seen, way
 	d.shares = g.more == nil && g.first.state() == settled
 	d.list, d.last = c.loop.groups.collect(g, end, d.list[:0])
-	d.frames, d.joined = d.frames[:0], d.joined[:0]
-	total := 0
-	for i, p := range d.list {
-		frame := p.message.prepared.Frame()
-		if way.deflate && !(way.keeps && c.mayDrop(p)) {
-			p.message.group.noteWay(way.z)
-			frame, _ = p.message.prepared.Deflated(way.z)
+	d.frames, d.joined, d.notText = d.frames[:0], d.joined[:0], 0
+	total, kept := 0, d.list[:0]
+	for _, p := range d.list {
+		own := way
+		own.deflate = way.deflate && !(way.keeps && c.mayDrop(p))
+		p.message.group.noteWay(own)
+		frame := own.frame(p.message.prepared)
+		if frame == nil {
+			d.notText++
+			continue
 		}
-		if total += len(frame); i > 0 && total > joinBytes {
+		if total += len(frame); len(kept) > 0 && total > joinBytes {
 			d.last = p.number - 1 // not the number of the one before, which may be in the log for several groups
-			clear(d.list[i:])
-			d.list = d.list[:i]
 			break
 		}
+		kept = append(kept, p)
 		d.frames = append(d.frames, frame)
 	}
+	clear(d.list[len(kept):])
+	d.list = kept
 	if len(d.frames) < 2 {
 		return
 	}
@@ -299,7 +332,7 @@ func (d *delivery) collect(c *Conn, g *grouped, end uint64, way framing) {
 func (d *delivery) forget() {
 	clear(d.list[:cap(d.list)]) // those of a longer one before too
 	clear(d.frames[:cap(d.frames)])
-	d.list, d.frames, d.joined, d.shares = d.list[:0], d.frames[:0], d.joined[:0], false
+	d.list, d.frames, d.joined, d.shares, d.notText = d.list[:0], d.frames[:0], d.joined[:0], false, 0
 	if cap(d.list) > 1024 {
 		d.list, d.frames = nil, nil
 	}
@@ -318,13 +351,16 @@ func (d *delivery) send(c *Conn, z *deflation) {
 	if z != nil {
 		d.noteDeflated(c, z, next)
 	}
+	if d.notText > 0 {
+		c.loop.counters.events.notText.Add(uint64(d.notText))
+	}
 }
 
 // noteDeflated notes which of the first n messages are compressed, as Conn.deflated does.
 func (d *delivery) noteDeflated(c *Conn, z *deflation, n int) {
 	for i, p := range d.list[:n] {
-		if &d.frames[i][0] != &p.message.prepared.Frame()[0] {
-			c.deflated(z, p.message.prepared.Payload(), len(d.frames[i]))
+		if form := d.way.form(p.message.prepared); &d.frames[i][0] != &form.Frame()[0] {
+			c.deflated(z, form.Payload(), len(d.frames[i]))
 		}
 	}
 }

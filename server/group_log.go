@@ -71,7 +71,7 @@ type groupMessage struct {
 	key      any // a groupKey; nil: none
 	keyHash  uint32
 	expires  tick         // 0: never
-	size     int64        // what is charged
+	size     atomic.Int64 // what is charged: the frame, and other forms that wait
 	holds    atomic.Int64 // logs and queues; the last one takes the charge back
 	waits    atomic.Pointer[waitingFrame]
 }
@@ -91,7 +91,7 @@ type waitingFrame struct {
 }
 
 func newGroupMessage(g *Group, p *ws.Prepared, o SendOptions, holds int) *groupMessage {
-	m := &groupMessage{group: g, prepared: p, policy: o.Policy, size: int64(len(p.Frame()))}
+	m := &groupMessage{group: g, prepared: p, policy: o.Policy}
 	if o.Key != "" {
 		m.key, m.keyHash = groupKey{g, o.Key}, uint32(maphash.Comparable(keySeed, groupKey{g, o.Key}))
 	}
@@ -99,14 +99,20 @@ func newGroupMessage(g *Group, p *ws.Prepared, o SendOptions, holds int) *groupM
 		m.expires = g.srv.loops[0].RightNow() + loop.TimeoutTicks(o.Expires)
 	}
 	m.holds.Store(int64(holds))
-	g.srv.governor.outbound.add(m.size)
+	m.charge(p.Frame())
 	return m
+}
+
+// charge charges a form of the message.
+func (m *groupMessage) charge(frame []byte) {
+	m.size.Add(int64(len(frame)))
+	m.group.srv.governor.outbound.add(int64(len(frame)))
 }
 
 // release lets go of one hold.
 func (m *groupMessage) release() {
 	if m.holds.Add(-1) == 0 {
-		m.group.srv.governor.outbound.add(-m.size)
+		m.group.srv.governor.outbound.add(-m.size.Load())
 	}
 }
 
@@ -120,7 +126,10 @@ func (m *groupMessage) share(frame []byte) *outqueue.Shared {
 		}
 	}
 	w := &waitingFrame{Shared: outqueue.Shared{Frame: frame, Key: m.key, KeyHash: m.keyHash, Expires: uint32(m.expires), Released: m.release}, next: first}
-	m.waits.CompareAndSwap(first, w) // else another one has made it too: both are right
+	// If another one has made it too, both are right.
+	if m.waits.CompareAndSwap(first, w) && &frame[0] != &m.prepared.Frame()[0] {
+		m.charge(frame)
+	}
 	return &w.Shared
 }
 

@@ -62,6 +62,7 @@ type orderCheck struct {
 // orderMember is a connection and what it is to read.
 type orderMember struct {
 	client *client
+	events *eventClient // nil: a WebSocket
 	conn   *server.Conn
 	spans  [orderGroups][][2]uint64 // behind the first number, up to the second
 	closes bool                     // in the midst
@@ -110,6 +111,7 @@ func (o *orderCheck) run() {
 		srv.Handler = handler{open: func(c *server.Conn) { conns <- c }, message: o.message}
 		srv.Runtime.Loops, srv.Runtime.Workers = 2, 6
 		srv.Queue.HighWater = -1
+		srv.EventStreams = true
 	})
 	o.srv = srv
 	for g := range orderGroups {
@@ -117,7 +119,12 @@ func (o *orderCheck) run() {
 		o.sent[g] = map[uint64]string{}
 	}
 	for range orderMembers {
-		m := &orderMember{client: dialSim(o.t, n, addr).upgraded(), closes: random.IntN(4) == 0}
+		m := &orderMember{client: dialSim(o.t, n, addr), closes: random.IntN(4) == 0}
+		if random.IntN(3) == 0 {
+			m.events = m.client.streamed()
+		} else {
+			m.client.upgraded()
+		}
 		m.conn = <-conns
 		o.members = append(o.members, m)
 	}
@@ -192,7 +199,8 @@ func (o *orderCheck) comeAndGo(m *orderMember, random *rand.Rand) {
 	for i := range 60 {
 		g := random.IntN(orderGroups)
 		switch k := random.IntN(6); {
-		case k == 0 && !(m.closes && i > 40):
+		case k == 0 && (m.events != nil || m.closes && i > 40):
+		case k == 0:
 			slow := []string{"", " slow"}[random.IntN(8)/7]
 			m.client.send(frame(opText, strconv.Itoa(g)+slow))
 		case k == 1:
@@ -233,8 +241,8 @@ func (o *orderCheck) comeAndGo(m *orderMember, random *rand.Rand) {
 // readAll reads until the end, and stalls at times.
 func (m *orderMember) readAll(random *rand.Rand) {
 	for {
-		op, payload := m.client.frame()
-		if op != opText || payload == "end" {
+		payload, more := m.next()
+		if !more || payload == "end" {
 			return
 		}
 		text, _, _ := strings.Cut(payload, " x")
@@ -243,6 +251,16 @@ func (m *orderMember) readAll(random *rand.Rand) {
 			time.Sleep(time.Millisecond)
 		}
 	}
+}
+
+// next reads a message.
+func (m *orderMember) next() (text string, ok bool) {
+	if m.events != nil {
+		e := m.events.next()
+		return string(e.Data), e.Name == "message"
+	}
+	op, payload := m.client.frame()
+	return payload, op == opText
 }
 
 // check holds what was read against what was sent. Of a connection that was closed it is

@@ -25,7 +25,7 @@ func (g *Group) SendWith(p *ws.Prepared, o SendOptions) (Sent, error) {
 	if err := g.srv.checkGroupMessage(p, o); err != nil {
 		return Sent{}, err
 	}
-	g.compress(p)
+	g.prepare(p)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.srv.push(p, o, g)
@@ -51,7 +51,7 @@ func (s *Server) SendToGroups(p *ws.Prepared, o SendOptions, groups ...*Group) (
 		if g.srv != s {
 			return Sent{}, errOtherServer
 		}
-		g.compress(p)
+		g.prepare(p)
 	}
 	for _, g := range sorted {
 		g.mu.Lock()
@@ -112,25 +112,34 @@ func (s *Server) noRoom() error {
 	return ErrNoRoom
 }
 
-// compress compresses a message for the members' connections, so that their loops need
-// not.
-func (g *Group) compress(p *ws.Prepared) {
-	if g.srv.compression == nil {
+// prepare makes the forms of a message that members get, so that their loops need not.
+func (g *Group) prepare(p *ws.Prepared) {
+	ways := g.ways.Load()
+	if ways == nil {
 		return
 	}
-	g.mu.Lock()
-	ways := g.ways // only appended to
-	g.mu.Unlock()
-	for _, z := range ways {
-		p.Deflated(z)
+	for _, way := range *ways {
+		way.frame(p)
 	}
 }
 
-// noteWay notes how messages are compressed for a member.
-func (g *Group) noteWay(z ws.Deflater) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !slices.Contains(g.ways, z) {
-		g.ways = append(g.ways, z)
+// noteWay notes how messages are framed for a member.
+func (g *Group) noteWay(way framing) {
+	if way.keeps, way.drops = false, false; way == (framing{}) {
+		return
+	}
+	for {
+		before := g.ways.Load()
+		var ways []framing // never changed once it is there
+		if before != nil {
+			ways = *before
+		}
+		if slices.Contains(ways, way) {
+			return
+		}
+		ways = append(slices.Clip(ways), way)
+		if g.ways.CompareAndSwap(before, &ways) {
+			return
+		}
 	}
 }

@@ -22,7 +22,8 @@ type Handler interface {
 	// Close is called exactly once for each Open, when the connection is over; no
 	// other method follows. err is a *ws.CloseError, possibly wrapped (use
 	// errors.As): the peer's close frame (Remote is true), the code we closed
-	// with, or 1006 when the connection broke without a close frame.
+	// with, or 1006 when the connection broke without a close frame. Of an event stream that its
+	// client has left it is 1005 with Remote.
 	Close(c *Conn, err error)
 }
 
@@ -82,6 +83,14 @@ type Accept struct {
 	// Subprotocol to select; it must be one the client offered. "" selects by
 	// Server.Subprotocols.
 	Subprotocol string
+	// EventStream answers with an event stream. The request must be one (ws.Request.EventStream), and
+	// one that is must get it: otherwise it is refused with 500 and a log line. The Handler gets
+	// no messages then. Header is added to the 200: for pages of other origins it needs
+	// Access-Control-Allow-Origin. See Server.EventStreams.
+	EventStream bool
+	// Enveloped has messages of groups, and SendPrepared, come in the form that
+	// ws.PrepareOptions.Envelope makes, where there is one. All else is sent as it is.
+	Enveloped bool
 	// Header is added to the 101 response. The handshake's own fields may not be
 	// in it.
 	Header http.Header

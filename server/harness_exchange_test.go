@@ -50,18 +50,25 @@ func serveStream(t *testing.T, conn *net.TCPConn, h http.Handler) {
 		_ = conn.Close() // no request: the client has gone
 		return
 	}
+	w := &streamWriter{t: t, conn: conn, header: http.Header{}}
+	ctx, left := context.WithCancel(r.Context())
+	defer left()
 	if r.Header.Get("Upgrade") != "" {
 		r.Method = http.MethodConnect
 		r.Header.Set(":protocol", "websocket")
+		r.Body, w.upgrade = io.NopCloser(in), true
+	} else {
+		go func() { // ends with the connection
+			_, _ = io.Copy(io.Discard, in)
+			left() // as net/http says that a stream is gone
+		}()
 	}
 	for _, name := range []string{"Upgrade", "Connection", "Sec-WebSocket-Key"} {
 		r.Header.Del(name)
 	}
 	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
 	r.RemoteAddr = conn.RemoteAddr().String()
-	r.Body = io.NopCloser(in)
-	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, conn.LocalAddr()))
-	w := &streamWriter{t: t, conn: conn, header: http.Header{}}
+	r = r.WithContext(context.WithValue(ctx, http.LocalAddrContextKey, conn.LocalAddr()))
 	h.ServeHTTP(w, r)
 	w.finish()
 }
@@ -72,6 +79,7 @@ type streamWriter struct {
 	conn     *net.TCPConn
 	header   http.Header
 	status   int
+	upgrade  bool // a 200 is shown as a 101
 	finished atomic.Bool
 }
 
@@ -87,7 +95,7 @@ func (w *streamWriter) Header() http.Header { return w.header }
 func (w *streamWriter) WriteHeader(status int) {
 	w.use()
 	w.status = status
-	if status == http.StatusOK {
+	if status == http.StatusOK && w.upgrade {
 		status = http.StatusSwitchingProtocols
 		w.header.Set("Upgrade", "websocket")
 		w.header.Set("Connection", "Upgrade")

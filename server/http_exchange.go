@@ -9,7 +9,8 @@ import (
 	"github.com/millrace/millrace/ws"
 )
 
-// exchange is the far side of a bridge to a stream of HTTP/2 (RFC 8441). The handler
+// exchange is the far side of a bridge to a stream of HTTP/2 (RFC 8441), or to the answer of
+// one. The handler
 // that was called for it stays until all is over, as the bridge's reader.
 type exchange struct{ *netconn.Stream }
 
@@ -18,7 +19,7 @@ var refuseNoStream = &ws.Refusal{
 	Reason: "a middleware stands between this stream and the WebSocket server: its ResponseWriter has no Unwrap",
 }
 
-// takeStream serves a WebSocket over HTTP/2 and returns when it is over. An error
+// takeStream serves a WebSocket, or an event stream, over HTTP/2 and returns when it is over. An error
 // says that it has not begun; taken, as takeOver.
 func (s *Server) takeStream(w http.ResponseWriter, r *http.Request, req *ws.Request, accept Accept) (taken bool, err error) {
 	w = netconn.Innermost(w) // as Hijack does: frames are no content for a middleware to change
@@ -26,13 +27,14 @@ func (s *Server) takeStream(w http.ResponseWriter, r *http.Request, req *ws.Requ
 		return false, refuseNoStream
 	}
 	t := &takenOver{accept: accept, request: req, settled: make(chan *ws.Refusal, 1)}
-	resp := s.responseTo(req, &t.accept)
-	header, err := ws.ConnectHeader(req, &resp)
+	header, err := s.headerOf(req, &t.accept)
 	if err != nil {
-		s.freeWindows(t.accept.deflate)
 		return false, err
 	}
 	e := &exchange{netconn.NewStream(w, r.Body, header)}
+	if accept.EventStream {
+		e.Stream = netconn.NewAnswer(r.Context(), w, header)
+	}
 	b := newBridge(s, e)
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	b.secured, b.local, b.unix = r.TLS, addrPortOf(local), isUnix(local)
@@ -45,4 +47,17 @@ func (s *Server) takeStream(w http.ResponseWriter, r *http.Request, req *ws.Requ
 	b.wait()
 	e.End()
 	return true, nil
+}
+
+// headerOf is the header of the 200: AppendUpgrade of the loops' connections.
+func (s *Server) headerOf(req *ws.Request, accept *Accept) (http.Header, error) {
+	if accept.EventStream {
+		return ws.EventStreamHeader(&ws.Response{Subprotocol: accept.Subprotocol, Header: accept.Header})
+	}
+	resp := s.responseTo(req, accept)
+	header, err := ws.ConnectHeader(req, &resp)
+	if err != nil {
+		s.freeWindows(accept.deflate)
+	}
+	return header, err
 }

@@ -125,7 +125,7 @@ func (s *Server) startNetHTTP() bool {
 }
 
 // serveNetHTTP serves a request of a connection that net/http has: over HTTP/2 it may be
-// for a WebSocket, over HTTP/1 a loop has those, but for what the hook has left to HTTP.
+// for a WebSocket or an event stream, over HTTP/1 a loop has those, but for what the hook has left to HTTP.
 // Once the server is not ready each answer is its connection's last.
 func (s *Server) serveNetHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 && asksForUpgrade(r) {
@@ -136,6 +136,9 @@ func (s *Server) serveNetHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	if r.ProtoMajor == 1 {
+		if s.EventStreams && asksForEvents(r) {
+			r = r.WithContext(context.WithValue(r.Context(), leftToHTTP{}, s))
+		}
 		s.servePage(w, r)
 		return
 	}
@@ -143,11 +146,14 @@ func (s *Server) serveNetHTTP(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = remote
 	}
 	req, err := headOf(r)
-	if req.WantsUpgrade() || err != nil && asksForUpgrade(r) {
+	if err == nil && s.forHook(req) || err != nil && asksForUpgrade(r) {
 		s.serveUpgrade(w, r, s.serveStream)
 		return
 	}
-	if err = s.trustNetHTTP(r, req); err != nil {
+	if err = s.trustNetHTTP(r, req); err == nil && s.HTTP == nil {
+		err = req.RefusePlain() // HTTP/2 is spoken for event streams alone
+	}
+	if err != nil {
 		_ = s.answerNetHTTP(w, r, err) // the client is told
 		return
 	}

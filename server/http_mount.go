@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
+	"github.com/millrace/millrace/sse"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -40,6 +42,9 @@ import (
 // has to be told to accept the extended CONNECT that opens it: see package
 // xconnect.
 //
+// An event stream (Server.EventStreams) is taken over like that as well, over HTTP/2 as an
+// answer that does not end.
+//
 // What the hook leaves to Server.HTTP (ErrUseHTTP) is served by that at once.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.serveUpgrade(w, r, s.serveHTTP)
@@ -51,7 +56,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) { s.HTTP.Serv
 // serveUpgrade is ServeHTTP, which has page serve what the hook leaves to HTTP. Once:
 // what HTTP serves may be the server itself.
 func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request, page http.HandlerFunc) {
-	err := s.upgradeNetHTTP(w, r, s.decide)
+	err := s.upgradeNetHTTP(w, r, s.EventStreams, s.decide)
 	switch {
 	case !errors.Is(err, ErrUseHTTP):
 	case s.HTTP == nil:
@@ -78,7 +83,8 @@ var (
 )
 
 // Accept is ServeHTTP for a router that has decided already: accept takes the place of
-// the Upgrade hook. Host and origin are checked.
+// the Upgrade hook. Host and origin are checked. With Accept.EventStream the request must be for an event
+// stream, whatever Server.EventStreams says.
 //
 // It returns nil when the connection is the server's: the handler's Open is called, and
 // its Close at the end. Over HTTP/2 that end has come then. Otherwise the client has its
@@ -93,7 +99,7 @@ func (s *Server) Accept(w http.ResponseWriter, r *http.Request, accept Accept) e
 			given.abandon()
 		}
 	}()
-	err := s.upgradeNetHTTP(w, r, func(req *ws.Request) (Accept, error) {
+	err := s.upgradeNetHTTP(w, r, accept.EventStream, func(req *ws.Request) (Accept, error) {
 		if err := s.admit(req); err != nil {
 			return accept, err
 		}
@@ -103,13 +109,14 @@ func (s *Server) Accept(w http.ResponseWriter, r *http.Request, accept Accept) e
 	return s.answerNetHTTP(w, r, err)
 }
 
-// upgradeNetHTTP does what Conn.upgrade does, for a request that net/http has.
-func (s *Server) upgradeNetHTTP(w http.ResponseWriter, r *http.Request, decide func(*ws.Request) (Accept, error)) error {
+// upgradeNetHTTP does what Conn.upgrade does, for a request that net/http has; events: it may be
+// for an event stream.
+func (s *Server) upgradeNetHTTP(w http.ResponseWriter, r *http.Request, events bool, decide func(*ws.Request) (Accept, error)) error {
 	if err := s.startTaking(); err != nil {
 		return err
 	}
 	req, err := headOf(r)
-	if err := s.checkHead(r, req, err); err != nil {
+	if err := s.checkHead(r, req, events, err); err != nil {
 		return err
 	}
 	if err := s.reserve(); err != nil {
@@ -129,7 +136,7 @@ func (s *Server) upgradeNetHTTP(w http.ResponseWriter, r *http.Request, decide f
 	if err != nil {
 		return err
 	}
-	if req.ExtendedConnect {
+	if r.ProtoMajor > 1 {
 		taken, err = s.takeStream(w, r, req, accept)
 	} else {
 		taken, err = s.takeOver(w, req, accept)
@@ -141,18 +148,19 @@ func (s *Server) upgradeNetHTTP(w http.ResponseWriter, r *http.Request, decide f
 }
 
 // checkHead judges a request that headOf has given, and what was wrong with it.
-func (s *Server) checkHead(r *http.Request, req *ws.Request, wrong error) error {
+func (s *Server) checkHead(r *http.Request, req *ws.Request, events bool, wrong error) error {
+	events = events && wrong == nil && req.EventStream()
 	switch {
-	case r.ProtoMajor > 1 && !extendedConnect(r):
+	case r.ProtoMajor > 1 && !extendedConnect(r) && !events:
 		return refuseNoConnect
 	case wrong != nil:
 		return wrong
-	case !req.WantsUpgrade():
+	case !req.WantsUpgrade() && !events:
 		return req.RefusePlain()
-	case s.Runtime.LoopsOnly && (r.TLS != nil || req.ExtendedConnect):
+	case s.Runtime.LoopsOnly && (r.TLS != nil || r.ProtoMajor > 1):
 		return refuseTakeOver
 	}
-	if err := req.CheckUpgrade(); err != nil {
+	if err := checkOpening(req); err != nil {
 		return err
 	}
 	return s.trustNetHTTP(r, req)
@@ -275,6 +283,13 @@ func asksForUpgrade(r *http.Request) bool {
 		}
 	}
 	return extendedConnect(r)
+}
+
+// asksForEvents says whether r may be for an event stream.
+func asksForEvents(r *http.Request) bool {
+	return r.Method == http.MethodGet && slices.ContainsFunc(r.Header["Accept"], func(list string) bool {
+		return strings.Contains(strings.ToLower(list), sse.ContentType)
+	})
 }
 
 // remoteAddr parses what net/http, or a middleware that knows better and then

@@ -87,7 +87,7 @@ func (c *httpConn) vet(head []byte, scanner *ws.HeadScanner) bool {
 	r := httpRequests.Get().(*ws.Request)
 	defer httpRequests.Put(r)
 	defer r.Reset()
-	if r.ParseScanned(head, scanner) != nil || r.WantsUpgrade() {
+	if r.ParseScanned(head, scanner) != nil || s.forHook(r) {
 		return false
 	}
 	r.RemoteAddr = c.end.remote

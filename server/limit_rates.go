@@ -56,6 +56,10 @@ func (l *shard) renewRates(r *rates) *rates {
 
 // consumeOpen gives bytes to an open connection.
 func (c *Conn) consumeOpen(w *worker, in []byte) {
+	if c.is(eventStream) {
+		c.throwAway(w)
+		return
+	}
 	if w.pacing.rates == nil {
 		c.consumeFrames(w, in)
 		return

@@ -36,13 +36,18 @@ type Mux struct {
 	asked  atomic.Bool // there was a request
 }
 
-// Handle routes requests that match the pattern to h.
+// Handle routes requests that match the pattern to h, those for event streams (Server.EventStreams)
+// too.
 func (m *Mux) Handle(pattern string, h Handler) {
 	if h == nil {
 		panic(fmt.Sprintf("server: pattern %q: nil handler", pattern))
 	}
 	accept := Accept{Handler: h, shared: &h}
-	m.HandleUpgrade(pattern, func(*ws.Request) (Accept, error) { return accept, nil })
+	m.HandleUpgrade(pattern, func(r *ws.Request) (Accept, error) {
+		accept := accept
+		accept.EventStream = r.EventStream()
+		return accept, nil
+	})
 }
 
 // HandleUpgrade lets hook decide on the requests that match the pattern, as
@@ -77,7 +82,8 @@ func (m *Mux) HandleUpgrade(pattern string, hook func(*ws.Request) (Accept, erro
 }
 
 // Upgrade is the hook for Server.Upgrade: it calls the one whose pattern matches,
-// and refuses with 404 if there is none.
+// and refuses with 404 if there is none; but a request for an event stream is then left to
+// Server.HTTP.
 func (m *Mux) Upgrade(r *ws.Request) (Accept, error) {
 	if !m.asked.Load() {
 		m.asked.Store(true)
@@ -88,6 +94,9 @@ func (m *Mux) Upgrade(r *ws.Request) (Accept, error) {
 			rt.parsed.Values(path, r.SetPathValue)
 			return rt.hook(r)
 		}
+	}
+	if r.EventStream() {
+		return Accept{}, ErrUseHTTP
 	}
 	if len(m.routes) == 0 {
 		return Accept{}, refuseNoRoutes

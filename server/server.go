@@ -52,6 +52,12 @@ type Server struct {
 	// request is valid until the hook returns (Clone keeps it). nil accepts all.
 	// Mux.Upgrade is such a hook.
 	Upgrade func(r *ws.Request) (Accept, error)
+	// EventStreams has requests for an event stream (ws.Request.EventStream: a GET with
+	// text/event-stream in Accept, and no upgrade) treated like those for a WebSocket: they have the
+	// same limits, the Upgrade hook is asked, which answers with Accept.EventStream, a
+	// refusal, or ErrUseHTTP, and the connection is in the loops and in groups. Without a hook
+	// all are accepted. Otherwise they are plain requests.
+	EventStreams bool
 	// Subprotocols the server speaks; the client's first offer among them is
 	// selected unless the hook selects one.
 	Subprotocols []string
@@ -67,13 +73,14 @@ type Server struct {
 	// TLSConfig is for ListenAndServeTLS and ServeTLS, which take a copy; nil is
 	// the zero configuration. Without NextProtos "h2" and "http/1.1" are offered.
 	// "h2" is left out, also of what GetConfigForClient returns, where nobody serves it:
-	// without HTTP, with DisableHTTP2, and with GODEBUG=http2server=0. Its callbacks, and
+	// without HTTP or EventStreams, with DisableHTTP2, and with GODEBUG=http2server=0. Its callbacks, and
 	// keys that ask somebody else for signatures, may block: neither loops nor other
 	// handshakes wait. What GetConfigForClient returns may have callbacks too; it is then
 	// copied in each handshake, 0.5 KB for as long as the connection lives. Sessions are
 	// resumed across all that it returns, but for those with SetSessionTicketKeys.
 	TLSConfig *tls.Config
-	// DisableHTTP2 has TLS listeners offer no HTTP/2: HTTP is then served over HTTP/1.1.
+	// DisableHTTP2 has TLS listeners offer no HTTP/2: HTTP, and event streams, are then served over
+	// HTTP/1.1.
 	DisableHTTP2 bool
 	// Proxy says what stands between the clients and the server, and what it may tell.
 	Proxy Proxy

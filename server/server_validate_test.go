@@ -40,7 +40,7 @@ const shortest = "GET / HTTP/1.1\r\nHost:a\r\nUpgrade:websocket\r\nConnection:Up
 // anyValue are fields of which every value works, and why.
 var anyValue = map[string]string{
 	"Handler": "code", "Upgrade": "code", "Origin.Check": "code", "HTTP": "code", "Runtime.Engine": "code", "Logger": "code",
-	"Runtime.LoopsOnly": "a switch", "Runtime.Debug": "a switch", "Proxy.TrustUnix": "a switch", "Limits.HTTPStreams": "below 0 is no bound", "Proxy.Protocol": "a switch", "DisableHTTP2": "a switch", "LogRefusals": "a switch",
+	"Runtime.LoopsOnly": "a switch", "Runtime.Debug": "a switch", "Proxy.TrustUnix": "a switch", "Limits.HTTPStreams": "below 0 is no bound", "Proxy.Protocol": "a switch", "DisableHTTP2": "a switch", "EventStreams": "a switch", "LogRefusals": "a switch",
 	"Limits.Handshakes": "below 0 is no bound", "Limits.HTTPConns": "below 0 is no bound",
 	"Deflate": "its fields are below", "Deflate.Threshold": "below 0 compresses all", "Deflate.ServerTakeover": "a switch", "Deflate.ClientTakeover": "a switch",
 }

@@ -16,15 +16,16 @@ type ServerStats struct {
 	States  States
 	Bridged int64 // of Open, those that goroutines carry: see Server.ServeHTTP and ServeListener
 
-	Accepted     uint64         // connections
-	AcceptErrors uint64         // out of descriptors, or a registration that failed
-	ProxyRefused uint64         // connections closed for want of a right PROXY header
-	HandedToHTTP uint64         // connections given to net/http
-	Returned     uint64         // connections that net/http has given back: an upgrade, or a request to be refused, came behind a page
-	Upgraded     uint64         // to WebSocket
+	Accepted     uint64 // connections
+	AcceptErrors uint64 // out of descriptors, or a registration that failed
+	ProxyRefused uint64 // connections closed for want of a right PROXY header
+	HandedToHTTP uint64 // connections given to net/http
+	Returned     uint64 // connections that net/http has given back: an upgrade, or a request to be refused, came behind a page
+	Upgraded     uint64 // to WebSocket
+	EventStreams EventStreamStats
 	Refused      uint64         // requests answered with an error, those taken over from net/http included; not who was turned away unread: see Limits
 	Refusals     map[int]uint64 // the same by status
-	Closes       []CloseCount   // how upgraded connections ended
+	Closes       []CloseCount   // how upgraded connections ended, event streams aside
 
 	TLSHandshakes uint64 // that succeeded
 	TLSFailed     uint64 // handshakes that failed, and first bytes that were no TLS
@@ -114,6 +115,8 @@ type loopCounters struct {
 	dropped      atomic.Uint64
 
 	groupNewest, groupOldest, groupReplaced, groupExpired atomic.Uint64
+
+	events eventCounters
 
 	paused   atomic.Int64
 	pauses   atomic.Uint64
@@ -238,19 +241,6 @@ func ClosedByPeer(err error) bool {
 	return errors.As(err, &end) && (end.Remote || end == errGone || end == errReset || end == errDead)
 }
 
-// closed counts the end of an upgraded connection.
-func (n *loopCounters) closed(cause error) {
-	end, ok := cause.(*ws.CloseError)
-	if !ok && !errors.As(cause, &end) {
-		end = errGone
-	}
-	by := 0
-	if end.Remote || end == errGone || end == errReset || end == errDead {
-		by = 1 // as ClosedByPeer
-	}
-	n.closes[by][closeSlot(end.Code)].Add(1)
-}
-
 // refusals counts refused requests by status, which are few enough for one place
 // a server. It is filled from any goroutine.
 type refusals [600]atomic.Uint64
@@ -343,6 +333,7 @@ func (n *loopCounters) addTo(sum *ServerStats) {
 	sum.Group.Expired += n.groupExpired.Load()
 	sum.Paused += n.paused.Load()
 	sum.Pauses += n.pauses.Load()
+	n.events.addTo(&sum.EventStreams)
 	n.inflated.addTo(&sum.Inflated)
 	n.deflated.addTo(&sum.Deflated)
 	sum.Pings += n.pings.Load()

@@ -58,7 +58,7 @@ func (s *Server) tlsConfigs(certFile, keyFile string) (onLoops, elsewhere *tls.C
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
-	if s.HTTP == nil && slices.Contains(config.NextProtos, protoHTTP2) {
+	if s.HTTP == nil && !s.EventStreams && slices.Contains(config.NextProtos, protoHTTP2) {
 		return nil, nil, errNoHTTP2
 	}
 	h2 := s.servesHTTP2()
@@ -77,11 +77,13 @@ const (
 	protoHTTP2 = "h2"
 )
 
-var errNoHTTP2 = errors.New(`server: TLSConfig.NextProtos has "h2", which only Server.HTTP serves, and that is nil`)
+var errNoHTTP2 = errors.New(`server: TLSConfig.NextProtos has "h2", which only Server.HTTP and Server.EventStreams serve, and neither is set`)
 
 // servesHTTP2 says whether a connection that agrees on HTTP/2 finds somebody who
 // speaks it.
-func (s *Server) servesHTTP2() bool { return s.HTTP != nil && !s.DisableHTTP2 && netHTTPServesHTTP2() }
+func (s *Server) servesHTTP2() bool {
+	return (s.HTTP != nil || s.EventStreams) && !s.DisableHTTP2 && netHTTPServesHTTP2()
+}
 
 // netHTTPServesHTTP2 asks net/http itself: GODEBUG=http2server=0 or a build tag
 // keep it from serving HTTP/2.

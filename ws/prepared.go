@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/sse"
 )
 
 // Prepared is a message that has been framed once, to be sent to many. What it
@@ -13,6 +14,26 @@ type Prepared struct {
 	frame    []byte
 	header   int                      // bytes of frame in front of the payload
 	deflated atomic.Pointer[deflated] // a list of the compressed forms asked for so far
+	event    atomic.Pointer[[]byte]   // as one of an event stream; nil: nobody has asked
+	more     *prepareMore             // nil: there are no options
+}
+
+// PrepareOptions are about the other forms of a message.
+type PrepareOptions struct {
+	// ID is that of its event in event streams, which a client that has lost its connection
+	// sends as Last-Event-ID when it comes back; "" is none. It may not hold CR, LF
+	// or NUL: the event then has none.
+	ID string
+	// Envelope, if not nil, makes the text that connections get in place of the payload
+	// which ask for envelopes, as one that also says what the message is about. It is called when
+	// the first of them is to get it, on any goroutine, perhaps on several at once, and gives the same each time.
+	// Its result must not be changed, and is valid UTF-8.
+	Envelope func() []byte
+}
+
+type prepareMore struct {
+	PrepareOptions
+	enveloped atomic.Pointer[Prepared] // nil: nobody has asked
 }
 
 // deflated is one compressed form of a Prepared.
@@ -23,8 +44,20 @@ type deflated struct {
 	next       *deflated
 }
 
-// Prepare frames a copy of payload.
-func Prepare(op Opcode, payload []byte) *Prepared {
+// Prepare is PrepareWith without options.
+func Prepare(op Opcode, payload []byte) *Prepared { return PrepareWith(op, payload, PrepareOptions{}) }
+
+// PrepareWith frames a copy of payload. All other forms of the message are made when they
+// are first asked for, once for all, and kept with it.
+func PrepareWith(op Opcode, payload []byte, o PrepareOptions) *Prepared {
+	p := prepare(op, payload)
+	if o.ID != "" || o.Envelope != nil {
+		p.more = &prepareMore{PrepareOptions: o}
+	}
+	return p
+}
+
+func prepare(op Opcode, payload []byte) *Prepared {
 	frame := AppendHeader(make([]byte, 0, maxHeader-maskLen+len(payload)), op, true, len(payload))
 	p := &Prepared{header: len(frame)}
 	frame = append(frame, payload...)
@@ -43,6 +76,41 @@ func (p *Prepared) Len() int { return len(p.frame) - p.header }
 
 // Payload gives the message's content, which must not be changed.
 func (p *Prepared) Payload() []byte { return p.frame[p.header:] }
+
+// Enveloped is the message for connections that ask for envelopes, a text with the same
+// id; p itself if it was prepared without PrepareOptions.Envelope.
+func (p *Prepared) Enveloped() *Prepared {
+	if p.more == nil || p.more.Envelope == nil {
+		return p
+	}
+	if e := p.more.enveloped.Load(); e != nil {
+		return e
+	}
+	e := prepare(Text, p.more.Envelope())
+	if p.more.ID != "" {
+		e.more = &prepareMore{PrepareOptions: PrepareOptions{ID: p.more.ID}}
+	}
+	p.more.enveloped.CompareAndSwap(nil, e) // else somebody else has made the same
+	return p.more.enveloped.Load()
+}
+
+// Event gives the message as an event of an event stream (package sse), a text as its data;
+// nil for another opcode, since an event stream is text. It must not be changed.
+func (p *Prepared) Event() []byte {
+	if p.Opcode() != Text {
+		return nil
+	}
+	if event := p.event.Load(); event != nil {
+		return *event
+	}
+	e := sse.Event{Data: p.Payload()}
+	if p.more != nil {
+		e.ID = p.more.ID
+	}
+	event := sse.AppendEvent(make([]byte, 0, len("id: \ndata: \n\n")+len(e.ID)+len(e.Data)), e)
+	p.event.CompareAndSwap(nil, &event) // as above
+	return *p.event.Load()
+}
 
 // Deflated gives the bytes to send where permessage-deflate is in use; they must
 // not be changed. They are made when first asked for and kept with the message,

@@ -1,6 +1,7 @@
 package netconn
 
 import (
+	"context"
 	"io"
 	"maps"
 	"net"
@@ -19,6 +20,8 @@ type Stream struct {
 	w    http.ResponseWriter
 	ctl  *http.ResponseController
 
+	hush func() // ends the Reads of a silent one; nil: it has a body
+
 	header    http.Header // of the 200
 	accepted  sync.Once   // the 200 is sent, whoever comes first
 	acceptErr error
@@ -33,6 +36,23 @@ type Stream struct {
 // own, no middleware's. header are the fields of the 200.
 func NewStream(w http.ResponseWriter, body io.Reader, header http.Header) *Stream {
 	return &Stream{body: body, w: w, ctl: http.NewResponseController(w), header: header}
+}
+
+// NewAnswer is the stream of an answer that goes on, to a request without a body: a Read waits
+// until ctx, the request's, is done, which is the peer's end.
+func NewAnswer(ctx context.Context, w http.ResponseWriter, header http.Header) *Stream {
+	ctx, stop := context.WithCancel(ctx)
+	s := NewStream(w, silence{ctx}, header)
+	s.hush = stop
+	return s
+}
+
+// silence is a body of which nothing comes but its end.
+type silence struct{ ctx context.Context }
+
+func (s silence) Read([]byte) (int, error) {
+	<-s.ctx.Done()
+	return 0, io.EOF
 }
 
 // Innermost is the ResponseWriter that is not a middleware's.
@@ -104,6 +124,9 @@ func (s *Stream) Close() error {
 		return nil
 	}
 	s.closed = true
+	if s.hush != nil {
+		s.hush()
+	}
 	if s.writing {
 		_ = s.ctl.SetWriteDeadline(longAgo) // net/http knows it
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/millrace/millrace/internal/buffer"
 	"github.com/millrace/millrace/internal/outqueue"
+	"github.com/millrace/millrace/sse"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -160,8 +161,7 @@ func (p *player) units(plain int) (units [][]byte, all []byte) {
 	}
 	for range 1 + p.next(3) {
 		p.count++
-		payload := bytes.Repeat([]byte{p.count}, sizes[p.next(len(sizes))])
-		units = append(units, ws.AppendFrame(nil, ws.Binary, payload))
+		units = append(units, p.framed(sizes[p.next(len(sizes))]))
 	}
 	return units, bytes.Join(units, nil)
 }
@@ -220,10 +220,18 @@ func (p *player) step() {
 	}
 }
 
+// framed is a frame, or an event, with so many bytes of payload.
+func (p *player) framed(size int) []byte {
+	if p.q.Events {
+		return sse.AppendEvent(nil, sse.Event{Data: bytes.Repeat([]byte{'a' + p.count%26}, size)})
+	}
+	return ws.AppendFrame(nil, ws.Binary, bytes.Repeat([]byte{p.count}, size))
+}
+
 // frame is a new one that is shared.
 func (p *player) frame() *outqueue.Shared {
 	p.count++
-	frame := ws.AppendFrame(nil, ws.Binary, bytes.Repeat([]byte{p.count}, sizes[p.next(len(sizes))]))
+	frame := p.framed(sizes[p.next(len(sizes))])
 	shared := &outqueue.Shared{Frame: frame, Expires: uint32(p.next(4))}
 	if key := p.next(4); key > 0 {
 		shared.Key, shared.KeyHash = key, uint32(key)/2 // some keys have the same hash
@@ -317,6 +325,9 @@ func (p *player) write(takes, most int) {
 }
 
 func (p *player) pong() {
+	if p.q.Events {
+		return
+	}
 	switch p.next(3) {
 	case 0:
 		p.count++
@@ -386,10 +397,11 @@ func (p *player) check() {
 }
 
 // play plays the script, and then writes all.
-func play(t *testing.T, script []byte) {
+func play(t *testing.T, events bool, script []byte) {
 	script = script[:min(len(script), 500)]
 	p := &player{t: t, script: script, shared: map[*byte]int{}}
 	p.m.loose = map[*byte]*outqueue.Shared{}
+	p.q.Events = events
 	p.sink.t = t
 	for len(p.script) > 0 {
 		p.step()
@@ -413,16 +425,17 @@ func TestModel(t *testing.T) {
 		random := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
 		script := make([]byte, 20+seed)
 		_, _ = random.Read(script) // it does not fail
-		play(t, script)
+		events := seed%3 == 0
+		play(t, events, script)
 		if t.Failed() {
-			t.Fatalf("with seed %d", seed)
+			t.Fatalf("with seed %d, events %v", seed, events)
 		}
 	}
 }
 
 func FuzzModel(f *testing.F) {
-	f.Add([]byte{0, 0, 0, 3, 0, 0, 3, 3, 1, 9, 1, 6, 0, 0, 4, 3, 255, 255, 255, 255, 9})
-	f.Add([]byte{0, 2, 1, 7, 0, 9, 7, 2, 3, 10, 1, 255, 1, 1, 6})
-	f.Add([]byte{2, 0, 16, 100, 100, 3, 200, 200, 255, 255, 255, 6, 7, 0, 100, 7, 2})
+	f.Add(false, []byte{0, 0, 0, 3, 0, 0, 3, 3, 1, 9, 1, 6, 0, 0, 4, 3, 255, 255, 255, 255, 9})
+	f.Add(false, []byte{0, 2, 1, 7, 0, 9, 7, 2, 3, 10, 1, 255, 1, 1, 6})
+	f.Add(true, []byte{2, 0, 16, 100, 100, 3, 200, 200, 255, 255, 255, 6, 7, 0, 100, 7, 2})
 	f.Fuzz(play)
 }

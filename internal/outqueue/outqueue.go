@@ -1,14 +1,13 @@
 // Package outqueue has the outbound queue of a connection: WebSocket frames that the
-// kernel has not taken yet, in pooled buffers, or shared with other queues. It knows
-// where a frame ends, so that a queue can be cut short and the peer still gets whole
-// frames; it does not write itself, and knows nothing of connections, deadlines and
-// limits.
+// kernel has not taken yet, in pooled buffers, or shared with other queues; or the events
+// of an event stream. It knows where a frame ends, so that a queue can be cut short and
+// the peer still gets whole frames; it does not write itself, and knows nothing of
+// connections, deadlines and limits.
 package outqueue
 
 import (
-	"slices"
-
 	"github.com/millrace/millrace/internal/buffer"
+	"github.com/millrace/millrace/sse"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -25,6 +24,10 @@ const (
 // Queue is an outbound queue. The zero value is empty. It is not safe for concurrent
 // use, and not to be copied. It has no bound of its own: see Len and Memory.
 type Queue struct {
+	// Events: what stands for frames here are events of an event stream. It is set before the
+	// first is queued. Pongs are none.
+	Events bool
+
 	segments []frames
 	bytes    int // in the segments, not yet written
 	loose    int // of them, in frames that may be dropped
@@ -50,15 +53,6 @@ func (s *frames) loose() bool { return s.mark != 0 }
 // looseMark is what a key's hash comes to that is never 0.
 func looseMark(hash uint32) uint32 { return hash | 1 }
 
-// Shared is a frame that waits in many queues and is there once.
-type Shared struct {
-	Frame    []byte // must not change
-	Key      any    // may be compared; see Queue.Replace. nil: none
-	KeyHash  uint32 // the same for equal keys
-	Expires  uint32 // see Queue.Expire; 0: never
-	Released func() // called once for each Queue.Share, when that queue has let go of it
-}
-
 // Writer is what takes a queue's bytes, as many as it can without blocking: as a
 // poller.Engine does with a descriptor. It keeps none of the slices.
 type Writer interface {
@@ -72,7 +66,7 @@ type Writer interface {
 func (q *Queue) Add(head, tail []byte, plain, written int) {
 	skip := 0
 	if len(tail) == 0 {
-		skip = wholeFrames(head, plain, written)
+		skip = q.wholeFrames(head, plain, written)
 	}
 	plain, written, head = max(plain-skip, 0), written-skip, head[skip:]
 	size := len(head) + len(tail)
@@ -98,13 +92,13 @@ func (s *frames) room() int {
 
 // wholeFrames is the length of the frames, behind plain other bytes, that end
 // within the first n bytes.
-func wholeFrames(b []byte, plain, n int) int {
+func (q *Queue) wholeFrames(b []byte, plain, n int) int {
 	if n < plain {
 		return 0
 	}
 	end := plain
 	for end < n {
-		next := end + ws.FrameSize(b[end:])
+		next := end + q.frameSize(b[end:])
 		if next > n {
 			break
 		}
@@ -113,125 +107,20 @@ func wholeFrames(b []byte, plain, n int) int {
 	return end
 }
 
+// frameSize is the length of the frame at the head of b.
+func (q *Queue) frameSize(b []byte) int {
+	if q.Events {
+		return sse.Size(b)
+	}
+	return ws.FrameSize(b)
+}
+
 // Adopt queues whole frames in a buffer of their own, which is the queue's from here on.
 // Of them the first written bytes are written already: 0 unless the queue is empty.
 func (q *Queue) Adopt(buf *buffer.Buffer, written int) {
 	q.segments = append(q.segments, frames{buf: buf, off: written})
 	q.room += cap(buf.B)
 	q.bytes += len(buf.B) - written
-}
-
-// Share queues a frame that is shared, and that may be dropped if it is loose. Of it the
-// first written bytes, not all, are written already: 0 unless the queue is empty. Memory
-// does not count it.
-func (q *Queue) Share(frame *Shared, written int, loose bool) {
-	s := frames{shared: frame, off: written}
-	if loose && written == 0 {
-		s.mark = looseMark(frame.KeyHash)
-	}
-	q.segments = append(q.segments, s)
-	q.bytes += len(frame.Frame) - written
-	q.account(&s, 1)
-}
-
-// account counts a segment that has come (1), or is about to go or to be begun (-1).
-func (q *Queue) account(s *frames, n int) {
-	if !s.loose() {
-		return
-	}
-	q.loose += n * len(s.shared.Frame)
-	if s.shared.Expires != 0 {
-		q.expiring += n
-	}
-}
-
-// Loose is how many bytes wait in frames that may be dropped.
-func (q *Queue) Loose() int { return q.loose }
-
-// DropOldest drops loose frames, the oldest first, until so many bytes are dropped or none
-// is left, and returns how many frames that were.
-func (q *Queue) DropOldest(bytes int) (dropped int) {
-	end := 0
-	for ; end < len(q.segments) && bytes > 0; end++ {
-		if s := &q.segments[end]; s.loose() {
-			dropped++
-			bytes -= len(s.shared.Frame)
-			q.drop(s)
-		}
-	}
-	first := end
-	for i := end - 1; i >= 0; i-- {
-		if s := q.segments[i]; s != (frames{}) {
-			first--
-			q.segments[first] = s
-		}
-	}
-	clear(q.segments[:first])
-	q.dropFirst(first)
-	return dropped
-}
-
-// drop takes the bytes of a loose segment off the queue.
-func (q *Queue) drop(s *frames) {
-	q.bytes -= len(s.shared.Frame)
-	q.free(s)
-}
-
-// Expire drops the loose frames that have expired by now, and returns how many that were.
-func (q *Queue) Expire(now uint32) (dropped int) {
-	if q.expiring == 0 {
-		return 0
-	}
-	kept := q.segments[:0]
-	for _, s := range q.segments {
-		if s.loose() && s.shared.Expires != 0 && s.shared.Expires <= now {
-			dropped++
-			q.drop(&s)
-		} else {
-			kept = append(kept, s)
-		}
-	}
-	clear(q.segments[len(kept):])
-	q.segments = kept
-	return dropped
-}
-
-// Replace puts a frame in the place of the loose one with the same key, and says whether
-// there was one.
-func (q *Queue) Replace(frame *Shared) bool {
-	i := q.withKey(frame.Key, frame.KeyHash)
-	if i < 0 {
-		return false
-	}
-	s := &q.segments[i]
-	q.bytes += len(frame.Frame) - len(s.shared.Frame)
-	q.free(s)
-	*s = frames{shared: frame, mark: looseMark(frame.KeyHash)}
-	q.account(s, 1)
-	return true
-}
-
-// Remove drops the loose frame with this key, of this hash, and says whether there was one.
-func (q *Queue) Remove(key any, hash uint32) bool {
-	i := q.withKey(key, hash)
-	if i < 0 {
-		return false
-	}
-	q.drop(&q.segments[i])
-	q.segments = slices.Delete(q.segments, i, i+1)
-	return true
-}
-
-// withKey is the place of the loose segment with this key, below 0: there is none. It looks
-// at frames only whose keys' hashes are the same.
-func (q *Queue) withKey(key any, hash uint32) int {
-	mark := looseMark(hash)
-	for i := range q.segments {
-		if s := &q.segments[i]; s.mark == mark && s.shared.Key != nil && s.shared.Key == key {
-			return i
-		}
-	}
-	return -1
 }
 
 // SetPong has a pong follow when all else is written: the latest is enough (RFC 6455
@@ -343,7 +232,7 @@ func (q *Queue) Truncate() {
 		return
 	}
 	first := &q.segments[0]
-	end := first.boundary()
+	end := q.boundary(first)
 	if first.buf != nil { // else it is one frame
 		first.buf.B = first.buf.B[:end]
 	}
@@ -358,10 +247,10 @@ func (q *Queue) Truncate() {
 }
 
 // boundary is the first end of a frame at or behind what is written.
-func (s *frames) boundary() int {
+func (q *Queue) boundary(s *frames) int {
 	end := int(s.plain)
 	for end < s.off {
-		end += ws.FrameSize(s.content()[end:])
+		end += q.frameSize(s.content()[end:])
 	}
 	return end
 }

@@ -72,6 +72,34 @@ func TestTruncate(t *testing.T) {
 	}
 }
 
+// TestTruncateEvents is the same for events.
+func TestTruncateEvents(t *testing.T) {
+	const plain = "HTTP/1.1 200 \r\n\r\n"
+	const a, b, c = "data: 1\n\n", "id: 2\ndata: 2\ndata: 3\n\n", "event: close\ndata: 4\n\n"
+	for written := range len(plain + a + b) {
+		for _, before := range []int{0, written / 2, written} {
+			q := outqueue.Queue{Events: true}
+			q.Add([]byte(plain+a+b), nil, len(plain), before)
+			if written > before {
+				if n, err := q.Write(&sink{t: t, takes: math.MaxInt}, written-before); n != written-before || err != nil {
+					t.Fatalf("Write: %d, %v", n, err)
+				}
+			}
+			q.Truncate()
+			q.Add([]byte(c), nil, 0, 0)
+			end := len(plain)
+			for _, event := range []string{a, b} {
+				if end < written {
+					end += len(event)
+				}
+			}
+			if got, want := drain(t, &q), (plain + a + b)[written:end]+c; got != want {
+				t.Errorf("%d written, %d of them before: then %q, want %q", written, before, got, want)
+			}
+		}
+	}
+}
+
 // TestSmallFramesShare: small frames stand in one buffer and go out in one piece.
 func TestSmallFramesShare(t *testing.T) {
 	var q outqueue.Queue

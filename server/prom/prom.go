@@ -82,7 +82,12 @@ var metrics = []metric{
 	{describe("tls_handshakes_total", "TLS handshakes, by outcome.", "outcome"), prometheus.CounterValue, tlsHandshakes},
 	{describe("tls_handshakes", "TLS handshakes now, by state.", "state"), prometheus.GaugeValue, tlsHandshakesNow},
 	{describe("upgrades_total", "Requests answered by the WebSocket server itself, by HTTP status; 101 is an open connection.", "code"), prometheus.CounterValue, upgrades},
-	{describe("closes_total", "Ends of open connections, by close code and by who closed; 1006 is without a close frame.", "code", "by"), prometheus.CounterValue, closes},
+	{describe("closes_total", "Ends of WebSockets, by close code and by who closed; 1006 is without a close frame.", "code", "by"), prometheus.CounterValue, closes},
+	gauge("event_streams", "Event streams now, which count among the connections.", func(s *server.ServerStats) int { return int(s.EventStreams.Open) }),
+	counter("event_streams_opened_total", "Event streams opened.", func(s *server.ServerStats) uint64 { return s.EventStreams.Opened }),
+	{describe("event_streams_ended_total", "Ends of event streams, by who ended them.", "by"), prometheus.CounterValue, streamEnds},
+	counter("event_stream_comments_total", "Comments sent to silent event streams.", func(s *server.ServerStats) uint64 { return s.EventStreams.Comments }),
+	counter("event_stream_messages_not_text_total", "Binary messages of groups that an event stream had no form for.", func(s *server.ServerStats) uint64 { return s.EventStreams.NotText }),
 	counter("messages_received_total", "Messages received, text and binary.", func(s *server.ServerStats) uint64 { return s.MessagesIn }),
 	counter("messages_sent_total", "Messages accepted for sending, text and binary.", func(s *server.ServerStats) uint64 { return s.MessagesOut }),
 	counter("received_bytes_total", "Bytes received, handshakes included.", func(s *server.ServerStats) uint64 { return s.BytesIn }),
@@ -131,6 +136,11 @@ func groupDrops(s *server.ServerStats, set func(float64, ...string)) {
 	set(float64(s.Group.DroppedOldest), "oldest")
 	set(float64(s.Group.Replaced), "key")
 	set(float64(s.Group.Expired), "expired")
+}
+
+func streamEnds(s *server.ServerStats, set func(float64, ...string)) {
+	set(float64(s.EventStreams.Left), "client")
+	set(float64(s.EventStreams.Ended), "server")
 }
 
 func deflated(s *server.ServerStats, set func(float64, ...string)) { forms(s.Deflated, set) }

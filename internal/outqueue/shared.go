@@ -1,0 +1,125 @@
+package outqueue
+
+import "slices"
+
+// Shared is a frame that waits in many queues and is there once.
+type Shared struct {
+	Frame    []byte // must not change
+	Key      any    // may be compared; see Queue.Replace. nil: none
+	KeyHash  uint32 // the same for equal keys
+	Expires  uint32 // see Queue.Expire; 0: never
+	Released func() // called once for each Queue.Share, when that queue has let go of it
+}
+
+// Share queues a frame that is shared, and that may be dropped if it is loose. Of it the
+// first written bytes, not all, are written already: 0 unless the queue is empty. Memory
+// does not count it.
+func (q *Queue) Share(frame *Shared, written int, loose bool) {
+	s := frames{shared: frame, off: written}
+	if loose && written == 0 {
+		s.mark = looseMark(frame.KeyHash)
+	}
+	q.segments = append(q.segments, s)
+	q.bytes += len(frame.Frame) - written
+	q.account(&s, 1)
+}
+
+// account counts a segment that has come (1), or is about to go or to be begun (-1).
+func (q *Queue) account(s *frames, n int) {
+	if !s.loose() {
+		return
+	}
+	q.loose += n * len(s.shared.Frame)
+	if s.shared.Expires != 0 {
+		q.expiring += n
+	}
+}
+
+// Loose is how many bytes wait in frames that may be dropped.
+func (q *Queue) Loose() int { return q.loose }
+
+// DropOldest drops loose frames, the oldest first, until so many bytes are dropped or none
+// is left, and returns how many frames that were.
+func (q *Queue) DropOldest(bytes int) (dropped int) {
+	end := 0
+	for ; end < len(q.segments) && bytes > 0; end++ {
+		if s := &q.segments[end]; s.loose() {
+			dropped++
+			bytes -= len(s.shared.Frame)
+			q.drop(s)
+		}
+	}
+	first := end
+	for i := end - 1; i >= 0; i-- {
+		if s := q.segments[i]; s != (frames{}) {
+			first--
+			q.segments[first] = s
+		}
+	}
+	clear(q.segments[:first])
+	q.dropFirst(first)
+	return dropped
+}
+
+// drop takes the bytes of a loose segment off the queue.
+func (q *Queue) drop(s *frames) {
+	q.bytes -= len(s.shared.Frame)
+	q.free(s)
+}
+
+// Expire drops the loose frames that have expired by now, and returns how many that were.
+func (q *Queue) Expire(now uint32) (dropped int) {
+	if q.expiring == 0 {
+		return 0
+	}
+	kept := q.segments[:0]
+	for _, s := range q.segments {
+		if s.loose() && s.shared.Expires != 0 && s.shared.Expires <= now {
+			dropped++
+			q.drop(&s)
+		} else {
+			kept = append(kept, s)
+		}
+	}
+	clear(q.segments[len(kept):])
+	q.segments = kept
+	return dropped
+}
+
+// Replace puts a frame in the place of the loose one with the same key, and says whether
+// there was one.
+func (q *Queue) Replace(frame *Shared) bool {
+	i := q.withKey(frame.Key, frame.KeyHash)
+	if i < 0 {
+		return false
+	}
+	s := &q.segments[i]
+	q.bytes += len(frame.Frame) - len(s.shared.Frame)
+	q.free(s)
+	*s = frames{shared: frame, mark: looseMark(frame.KeyHash)}
+	q.account(s, 1)
+	return true
+}
+
+// Remove drops the loose frame with this key, of this hash, and says whether there was one.
+func (q *Queue) Remove(key any, hash uint32) bool {
+	i := q.withKey(key, hash)
+	if i < 0 {
+		return false
+	}
+	q.drop(&q.segments[i])
+	q.segments = slices.Delete(q.segments, i, i+1)
+	return true
+}
+
+// withKey is the place of the loose segment with this key, below 0: there is none. It looks
+// at frames only whose keys' hashes are the same.
+func (q *Queue) withKey(key any, hash uint32) int {
+	mark := looseMark(hash)
+	for i := range q.segments {
+		if s := &q.segments[i]; s.mark == mark && s.shared.Key != nil && s.shared.Key == key {
+			return i
+		}
+	}
+	return -1
+}
