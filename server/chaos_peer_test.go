@@ -208,7 +208,7 @@ func (p *peer) checkClose(payload []byte) error {
 func (p *peer) live() error {
 	kinds := []func() error{
 		p.talk, p.talk, p.talk, p.pipeline, p.command("hold"), p.command("panic"), p.command("close"), p.command("burst"), p.command("pause"),
-		p.badFrame, p.flood, p.neverReads, p.vanish,
+		p.badFrame, p.flood, p.neverReads, p.vanish, p.stream, p.stream,
 	}
 	if p.raw != nil { // else these meet net/http only
 		kinds = append(kinds, p.plain, p.silent, p.halfHead, p.garbage)

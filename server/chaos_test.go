@@ -95,7 +95,7 @@ func testChaos(t *testing.T, seed uint64, secure *tls.Config, end func(*chaos, *
 		eventually(t, "many lives", func() bool { return c.srv.Stats().Upgraded > lives })
 		end(c, &peers)
 		s := c.srv.Stats()
-		t.Logf("%d upgraded, closes %v, refusals %v, limits %v, drain %+v", s.Upgraded, s.Closes, s.Refusals, s.Limits, s.Drain)
+		t.Logf("%d upgraded, %+v, closes %v, refusals %v, limits %v, drain %+v", s.Upgraded, s.EventStreams, s.Closes, s.Refusals, s.Limits, s.Drain)
 		c.expectNothingLeft()
 	})
 	eventually(t, "no goroutine to be left", func() bool { return runtime.NumGoroutine() <= before })
@@ -115,10 +115,10 @@ func (c *chaos) configure(srv *server.Server) {
 	srv.Timeouts.Handshake, srv.Timeouts.Write, srv.Timeouts.Close = 5*time.Second, 4*time.Second, 2*time.Second
 	srv.Keepalive.Interval, srv.Timeouts.Idle, srv.Timeouts.Lifetime = 3*time.Second, 20*time.Second, 30*time.Second
 	srv.Deflate = &server.Deflate{ServerTakeover: true, Threshold: -1, ServerMaxWindowBits: 10, MaxWindows: 10 << 10}
-	srv.HTTP = http.HandlerFunc(answerPlain)
+	srv.HTTP, srv.EventStreams = http.HandlerFunc(answerPlain), true
 	srv.Upgrade = func(r *ws.Request) (server.Accept, error) {
 		tag := strings.TrimPrefix(r.Path(), "/")
-		return server.Accept{Value: tag, Limits: chaosLimits[c.tags.Load()%int64(len(chaosLimits))]}, nil
+		return server.Accept{EventStream: r.EventStream(), Value: tag, Limits: chaosLimits[c.tags.Load()%int64(len(chaosLimits))]}, nil
 	}
 	srv.Handler = handler{open: c.open, message: c.message}
 	if c.secure != nil {
@@ -385,8 +385,8 @@ func (c *chaos) expectNothingLeft() {
 func (c *chaos) expectAccounts() {
 	c.t.Helper()
 	s := c.srv.Stats()
-	if s.Open != 0 || s.States != (server.States{}) || s.Bridged != 0 || s.Windows != 0 || s.Backlog != 0 || s.Inbound != 0 || s.Paused != 0 {
-		c.t.Errorf("accounts: open %d, states %+v, bridged %d, windows %d, backlog %d, inbound %d, paused %d; want none",
-			s.Open, s.States, s.Bridged, s.Windows, s.Backlog, s.Inbound, s.Paused)
+	if s.Open != 0 || s.States != (server.States{}) || s.Bridged != 0 || s.Windows != 0 || s.Backlog != 0 || s.Inbound != 0 || s.Paused != 0 || s.EventStreams.Open != 0 {
+		c.t.Errorf("accounts: open %d, states %+v, bridged %d, windows %d, backlog %d, inbound %d, paused %d, event streams %+v; want none",
+			s.Open, s.States, s.Bridged, s.Windows, s.Backlog, s.Inbound, s.Paused, s.EventStreams)
 	}
 }

@@ -26,6 +26,8 @@ func FuzzServer(f *testing.F) {
 	packed := (&deflater{client: &client{}}).pack(news(200, 1))
 	f.Add([]byte(frame(opText|rsv1, packed)+fragment(opText|rsv1, packed[:20])+frame(opPing, "p")+frame(opContinuation, packed[20:])), uint64(8))
 	f.Add([]byte(frame(opText|rsv1, packed)+frame(opBinary|rsv1, "\x06")), uint64(20))
+	f.Add([]byte(eventRequest("/", "Last-Event-ID: 1")+eventRequest("/")), uint64(4))
+	f.Add([]byte(strings.Repeat("x", 30_000)), uint64(10))
 	f.Fuzz(func(t *testing.T, data []byte, seed uint64) {
 		if len(data) > 64<<10 {
 			return
@@ -37,6 +39,7 @@ func FuzzServer(f *testing.F) {
 		n, addr, srv := startSim(t, config, func(srv *server.Server) {
 			srv.Runtime.Loops = 2
 			srv.Proxy.Protocol = seed%7 == 3
+			srv.EventStreams = seed%3 == 1
 			srv.Limits.Message = 16 << 10
 			srv.Queue.Max = 20_000
 			srv.Queue.HighWater = int(seed % 9 * 1000) // 0 is the default
@@ -54,6 +57,9 @@ func FuzzServer(f *testing.F) {
 		valid := upgradeRequest()
 		if seed%4 == 0 {
 			valid = upgradeRequest("Sec-WebSocket-Extensions: " + offerDeflate)
+		}
+		if seed%6 == 4 {
+			valid = eventRequest("/")
 		}
 		if srv.Proxy.Protocol {
 			valid = proxyV1 + valid

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -215,10 +216,10 @@ func serveHandler(tb testing.TB, network *simnet.Network, h server.Handler) (add
 	return serveOn(tb, network, &server.Server{Handler: h})
 }
 
-// serveOn serves without the ledger of startSim, which allocates, and without
-// pings, which nobody would answer.
+// serveOn serves without the ledger of startSim, which allocates, and, if srv does not say when,
+// without pings, which nobody would answer.
 func serveOn(tb testing.TB, network *simnet.Network, srv *server.Server) (addr net.Addr, stop func()) {
-	srv.Runtime.Engine, srv.Keepalive.Interval, srv.Logger = network, -1, noLog
+	srv.Runtime.Engine, srv.Keepalive.Interval, srv.Logger = network, cmp.Or(srv.Keepalive.Interval, -1), noLog
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
@@ -237,8 +238,13 @@ func serveOn(tb testing.TB, network *simnet.Network, srv *server.Server) (addr n
 
 // dialMany opens n WebSocket connections, a few at a time, with these header lines.
 func dialMany(tb testing.TB, network *simnet.Network, addr net.Addr, n int, lines ...string) []*simnet.Conn {
+	return dialAll(tb, network, addr, n, upgradeRequest(lines...))
+}
+
+// dialAll opens n connections with this request.
+func dialAll(tb testing.TB, network *simnet.Network, addr net.Addr, n int, text string) []*simnet.Conn {
 	clients := make([]*simnet.Conn, n)
-	target, request, answer := addr.String(), []byte(upgradeRequest(lines...)), make([]byte, 1024)
+	target, request, answer := addr.String(), []byte(text), make([]byte, 1024)
 	for from := 0; from < n; from += 256 {
 		some := clients[from:min(from+256, n)]
 		for i := range some {

@@ -119,6 +119,7 @@ type ConnInfo struct {
 	Subprotocol string
 	Transport   string        // "plain", "tls", or "bridge" if goroutines of net/http's carry it
 	Deflate     bool          // messages may be compressed
+	EventStream bool          // it is one, and no WebSocket
 	Age         time.Duration // since it was accepted, to a tenth of a second
 	Silent      time.Duration // since the last sign of life from the peer, likewise
 	RTT         time.Duration // 0: unknown
@@ -214,7 +215,7 @@ func (w *walk) consider(m *member, since tick, token poller.Token) {
 	r.Age = (now - since).Time()
 	r.Silent = now.Time() - min(now, tick(c.active.Load())).Time()
 	r.Blocked = c.seat.Away()
-	r.Paused = c.paused()
+	r.Paused, r.EventStream = c.paused(), c.IsEventStream()
 	heap.Push(&w.best, r)
 	if len(w.best) > w.most {
 		heap.Pop(&w.best)

@@ -72,14 +72,19 @@ func (r *Request) CheckEventStream() error {
 // of its own in place of Cache-Control and X-Accel-Buffering (which tells nginx to pass events on at
 // once). On an error, which is the caller's mistake and not the peer's, dst is returned as it was.
 func AppendEventStream(dst []byte, resp *Response) ([]byte, error) {
+	if resp == nil {
+		resp = &noResponse
+	}
+	const begin = "HTTP/1.1 200 OK\r\nConnection: close\r\n"
+	if len(resp.Header) == 0 && resp.Subprotocol == "" { // the same without a map
+		dst = appendDate(append(dst, begin...), resp.Date, nil)
+		return append(dst, "Cache-Control: no-store\r\nContent-Type: "+sse.ContentType+"\r\nX-Accel-Buffering: no\r\n\r\n"...), nil
+	}
 	header, err := EventStreamHeader(resp)
 	if err != nil {
 		return dst, err
 	}
-	dst = append(dst, "HTTP/1.1 200 OK\r\nConnection: close\r\n"...)
-	if resp != nil {
-		dst = appendDate(dst, resp.Date, header)
-	}
+	dst = appendDate(append(dst, begin...), resp.Date, header)
 	return append(appendHeader(dst, header), "\r\n"...), nil
 }
 

@@ -103,6 +103,7 @@ type row struct {
 	Subprotocol string  `json:"subprotocol,omitempty"`
 	Transport   string  `json:"transport"`
 	Deflate     bool    `json:"deflate"`
+	EventStream bool    `json:"event_stream"`
 	Age         float64 `json:"age_seconds"`
 	Silent      float64 `json:"silent_seconds"`
 	RTT         float64 `json:"rtt_seconds"` // 0: unknown
@@ -177,7 +178,7 @@ func rows(infos []server.ConnInfo) []row {
 	for _, c := range infos {
 		all = append(all, row{
 			ID: c.ID.String(), Remote: c.RemoteName, State: c.State, Blocked: c.Blocked, Paused: c.Paused, Subprotocol: c.Subprotocol,
-			Transport: c.Transport, Deflate: c.Deflate,
+			Transport: c.Transport, Deflate: c.Deflate, EventStream: c.EventStream,
 			Age: c.Age.Seconds(), Silent: c.Silent.Seconds(), RTT: c.RTT.Seconds(), Backlog: uint64(c.Queued), Inbound: uint64(c.Inbound),
 			MessagesIn: c.MessagesIn, MessagesOut: c.MessagesOut, BytesIn: c.BytesIn, BytesOut: c.BytesOut,
 		})
