@@ -27,7 +27,7 @@ type expiries struct {
 
 // expiry is what the line knows of a session, guarded by expiries.mu.
 type expiry struct {
-	ends   time.Time // zero: never
+	ends   time.Time
 	next   time.Time // what is to be done: the warning, or the end
 	warned bool
 	place  int
@@ -66,14 +66,16 @@ func (l *expiryLine) Pop() any {
 // set says when a session's token ends, zero for never.
 func (e *expiries) set(s *session, ends time.Time) {
 	e.mu.Lock()
-	if !s.expiry.ends.IsZero() {
+	if s.expiry != nil {
 		heap.Remove(&e.line, s.expiry.place)
+		s.expiry = nil
 	}
-	s.expiry = expiry{ends: ends, next: ends.Add(-warnBefore)}
+	first := false
 	if !ends.IsZero() {
+		s.expiry = &expiry{ends: ends, next: ends.Add(-warnBefore)}
 		heap.Push(&e.line, s)
+		first = s.expiry.place == 0
 	}
-	first := s.expiry.place == 0
 	e.mu.Unlock()
 	if first {
 		select {
@@ -97,7 +99,7 @@ func (e *expiries) next(now time.Time) (s *session, end bool, left time.Duration
 	}
 	if s.expiry.warned || !s.expiry.ends.After(now) {
 		heap.Remove(&e.line, 0)
-		s.expiry = expiry{}
+		s.expiry = nil
 		return s, true, 0
 	}
 	s.expiry.warned, s.expiry.next = true, s.expiry.ends

@@ -52,6 +52,7 @@ type Gateway struct {
 	end      context.CancelFunc
 	ended    sync.WaitGroup
 	expiries expiries
+	bodies   atomic.Int64 // bytes, see maxBodies
 
 	mu       sync.Mutex // guards sessions; no other lock is taken under it
 	sessions map[*session]struct{}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
@@ -93,10 +94,41 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, area, rest strin
 	}
 }
 
-func (g *Gateway) write(w http.ResponseWriter, status int, header http.Header, body []byte) {
-	for name, values := range header {
-		w.Header()[name] = values
+// maxBodies bounds the memory of all bodies that are read and all answers that are written. writeTime is how long an
+// answer may take: who reads slowly does not keep others out.
+const (
+	maxBodies = 256 << 20
+	writeTime = 30 * time.Second
+)
+
+// reserve takes room for a body; release gives it back. Small ones are free.
+func (g *Gateway) reserve(size int64) bool {
+	if size < smallBody || g.bodies.Add(size) <= maxBodies {
+		return true
 	}
+	g.bodies.Add(-size)
+	return false
+}
+
+const smallBody = 4 << 10
+
+func (g *Gateway) release(size int64) {
+	if size >= smallBody {
+		g.bodies.Add(-size)
+	}
+}
+
+var errNoMemory = &Error{NoRoom, "too many large requests at once: try again"}
+
+func (g *Gateway) write(w http.ResponseWriter, status int, header http.Header, body []byte) {
+	size := int64(len(body))
+	if !g.reserve(size) {
+		e := g.refuse(errNoMemory)
+		size, status, header, body = 0, e.status(), e.header(), e.body()
+	}
+	defer g.release(size)
+	maps.Copy(w.Header(), header)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime)) // a ResponseWriter that can not has its own
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n')) // the peer is gone if it fails
 }
@@ -192,6 +224,14 @@ func (g *Gateway) publish(a ask, name string) (any, error) {
 		return nil, pubsub.ErrTooFast
 	}
 	most := int64(g.hub.Limits().Payload)
+	size := a.r.ContentLength
+	if size < 0 || size > most {
+		size = most
+	}
+	if !g.reserve(size) {
+		return nil, errNoMemory
+	}
+	defer g.release(size)
 	body, err := io.ReadAll(io.LimitReader(a.r.Body, min(most, 1<<40)+1))
 	switch {
 	case err != nil:

@@ -13,7 +13,7 @@ const (
 	usualLimit = 100
 	maxLimit   = 1000
 	// maxAnswer bounds the messages of a history in bytes: one more is not added.
-	maxAnswer = 8 << 20
+	maxAnswer = 1 << 20
 )
 
 // pastAnswer answers GET /history.

@@ -16,29 +16,31 @@ import (
 
 // session is a connection of the gateway's: its handler.
 type session struct {
-	g    *Gateway
-	form form
-	conn *server.Conn // from Open on
-
-	asked     *target // by the URL, until Open
-	failed    error   // why it is closed as soon as it is open
-	publishTo string  // the topic of raw messages, "" for none
-	who       *identity
-	entered   bool
-
-	expiry expiry // guarded by Gateway.expiries.mu
+	g       *Gateway
+	conn    *server.Conn // from Open on
+	opening *opening     // until Open
+	who     *identity
+	expiry  *expiry // guarded by Gateway.expiries.mu; nil: the token does not end
+	form    form
+	entered bool // the gateway counts it
+	one     bool // the URL names one topic: raw messages are published to it
 
 	mu    sync.Mutex // guards names, and is taken inside no other lock but a topic's
 	names []string   // of its subscriptions
 }
 
+// opening is what the hook has found out.
+type opening struct {
+	asked  *target
+	failed error // why it is closed as soon as it is open
+}
+
 // Open implements server.Handler.
 func (s *session) Open(c *server.Conn) {
-	s.conn = c
-	asked := s.asked
-	s.asked = nil
-	if s.failed != nil {
-		s.fail(s.failed)
+	asked, failed := s.opening.asked, s.opening.failed
+	s.conn, s.opening = c, nil
+	if failed != nil {
+		s.fail(failed)
 		return
 	}
 	s.enter()
@@ -183,12 +185,13 @@ func (s *session) Message(c *server.Conn, m ws.Message) {
 	case !s.entered: // it is closing
 	case s.form == enveloped:
 		s.command(m)
-	case s.publishTo == "":
+	case !s.one:
 		s.fail(&Error{BadRequest, "name one topic in the URL to publish to it"})
 	default:
-		err := s.who.need((*Rights).mayPublish, "publish to", s.publishTo)
+		topic := s.names[0] // only this goroutine changes them
+		err := s.who.need((*Rights).mayPublish, "publish to", topic)
 		if err == nil {
-			_, err = s.g.hub.Publish(s.g.ctx, pubsub.Message{Topic: s.publishTo, Payload: m.Payload, Opcode: m.Opcode}, pubsub.PublishOptions{From: c})
+			_, err = s.g.hub.Publish(s.g.ctx, pubsub.Message{Topic: topic, Payload: m.Payload, Opcode: m.Opcode}, pubsub.PublishOptions{From: c})
 		}
 		if err != nil {
 			e := s.g.refuse(err)

@@ -24,24 +24,24 @@ func (g *Gateway) Upgrade(r *ws.Request) (server.Accept, error) {
 	case !ok || area != topicsArea:
 		return server.Accept{}, refuseNoTopics
 	}
-	s := &session{g: g, asked: &target{}}
+	s := &session{g: g}
 	if stream {
 		s.form = events
 	}
 	asked, err := parseTarget(rest, r.RawQuery())
 	accept := server.Accept{Handler: s, EventStream: stream}
 	if err == nil {
-		s.asked = asked
-		if err = s.prepare(r); err == nil && len(asked.topics) > g.hub.Limits().Topics {
+		if err = s.prepare(r, asked); err == nil && len(asked.topics) > g.hub.Limits().Topics {
 			err = &Error{TooMany, fmt.Sprintf("%d topics, at most %d are allowed", len(asked.topics), g.hub.Limits().Topics)}
 		}
 	}
 	if !stream {
 		accept.Subprotocol = r.SelectSubprotocol(Subprotocol, RawSubprotocol)
 	}
-	accept.Enveloped = s.form == enveloped || stream && s.asked.envelope
+	accept.Enveloped = s.form == enveloped || stream && asked != nil && asked.envelope
 	accept.Header = g.corsHeader(r)
-	if s.failed = err; err != nil && stream {
+	s.opening = &opening{asked, err}
+	if err != nil && stream {
 		refusal := g.refuse(err).refusal()
 		for name, values := range accept.Header {
 			refusal.Header[name] = values
@@ -54,8 +54,7 @@ func (g *Gateway) Upgrade(r *ws.Request) (server.Accept, error) {
 var refuseNoTopics = &ws.Refusal{Status: http.StatusNotFound, Reason: "no WebSocket at this path: topics are at /topics/NAME"}
 
 // prepare finds out who it is, and whether he may do what the URL asks.
-func (s *session) prepare(r *ws.Request) error {
-	t := s.asked
+func (s *session) prepare(r *ws.Request, t *target) error {
 	switch {
 	case s.form == events:
 	case r.SelectSubprotocol(Subprotocol, RawSubprotocol) == Subprotocol:
@@ -80,9 +79,7 @@ func (s *session) prepare(r *ws.Request) error {
 	if len(t.topics) == 0 && s.form != enveloped {
 		return &Error{BadRequest, "name a topic: /topics/NAME, or ?topic=NAME, or ask for envelopes"}
 	}
-	if len(t.topics) == 1 && !pubsub.IsFilter(t.topics[0]) {
-		s.publishTo = t.topics[0]
-	}
+	s.one = len(t.topics) == 1 && !pubsub.IsFilter(t.topics[0])
 	for i, name := range t.topics {
 		if err := s.check(name, t.sinceOf(i) != pubsub.Position{} || t.last > 0); err != nil {
 			return err
