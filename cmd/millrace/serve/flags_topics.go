@@ -83,7 +83,7 @@ func (t *topicsOptions) check(v flags.Values) error {
 	case !t.on:
 		return nil
 	case t.open && t.authenticates():
-		return fmt.Errorf("%s lets everybody do everything, so tokens say nothing: leave it out, or --topics-keys and --topics-jwt-...", v["topics-open"].Source)
+		return fmt.Errorf("%s lets everybody do everything, so tokens say nothing: leave out either it or --topics-keys and the flags of JWTs", v["topics-open"].Source)
 	case !t.jwt() && (t.issuer != "" || t.audience != "" || t.noExpiry):
 		return errors.New("--topics-jwt-issuer, --topics-jwt-audience and --topics-jwt-expiry say nothing without --topics-jwt-secret, --topics-jwt-key or --topics-jwt-jwks")
 	case t.cookie != "" && !t.authenticates():
