@@ -44,23 +44,31 @@ func Envelope(m Message, kept bool) []byte {
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }
 
+// wrapping is what the envelope of a message says besides its payload.
+type wrapping struct {
+	topic    string
+	position Position
+	time     time.Time
+	kept     bool
+	message  *ws.Prepared
+}
+
+// envelope makes it.
+func (w *wrapping) envelope() []byte {
+	m := Message{Topic: w.topic, Payload: w.message.Payload(), Opcode: w.message.Opcode(), Position: w.position, Time: w.time}
+	return Envelope(m, w.kept)
+}
+
 // prepare frames a message, and says how it is in an envelope and in an event stream.
 func prepare(m Message, kept bool) *ws.Prepared {
-	payload := m.Payload
-	m.Payload = nil // it is the publisher's
-	o := ws.PrepareOptions{}
+	w := &wrapping{m.Topic, m.Position, m.Time, kept, nil}
+	if m.Time.IsZero() {
+		w.time = time.Now()
+	}
+	o := ws.PrepareOptions{Envelope: w.envelope}
 	if kept {
 		o.ID = m.Position.String()
 	}
-	if m.Time.IsZero() {
-		m.Time = time.Now()
-	}
-	var p *ws.Prepared
-	o.Envelope = func() []byte {
-		whole := m
-		whole.Payload = p.Payload()
-		return Envelope(whole, kept)
-	}
-	p = ws.PrepareWith(m.Opcode, payload, o)
-	return p
+	w.message = ws.PrepareWith(m.Opcode, m.Payload, o)
+	return w.message
 }
