@@ -97,9 +97,9 @@ func (p Position) String() string {
 }
 
 // ErrPosition: a text is no position.
-var ErrPosition = errors.New("pubsub: no position")
+var ErrPosition = errors.New("pubsub: not a position")
 
-// ParsePosition reads what Position.String gives.
+// ParsePosition reads what Position.String gives. "" is the zero position.
 func ParsePosition(text string) (Position, error) {
 	if text == "" {
 		return Position{}, nil

@@ -2,9 +2,11 @@ package pubsub
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -19,8 +21,27 @@ import (
 type kept struct {
 	Message
 	prepared *ws.Prepared
+	options  server.SendOptions
 	topic    *topic
 	place    *list.Element // in the rule's line, guarded by lines.mu; nil: it was taken out
+}
+
+// sendOptions are those with which a message of the past is sent, which has not expired.
+func (k *kept) sendOptions(now time.Time) server.SendOptions {
+	o := k.options
+	if o.Expires > 0 {
+		o.Expires -= now.Sub(k.Time)
+	}
+	return o
+}
+
+// unexpired are those messages that have not expired.
+func unexpired(messages []*kept, now time.Time) []*kept {
+	expired := func(k *kept) bool { return k.options.Expires > 0 && now.Sub(k.Time) >= k.options.Expires }
+	if !slices.ContainsFunc(messages, expired) {
+		return messages
+	}
+	return slices.DeleteFunc(slices.Clone(messages), expired) // they are the ring's
 }
 
 // keptMemory is what a kept message takes besides its bytes.

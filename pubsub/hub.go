@@ -131,6 +131,19 @@ func (h *Hub) Close() error {
 // ErrName, ErrTooBig, ErrTooFast, ErrClosed, server.ErrNoRoom, server.ErrOpcode, server.ErrNotUTF8, and the broker's errors: nobody gets the message.
 // ErrUnknown: see there. Of the in-process broker Publish does not block.
 func (h *Hub) Publish(ctx context.Context, m Message, o PublishOptions) (Published, error) {
+	p, err := h.publish(ctx, m, o)
+	switch {
+	case err == nil:
+		h.counts.published.Add(1)
+	case errors.Is(err, ErrTooFast):
+		h.counts.tooFast.Add(1)
+	default:
+		h.counts.refused.Add(1)
+	}
+	return p, err
+}
+
+func (h *Hub) publish(ctx context.Context, m Message, o PublishOptions) (Published, error) {
 	if err := h.limits.checkName(m.Topic); err != nil {
 		return Published{}, err
 	}
@@ -150,16 +163,9 @@ func (h *Hub) Publish(ctx context.Context, m Message, o PublishOptions) (Publish
 		return Published{}, ErrClosed
 	}
 	if o.From != nil && h.publishes.Limited() && !h.mayPublish(o.From) {
-		h.counts.tooFast.Add(1)
 		return Published{}, ErrTooFast
 	}
-	p, err := h.broker.Publish(ctx, m, o)
-	if err != nil {
-		h.counts.refused.Add(1)
-		return Published{}, err
-	}
-	h.counts.published.Add(1)
-	return p, nil
+	return h.broker.Publish(ctx, m, o)
 }
 
 // receiver is a Hub as its broker sees it.
@@ -170,7 +176,7 @@ func (r *receiver) Receive(m Message, o PublishOptions) (members int, err error)
 	h := (*Hub)(r)
 	keeps := h.keeps(m.Topic) && !o.NotKept
 	if o.Key != "" {
-		o.Key = m.Topic + "\x00" + o.Key // a filter's group is of many topics
+		o.Key, o.KeyOwner = m.Topic+"\x00"+o.Key, h // a filter's group is of many topics, and a topic's may be a new one
 	}
 	p := prepare(m, keeps)
 	t := h.find(m.Topic)
@@ -186,7 +192,7 @@ func (r *receiver) Receive(m Message, o PublishOptions) (members int, err error)
 	members, err = h.send(h.metBy(t), t, p, o)
 	var gone []*kept
 	if err == nil {
-		gone = h.received(t, m, p, keeps)
+		gone = h.received(t, m, p, o.SendOptions, keeps)
 	}
 	h.unlock(t)
 	h.evict(gone)

@@ -16,7 +16,7 @@ import (
 // with that very level: these are for events of the broker's own.
 
 // ErrName: a topic's name, or a filter, is none. The error says why.
-var ErrName = errors.New("pubsub: no topic's name")
+var ErrName = errors.New("pubsub: not a topic's name")
 
 // IsFilter says whether a name has wildcards.
 func IsFilter(name string) bool {

@@ -2,8 +2,11 @@ package pubsub
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/server"
@@ -81,16 +84,37 @@ func bound[N int | int64](n, normally N) N {
 
 // check says which option can not work.
 func (o *Options) check(l *Limits) error {
-	for i, r := range o.Rules {
-		if err := l.checkFilter(r.Filter); err != nil {
-			return fmt.Errorf("pubsub: Options.Rules[%d].Filter: %w", i, err)
-		}
-		if r.Messages < 0 || r.Age < 0 || r.Bytes < 0 {
-			return fmt.Errorf("pubsub: Options.Rules[%d]: Messages, Age and Bytes are 0 or more", i)
-		}
-		if r.Policy > server.DropOldest {
-			return fmt.Errorf("pubsub: Options.Rules[%d].Policy: %w", i, server.ErrPolicy)
+	for i := range o.Rules {
+		if err := o.checkRule(i, l); err != nil {
+			return err
 		}
 	}
+	if o.Limits.PublishBurst > 0 && o.Limits.PublishRate <= 0 {
+		return errors.New("pubsub: Options.Limits.PublishBurst is of no use without PublishRate")
+	}
 	return nil
+}
+
+func (o *Options) checkRule(i int, l *Limits) error {
+	r := &o.Rules[i]
+	if err := l.checkFilter(r.Filter); err != nil {
+		return fmt.Errorf("pubsub: Options.Rules[%d].Filter: %w", i, err)
+	}
+	first := slices.IndexFunc(o.Rules[:i], func(before Rule) bool { return Covers(before.Filter, r.Filter) })
+	var why string
+	switch {
+	case r.Messages < 0 || r.Age < 0 || r.Bytes < 0:
+		why = "Messages, Age and Bytes are 0 or more"
+	case r.Messages == 0 && (r.Age > 0 || r.Bytes > 0):
+		why = "Age and Bytes are of no use without Messages"
+	case r.Policy > server.DropOldest:
+		return fmt.Errorf("pubsub: Options.Rules[%d].Policy: %w", i, server.ErrPolicy)
+	case strings.HasPrefix(r.Filter, "$"):
+		why = "topics that begin with $ are the hub's, and keep nothing"
+	case first >= 0:
+		why = fmt.Sprintf("Rules[%d], %q, is that of all topics that %q meets: put it behind this one", first, o.Rules[first].Filter, r.Filter)
+	default:
+		return nil
+	}
+	return fmt.Errorf("pubsub: Options.Rules[%d]: %s", i, why)
 }

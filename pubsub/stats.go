@@ -14,7 +14,7 @@ type Stats struct {
 	Filters       int    // that have subscribers
 	Subscriptions int64  // of connections, to topics and to filters
 	Published     uint64 // messages
-	Refused       uint64 // messages that Publish refused behind the checks of the name and the size
+	Refused       uint64 // messages that Publish refused, but for TooFast
 	TooFast       uint64 // messages refused with ErrTooFast
 	TooMany       uint64 // subscriptions refused with ErrTooMany
 	Missed        uint64 // times that the broker said that something may be missing

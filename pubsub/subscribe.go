@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,7 +36,8 @@ type Subscribed struct {
 	// Position is where: the connection gets each message behind it. It is zero for a filter.
 	Position Position
 	// Recovered says that with Since nothing is missing: every message between the two positions
-	// is kept and was sent.
+	// is kept and was sent, but for those that have expired (server.SendOptions). If it is false, all that
+	// is kept behind Since was sent; of another epoch all that is kept.
 	Recovered bool
 	// Sent is how many messages of the history were sent.
 	Sent int
@@ -50,9 +52,10 @@ type Subscribed struct {
 // A connection that gets the topic's messages already, by a filter, gets no history, and is not
 // Recovered: subscribe to topics first.
 //
-// ErrName, ErrInfo, ErrTooMany, ErrClosed, server.ErrClosed; and server.ErrQueueFull or ErrMessageTooBig, if
-// the history does not fit into the connection's outbound queue: then it is not
-// subscribed, and has got a part.
+// The past is sent as it was published, with its key, its expiry and its policy, or that of the
+// subscription or of the rule: what does not fit into the connection's outbound queue is dropped, or the connection closed.
+//
+// ErrName, ErrInfo, ErrTooMany, ErrClosed; and server.ErrClosed, also if the past did not fit.
 func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscribed, error) {
 	if err := h.limits.checkFilter(name); err != nil {
 		return Subscribed{}, err
@@ -107,7 +110,8 @@ func (t *topic) subscribe(c *server.Conn, newest Position, o SubscribeOptions) (
 		return Subscribed{Position: t.position(newest), Again: true}, nil
 	}
 	var messages []*kept
-	switch now := time.Now(); {
+	now := time.Now()
+	switch {
 	case slices.ContainsFunc(t.hub.metBy(t), func(f *topic) bool { return f.group.Has(c) }):
 	case o.Since != (Position{}):
 		messages, s.Recovered = t.since(o.Since, newest, now)
@@ -115,6 +119,7 @@ func (t *topic) subscribe(c *server.Conn, newest Position, o SubscribeOptions) (
 		messages, _ = t.since(Position{}, newest, now)
 		messages = messages[max(len(messages)-o.Last, 0):]
 	}
+	messages = unexpired(messages, now)
 	s.Position, s.Sent = t.position(newest), len(messages)
 	if o.Before != nil {
 		if err := o.Before(s); err != nil {
@@ -122,7 +127,9 @@ func (t *topic) subscribe(c *server.Conn, newest Position, o SubscribeOptions) (
 		}
 	}
 	for _, k := range messages {
-		if err := c.SendPrepared(k.prepared); err != nil {
+		options := k.sendOptions(now)
+		options.Policy = cmp.Or(options.Policy, o.Policy)
+		if err := t.group.SendTo(c, k.prepared, options); err != nil {
 			return Subscribed{}, err
 		}
 	}
@@ -169,8 +176,8 @@ func (t *topic) leave(c *server.Conn) {
 }
 
 // History gives what is kept of a topic behind a position, of the zero position all, at most so many of
-// the oldest. complete: these are all messages that there were, and, with most, those behind
-// follow from the position of the last one.
+// the oldest; 0 is all. complete: these are all messages that there were behind it, and, with most, those behind
+// follow from the position of the last one. It is false of the zero position: nobody knows how a topic began.
 func (h *Hub) History(name string, since Position, most int) (messages []Message, complete bool, err error) {
 	if err := h.limits.checkName(name); err != nil {
 		return nil, false, err
@@ -181,7 +188,10 @@ func (h *Hub) History(name string, since Position, most int) (messages []Message
 	}
 	defer h.unlock(t)
 	all, complete := t.since(since, Position{}, time.Now())
-	for _, k := range all[:min(len(all), max(most, 0))] {
+	if most > 0 {
+		all = all[:min(len(all), most)]
+	}
+	for _, k := range all {
 		messages = append(messages, k.Message)
 	}
 	return messages, complete, nil

@@ -2,9 +2,12 @@ package pubsub_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/server"
 )
 
 // TestBefore: how a subscription begins is known before anything of it comes, and it may be refused then.
@@ -55,5 +58,66 @@ func TestTopicStats(t *testing.T) {
 	}
 	if r.hub.Limits().Payload != 1<<20 || r.hub.Server() == nil {
 		t.Errorf("%+v", r.hub.Limits())
+	}
+}
+
+// TestPastAsPublished: the past is sent with the options of its messages.
+func TestPastAsPublished(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, pubsub.Options{Rules: []pubsub.Rule{{Filter: "#", Messages: 10}}})
+	publish := func(text string, o server.SendOptions) pubsub.Position {
+		t.Helper()
+		p, err := r.hub.Publish(t.Context(), pubsub.Message{Topic: "a", Payload: []byte(text)}, pubsub.PublishOptions{SendOptions: o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Position
+	}
+	first := publish("first", server.SendOptions{})
+	publish("soon over", server.SendOptions{Expires: time.Nanosecond})
+	publish("for long", server.SendOptions{Expires: time.Hour, Key: "k"})
+	r.eventually("a nanosecond is over", func() bool {
+		client, conn := r.connect()
+		s := r.subscribe(conn, "a", pubsub.SubscribeOptions{Since: first})
+		if s.Sent == 1 && s.Recovered {
+			expectTexts(t, client, "for long")
+		}
+		return s.Sent == 1 && s.Recovered
+	})
+	if all, _, err := r.hub.History("a", first, 0); len(all) != 2 || err != nil {
+		t.Errorf("%d messages, %v", len(all), err)
+	}
+}
+
+// TestRefusedIsCounted: also what is refused for its name, size or text.
+func TestRefusedIsCounted(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, pubsub.Options{Limits: pubsub.Limits{Payload: 3}})
+	for _, m := range []pubsub.Message{{Topic: "a/+"}, {Topic: "a", Payload: []byte("long")}, {Topic: "a", Payload: []byte("\xff")}} {
+		if _, err := r.hub.Publish(t.Context(), m, pubsub.PublishOptions{}); err == nil {
+			t.Errorf("%+v is taken", m)
+		}
+	}
+	if s := r.hub.Stats(); s.Refused != 3 || s.Published != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestOptionsThatCanNotWork: a hub is not made with options that say what can not be.
+func TestOptionsThatCanNotWork(t *testing.T) {
+	t.Parallel()
+	rules := func(rules ...pubsub.Rule) pubsub.Options { return pubsub.Options{Rules: rules} }
+	for want, o := range map[string]pubsub.Options{
+		"Rules[0].Filter":                   rules(pubsub.Rule{Filter: "a/#/b"}),
+		"Rules[0]: Messages":                rules(pubsub.Rule{Filter: "a", Messages: -1}),
+		"Rules[1]: Age and Bytes":           rules(pubsub.Rule{Filter: "a"}, pubsub.Rule{Filter: "b", Age: time.Second}),
+		"no such QueuePolicy":               rules(pubsub.Rule{Filter: "a", Policy: 9}),
+		"the hub's":                         rules(pubsub.Rule{Filter: "$presence/#", Messages: 1}),
+		`Rules[0], "a/#", is that of all`:   rules(pubsub.Rule{Filter: "a/#"}, pubsub.Rule{Filter: "a/+"}),
+		"PublishBurst is of no use without": {Limits: pubsub.Limits{PublishBurst: 1}},
+	} {
+		if _, err := pubsub.New(&server.Server{}, o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want one with %q", err, want)
+		}
 	}
 }

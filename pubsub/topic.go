@@ -155,7 +155,7 @@ func (h *Hub) meeting(name string, to []*topic) []*topic {
 
 // received notes a message, and puts it into the history if it is to be kept. The caller holds
 // the topic's lock.
-func (h *Hub) received(t *topic, m Message, p *ws.Prepared, keep bool) (gone []*kept) {
+func (h *Hub) received(t *topic, m Message, p *ws.Prepared, o server.SendOptions, keep bool) (gone []*kept) {
 	if t.rule < 0 {
 		return nil // it has no past
 	}
@@ -170,16 +170,16 @@ func (h *Hub) received(t *topic, m Message, p *ws.Prepared, keep bool) (gone []*
 		t.ring.floor, t.ring.gap = m.Position, false
 	}
 	if keep {
-		gone = h.keep(t, m, p)
+		gone = h.keep(t, m, p, o)
 	}
 	return gone
 }
 
 // keep puts a message into a topic's history, and gives those, of any topics, that have to
 // go for it. The caller holds the topic's lock.
-func (h *Hub) keep(t *topic, m Message, p *ws.Prepared) (gone []*kept) {
+func (h *Hub) keep(t *topic, m Message, p *ws.Prepared, o server.SendOptions) (gone []*kept) {
 	rule := &h.rules[t.rule]
-	k := &kept{Message: m, prepared: p, topic: t}
+	k := &kept{Message: m, prepared: p, topic: t, options: o}
 	k.Topic = t.name
 	k.Payload = p.Payload()
 	t.ring.messages = append(t.ring.messages, k)

@@ -91,8 +91,10 @@ type SendOptions struct {
 	Policy QueuePolicy
 	// Key, if not "", has the message take the place of one of the same group with the same
 	// key that waits in a member's queue and is not begun: only the last one counts, as
-	// of a price.
-	Key string
+	// of a price. KeyOwner, if not nil, is whose key it is in place of the group: one that several
+	// groups have in common. It must be comparable.
+	Key      string
+	KeyOwner any
 	// Expires is how long the message may wait in a member's queue, to a tenth of a second;
 	// 0 is for ever. Later it is not sent.
 	Expires time.Duration

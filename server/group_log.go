@@ -76,9 +76,9 @@ type groupMessage struct {
 	waits    atomic.Pointer[waitingFrame]
 }
 
-// groupKey is a message's key, in its group.
+// groupKey is a message's key, of its group's or of another owner.
 type groupKey struct {
-	group *Group
+	owner any
 	key   string
 }
 
@@ -93,7 +93,11 @@ type waitingFrame struct {
 func newGroupMessage(g *Group, p *ws.Prepared, o SendOptions, holds int) *groupMessage {
 	m := &groupMessage{group: g, prepared: p, policy: o.Policy}
 	if o.Key != "" {
-		m.key, m.keyHash = groupKey{g, o.Key}, uint32(maphash.Comparable(keySeed, groupKey{g, o.Key}))
+		key := groupKey{o.KeyOwner, o.Key}
+		if key.owner == nil {
+			key.owner = g
+		}
+		m.key, m.keyHash = key, uint32(maphash.Comparable(keySeed, key))
 	}
 	if o.Expires > 0 {
 		m.expires = g.srv.loops[0].RightNow() + loop.TimeoutTicks(o.Expires)

@@ -269,3 +269,54 @@ func TestGroupDropsAreNoProgress(t *testing.T) {
 	eventually(t, "the peer to be cut", func() bool { return g.Len() == 0 })
 	hits(t, m.srv, server.LimitWriteTimeout, 1)
 }
+
+// TestGroupSendTo: what one connection gets as the group's waits, gives way and is replaced as the
+// group's messages are.
+func TestGroupSendTo(t *testing.T) {
+	t.Parallel()
+	past := func(m *slowMember, g *server.Group, from, to int, o server.SendOptions) (err error) {
+		for i := from; i <= to && err == nil; i++ {
+			err = g.SendTo(m.conn, ws.Prepare(ws.Text, []byte(strconv.Itoa(i)+" "+strings.Repeat("x", 1000))), o)
+		}
+		return err
+	}
+	for _, tt := range []struct {
+		name  string
+		group server.GroupOptions
+		send  server.SendOptions
+		want  string
+	}{
+		{"oldest", server.GroupOptions{Policy: server.DropOldest}, server.SendOptions{}, "13 14 15 16 17 18 19 20 21"},
+		{"newest", server.GroupOptions{}, server.SendOptions{Policy: server.DropNewest}, "1 2 3 4 5 6 7 8 9"},
+		{"by key", server.GroupOptions{}, server.SendOptions{Key: "price"}, "21"},
+		{"by another's key", server.GroupOptions{}, server.SendOptions{Key: "price", KeyOwner: t}, "21"},
+		{"expired", server.GroupOptions{}, server.SendOptions{Expires: time.Second}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := newSlowMember(t)
+			g := m.srv.NewGroup(tt.group)
+			if err := past(m, g, 1, 20, tt.send); err != nil {
+				t.Fatal(err)
+			}
+			joinAll(t, g, m.conn)
+			m.send(g, 21, 21, tt.send)
+			m.n.Advance(2 * time.Second)
+			if got := strings.Join(m.read(), " "); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+			if g.Last() != 1 {
+				t.Errorf("the last number is %d, want 1", g.Last())
+			}
+			eventually(t, "nothing is charged", func() bool { return m.srv.Stats().Backlog == 0 })
+		})
+	}
+	m := newSlowMember(t)
+	g := m.srv.NewGroup(server.GroupOptions{})
+	if err := past(m, g, 1, 20, server.SendOptions{}); err != server.ErrClosed {
+		t.Errorf("more than fits: %v", err)
+	}
+	if err := g.SendTo(m.conn, ws.Prepare(ws.Ping, nil), server.SendOptions{}); err != server.ErrOpcode {
+		t.Errorf("a ping: %v", err)
+	}
+}

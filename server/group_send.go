@@ -33,8 +33,8 @@ func (g *Group) SendWith(p *ws.Prepared, o SendOptions) (Sent, error) {
 
 // SendToGroups is SendWith for several groups: the message goes to all who are a member of
 // any of them, once to each, or with an error to nobody. Each group's number grows, and
-// Sent.Number is 0. Sent.Members counts who is in two groups twice. A key is one of the
-// group that was made first.
+// Sent.Number is 0. Sent.Members counts who is in two groups twice. A key without
+// KeyOwner is one of the group that was made first.
 func (s *Server) SendToGroups(p *ws.Prepared, o SendOptions, groups ...*Group) (Sent, error) {
 	if err := s.checkGroupMessage(p, o); err != nil {
 		return Sent{}, err
@@ -60,6 +60,44 @@ func (s *Server) SendToGroups(p *ws.Prepared, o SendOptions, groups ...*Group) (
 	sent, err := s.push(p, o, sorted...)
 	sent.Number = 0
 	return sent, err
+}
+
+// SendTo sends a message to one connection as if it were the group's: by its policy, and with the keys
+// of its messages. It is for what a newcomer gets of the past, before Join; the message has no number. Like
+// Conn.Send it comes in the order in which one goroutine sends.
+//
+// ErrOpcode, ErrPolicy: see SendWith. ErrClosed: c is not open, or was closed because the message
+// did not fit. A message that was dropped, which is counted and told as others are, is no error.
+func (g *Group) SendTo(c *Conn, p *ws.Prepared, o SendOptions) error {
+	if err := g.srv.checkGroupMessage(p, o); err != nil {
+		return err
+	}
+	if c.loop.srv != g.srv {
+		return errOtherServer
+	}
+	way, z := c.framing(), c.deflationNow()
+	if z != nil && z.keeps {
+		z = nil // what may be dropped would spoil the context
+	} else if z != nil {
+		way.deflate, way.z = true, z.sender
+	}
+	d := delivery{way: way}
+	m := newGroupMessage(g, p, o, 1)
+	defer m.release()
+	if frame := way.frame(p); frame != nil {
+		d.list, d.frames = []pending{{message: m, policy: cmp.Or(o.Policy, g.options.Policy)}}, [][]byte{frame}
+	} else {
+		d.notText = 1
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.catchUp(); c.takesNothing() {
+		return ErrClosed
+	}
+	if d.send(c, z); c.takesNothing() {
+		return ErrClosed
+	}
+	return nil
 }
 
 // push puts a message onto the logs of all loops with members of the groups, whose locks the

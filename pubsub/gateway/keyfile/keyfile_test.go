@@ -85,7 +85,7 @@ func TestWrong(t *testing.T) {
 		"keys:\n" + entry("a", "x", "") + entry("b", "x", ""): `another key has the same sha256`,
 		"keys:\n" + entry("a", "", ""):                        "that of nothing",
 		"keys:\n" + entry("a", "x", ", publish: [a/#/b]"):     "# before the last level",
-		"anonymous: {subscribe: [a+]}":                        "anonymous: subscribe: pubsub: no topic's name",
+		"anonymous: {subscribe: [a+]}":                        "anonymous: subscribe: pubsub: not a topic's name",
 		"keys: {a: b":                                         "",
 		"keys: secret":                                        "",
 	} {
