@@ -125,6 +125,13 @@ func TestTopicsOpen(t *testing.T) {
 	expectAnswer(t, "421 ", "POST", url+"/topics/a", "x", "Host: evil.example", "Origin: http://evil.example")
 	expectAnswer(t, "421 ", "GET", url+"/history/a/b", "", "Host: evil.example")
 	expectAnswer(t, "200 ", "GET", url+"/history/a/b", "", "Host: localhost:1")
+	for _, line := range []string{"X-Forwarded-For: 192.0.2.1", "Forwarded: for=192.0.2.1", "Via: 1.1 cache", "X-Real-IP: 192.0.2.1"} {
+		expectAnswer(t, "403 ", "POST", url+"/topics/a", "x", line)
+		expectAnswer(t, "403 ", "GET", url+"/topics/a", "", line, "Accept: text/event-stream")
+		c := dial(t, p.addr)
+		c.upgrade("/topics/a", line)
+		c.expectClose(3003)
+	}
 	for line, want := range map[string]int{"Origin: http://evil.example": 403, "Origin: " + url: 101} {
 		if status := dial(t, p.addr).upgrade("/topics/a", line); status != want {
 			t.Errorf("%s: %d, want %d", line, status, want)

@@ -24,6 +24,9 @@ type Options struct {
 	// Open lets everybody do everything. It is for a server that only trusted clients reach. Origins are checked all
 	// the same.
 	Open bool
+	// Local is as Open, for a server at a loopback address: a request that says that it has come through a proxy,
+	// from wherever, is refused.
+	Local bool
 	// Cookie is the name of a cookie that may bring the token; "" is none. It counts only together with
 	// an Origin, which the server checks.
 	Cookie string
@@ -44,6 +47,7 @@ type Gateway struct {
 	anonymous Rights
 	nobody    *identity
 	cookie    string
+	local     bool
 	cors      []ws.OriginPattern
 	posts     *postRate
 
@@ -63,18 +67,18 @@ type Gateway struct {
 // New makes a gateway to a hub, and starts its goroutine. Close it before the hub.
 func New(hub *pubsub.Hub, o Options) (*Gateway, error) {
 	g := &Gateway{
-		hub: hub, srv: hub.Server(), auth: slices.Clone(o.Auth), anonymous: anonymously, cookie: o.Cookie, posts: newPostRate(o.PublishRate, o.PublishBurst),
+		hub: hub, srv: hub.Server(), auth: slices.Clone(o.Auth), anonymous: anonymously, cookie: o.Cookie, local: o.Local, posts: newPostRate(o.PublishRate, o.PublishBurst),
 		sessions: map[*session]struct{}{}, gapped: make(chan struct{}, 1),
 	}
 	switch {
-	case o.Open && (len(o.Auth) > 0 || o.Anonymous != nil):
+	case (o.Open || o.Local) && (len(o.Auth) > 0 || o.Anonymous != nil):
 		return nil, errors.New("gateway: Options.Open says nothing together with Auth or Anonymous: it lets everybody do everything")
-	case o.Open:
+	case o.Open || o.Local:
 		g.anonymous = everything
 	case o.Anonymous != nil:
 		g.anonymous = *o.Anonymous
 	case len(o.Auth) == 0:
-		return nil, errors.New("gateway: one of Options.Auth, Anonymous and Open must say who may do what")
+		return nil, errors.New("gateway: one of Options.Auth, Anonymous, Open and Local must say who may do what")
 	}
 	g.nobody = &identity{all: &g.anonymous}
 	if err := g.anonymous.Check(); err != nil {

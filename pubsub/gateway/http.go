@@ -161,6 +161,9 @@ func (g *Gateway) answer(r *http.Request, plan *ws.Request, area, rest string) (
 		return nil, errNoUpgrade
 	}
 	t, err := parseTarget(rest, r.URL.RawQuery)
+	if err == nil {
+		err = g.checkLocal(plan)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,6 @@ func (s *session) Open(c *server.Conn) {
 			return
 		}
 	}
-	s.names = slices.Clip(s.names)
 }
 
 // Close implements server.Handler.
@@ -185,7 +184,7 @@ func (s *session) Message(c *server.Conn, m ws.Message) {
 	case !s.entered: // it is closing
 	case s.form == enveloped:
 		s.command(m)
-	case !s.one:
+	case !s.one || len(s.names) == 0: // or Open has failed
 		s.fail(&Error{BadRequest, "name one topic in the URL to publish to it"})
 	default:
 		topic := s.names[0] // only this goroutine changes them

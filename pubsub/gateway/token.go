@@ -38,6 +38,22 @@ func (g *Gateway) tokenOf(r *ws.Request, query string) (token string, cookie boo
 	return token, token != ""
 }
 
+// passedOn are fields that proxies add, each in its own taste.
+var passedOn = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"}
+
+// checkLocal refuses what has come through a proxy, where only this machine may come.
+func (g *Gateway) checkLocal(r *ws.Request) error {
+	if !g.local {
+		return nil
+	}
+	for _, name := range passedOn {
+		if len(r.Values(name)) > 0 {
+			return &Error{Forbidden, "the topics are open to this machine alone, and this has come through a proxy (" + name + "): the server needs keys or JWTs"}
+		}
+	}
+	return nil
+}
+
 // checkCookie: a page elsewhere must not act for its visitor. Browsers say whose page it is where it could. The
 // server has checked the Origin if there is one, see server.Server.Admit.
 func checkCookie(r *ws.Request, cookie bool) error {

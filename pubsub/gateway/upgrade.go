@@ -62,6 +62,9 @@ func (s *session) prepare(r *ws.Request, t *target) error {
 	case t.envelope:
 		s.form = enveloped
 	}
+	if err := s.g.checkLocal(r); err != nil {
+		return err
+	}
 	token, cookie := s.g.tokenOf(r, t.token)
 	t.token = ""
 	if s.form != events { // a page's own event stream has no Origin, and others' can not read it

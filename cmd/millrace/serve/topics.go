@@ -33,7 +33,7 @@ func (t *topicsOptions) begin(srv *server.Server, log *slog.Logger) (*topics, er
 		return nil, nil
 	}
 	ctx, end := context.WithCancel(context.Background())
-	o := gateway.Options{Open: t.open || t.local != nil, Cookie: t.cookie, CORS: t.cors, PublishRate: t.rate, PublishBurst: t.burst}
+	o := gateway.Options{Open: t.open, Local: t.local != nil, Cookie: t.cookie, CORS: t.cors, PublishRate: t.rate, PublishBurst: t.burst}
 	if err := t.authenticators(ctx, &o, log); err != nil {
 		end()
 		return nil, err
