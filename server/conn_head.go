@@ -240,12 +240,15 @@ func (s *Server) withDefaults(r *ws.Request, accept Accept) (_ Accept, err error
 		return accept, errNoEventStream
 	case !events && accept.EventStream:
 		return accept, errNoWebSocket
-	case accept.shared != nil:
 	case accept.Handler == nil:
 		if accept.shared = &s.fallback; s.Handler == nil {
 			s.warnUnhandled()
 		}
 	default:
+		if route, ok := accept.Handler.(*routeHandler); ok {
+			accept.shared = &route.Handler
+			break
+		}
 		own := accept.Handler // not accept itself, which stays off the heap so
 		accept.shared = &own
 	}

@@ -36,13 +36,17 @@ type Mux struct {
 	asked  atomic.Bool // there was a request
 }
 
+// routeHandler is the Handler of a route, which all its connections share. A hook around
+// Mux.Upgrade may put another one in its place.
+type routeHandler struct{ Handler }
+
 // Handle routes requests that match the pattern to h, those for event streams (Server.EventStreams)
 // too.
 func (m *Mux) Handle(pattern string, h Handler) {
 	if h == nil {
 		panic(fmt.Sprintf("server: pattern %q: nil handler", pattern))
 	}
-	accept := Accept{Handler: h, shared: &h}
+	accept := Accept{Handler: &routeHandler{h}}
 	m.HandleUpgrade(pattern, func(r *ws.Request) (Accept, error) {
 		accept := accept
 		accept.EventStream = r.EventStream()

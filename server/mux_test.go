@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/millrace/millrace/poller/simnet"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
 )
@@ -267,4 +268,26 @@ func BenchmarkMux(b *testing.B) {
 			}
 		})
 	}
+}
+
+// TestMuxHandlerReplaced: a hook around a mux decides who handles a connection.
+func TestMuxHandlerReplaced(t *testing.T) {
+	t.Parallel()
+	var mux server.Mux
+	mux.Handle("/", echo{})
+	n, addr, _ := startSim(t, simnet.Config{}, func(srv *server.Server) {
+		srv.Upgrade = func(r *ws.Request) (server.Accept, error) {
+			a, err := mux.Upgrade(r)
+			inner := a.Handler
+			a.Handler = server.HandlerFuncs{OnMessage: func(c *server.Conn, m ws.Message) {
+				_ = c.SendText("before")
+				inner.Message(c, m)
+			}}
+			return a, err
+		}
+	})
+	c := dialSim(t, n, addr).upgraded()
+	c.send(frame(opText, "hello"))
+	c.expect(opText, "before")
+	c.expect(opText, "hello")
 }
