@@ -34,7 +34,7 @@ THOROUGH := alldeps modules others+cross+race easygo chaos fuzz+plain browsers i
 
 # Where goroutines meet, the everyday tests have the race detector on: in these packages, and
 # in the server's tests of these chapters. The rest has it in make thorough.
-RACED       := ./asynclog ./internal/addrcount ./internal/buffer ./internal/heapwatch ./internal/loop ./internal/outqueue ./internal/rate ./poller/... ./pubsub
+RACED       := ./asynclog ./internal/addrcount ./internal/buffer ./internal/heapwatch ./internal/loop ./internal/outqueue ./internal/rate ./poller/... ./pubsub ./pubsub/gateway/...
 CHAPTERS    := chaos group conn_close conn_context conn_hook conn_pause conn_send conn_teardown conn_wait conns drain handler http_handoff http_mount limit_conn loop stats
 RACED_TESTS  = ^($(shell sed -nE 's/^func (Test[A-Za-z0-9_]+).*/\1/p' $(wildcard $(CHAPTERS:%=server/%*_test.go)) | paste -sd'|'))$$$$
 # These load a server, or run programs: too much for every few minutes.

@@ -35,11 +35,15 @@ var importers = map[string][]string{
 	"github.com/klauspost/compress":       {"ws"},
 	"github.com/mailru/easygo":            {"poller"},
 	"github.com/prometheus/procfs":        {"internal/process"},
-	"github.com/prometheus/client_golang": {"server/prom", "pubsub/prom", "cmd"},
+	"github.com/prometheus/client_golang": {"server/prom", "pubsub/prom", "pubsub/gateway/prom", "cmd"},
 	"github.com/prometheus/client_model":  {"server/prom", "cmd"}, // their tests
 	"github.com/prometheus/common":        {"server/prom", "cmd"}, // their tests
 	"github.com/segmentio/asm":            {"ws"},
 	"golang.org/x/sys":                    {"poller", "internal/process"},
+	"github.com/goccy/go-yaml":            {"pubsub/gateway/keyfile"},
+	"github.com/golang-jwt":               {"pubsub/gateway/jwtauth", "cmd"}, // its tests
+	"github.com/MicahParks":               {"pubsub/gateway/jwtauth"},
+	"golang.org/x/time":                   {"pubsub/gateway/jwtauth"},
 }
 
 // leaves know nothing of a connection, a loop or a poller, nor of what else is ours,

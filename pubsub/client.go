@@ -178,7 +178,7 @@ func (t *topic) tell(event string, m Member) {
 	if err != nil {
 		return // info is no JSON: Subscribe has refused it
 	}
-	if _, err := h.send(to, teller, ws.Prepare(ws.Text, text), PublishOptions{}); err != nil {
+	if _, err := h.send(to, teller, prepare(Message{Topic: presencePrefix + t.name, Payload: text, Opcode: ws.Text}, false), PublishOptions{}); err != nil {
 		h.counts.eventsLost.Add(1)
 	}
 }

@@ -22,7 +22,6 @@ type Hub struct {
 	srv    *server.Server
 	limits Limits
 	rules  []Rule
-	onGap  func(topic string) // nil: nobody wants to know
 	broker Broker
 	seed   maphash.Seed
 
@@ -43,6 +42,9 @@ type Hub struct {
 	closed  atomic.Bool
 	ending  chan struct{}
 	ended   sync.WaitGroup
+
+	onGapMu sync.Mutex // guards onGap, which is not changed in place
+	onGap   []func(topic string)
 
 	departedMu sync.Mutex // guards departed; the innermost
 	departed   []departure
@@ -81,11 +83,14 @@ var (
 
 // New makes a hub for the connections of srv, and starts the broker.
 func New(srv *server.Server, o Options) (*Hub, error) {
-	h := &Hub{srv: srv, limits: o.Limits.filled(), rules: o.Rules, onGap: o.OnMissed, broker: o.Broker, seed: maphash.MakeSeed(), ending: make(chan struct{}), wake: make(chan struct{}, 1)}
+	h := &Hub{srv: srv, limits: o.Limits.filled(), rules: o.Rules, broker: o.Broker, seed: maphash.MakeSeed(), ending: make(chan struct{}), wake: make(chan struct{}, 1)}
 	if err := o.check(&h.limits); err != nil {
 		return nil, err
 	}
 	h.publishes, h.began = rate.New(int64(h.limits.PublishRate), int64(h.limits.PublishBurst)), time.Now()
+	if o.OnMissed != nil {
+		h.OnMissed(o.OnMissed)
+	}
 	h.known = srv.NewGroup(server.GroupOptions{Gone: h.forget})
 	if h.broker == nil {
 		h.broker = InProcess()
@@ -101,6 +106,12 @@ func New(srv *server.Server, o Options) (*Hub, error) {
 	h.ended.Go(h.run)
 	return h, nil
 }
+
+// Server is the server whose connections these are.
+func (h *Hub) Server() *server.Server { return h.srv }
+
+// Limits are those that hold, with their defaults.
+func (h *Hub) Limits() Limits { return h.limits }
 
 // Close ends the broker, and what the hub does by itself. The server's connections stay.
 func (h *Hub) Close() error {
@@ -161,7 +172,7 @@ func (r *receiver) Receive(m Message, o PublishOptions) (members int, err error)
 	if o.Key != "" {
 		o.Key = m.Topic + "\x00" + o.Key // a filter's group is of many topics
 	}
-	p := ws.Prepare(m.Opcode, m.Payload)
+	p := prepare(m, keeps)
 	t := h.find(m.Topic)
 	for t == nil && keeps {
 		if err := h.make(m.Topic, Position{m.Position.Epoch, m.Position.Number - 1}); err != nil {

@@ -3,6 +3,7 @@ package pubsub
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 )
@@ -20,6 +21,12 @@ var ErrName = errors.New("pubsub: no topic's name")
 // IsFilter says whether a name has wildcards.
 func IsFilter(name string) bool {
 	return strings.IndexByte(name, '+') >= 0 || strings.IndexByte(name, '#') >= 0
+}
+
+// CheckFilter says why a text is neither a topic's name nor a filter: ErrName. It knows no bounds, which
+// are a hub's.
+func CheckFilter(name string) error {
+	return (&Limits{NameLength: math.MaxInt, Levels: math.MaxInt}).checkFilter(name)
 }
 
 // checkName says why a name is no topic's.

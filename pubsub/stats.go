@@ -43,3 +43,25 @@ func (h *Hub) Stats() Stats {
 	h.lines.mu.Unlock()
 	return s
 }
+
+// TopicStats are the figures of one topic.
+type TopicStats struct {
+	Subscribers int      // connections that are subscribed by this very name
+	Messages    int      // that are kept
+	Bytes       int64    // that these have
+	Position    Position // where the topic is: each message that comes from now on stands behind it
+}
+
+// TopicStats are those of a topic as they stand.
+func (h *Hub) TopicStats(name string) (s TopicStats, err error) {
+	if err := h.limits.checkName(name); err != nil {
+		return s, err
+	}
+	newest := h.broker.Position(name)
+	t := h.find(name)
+	if t == nil {
+		return TopicStats{Position: newest}, nil
+	}
+	defer h.unlock(t)
+	return TopicStats{t.subscribers, len(t.ring.messages), t.ring.bytes, t.position(newest)}, nil
+}

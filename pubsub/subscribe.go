@@ -24,6 +24,10 @@ type SubscribeOptions struct {
 	Info []byte
 	// Policy is for when the connection reads too slowly, see server.JoinOptions.
 	Policy server.QueuePolicy
+	// Before, if not nil, is called when it is known how the subscription will begin, before the
+	// connection gets anything of it, and not if it is subscribed already: what it sends to the connection
+	// comes first. It must not block, nor call the hub. With an error nothing happens, and Subscribe returns it.
+	Before func(Subscribed) error
 }
 
 // Subscribed is how a subscription begins.
@@ -111,11 +115,16 @@ func (t *topic) subscribe(c *server.Conn, newest Position, o SubscribeOptions) (
 		messages, _ = t.since(Position{}, newest, now)
 		messages = messages[max(len(messages)-o.Last, 0):]
 	}
+	s.Position, s.Sent = t.position(newest), len(messages)
+	if o.Before != nil {
+		if err := o.Before(s); err != nil {
+			return Subscribed{}, err
+		}
+	}
 	for _, k := range messages {
 		if err := c.SendPrepared(k.prepared); err != nil {
 			return Subscribed{}, err
 		}
-		s.Sent++
 	}
 	if _, err := t.group.JoinWith(c, server.JoinOptions{Policy: o.Policy}); err != nil {
 		return Subscribed{}, err
@@ -123,7 +132,6 @@ func (t *topic) subscribe(c *server.Conn, newest Position, o SubscribeOptions) (
 	t.subscribers++
 	t.hub.counts.subscriptions.Add(1)
 	t.enter(c, o.Info)
-	s.Position = t.position(newest)
 	return s, nil
 }
 
@@ -215,9 +223,19 @@ func (h *Hub) missed(name string) {
 			}
 		}
 	}
-	if h.onGap != nil {
-		h.onGap(name)
+	h.onGapMu.Lock()
+	told := h.onGap
+	h.onGapMu.Unlock()
+	for _, tell := range told {
+		tell(name)
 	}
+}
+
+// OnMissed has a function called as Options.OnMissed is, besides others.
+func (h *Hub) OnMissed(tell func(topic string)) {
+	h.onGapMu.Lock()
+	defer h.onGapMu.Unlock()
+	h.onGap = append(h.onGap[:len(h.onGap):len(h.onGap)], tell)
 }
 
 // noteGap has a topic begin its history anew, and gives back its lock, which the caller has taken.

@@ -78,6 +78,7 @@ type facts struct {
 	shared        bool              // they are those of many: see Conn.ownFacts
 	cut           bool              // it did not end as it should, see DrainProgress
 	missed        int               // messages of groups of which MissedHandler is to be told
+	missedAt      tick              // when it was last told
 	left          poller.Token      // ^token, for ID once the slot is free; 0: it still has its slot
 }
 

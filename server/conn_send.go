@@ -368,6 +368,7 @@ func (c *Conn) flush() (drained bool) {
 		c.writeFailed(err)
 		return false
 	}
+	c.wakeMissed()
 	if more {
 		c.loop.Post(c.member(), writable) // after the others
 	}

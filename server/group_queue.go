@@ -1,6 +1,11 @@
 package server
 
-import "cmp"
+import (
+	"cmp"
+	"time"
+
+	"github.com/millrace/millrace/internal/loop"
+)
 
 // # Queues with what is shared
 //
@@ -153,6 +158,10 @@ func (c *Conn) noteNotTaken(drops bool) {
 	}
 }
 
+// missedEvery is how often a handler is told of dropped messages, as long as the queue is not half
+// empty: what it sends about them is not to fill the rest.
+const missedEvery = time.Second
+
 // noteMissed has the handler told, in a turn, of messages that were dropped, if it wants to
 // know. The caller holds mu.
 func (c *Conn) noteMissed(messages int) {
@@ -161,16 +170,30 @@ func (c *Conn) noteMissed(messages int) {
 	}
 	if _, ok := (*c.handler).(MissedHandler); ok && messages > 0 {
 		c.ownFacts().missed += messages
+		c.wakeMissed()
+	}
+}
+
+// wakeMissed has a turn tell the handler, if it is due. The caller holds mu.
+func (c *Conn) wakeMissed() {
+	if c.missedDue() {
 		c.wake()
 	}
+}
+
+// missedDue says whether the handler is to be told something now. The caller holds mu.
+func (c *Conn) missedDue() bool {
+	f := c.facts
+	return f != nil && f.missed > 0 && (f.missedAt == 0 || c.loop.RightNow() >= f.missedAt+loop.TicksOf(missedEvery) || c.queued() <= c.limits().maxQueue/2)
 }
 
 // callMissed tells the handler what it has missed.
 func (c *Conn) callMissed(w *worker) {
 	c.mu.Lock()
 	messages := 0
-	if c.facts != nil && c.facts.missed > 0 && c.stateNow() == stateOpen {
+	if c.stateNow() == stateOpen && c.missedDue() {
 		messages, c.facts.missed = c.facts.missed, 0
+		c.facts.missedAt = max(c.loop.RightNow(), 1)
 	}
 	c.mu.Unlock()
 	if messages == 0 {

@@ -204,19 +204,36 @@ func TestGroupSharesWhatWaits(t *testing.T) {
 // missing is a Handler that counts what is missed.
 type missing struct {
 	server.Handler
-	messages *atomic.Int64
+	calls, messages *atomic.Int64
 }
 
-func (m missing) Missed(_ *server.Conn, messages int) { m.messages.Add(int64(messages)) }
+func (m missing) Missed(c *server.Conn, messages int) {
+	m.calls.Add(1)
+	m.messages.Add(int64(messages))
+	_ = c.SendText(strings.Repeat("- something is missing ", 100)) // the test looks whether the connection is closed
+}
 
-// TestGroupMissed: the handler is told how many messages its connection has missed.
+// TestGroupMissed: the handler is told how many messages its connection has missed, at once, then
+// once a second, and when half of the queue is free. What it sends then does not fill the queue.
 func TestGroupMissed(t *testing.T) {
 	t.Parallel()
-	for policy, want := range map[server.QueuePolicy]int64{server.DropNewest: 11, server.DropOldest: 11} {
-		var missed atomic.Int64
-		m := newSlowMember(t, func(srv *server.Server) { srv.Handler = missing{srv.Handler, &missed} })
-		m.send(m.group(server.GroupOptions{Policy: policy}, server.JoinOptions{}), 1, 20, server.SendOptions{})
-		eventually(t, "the handler to be told", func() bool { return missed.Load() == want })
+	for _, policy := range []server.QueuePolicy{server.DropNewest, server.DropOldest} {
+		var calls, missed atomic.Int64
+		m := newSlowMember(t, func(srv *server.Server) { srv.Handler = missing{srv.Handler, &calls, &missed} })
+		g := m.group(server.GroupOptions{Policy: policy}, server.JoinOptions{})
+		m.send(g, 1, 20, server.SendOptions{})
+		eventually(t, "the handler to be told", func() bool { return missed.Load() > 0 })
+		for range 20 {
+			m.send(g, 21, 21, server.SendOptions{})
+		}
+		if n := calls.Load(); n != 1 {
+			t.Errorf("told %d times within a second", n)
+		}
+		m.n.Advance(1100 * time.Millisecond)
+		m.send(g, 21, 21, server.SendOptions{})
+		eventually(t, "the handler to be told again", func() bool { return calls.Load() == 2 })
+		got := len(m.read())
+		eventually(t, "all is told", func() bool { return missed.Load() == int64(41-got) })
 	}
 }
 

@@ -61,9 +61,11 @@ type DrainedHandler interface {
 }
 
 // MissedHandler is a Handler that wants to know when messages of groups were dropped
-// because a connection reads too slowly: how many since it was last told, but for those
-// whose place a newer one with the same key took. It is called in a
-// turn of the connection's, soon after; the connection may have got newer messages by then.
+// because a connection reads too slowly: how many since it was last told, those that expired
+// among them, but not those whose place a newer one with the same key took. It is called in a
+// turn of the connection's, soon after the first; then once a second at most, until half of the queue
+// is free. The connection may have got newer messages by then. What Missed sends makes room for itself
+// among what may be dropped.
 type MissedHandler interface {
 	Missed(c *Conn, messages int)
 }
@@ -145,7 +147,8 @@ var (
 	ErrMessageTooBig = errors.New("server: message larger than the outbound queue may be")
 	// ErrOpcode: a message is ws.Text or ws.Binary.
 	ErrOpcode = errors.New("server: a message is text or binary")
-	// ErrNotUTF8: a text is not valid UTF-8. Only with Server.Runtime.Debug.
+	// ErrNotUTF8: a text is not valid UTF-8. Methods of this package look only with
+	// Server.Runtime.Debug, those of pubsub always.
 	ErrNotUTF8 = errors.New("server: text is not UTF-8")
 	// ErrTooBig: a control frame's payload is longer than 125 bytes.
 	ErrTooBig = errors.New("server: control payload longer than 125 bytes")

@@ -98,6 +98,23 @@ var settings = []struct{ flag, wrong, allowed string }{
 	{"log-level", "loud", "one of debug, info, warn, error"},
 	{"log-format", "logfmt", "one of text, json"},
 	{"access-log", "true", "one of off, on"},
+	{"topics", "true", "one of off, on"},
+	{"topics-open", "yes", "one of off, on"},
+	{"topics-rule", "rooms/#", "a rule such as"},
+	{"topics-rule", "#/a messages=1", "a filter such as rooms/#"},
+	{"topics-rule", "# messages=0", "behind messages= a whole number from 1"},
+	{"topics-rule", "# messages=1 age=1", "behind age= a time with its unit"},
+	{"topics-rule", "# messages=1;# age=1h", "without it nothing is kept"},
+	{"topics-rule", "# policy=drop", "behind policy= one of close, drop-newest, drop-oldest"},
+	{"topics-rule", "# colour=blue", "a rule such as"},
+	{"topics-history", "0", "a size"},
+	{"topics-jwt-jwks", "http://example.com/keys", "a URL with https"},
+	{"topics-jwt-jwks", "ftp://127.0.0.1/keys", "a URL with https"},
+	{"topics-jwt-expiry", "never", "one of required, optional"},
+	{"topics-cookie", "a b", "a cookie's name such as session"},
+	{"topics-cors", "example.com", "an origin as browsers send it"},
+	{"topics-publish-rate", "-1", "a whole number from 0"},
+	{"topics-publish-burst", "x", "a whole number from 0"},
 }
 
 func TestWrongValues(t *testing.T) {

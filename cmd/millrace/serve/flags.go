@@ -23,6 +23,7 @@ type config struct {
 	deflate  deflateOptions
 	drain    drainOptions
 	loops    loopOptions
+	topics   topicsOptions
 
 	values flags.Values
 }
@@ -44,6 +45,7 @@ type section struct {
 func (c *config) sections() []section {
 	return []section{
 		{"Addresses, origins and hosts", &c.listen},
+		{"Topics", &c.topics},
 		{"TLS and HTTP/2", &c.tls},
 		{"Behind a balancer", &c.balancer},
 		{"Admin address and metrics", &c.admin},

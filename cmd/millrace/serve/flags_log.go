@@ -38,6 +38,14 @@ func (l *logOptions) apply(s *server.Server) error {
 	return nil
 }
 
+// accessLog is where connections are logged, nil if they are not.
+func (l *logOptions) accessLog(log *slog.Logger) *slog.Logger {
+	if l.access {
+		return log
+	}
+	return nil
+}
+
 // handler writes as configured.
 func (l *logOptions) handler(to io.Writer) slog.Handler {
 	if l.json {

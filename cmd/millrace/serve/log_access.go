@@ -10,6 +10,14 @@ import (
 	"github.com/millrace/millrace/ws"
 )
 
+// logged is a handler with its connections in a log, unless that is nil.
+func logged(h server.Handler, log *slog.Logger) server.Handler {
+	if log == nil {
+		return h
+	}
+	return accessed{h, log}
+}
+
 // accessed is a Handler with two lines in the log for each connection. What is
 // refused never gets here: Server.LogRefusals has it logged.
 type accessed struct {
@@ -26,12 +34,19 @@ type visit struct {
 // Open implements server.Handler.
 func (a accessed) Open(c *server.Conn) {
 	r, status := c.Request(), http.StatusSwitchingProtocols
-	if r.ExtendedConnect {
+	if r.ExtendedConnect || r.EventStream() {
 		status = http.StatusOK
 	}
 	c.SetValue(&visit{r.Path(), time.Now()})
 	a.log.Info("connection opened", "remote", c.RemoteName(), "path", r.Path(), "status", status)
 	a.Handler.Open(c)
+}
+
+// Missed implements server.MissedHandler.
+func (a accessed) Missed(c *server.Conn, messages int) {
+	if h, ok := a.Handler.(server.MissedHandler); ok {
+		h.Missed(c, messages)
+	}
 }
 
 // Close implements server.Handler.

@@ -93,7 +93,13 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 	}
 	srv.Logger = log
 	metrics := metricsOf(srv)
-	route(srv, handler(c, log), c.admin.publicMetrics(metrics, log))
+	topics, err := c.topics.begin(srv, log)
+	if err != nil {
+		return err
+	}
+	defer topics.close()
+	topics.register(metrics)
+	route(srv, c.log.accessLog(log), topics, c.admin.publicMetrics(metrics, log))
 	admin, err := listenAdmin(&c.admin, log)
 	if err != nil {
 		return err
@@ -125,14 +131,6 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 		log.Info("stopping", "signal", sig.String(), "again", "in a second or later, to stop at once")
 	}
 	return stop(c.drain.drain(), srv, signals)
-}
-
-// handler is what the WebSockets get.
-func handler(c *config, log *slog.Logger) server.Handler {
-	if c.log.access {
-		return accessed{echo{}, log}
-	}
-	return echo{}
 }
 
 // awaitReady waits until srv accepts, or returns why it does not.

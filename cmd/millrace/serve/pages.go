@@ -3,17 +3,30 @@ package serve
 import (
 	_ "embed"
 	"io"
+	"log/slog"
 	"net/http"
 
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
 )
 
-// route gives srv what it answers: the WebSocket /echo, and by plain HTTP a page
-// to try it, metrics unless they are nil, /healthz and /readyz.
-func route(srv *server.Server, echo server.Handler, metrics http.Handler) {
+// route gives srv what it answers: the WebSocket /echo, topics unless they are nil, and by plain HTTP a
+// page to try it, metrics unless they are nil, /healthz and /readyz. access, unless it is nil, gets two lines for each
+// connection.
+func route(srv *server.Server, access *slog.Logger, topics *topics, metrics http.Handler) {
 	var sockets server.Mux
-	sockets.Handle("/echo", echo)
+	sockets.Handle("/echo", logged(echo{}, access))
+	if topics != nil {
+		hook := func(r *ws.Request) (server.Accept, error) {
+			accept, err := topics.gateway.Upgrade(r)
+			if err == nil {
+				accept.Handler = logged(accept.Handler, access)
+			}
+			return accept, err
+		}
+		sockets.HandleUpgrade("/topics", hook)
+		sockets.HandleUpgrade("/topics/{topic...}", hook)
+	}
 	srv.Upgrade = sockets.Upgrade
 
 	pages := http.NewServeMux()
@@ -24,6 +37,9 @@ func route(srv *server.Server, echo server.Handler, metrics http.Handler) {
 	}
 	routeHealth(pages, srv)
 	srv.HTTP = pages
+	if topics != nil {
+		srv.HTTP = topics.gateway.HTTP(pages)
+	}
 }
 
 // routeHealth adds what a balancer asks: /healthz is 200 while the process

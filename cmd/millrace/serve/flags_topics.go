@@ -1,0 +1,218 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/internal/flags"
+	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/server"
+)
+
+// topicsOptions are the topics at /topics, and who may do what with them.
+type topicsOptions struct {
+	on        bool
+	rules     []pubsub.Rule
+	history   int64
+	keys      string
+	secret    string
+	publicKey []string
+	jwks      []string
+	issuer    string
+	audience  string
+	noExpiry  bool
+	open      bool
+	cookie    string
+	cors      []string
+	rate      int
+	burst     int
+
+	local []string // everything is open, to those who ask for these hosts; nil: it is not
+}
+
+func (t *topicsOptions) options() []flags.Option {
+	modes := map[string]bool{"off": false, "on": true}
+	expiries := map[string]bool{"required": false, "optional": true}
+	return []flags.Option{
+		{
+			Name: "topics", Value: "MODE", Default: "off", Alone: "on", Set: flags.Choice(&t.on, modes, "off", "on"),
+			Help: "on, or the flag alone: publish and subscribe at /topics, by WebSockets, event streams and plain\nrequests; off",
+		},
+		flags.New("topics-rule", "RULE", "what topics keep and tell: FILTER messages=N age=TIME bytes=SIZE presence policy=POLICY, where POLICY is\n"+
+			"close, drop-newest or drop-oldest (repeatable, or separated by semicolons): the first rule whose\n"+
+			"filter meets a topic is its; without one it keeps nothing", "", topicRules(&t.rules)).Listed(),
+		flags.New("topics-history", "SIZE", "memory of all that topics keep; beyond it the oldest messages go", "64MiB", flags.Size(&t.history, 1, maxBytes)),
+		flags.New("topics-keys", "FILE", "file in YAML with the hashes of keys, and what each may; read again when it changes", "", flags.Text(&t.keys)).Once(),
+		flags.New("topics-jwt-secret", "FILE", "file with a secret of 32 bytes or more that verifies JWTs by HMAC", "", flags.Text(&t.secret)).Once(),
+		flags.New("topics-jwt-key", "FILE", "file in PEM with public keys or certificates that verify JWTs by RSA, ECDSA or Ed25519 (repeatable)", "", flags.Texts(&t.publicKey)).Listed(),
+		flags.New("topics-jwt-jwks", "WHERE", "JSON Web Key Set that verifies JWTs: a file, or an https URL, which is fetched each hour and for new\nkeys (repeatable)", "", keySet(&t.jwks)).Listed(),
+		flags.New("topics-jwt-issuer", "TEXT", "the iss that JWTs must have", "", flags.Text(&t.issuer)).Once(),
+		flags.New("topics-jwt-audience", "TEXT", "the aud that JWTs must have", "", flags.Text(&t.audience)).Once(),
+		flags.New("topics-jwt-expiry", "MODE", "required: a JWT without exp is refused; optional", "required", flags.Choice(&t.noExpiry, expiries, "required", "optional")),
+		{
+			Name: "topics-open", Value: "MODE", Default: "off", Alone: "on", Set: flags.Choice(&t.open, modes, "off", "on"),
+			Help: "on, or the flag alone: everybody who can connect may do everything with the topics; off",
+		},
+		flags.New("topics-cookie", "NAME", "cookie that may bring the token of a browser; it counts only together with an Origin that may connect", "", cookieName(&t.cookie)).Once(),
+		flags.New("topics-cors", "ORIGINS", "pages of other origins that may use the topics, separated by commas (repeatable), as of --origin", "", flags.List(&t.cors, origin)).Listed(),
+		flags.New("topics-publish-rate", "N", "messages a second that a WebSocket publishes, or by plain requests a user or an address; more are\nrefused; 0 is no bound", "0", flags.Whole(&t.rate, 0, 1<<30)),
+		flags.New("topics-publish-burst", "N", "messages at once under topics-publish-rate; 0 is a second's worth", "0", flags.Whole(&t.burst, 0, 1<<30)),
+	}
+}
+
+// authenticates says whether tokens are asked for.
+func (t *topicsOptions) authenticates() bool { return t.keys != "" || t.jwt() }
+
+func (t *topicsOptions) jwt() bool {
+	return t.secret != "" || len(t.publicKey) > 0 || len(t.jwks) > 0
+}
+
+func (t *topicsOptions) check(v flags.Values) error {
+	for _, o := range t.options() {
+		if given := v[o.Name]; !t.on && o.Name != "topics" && !given.ByDefault {
+			return fmt.Errorf("%s says nothing without --topics", given.Source)
+		}
+	}
+	switch {
+	case !t.on:
+		return nil
+	case t.open && t.authenticates():
+		return fmt.Errorf("%s lets everybody do everything, so tokens say nothing: leave out either it or --topics-keys and the flags of JWTs", v["topics-open"].Source)
+	case !t.jwt() && (t.issuer != "" || t.audience != "" || t.noExpiry):
+		return errors.New("--topics-jwt-issuer, --topics-jwt-audience and --topics-jwt-expiry say nothing without --topics-jwt-secret, --topics-jwt-key or --topics-jwt-jwks")
+	case t.cookie != "" && !t.authenticates():
+		return fmt.Errorf("%s says nothing without --topics-keys, --topics-jwt-secret, --topics-jwt-key or --topics-jwt-jwks", v["topics-cookie"].Source)
+	case t.cookie != "" && slices.Contains(t.cors, "*"):
+		return fmt.Errorf("with %s and --topics-cors * any page could act for its visitors: list the origins", v["topics-cookie"].Source)
+	case t.open || t.authenticates():
+		return nil
+	}
+	if why := exposed(v); why != "" {
+		return fmt.Errorf("--topics: who may publish and subscribe must be said, since %s: with --topics-keys, or --topics-jwt-secret, --topics-jwt-key "+
+			"or --topics-jwt-jwks, or --topics-open, which lets everybody do everything", why)
+	}
+	t.local = []string{"localhost", "127.0.0.1", "[::1]"}
+	host, _, _ := net.SplitHostPort(v["listen"].Text) // it is a loopback address
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Is4() {
+		t.local = append(t.local, host)
+	}
+	return nil
+}
+
+// exposed says why others than this machine's users could come; "" if they can not.
+func exposed(v flags.Values) string {
+	switch listen := v["listen"].Text; {
+	case !isLoopback(listen):
+		return fmt.Sprintf("--listen %s is no loopback address", listen)
+	case !v["trusted-proxies"].ByDefault || v["proxy-protocol"].Text != "off":
+		return "a proxy is trusted, and others come through it"
+	}
+	for _, from := range []flags.Value{v["origin"], v["topics-cors"]} {
+		for pattern := range strings.SplitSeq(from.Text, ",") {
+			if pattern = strings.TrimSpace(pattern); pattern == "*" || pattern == "null" {
+				return fmt.Sprintf("%s %s lets pages from anywhere in", from.Source, pattern)
+			}
+		}
+	}
+	return ""
+}
+
+// isLoopback says whether only this machine can connect to an endpoint, as far as its text shows it.
+func isLoopback(endpoint string) bool {
+	host, _, err := net.SplitHostPort(endpoint)
+	if err != nil {
+		return false // unix:PATH is for a proxy, and fd:N may be anything
+	}
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+func (t *topicsOptions) apply(s *server.Server) error {
+	if !t.on {
+		return nil
+	}
+	s.EventStreams = true
+	s.Origin.Allow = append(slices.Clip(s.Origin.Allow), t.cors...)
+	if len(s.Origin.Hosts) == 0 {
+		s.Origin.Hosts = t.local // or a page whose name points here is of the same origin
+	}
+	return nil
+}
+
+// topicRules are one or more rules.
+func topicRules(to *[]pubsub.Rule) flags.Setter {
+	return func(text string) error {
+		for one := range strings.SplitSeq(text, ";") {
+			rule, err := topicRule(strings.Fields(one))
+			if err != nil {
+				return err
+			}
+			*to = append(*to, rule)
+		}
+		return nil
+	}
+}
+
+func topicRule(words []string) (r pubsub.Rule, err error) {
+	wrong := errors.New("a rule such as 'rooms/# messages=100 age=1h bytes=1MiB presence policy=drop-oldest', with a filter and one setting or more")
+	if len(words) < 2 {
+		return r, wrong
+	}
+	if r.Filter = words[0]; pubsub.CheckFilter(r.Filter) != nil {
+		return r, fmt.Errorf("a filter such as rooms/# or rooms/+/news at the rule's beginning, not %s", r.Filter)
+	}
+	policies := map[string]server.QueuePolicy{"close": server.CloseWhenFull, "drop-newest": server.DropNewest, "drop-oldest": server.DropOldest}
+	kinds := map[string]flags.Setter{
+		"messages": flags.Whole(&r.Messages, 1, 1_000_000), "age": flags.Duration(&r.Age, time.Second, maxTime), "bytes": flags.Size(&r.Bytes, 1, maxBytes),
+		"policy": flags.Choice(&r.Policy, policies, "close", "drop-newest", "drop-oldest"),
+	}
+	for _, word := range words[1:] {
+		name, value, has := strings.Cut(word, "=")
+		set := kinds[name]
+		switch {
+		case word == "presence":
+			r.Presence = true
+		case !has || set == nil:
+			return r, wrong
+		default:
+			if err := set(value); err != nil {
+				return r, fmt.Errorf("behind %s= %w", name, err)
+			}
+		}
+	}
+	if r.Messages == 0 && (r.Age > 0 || r.Bytes > 0) {
+		return r, errors.New("messages=N beside age and bytes: without it nothing is kept")
+	}
+	return r, nil
+}
+
+// keySet is a file, or a URL.
+func keySet(to *[]string) flags.Setter {
+	return func(text string) error {
+		if strings.Contains(text, "://") {
+			u, err := url.Parse(text)
+			if err != nil || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(net.JoinHostPort(u.Hostname(), "0"))) {
+				return errors.New("a file, or a URL with https, or with http at a loopback address: whoever changes the keys on the way is let in")
+			}
+		}
+		*to = append(*to, text)
+		return nil
+	}
+}
+
+// cookieName is the name of a cookie (RFC 6265 section 4.1.1).
+func cookieName(to *string) flags.Setter {
+	return func(text string) error {
+		if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) }) {
+			return errors.New("a cookie's name such as session")
+		}
+		*to = text
+		return nil
+	}
+}

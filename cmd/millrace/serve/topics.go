@@ -1,0 +1,141 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/pubsub/gateway"
+	"github.com/millrace/millrace/pubsub/gateway/jwtauth"
+	"github.com/millrace/millrace/pubsub/gateway/keyfile"
+	gatewayprom "github.com/millrace/millrace/pubsub/gateway/prom"
+	pubsubprom "github.com/millrace/millrace/pubsub/prom"
+	"github.com/millrace/millrace/server"
+)
+
+// topics are those of a server, with their gateway. nil has none, and its methods do nothing.
+type topics struct {
+	hub     *pubsub.Hub
+	gateway *gateway.Gateway
+	end     context.CancelFunc
+}
+
+// begin makes the topics of a server, nil if they are off.
+func (t *topicsOptions) begin(srv *server.Server, log *slog.Logger) (*topics, error) {
+	if !t.on {
+		return nil, nil
+	}
+	ctx, end := context.WithCancel(context.Background())
+	o := gateway.Options{Open: t.open || t.local != nil, Cookie: t.cookie, CORS: t.cors, PublishRate: t.rate, PublishBurst: t.burst}
+	if err := t.authenticators(ctx, &o, log); err != nil {
+		end()
+		return nil, err
+	}
+	limits := pubsub.Limits{History: t.history, PublishRate: t.rate, PublishBurst: t.burst, Payload: int(min(srv.Limits.Message, maxPayload))}
+	hub, err := pubsub.New(srv, pubsub.Options{Rules: t.rules, Limits: limits})
+	if err != nil {
+		end()
+		return nil, err
+	}
+	g, err := gateway.New(hub, o)
+	if err != nil {
+		end()
+		_ = hub.Close() // the broker of one process has no error
+		return nil, err
+	}
+	return &topics{hub, g, end}, nil
+}
+
+// maxPayload keeps a size within an int.
+const maxPayload = 1 << 30
+
+// authenticators reads the keys.
+func (t *topicsOptions) authenticators(ctx context.Context, o *gateway.Options, log *slog.Logger) error {
+	if t.keys != "" {
+		keys, err := keyfile.Read(t.keys, func(err error) {
+			if err != nil {
+				log.Error("topic keys not reloaded, the old ones stay", "err", err)
+			} else {
+				log.Info("topic keys reloaded")
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("--topics-keys: %w", err)
+		}
+		o.Auth, o.Anonymous = append(o.Auth, keys), keys.Anonymous()
+	}
+	if !t.jwt() {
+		return nil
+	}
+	j := jwtauth.Options{
+		Issuer: t.issuer, Audience: t.audience, NoExpiry: t.noExpiry,
+		OnError: func(err error) { log.Warn("key set not fetched, the old keys stay", "err", err) },
+	}
+	if err := t.jwtKeys(&j); err != nil {
+		return err
+	}
+	tokens, err := jwtauth.New(ctx, j)
+	if err != nil {
+		return fmt.Errorf("--topics-jwt-...: %w", err)
+	}
+	o.Auth = append(o.Auth, tokens)
+	return nil
+}
+
+// jwtKeys reads the files with keys for JWTs.
+func (t *topicsOptions) jwtKeys(j *jwtauth.Options) error {
+	if t.secret != "" {
+		secret, err := os.ReadFile(t.secret)
+		if err != nil {
+			return fmt.Errorf("--topics-jwt-secret: %w", err)
+		}
+		j.Secrets = [][]byte{bytes.TrimSpace(secret)}
+	}
+	for _, file := range t.publicKey {
+		text, err := os.ReadFile(file)
+		var keys []crypto.PublicKey
+		if err == nil {
+			keys, err = jwtauth.ParseKeys(text)
+		}
+		if err != nil {
+			return fmt.Errorf("--topics-jwt-key %s: %w", file, err)
+		}
+		j.Keys = append(j.Keys, keys...)
+	}
+	for _, where := range t.jwks {
+		if strings.Contains(where, "://") {
+			j.JWKSURLs = append(j.JWKSURLs, where)
+			continue
+		}
+		text, err := os.ReadFile(where)
+		if err != nil {
+			return fmt.Errorf("--topics-jwt-jwks: %w", err)
+		}
+		j.JWKS = append(j.JWKS, text)
+	}
+	return nil
+}
+
+// register has Prometheus see the topics.
+func (t *topics) register(registry *prometheus.Registry) {
+	if t != nil {
+		registry.MustRegister(pubsubprom.NewCollector(t.hub), gatewayprom.NewCollector(t.gateway))
+	}
+}
+
+// close ends what they do by themselves.
+func (t *topics) close() {
+	if t == nil {
+		return
+	}
+	t.gateway.Close()
+	t.end()
+	_ = t.hub.Close() // the broker of one process has no error
+}

@@ -1,0 +1,237 @@
+package main_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// keyFile makes a file for --topics-keys: the key publishes to news and sees who is there.
+func keyFile(t *testing.T, more string) string {
+	t.Helper()
+	text := fmt.Sprintf("keys:\n  - name: press\n    user: press\n    sha256: %x\n    publish: [news/#]\n    presence: [news/#]\n    purge: [news/#]\n%s", sha256.Sum256([]byte("press-key")), more)
+	return tempFile(t, "keys.yaml", text)
+}
+
+func tempFile(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// ask sends a request with a body and header lines, and gives the answer with a status.
+func ask(t *testing.T, method, url, body string, lines ...string) (answer string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ": ")
+		if r.Header.Add(name, value); name == "Host" {
+			r.Host = value
+		}
+	}
+	r.Close = true
+	resp, err := (&http.Client{Timeout: patience}).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(resp.StatusCode, " ", string(text))
+}
+
+// expectAnswer asks, and wants an answer that begins so, or that has it in it.
+func expectAnswer(t *testing.T, want, method, url, body string, lines ...string) {
+	t.Helper()
+	if got := ask(t, method, url, body, lines...); !strings.Contains(got, want) {
+		t.Errorf("%s %s %q: %s, want %s", method, url, lines, got, want)
+	}
+}
+
+// TestTopicsDecision: who may do what is said by whoever starts it, or it ends.
+func TestTopicsDecision(t *testing.T) {
+	t.Parallel()
+	keys := keyFile(t, "")
+	for args, want := range map[string]string{
+		"--listen :8080":                      "--listen :8080 is no loopback address",
+		"--listen 0.0.0.0:8080":               "with --topics-keys, or --topics-jwt-secret",
+		"--listen [::]:8080":                  "or --topics-open, which lets everybody do everything",
+		"--listen 192.0.2.1:8080":             "is no loopback address",
+		"--listen example.com:8080":           "is no loopback address",
+		"--listen unix:/nowhere/m.sock":       "is no loopback address",
+		"--listen fd:3":                       "is no loopback address",
+		"--trusted-proxies 10.0.0.1":          "a proxy is trusted",
+		"--proxy-protocol required":           "a proxy is trusted",
+		"--origin *":                          "--origin * lets pages from anywhere in",
+		"--origin https://a.example,null":     "--origin null lets pages from anywhere in",
+		"--topics-cors *":                     "--topics-cors * lets pages from anywhere in",
+		"--topics-open --topics-keys " + keys: "--topics-open lets everybody do everything",
+		"--topics-cookie session":             "--topics-cookie says nothing without",
+		"--topics-jwt-issuer us":              "say nothing without --topics-jwt-secret",
+		"--topics-keys " + keys + " --topics-cookie session --topics-cors *": "any page could act for its visitors",
+	} {
+		expectMisuse(t, nil, append([]string{"serve", "--topics"}, strings.Fields(args)...), want)
+	}
+	expectMisuse(t, nil, []string{"serve", "--topics-open"}, "--topics-open says nothing without --topics")
+	expectMisuse(t, []string{"MILLRACE_TOPICS_RULE=# messages=1"}, []string{"serve"}, "MILLRACE_TOPICS_RULE says nothing without --topics")
+	short := tempFile(t, "secret", "too short")
+	for args, want := range map[string]string{
+		"--topics-keys /nowhere/keys":       "--topics-keys: ",
+		"--topics-keys " + short:            "--topics-keys: ",
+		"--topics-jwt-secret /nowhere/s":    "--topics-jwt-secret: ",
+		"--topics-jwt-secret " + short:      "a secret of 9 bytes: want 32 or more",
+		"--topics-jwt-key " + short:         "no public key in PEM",
+		"--topics-jwt-jwks " + short:        "the key set can't be read",
+		"--topics-jwt-jwks /nowhere/k.json": "--topics-jwt-jwks: ",
+	} {
+		if _, stderr, status := runToEnd(t, nil, append([]string{"serve", "--topics", "--listen", "127.0.0.1:0"}, strings.Fields(args)...)...); status != 1 || !strings.Contains(stderr, want) {
+			t.Errorf("%s: status %d, %q; want %q", args, status, stderr, want)
+		}
+	}
+}
+
+// TestTopicsOpen: on a loopback address everything is open, to programs and to pages of the server's own, by the
+// machine's own names.
+func TestTopicsOpen(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil, "--topics", "--topics-rule", "# messages=10")
+	url := "http://" + p.addr
+	c := dial(t, p.addr)
+	if status := c.upgrade("/topics/a/%23"); status != 101 {
+		t.Fatalf("status %d", status)
+	}
+	expectAnswer(t, `"members":1`, "POST", url+"/topics/a/b", "hello")
+	c.expect(opText, "hello")
+	expectAnswer(t, `"data":"hello"`, "GET", url+"/history/a/b", "")
+	expectAnswer(t, "200 ", "POST", url+"/topics/a", "x", "Origin: "+url)
+	expectAnswer(t, "403 ", "POST", url+"/topics/a", "x", "Origin: http://evil.example")
+	expectAnswer(t, "403 ", "POST", url+"/topics/a", "x", "Origin: null")
+	expectAnswer(t, "421 ", "POST", url+"/topics/a", "x", "Host: evil.example", "Origin: http://evil.example")
+	expectAnswer(t, "421 ", "GET", url+"/history/a/b", "", "Host: evil.example")
+	expectAnswer(t, "200 ", "GET", url+"/history/a/b", "", "Host: localhost:1")
+	for line, want := range map[string]int{"Origin: http://evil.example": 403, "Origin: " + url: 101} {
+		if status := dial(t, p.addr).upgrade("/topics/a", line); status != want {
+			t.Errorf("%s: %d, want %d", line, status, want)
+		}
+	}
+	expectAnswer(t, "millrace_publications_total 2", "GET", url+"/metrics", "")
+	expectAnswer(t, `millrace_gateway_connections{form="raw"} 2`, "GET", url+"/metrics", "")
+	expectAnswer(t, "200 ", "GET", url+"/", "")
+	expectAnswer(t, "404 ", "POST", "http://"+serve(t, nil).addr+"/topics/a", "x")
+}
+
+// TestTopicsKeys: a public feed with publishing by key.
+func TestTopicsKeys(t *testing.T) {
+	t.Parallel()
+	const key = "Authorization: Bearer press-key"
+	p := serve(t, nil, "--topics", "--topics-keys", keyFile(t, ""), "--topics-rule", "news/# messages=10 presence", "--access-log", "--log-level", "debug", "--topics-cookie", "session")
+	url := "http://" + p.addr
+	c := dial(t, p.addr)
+	if status := c.upgrade("/topics/news/1"); status != 101 {
+		t.Fatalf("status %d", status)
+	}
+	expectAnswer(t, `200 {"position":"`, "POST", url+"/topics/news/1", "hello", key)
+	c.expect(opText, "hello")
+	expectAnswer(t, "200 ", "POST", url+"/topics/news/1?token=press-key", "again")
+	c.expect(opText, "again")
+	expectAnswer(t, `401 {"error":"unauthorized"`, "POST", url+"/topics/news/1", "x", key+"s")
+	expectAnswer(t, `401 {"error":"unauthorized"`, "POST", url+"/topics/news/1?token=secret-by-mistake", "x")
+	expectAnswer(t, `403 {"error":"forbidden"`, "POST", url+"/topics/news/1", "x")
+	expectAnswer(t, "403 ", "POST", url+"/topics/other", "x", key)
+	expectAnswer(t, "403 ", "GET", url+"/presence/news/1", "")
+	expectAnswer(t, `"count":1`, "GET", url+"/presence/news/1", "", key)
+	expectAnswer(t, "403 ", "DELETE", url+"/history/news/1", "")
+	expectAnswer(t, `"data":"hello"`, "GET", url+"/history/news/1", "")
+	// A cookie counts with an Origin of ours alone.
+	expectAnswer(t, "403 ", "POST", url+"/topics/news/1", "x", "Cookie: session=press-key")
+	expectAnswer(t, "403 ", "DELETE", url+"/history/news/1", "x", "Cookie: session=press-key")
+	expectAnswer(t, "403 ", "POST", url+"/topics/news/1", "x", "Cookie: session=press-key", "Origin: http://evil.example")
+	expectAnswer(t, "200 ", "POST", url+"/topics/news/1", "x", "Cookie: session=press-key", "Origin: "+url)
+	c.expect(opText, "x")
+	expectAnswer(t, "204 ", "DELETE", url+"/history/news/1", "", key)
+	// Browsers bring a token as a subprotocol, which is not sent back.
+	for _, line := range []string{"millrace.raw.v1, millrace.token.press-key", "millrace.token.press-key,millrace.raw.v1"} {
+		b := dial(t, p.addr)
+		b.write([]byte("GET /topics/news/1 HTTP/1.1\r\nHost: " + p.addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " + line + "\r\n\r\n"))
+		resp, err := http.ReadResponse(b.r, nil)
+		if err != nil || resp.Header.Get("Sec-WebSocket-Protocol") != "millrace.raw.v1" {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		b.send(fin|opText, "by a browser")
+		b.expect(opText, "by a browser")
+		c.expect(opText, "by a browser")
+	}
+	bad := dial(t, p.addr)
+	bad.upgrade("/topics/news/%23?token=secret-by-mistake")
+	bad.expectClose(3000)
+	for target, code := range map[string]uint16{"/topics/news/%23": 3003, "/topics/$presence/news/1": 3003, "/topics/news/1?since=old-1": 4410} {
+		c := dial(t, p.addr)
+		if status := c.upgrade(target); status != 101 {
+			t.Errorf("%s: status %d", target, status)
+			continue
+		}
+		c.expectClose(code)
+	}
+	expectAnswer(t, `millrace_gateway_refused_total{error="unauthorized"} 3`, "GET", url+"/metrics", "")
+	p.end()
+	log := p.stderr.String()
+	for _, secret := range []string{"press-key", "secret-by-mistake", "token="} {
+		if strings.Contains(log, secret) {
+			t.Errorf("the log has %q:\n%s", secret, log)
+		}
+	}
+	if !strings.Contains(log, "path=/topics/news/1 status=101") {
+		t.Errorf("the access log lacks the topic:\n%s", log)
+	}
+}
+
+// TestTopicsJWT: users with tokens, which end.
+func TestTopicsJWT(t *testing.T) {
+	t.Parallel()
+	secret := strings.Repeat("0123456789", 4)
+	p := serve(t, nil, "--topics", "--topics-jwt-secret", tempFile(t, "secret", secret+"\n"), "--topics-jwt-issuer", "us")
+	token := func(key any, method jwt.SigningMethod, expires time.Duration, issuer string) string {
+		text, err := jwt.NewWithClaims(method, jwt.MapClaims{
+			"sub": "ann", "iss": issuer, "exp": float64(time.Now().Add(expires).UnixMilli()) / 1000,
+			"millrace": map[string]any{"subscribe": []string{"rooms/#"}, "publish": []string{"rooms/hall"}},
+		}).SignedString(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	good := token([]byte(secret), jwt.SigningMethodHS256, time.Hour, "us")
+	url := "http://" + p.addr
+	expectAnswer(t, "200 ", "POST", url+"/topics/rooms/hall", "x", "Authorization: Bearer "+good)
+	expectAnswer(t, "403 ", "POST", url+"/topics/rooms/attic", "x", "Authorization: Bearer "+good)
+	for _, bad := range []string{
+		token([]byte(secret), jwt.SigningMethodHS256, -time.Hour, "us"), token([]byte(secret), jwt.SigningMethodHS256, time.Hour, "them"),
+		token([]byte(secret+"\n"), jwt.SigningMethodHS256, time.Hour, "us"), token(jwt.UnsafeAllowNoneSignatureType, jwt.SigningMethodNone, time.Hour, "us"), good[:len(good)-2] + "AA",
+	} {
+		expectAnswer(t, `401 {"error":"unauthorized"`, "POST", url+"/topics/rooms/hall", "x", "Authorization: Bearer "+bad)
+	}
+	c := dial(t, p.addr)
+	c.upgrade("/topics/rooms/%23?token=" + token([]byte(secret), jwt.SigningMethodHS256, 1500*time.Millisecond, "us"))
+	c.send(fin|opPing, "")
+	c.expect(opPong, "")
+	if reason := c.expectClose(3000); !strings.Contains(reason, "expired") {
+		t.Errorf("%q", reason)
+	}
+}

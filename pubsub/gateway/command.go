@@ -1,0 +1,269 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// # Envelopes
+//
+// docs/envelope.schema.json specifies what both sides say. A client's message has a number, and one of
+// the verbs; the answer has the same number.
+
+// command is what a client asks.
+type command struct {
+	ID          *uint64 `json:"id"`
+	Subscribe   *string `json:"subscribe"`
+	Unsubscribe *string `json:"unsubscribe"`
+	Publish     *string `json:"publish"`
+	Token       *string `json:"token"`
+	Ping        *bool   `json:"ping"`
+
+	Since string          `json:"since"` // of subscribe
+	Last  int             `json:"last"`
+	Info  json.RawMessage `json:"info"`
+
+	Data    *string `json:"data"` // of publish: one of the two
+	Binary  *[]byte `json:"binary"`
+	Key     string  `json:"key"`
+	Expires float64 `json:"expires"` // seconds
+	Kept    *bool   `json:"kept"`
+}
+
+// reply answers a command that was done.
+type reply struct {
+	ID           uint64   `json:"id"`
+	OK           bool     `json:"ok"`
+	Topic        string   `json:"topic,omitempty"`
+	Position     string   `json:"position,omitempty"`
+	Recovered    *bool    `json:"recovered,omitempty"`
+	Sent         *int     `json:"sent,omitempty"`
+	Again        bool     `json:"again,omitempty"`
+	Members      *int     `json:"members,omitempty"`
+	Unsubscribed []string `json:"unsubscribed,omitempty"`
+	ExpiresIn    *int     `json:"expires_in,omitempty"`
+}
+
+// refusal answers one that was not; without a number if it had none.
+type refusal struct {
+	ID      *uint64 `json:"id,omitempty"`
+	Error   Word    `json:"error"`
+	Message string  `json:"message"`
+}
+
+// maxID is the largest number that JavaScript tells from its neighbours.
+const maxID = 1<<53 - 1
+
+// maxExpires bounds how long a message may wait in a queue.
+const maxExpires = 24 * 60 * 60 // seconds
+
+// command does what a message asks, and answers.
+func (s *session) command(m ws.Message) {
+	c, err := parseCommand(m)
+	var r *reply
+	if err == nil {
+		r, err = s.do(c)
+	}
+	switch {
+	case err != nil:
+		e := s.g.refuse(err)
+		s.answer(refusal{c.ID, e.Word, e.Message})
+	case r != nil:
+		s.answer(r)
+	}
+}
+
+// answer sends an answer; the connection's policy says what becomes of one that finds no room.
+func (s *session) answer(v any) { _ = s.conn.SendJSON(v) }
+
+func badCommand(text string) error { return &Error{BadRequest, text} }
+
+// parseCommand reads a command. With an error the number is there if it could be read.
+func parseCommand(m ws.Message) (c command, err error) {
+	if m.Opcode != ws.Text {
+		return c, badCommand("a binary message: envelopes are JSON in text messages")
+	}
+	from := json.NewDecoder(bytes.NewReader(m.Payload))
+	from.DisallowUnknownFields()
+	if err := from.Decode(&c); err != nil {
+		if c.ID != nil && (*c.ID == 0 || *c.ID > maxID) {
+			c.ID = nil
+		}
+		return c, badCommand(whatIsWrong(err))
+	}
+	if _, err := from.Token(); !errors.Is(err, io.EOF) {
+		return c, badCommand("something follows the envelope")
+	}
+	verbs := 0
+	for _, given := range []bool{c.Subscribe != nil, c.Unsubscribe != nil, c.Publish != nil, c.Token != nil, c.Ping != nil} {
+		if given {
+			verbs++
+		}
+	}
+	switch {
+	case c.ID == nil || *c.ID == 0 || *c.ID > maxID:
+		c.ID = nil
+		return c, badCommand("id is a number from 1 to 2^53-1")
+	case verbs != 1:
+		return c, badCommand("an envelope has one of subscribe, unsubscribe, publish, token and ping")
+	}
+	return c, c.check()
+}
+
+// whatIsWrong tells clients why their text is no envelope.
+func whatIsWrong(err error) string {
+	var kind *json.UnmarshalTypeError
+	switch unknown, ok := strings.CutPrefix(err.Error(), "json: unknown field "); {
+	case ok:
+		return "an envelope has no field " + unknown
+	case errors.As(err, &kind) && kind.Field != "":
+		return kind.Field + " can not be a JSON " + kind.Value
+	}
+	return "an envelope is a JSON object"
+}
+
+// check says which field can not work, or belongs to another verb.
+func (c *command) check() error {
+	switch {
+	case c.Subscribe == nil && (c.Since != "" || c.Last != 0 || c.Info != nil):
+		return badCommand("since, last and info belong to subscribe")
+	case c.Publish == nil && (c.Data != nil || c.Binary != nil || c.Key != "" || c.Expires != 0 || c.Kept != nil):
+		return badCommand("data, binary, key, expires and kept belong to publish")
+	case c.Last < 0 || c.Last > maxLast:
+		return badCommand("last is a number from 0 to 1000000")
+	case c.Publish != nil && (c.Data == nil) == (c.Binary == nil):
+		return badCommand("publish needs data, a text, or binary, bytes in base64")
+	case c.Ping != nil && !*c.Ping:
+		return badCommand("ping is true")
+	}
+	_, err := parseExpires(c.Expires)
+	return err
+}
+
+// parseExpires reads a number of seconds; 0 is no bound.
+func parseExpires(seconds float64) (time.Duration, error) {
+	if !(seconds >= 0 && seconds <= maxExpires) || seconds > 0 && seconds < 0.001 {
+		return 0, badCommand("expires is a number of seconds from 0.001 to 86400")
+	}
+	return time.Duration(math.Round(seconds*1e3)) * time.Millisecond, nil
+}
+
+// do does it, and gives the answer, nil if that is sent already.
+func (s *session) do(c command) (*reply, error) {
+	r := &reply{ID: *c.ID, OK: true}
+	switch {
+	case c.Subscribe != nil:
+		return s.doSubscribe(c, r)
+	case c.Unsubscribe != nil:
+		r.Topic = *c.Unsubscribe
+		if !s.unsubscribe(r.Topic) {
+			return nil, badCommand("not subscribed to " + quoted(r.Topic))
+		}
+	case c.Publish != nil:
+		p, err := s.doPublish(c)
+		if err != nil {
+			return nil, err
+		}
+		r.Position, r.Members = p.Position.String(), &p.Members
+	case c.Token != nil:
+		return r, s.renew(*c.Token, r)
+	}
+	return r, nil
+}
+
+func (s *session) doSubscribe(c command, r *reply) (*reply, error) {
+	since, err := pubsub.ParsePosition(c.Since)
+	if err != nil {
+		return nil, err
+	}
+	o := pubsub.SubscribeOptions{Since: since, Last: c.Last, Info: c.Info}
+	again, err := s.subscribe(*c.Subscribe, o, func(st standing) error {
+		r.Topic, r.Position, r.Recovered, r.Sent = st.Topic, st.Position, &st.Recovered, &st.Sent
+		return s.conn.SendJSON(r)
+	})
+	switch {
+	case errors.Is(err, server.ErrQueueFull) || errors.Is(err, server.ErrMessageTooBig):
+		s.fail(&Error{NoRoom, "what is kept does not fit into the connection's queue"}) // it has got a part
+		return nil, nil
+	case again:
+		r.Topic, r.Again = *c.Subscribe, true
+		return r, nil
+	}
+	return nil, err
+}
+
+func (s *session) doPublish(c command) (pubsub.Published, error) {
+	if err := checkPublish(s.who, *c.Publish); err != nil {
+		return pubsub.Published{}, err
+	}
+	m := pubsub.Message{Topic: *c.Publish, Opcode: ws.Text}
+	if c.Data != nil {
+		m.Payload = []byte(*c.Data)
+	} else {
+		m.Payload, m.Opcode = *c.Binary, ws.Binary
+	}
+	o := pubsub.PublishOptions{From: s.conn, NotKept: c.Kept != nil && !*c.Kept}
+	o.Key = c.Key
+	o.Expires, _ = parseExpires(c.Expires) // it was checked
+	return s.g.hub.Publish(s.g.ctx, m, o)
+}
+
+// checkPublish says why somebody may not publish to a name.
+func checkPublish(who *identity, name string) error {
+	if err := pubsub.CheckFilter(name); err != nil {
+		return err
+	}
+	if pubsub.IsFilter(name) {
+		return &Error{Wildcard, "a message goes to one topic, and " + quoted(name) + " is a filter"}
+	}
+	return who.need((*Rights).mayPublish, "publish to", name)
+}
+
+// renewTime bounds how long a new token is judged.
+const renewTime = 10 * time.Second
+
+// renew takes a new token in place of the old one. Subscriptions that it does not allow end.
+func (s *session) renew(token string, r *reply) error {
+	if token == "" {
+		return badCommand("token is empty")
+	}
+	ctx, cancel := context.WithTimeout(s.g.ctx, renewTime)
+	defer cancel()
+	who, err := s.g.identify(ctx, token)
+	switch {
+	case err != nil:
+		return err
+	case s.who.User != "" && who.User != s.who.User:
+		return &Error{Forbidden, "the token is another user's: open another connection"}
+	}
+	s.who = who
+	if who.User != "" {
+		s.g.hub.SetUser(s.conn, who.User)
+	}
+	s.g.expiries.set(s, who.Expires)
+	if !who.Expires.IsZero() {
+		seconds := int(time.Until(who.Expires).Round(time.Second) / time.Second)
+		r.ExpiresIn = &seconds
+	}
+	s.mu.Lock()
+	names := slices.Clone(s.names)
+	s.mu.Unlock()
+	for _, name := range names {
+		if !who.may((*Rights).maySubscribe, name) {
+			s.unsubscribe(name)
+			r.Unsubscribed = append(r.Unsubscribed, name)
+		}
+	}
+	return nil
+}

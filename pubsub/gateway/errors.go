@@ -1,0 +1,141 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// Word says what was wrong, in one word: clients are told it as it is.
+type Word string
+
+// The words, in the order of Stats.Refused.
+const (
+	BadRequest   Word = "bad_request"
+	BadName      Word = "bad_name"
+	Wildcard     Word = "wildcard" // where a topic is wanted
+	TooMany      Word = "too_many"
+	TooBig       Word = "too_big"
+	TooFast      Word = "too_fast"
+	Unauthorized Word = "unauthorized" // the token is wrong, or has expired, or there is none
+	Forbidden    Word = "forbidden"
+	HistoryGone  Word = "history_gone"
+	NoRoom       Word = "no_room"
+	Unknown      Word = "unknown" // whether the message was published
+	Closed       Word = "closed"
+	internal     Word = "internal"
+)
+
+// Codes of close frames, from the ranges for registered ones and for private use (RFC 6455
+// section 7.4.2).
+const (
+	CodeUnauthorized ws.Code = 3000
+	CodeForbidden    ws.Code = 3003
+	CodeHistoryGone  ws.Code = 4410
+)
+
+// answers are how a word is told by HTTP and by a close frame.
+var answers = []struct {
+	word   Word
+	status int
+	code   ws.Code
+}{
+	{BadRequest, http.StatusBadRequest, ws.CodePolicy},
+	{BadName, http.StatusBadRequest, ws.CodePolicy},
+	{Wildcard, http.StatusBadRequest, ws.CodePolicy},
+	{TooMany, http.StatusBadRequest, ws.CodePolicy},
+	{TooBig, http.StatusRequestEntityTooLarge, ws.CodeTooBig},
+	{TooFast, http.StatusTooManyRequests, ws.CodePolicy},
+	{Unauthorized, http.StatusUnauthorized, CodeUnauthorized},
+	{Forbidden, http.StatusForbidden, CodeForbidden},
+	{HistoryGone, http.StatusGone, CodeHistoryGone},
+	{NoRoom, http.StatusServiceUnavailable, ws.CodeTryAgainLater},
+	{Unknown, http.StatusServiceUnavailable, ws.CodeTryAgainLater},
+	{Closed, http.StatusServiceUnavailable, ws.CodeGoingAway},
+	{internal, http.StatusInternalServerError, ws.CodeInternal},
+}
+
+// Error is a refusal.
+type Error struct {
+	Word    Word
+	Message string // for people
+}
+
+// Error implements error.
+func (e *Error) Error() string { return string(e.Word) + ": " + e.Message }
+
+// index is where the word stands in answers.
+func (e *Error) index() int {
+	for i := range answers {
+		if answers[i].word == e.Word {
+			return i
+		}
+	}
+	return len(answers) - 1
+}
+
+func (e *Error) status() int { return answers[e.index()].status }
+
+func (e *Error) code() ws.Code { return answers[e.index()].code }
+
+// body is the error as JSON.
+func (e *Error) body() []byte {
+	text, _ := json.Marshal(struct {
+		Error   Word   `json:"error"`
+		Message string `json:"message"`
+	}{e.Word, e.Message}) // texts
+	return text
+}
+
+// header are the fields that an answer with the error has besides its own.
+func (e *Error) header() http.Header {
+	h := http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"}}
+	switch e.status() {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `Bearer realm="topics"`)
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		h.Set("Retry-After", "1")
+	}
+	return h
+}
+
+// refusal is the answer in place of an event stream.
+func (e *Error) refusal() *ws.Refusal {
+	return &ws.Refusal{Status: e.status(), Reason: string(e.body()), Header: e.header()}
+}
+
+// errorOf is an error as clients are told it.
+func errorOf(err error) *Error {
+	for _, known := range []struct {
+		err  error
+		word Word
+	}{
+		{pubsub.ErrName, BadName}, {pubsub.ErrInfo, BadRequest}, {pubsub.ErrPosition, BadRequest}, {pubsub.ErrTooMany, TooMany}, {pubsub.ErrTooBig, TooBig},
+		{pubsub.ErrTooFast, TooFast}, {pubsub.ErrUnknown, Unknown}, {pubsub.ErrClosed, Closed},
+		{server.ErrNoRoom, NoRoom}, {server.ErrQueueFull, NoRoom}, {server.ErrMessageTooBig, TooBig}, {server.ErrClosed, Closed}, {server.ErrNotUTF8, BadRequest},
+	} {
+		if errors.Is(err, known.err) {
+			return &Error{known.word, err.Error()}
+		}
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &Error{NoRoom, "the broker has failed: try again"} // it may tell of machines within
+}
+
+// maxQuoted is how much of a name is told in an error.
+const maxQuoted = 100
+
+func quoted(text string) string {
+	if len(text) > maxQuoted {
+		text = text[:maxQuoted] + "..."
+	}
+	return strconv.Quote(text)
+}

@@ -1,0 +1,202 @@
+package gateway_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/pubsub/gateway"
+	"github.com/millrace/millrace/sse"
+)
+
+// stream is an event stream that is read.
+type stream struct {
+	*sse.Reader
+	t    *testing.T
+	end  context.CancelFunc
+	resp *http.Response
+	last string // id
+}
+
+// tryStream opens an event stream, and gives its answer.
+func (r *rig) tryStream(target string, lines ...string) *stream {
+	r.t.Helper()
+	ctx, end := context.WithCancel(r.t.Context())
+	req, err := http.NewRequestWithContext(ctx, "GET", "http://example.com"+target, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	for _, line := range lines {
+		if name, value, ok := strings.Cut(line, ": "); ok {
+			req.Header.Add(name, value)
+		}
+	}
+	client := r.srv.HTTP()
+	if r.endless {
+		client.Timeout = 0
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() {
+		end()
+		_ = resp.Body.Close() // many tests have left
+	})
+	return &stream{sse.NewReader(resp.Body), r.t, end, resp, ""}
+}
+
+func (r *rig) stream(target string, lines ...string) *stream {
+	r.t.Helper()
+	s := r.tryStream(target, lines...)
+	if s.resp.StatusCode != 200 || s.resp.Header.Get("Content-Type") != "text/event-stream" {
+		r.t.Fatalf("%s: %v", target, s.resp)
+	}
+	return s
+}
+
+// next waits for an event.
+func (s *stream) next() sse.Event {
+	s.t.Helper()
+	e, err := s.Next()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return e
+}
+
+// expect waits for events: name, data and whether there is an id.
+func (s *stream) expect(want ...string) {
+	s.t.Helper()
+	for _, want := range want {
+		e := s.next()
+		got := fmt.Sprintf("%s %s", e.Name, plain(string(e.Data)))
+		if e.ID != s.last { // it stays until another one comes
+			got += " id"
+		}
+		s.last = e.ID
+		if got != want {
+			s.t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestEvents: a topic as an event stream.
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, gateway.Options{Open: true})
+	s := r.stream("/topics/a/b")
+	s.expect(`subscribed {"topics":[{"topic":"a/b","position":P,"recovered":false,"sent":0}]} id`)
+	r.publish("a/b", "one\ntwo")
+	s.expect("message one\ntwo id")
+	r.expect(200, "position", "POST", "/topics/a/b", "not kept", "Millrace-Not-Kept: 1")
+	s.expect("message not kept")
+	r.expect(200, "position", "POST", "/topics/a/b", "\xff", "Content-Type: application/octet-stream") // raw event streams have no bytes
+	r.publish("a/b", "three")
+	s.expect("message three id")
+	wrapped := r.stream("/topics/a/b?envelope=1&last=1")
+	wrapped.expect(`subscribed {"topics":[{"topic":"a/b","recovered":false,"sent":1}]}`, `message {"topic":"a/b","position":P,"time":T,"data":"three"} id`)
+	r.expect(200, "position", "POST", "/topics/a/b", "\xff", "Content-Type: application/octet-stream")
+	wrapped.expect(`message {"topic":"a/b","position":P,"time":T,"binary":"/w=="} id`)
+	several := r.stream("/topics/a/b?topic=c/%23&last=1&envelope=1")
+	several.expect(`subscribed {"topics":[{"topic":"a/b","recovered":false,"sent":1}]}`, `message {"topic":"a/b","position":P,"time":T,"binary":"/w=="} id`,
+		`subscribed {"topics":[{"topic":"c/#","recovered":false,"sent":0}]}`)
+	if st := r.g.Stats(); st.Open["events"] != 3 {
+		t.Errorf("%+v", st)
+	}
+	s.end()
+	wrapped.end()
+	several.end()
+	r.eventually("they are gone", func() bool { return r.hub.Stats().Subscriptions == 0 && r.g.Stats().Open["events"] == 0 })
+}
+
+// TestLastEventID: a stream goes on, or says that something is missing.
+func TestLastEventID(t *testing.T) {
+	t.Parallel()
+	who := tokens{"a": {Rights: gateway.Rights{Subscribe: []string{"#"}, History: []string{}}}}
+	r := newRig(t, gateway.Options{Auth: []gateway.Authenticator{who}, Anonymous: &gateway.Rights{Subscribe: []string{"a", "b", "brief/#", "rooms/#"}}})
+	var at []pubsub.Position
+	for i := range 3 {
+		at = append(at, r.publish("a", fmt.Sprint(i)).Position)
+		r.publish("brief/a", fmt.Sprint(i))
+	}
+	first, last := "Last-Event-ID: "+at[0].String(), "Last-Event-ID: "+at[2].String()
+	r.stream("/topics/a", first).expect(`subscribed {"topics":[{"topic":"a","position":P,"recovered":true,"sent":2}]} id`, "message 1 id", "message 2 id")
+	r.stream("/topics/a", last).expect(`subscribed {"topics":[{"topic":"a","position":P,"recovered":true,"sent":0}]} id`)
+	r.stream("/topics/a?since=old-1&last=1", first).expect(`subscribed {"topics":[{"topic":"a","position":P,"recovered":true,"sent":2}]} id`) // the header comes first
+	r.stream("/topics/a?since="+at[1].String()).expect(`subscribed {"topics":[{"topic":"a","position":P,"recovered":true,"sent":1}]} id`, "message 2 id")
+	r.stream("/topics/a", "Last-Event-ID: old-1").expect(`subscribed {"topics":[{"topic":"a","recovered":false,"sent":3}]}`, "message 0 id")
+	r.stream("/topics/a", "Last-Event-ID: what?").expect(`subscribed {"topics":[{"topic":"a","recovered":false,"sent":3}]}`, "message 0 id")
+	r.stream("/topics/brief/a", first).expect(`subscribed {"topics":[{"topic":"brief/a","recovered":false,"sent":2}]}`, "message 1 id", "message 2 id")
+	// An id of one topic says nothing of others.
+	several := r.stream("/topics/a?topic=b", last)
+	several.expect(`subscribed {"topics":[{"topic":"a","position":P,"recovered":false,"sent":0}]}`, `subscribed {"topics":[{"topic":"b","position":P,"recovered":false,"sent":0}]}`)
+	r.stream("/topics/rooms/%23", last).expect(`subscribed {"topics":[{"topic":"rooms/#","recovered":false,"sent":0}]}`)
+	// But the client may know it of each.
+	r.stream("/topics/a?topic=b&since="+at[1].String()+"&since="+at[0].String()).expect(`subscribed {"topics":[{"topic":"a","position":P,"recovered":true,"sent":1}]}`,
+		"message 2 id", `subscribed {"topics":[{"topic":"b","position":P,"recovered":false,"sent":0}]}`)
+}
+
+// TestLastEventIDWithoutHistory: who may not read the past gets none of it.
+func TestLastEventIDWithoutHistory(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, gateway.Options{Anonymous: &gateway.Rights{Subscribe: []string{"#"}, History: []string{}}})
+	first := r.publish("a", "1").Position
+	r.publish("a", "2")
+	s := r.stream("/topics/a", "Last-Event-ID: "+first.String())
+	s.expect(`subscribed {"topics":[{"topic":"a","position":P,"recovered":false,"sent":0}]}`)
+	r.publish("a", "3")
+	s.expect("message 3 id")
+	for _, query := range []string{"last=1", "since=" + first.String()} {
+		if s := r.tryStream("/topics/a?" + query); s.resp.StatusCode != 403 {
+			t.Errorf("%s: %v", query, s.resp.Status)
+		}
+	}
+}
+
+// TestEventsRefused: by a status, which ends an EventSource for good.
+func TestEventsRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, gateway.Options{Auth: []gateway.Authenticator{some}, Cookie: "session"})
+	for target, want := range map[string]int{
+		"/topics": 400, "/topics/a//b": 400, "/topics/%23": 403, "/topics/a?since=x": 400, "/topics/a?token=x": 401, "/topics/$presence/a": 403,
+		"/topics/rooms/hall?token=cleaner": 200, "/topics/rooms/%23?token=cleaner": 403, "/topics/rooms/%23?token=ann": 200, "/topics/a": 200,
+		"/history/a": 200, "/history/rooms/%23": 400, "/elsewhere": 404, "/topics/" + strings.Repeat("a", 300): 200,
+	} {
+		s := r.tryStream(target)
+		if s.resp.StatusCode != want {
+			t.Errorf("%s: %s, want %d", target, s.resp.Status, want)
+		}
+		if want >= 400 && want != 404 && s.resp.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %v", target, s.resp.Header)
+		}
+	}
+	r.stream("/topics/rooms/%23", "Cookie: session=ann").next() // of a page of ours
+	for _, lines := range [][]string{{"Cookie: session=ann", "Origin: http://evil.example"}, {"Cookie: session=ann", "Sec-Fetch-Site: cross-site"}} {
+		if s := r.tryStream("/topics/rooms/%23", lines...); s.resp.StatusCode != 403 {
+			t.Errorf("%q: %s", lines, s.resp.Status)
+		}
+	}
+}
+
+// TestEventsExpiry: a stream ends with its token, and knows before.
+func TestEventsExpiry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, gateway.Options{Auth: []gateway.Authenticator{ending(time.Minute)}})
+		r.endless = true
+		s := r.stream("/topics/a?token=1m0s")
+		s.expect(`subscribed {"topics":[{"topic":"a","position":P,"recovered":false,"sent":0}]} id`)
+		time.Sleep(time.Minute)
+		s.expect(`expires {"expires_in":30}`, `close {"code":3000,"reason":"the token has expired"}`)
+		if e, err := s.Next(); err == nil {
+			t.Errorf("%+v", e)
+		}
+	})
+}

@@ -1,0 +1,139 @@
+package gateway
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/sse"
+)
+
+// # The end of tokens
+//
+// A connection ends with the token that it was opened with, or with the last one it has brought since.
+// Before that it is told. One goroutine does it for all, so a connection has no timer.
+
+const (
+	warnBefore = 30 * time.Second
+	rarely     = time.Minute // clocks are set
+)
+
+// expiries are the connections whose tokens end, the next one first.
+type expiries struct {
+	mu      sync.Mutex // no other lock is taken under it
+	line    expiryLine
+	changed chan struct{}
+}
+
+// expiry is what the line knows of a session, guarded by expiries.mu.
+type expiry struct {
+	ends   time.Time
+	next   time.Time // what is to be done: the warning, or the end
+	warned bool
+	place  int
+}
+
+// expiryLine is a heap of sessions.
+type expiryLine []*session
+
+// Len implements heap.Interface.
+func (l expiryLine) Len() int { return len(l) }
+
+// Less implements heap.Interface.
+func (l expiryLine) Less(i, j int) bool { return l[i].expiry.next.Before(l[j].expiry.next) }
+
+// Swap implements heap.Interface.
+func (l expiryLine) Swap(i, j int) {
+	l[i], l[j] = l[j], l[i]
+	l[i].expiry.place, l[j].expiry.place = i, j
+}
+
+// Push implements heap.Interface.
+func (l *expiryLine) Push(s any) {
+	s.(*session).expiry.place = len(*l)
+	*l = append(*l, s.(*session))
+}
+
+// Pop implements heap.Interface.
+func (l *expiryLine) Pop() any {
+	last := len(*l) - 1
+	s := (*l)[last]
+	(*l)[last] = nil
+	*l = (*l)[:last]
+	return s
+}
+
+// set says when a session's token ends, zero for never.
+func (e *expiries) set(s *session, ends time.Time) {
+	e.mu.Lock()
+	if s.expiry != nil {
+		heap.Remove(&e.line, s.expiry.place)
+		s.expiry = nil
+	}
+	first := false
+	if !ends.IsZero() {
+		s.expiry = &expiry{ends: ends, next: ends.Add(-warnBefore)}
+		heap.Push(&e.line, s)
+		first = s.expiry.place == 0
+	}
+	e.mu.Unlock()
+	if first {
+		select {
+		case e.changed <- struct{}{}:
+		default: // it will look anyway
+		}
+	}
+}
+
+// next takes what is to be done by now: a session to end, or to tell how long it is left. nil: nothing is, for that
+// long.
+func (e *expiries) next(now time.Time) (s *session, end bool, left time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.line) == 0 {
+		return nil, false, rarely
+	}
+	s = e.line[0]
+	if wait := s.expiry.next.Sub(now); wait > 0 {
+		return nil, false, min(wait, rarely)
+	}
+	if s.expiry.warned || !s.expiry.ends.After(now) {
+		heap.Remove(&e.line, 0)
+		s.expiry = nil
+		return s, true, 0
+	}
+	s.expiry.warned, s.expiry.next = true, s.expiry.ends
+	heap.Fix(&e.line, 0)
+	return s, false, s.expiry.ends.Sub(now)
+}
+
+// expire does what is to be done by now, and says when to come again.
+func (g *Gateway) expire(now time.Time) time.Duration {
+	for {
+		s, end, left := g.expiries.next(now)
+		switch {
+		case s == nil:
+			return left
+		case end:
+			g.counts.expired.Add(1)
+			_ = s.conn.Close(CodeUnauthorized, "the token has expired") // it may have ended
+		default:
+			s.tell("expires", expiresIn{int(left.Round(time.Second) / time.Second)})
+		}
+	}
+}
+
+// expiresIn tells that the token ends soon.
+type expiresIn struct {
+	Seconds int `json:"expires_in"`
+}
+
+// tell tells a client something that it has not asked for. Raw payloads have no place for it.
+func (s *session) tell(event string, what any) {
+	switch s.form {
+	case enveloped:
+		_ = s.conn.SendJSON(what) // its policy says what becomes of it
+	case events:
+		_ = s.conn.SendEvent(sse.Event{Name: event, Data: marshal(what)}) // so here
+	}
+}

@@ -1,0 +1,10 @@
+package gateway
+
+// ParseTarget gives the topics of a URL.
+func ParseTarget(rest, query string) (topics []string, err error) {
+	t, err := parseTarget(rest, query)
+	if err != nil {
+		return nil, err
+	}
+	return t.topics, nil
+}

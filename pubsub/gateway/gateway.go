@@ -1,0 +1,173 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// Options are a gateway's. Somebody has to be let in: with Auth, with Anonymous or with Open.
+type Options struct {
+	// Auth judge tokens, one after the other.
+	Auth []Authenticator
+	// Anonymous is what everybody may, with a token and without one. nil is subscribing to topics,
+	// not to filters, and reading their history.
+	Anonymous *Rights
+	// Open lets everybody do everything. It is for a server that only trusted clients reach. Origins are checked all
+	// the same.
+	Open bool
+	// Cookie is the name of a cookie that may bring the token; "" is none. It counts only together with
+	// an Origin, which the server checks.
+	Cookie string
+	// CORS are other origins whose pages may read the answers to plain requests and event streams, as
+	// Server.Origin.Allow has them. Server.Origin must allow them too.
+	CORS []string
+	// PublishRate bounds the messages a second that are published by plain requests, of each user, and of each address
+	// where there is none; PublishBurst how many may come at once, 0 is as many as a second has. 0 of PublishRate is
+	// no bound. For WebSockets see pubsub.Limits.PublishRate.
+	PublishRate, PublishBurst int
+}
+
+// Gateway is what clients use the topics of a hub by. New makes one. All methods may be called from any goroutine.
+type Gateway struct {
+	hub       *pubsub.Hub
+	srv       *server.Server
+	auth      []Authenticator
+	anonymous Rights
+	nobody    *identity
+	cookie    string
+	cors      []ws.OriginPattern
+	posts     *postRate
+
+	counts   counts
+	ctx      context.Context // ends with the gateway
+	end      context.CancelFunc
+	ended    sync.WaitGroup
+	expiries expiries
+	bodies   atomic.Int64 // bytes, see maxBodies
+
+	mu       sync.Mutex // guards sessions; no other lock is taken under it
+	sessions map[*session]struct{}
+	gaps     []string // topics whose subscribers are still to be told; "" is all
+	gapped   chan struct{}
+}
+
+// New makes a gateway to a hub, and starts its goroutine. Close it before the hub.
+func New(hub *pubsub.Hub, o Options) (*Gateway, error) {
+	g := &Gateway{
+		hub: hub, srv: hub.Server(), auth: slices.Clone(o.Auth), anonymous: anonymously, cookie: o.Cookie, posts: newPostRate(o.PublishRate, o.PublishBurst),
+		sessions: map[*session]struct{}{}, gapped: make(chan struct{}, 1),
+	}
+	switch {
+	case o.Open && (len(o.Auth) > 0 || o.Anonymous != nil):
+		return nil, errors.New("gateway: Options.Open says nothing together with Auth or Anonymous: it lets everybody do everything")
+	case o.Open:
+		g.anonymous = everything
+	case o.Anonymous != nil:
+		g.anonymous = *o.Anonymous
+	case len(o.Auth) == 0:
+		return nil, errors.New("gateway: one of Options.Auth, Anonymous and Open must say who may do what")
+	}
+	g.nobody = &identity{all: &g.anonymous}
+	if err := g.anonymous.Check(); err != nil {
+		return nil, fmt.Errorf("gateway: Options.Anonymous: %w", err)
+	}
+	for _, text := range o.CORS {
+		pattern, err := ws.ParseOriginPattern(text)
+		if err != nil {
+			return nil, fmt.Errorf("gateway: Options.CORS: %w", err)
+		}
+		if text == "*" && o.Cookie != "" {
+			return nil, errors.New("gateway: with Options.CORS * and a Cookie any page could act for its visitors: list the origins")
+		}
+		g.cors = append(g.cors, pattern)
+	}
+	g.ctx, g.end = context.WithCancel(context.Background())
+	g.expiries.changed = make(chan struct{}, 1)
+	hub.OnMissed(g.noteGap)
+	g.ended.Go(g.run)
+	return g, nil
+}
+
+// Close ends what the gateway does by itself: tokens that expire end nothing any more. The server's connections stay.
+func (g *Gateway) Close() {
+	g.end()
+	g.ended.Wait()
+}
+
+// run does what has to be done beside the calls of others, until the gateway ends.
+func (g *Gateway) run() {
+	timer := time.NewTimer(rarely)
+	defer timer.Stop()
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-g.gapped:
+			g.tellGaps()
+		case <-g.expiries.changed:
+		case <-timer.C:
+		}
+		timer.Reset(g.expire(time.Now()))
+	}
+}
+
+// forms of connections.
+type form uint8
+
+const (
+	raw form = iota
+	enveloped
+	events
+	forms
+)
+
+var formNames = [forms]string{"raw", "envelope", "events"}
+
+// counts are those of all goroutines.
+type counts struct {
+	open               [forms]atomic.Int64
+	refused            [16]atomic.Uint64 // by place in answers
+	recovered, missing atomic.Uint64
+	expired, gaps      atomic.Uint64
+}
+
+// refuse counts a refusal.
+func (g *Gateway) refuse(err error) *Error {
+	e := errorOf(err)
+	g.counts.refused[e.index()].Add(1)
+	return e
+}
+
+// Stats are a gateway's figures.
+type Stats struct {
+	Open      map[string]int64 // connections, by form: raw, envelope, events
+	Refused   map[Word]uint64  // what clients have asked and not got
+	Recovered uint64           // subscriptions with a position of which nothing was missing
+	Missing   uint64           // subscriptions with a position of which something was missing
+	Expired   uint64           // connections that ended with their tokens
+	Gaps      uint64           // times that clients were told that the broker may have missed something
+}
+
+// Stats are the figures as they stand.
+func (g *Gateway) Stats() Stats {
+	s := Stats{
+		Open: map[string]int64{}, Refused: map[Word]uint64{}, Recovered: g.counts.recovered.Load(), Missing: g.counts.missing.Load(),
+		Expired: g.counts.expired.Load(), Gaps: g.counts.gaps.Load(),
+	}
+	for i, name := range formNames {
+		s.Open[name] = g.counts.open[i].Load()
+	}
+	for i := range answers {
+		s.Refused[answers[i].word] = g.counts.refused[i].Load()
+	}
+	return s
+}

@@ -1,0 +1,345 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/millrace/millrace/internal/rate"
+	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/ws"
+)
+
+// HTTP answers the gateway's plain requests, which are those to /topics, /history, /presence and /stats, and
+// leaves others to next; nil answers them with 404. It is for server.Server.HTTP: the server checks hosts and origins as of
+// upgrades.
+func (g *Gateway) HTTP(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		area, rest, ours := areaOf(r.URL.EscapedPath())
+		switch {
+		case ours:
+			g.serve(w, r, area, rest)
+		case next != nil:
+			next.ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+// methods of the areas.
+var methods = map[string][]string{
+	topicsArea:   {"GET", "POST"},
+	historyArea:  {"GET", "DELETE"},
+	presenceArea: {"GET"},
+	statsArea:    {"GET"},
+}
+
+// ask is a plain request.
+type ask struct {
+	*target
+	r    *http.Request
+	plan *ws.Request // as an upgrade would be
+	who  *identity
+}
+
+// serve answers a request of the gateway's.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, area, rest string) {
+	plan, err := g.srv.Admit(r)
+	if err != nil {
+		refusal := &ws.Refusal{Status: http.StatusBadRequest, Reason: "malformed request"}
+		errors.As(err, &refusal)
+		word := map[int]Word{http.StatusForbidden: Forbidden}[refusal.Status]
+		if word == "" {
+			word = BadRequest
+		}
+		e := g.refuse(&Error{word, refusal.Reason})
+		g.write(w, refusal.Status, e.header(), e.body())
+		return
+	}
+	for name, values := range g.corsHeader(plan) {
+		w.Header()[name] = values
+	}
+	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+		g.preflight(w, area)
+		return
+	}
+	answer, err := g.answer(r, plan, area, rest)
+	switch {
+	case err == errMethod:
+		w.Header().Set("Allow", strings.Join(methods[area], ", "))
+		e := &Error{BadRequest, "the methods here are " + strings.Join(methods[area], ", ")}
+		g.write(w, http.StatusMethodNotAllowed, e.header(), e.body())
+	case err == errNoUpgrade:
+		w.Header().Set("Upgrade", "websocket")
+		e := &Error{BadRequest, "open a WebSocket here, or an event stream with Accept: text/event-stream; what is kept is at /history"}
+		g.write(w, http.StatusUpgradeRequired, e.header(), e.body())
+	case err != nil:
+		e := g.refuse(err)
+		g.write(w, e.status(), e.header(), e.body())
+	case answer == nil:
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		text, _ := json.Marshal(answer) // our own structs
+		g.write(w, http.StatusOK, http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"}}, text)
+	}
+}
+
+// maxBodies bounds the memory of all bodies that are read and all answers that are written. writeTime is how long an
+// answer may take: who reads slowly does not keep others out.
+const (
+	maxBodies = 256 << 20
+	writeTime = 30 * time.Second
+)
+
+// reserve takes room for a body; release gives it back. Small ones are free.
+func (g *Gateway) reserve(size int64) bool {
+	if size < smallBody || g.bodies.Add(size) <= maxBodies {
+		return true
+	}
+	g.bodies.Add(-size)
+	return false
+}
+
+const smallBody = 4 << 10
+
+func (g *Gateway) release(size int64) {
+	if size >= smallBody {
+		g.bodies.Add(-size)
+	}
+}
+
+var errNoMemory = &Error{NoRoom, "too many large requests at once: try again"}
+
+func (g *Gateway) write(w http.ResponseWriter, status int, header http.Header, body []byte) {
+	size := int64(len(body))
+	if !g.reserve(size) {
+		e := g.refuse(errNoMemory)
+		size, status, header, body = 0, e.status(), e.header(), e.body()
+	}
+	defer g.release(size)
+	maps.Copy(w.Header(), header)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime)) // a ResponseWriter that can not has its own
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // the peer is gone if it fails
+}
+
+// preflight answers a browser that asks whether a page may ask (CORS).
+func (g *Gateway) preflight(w http.ResponseWriter, area string) {
+	if w.Header().Get("Access-Control-Allow-Origin") != "" {
+		w.Header().Set("Access-Control-Allow-Methods", strings.Join(methods[area], ", "))
+		w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, "+keyField+", "+expiresField+", "+notKeptField)
+		w.Header().Set("Access-Control-Max-Age", "600")
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+var (
+	errMethod    = errors.New("gateway: no such method here")
+	errNoUpgrade = errors.New("gateway: a GET without an upgrade")
+)
+
+// answer gives what a request asks for; nil is nothing.
+func (g *Gateway) answer(r *http.Request, plan *ws.Request, area, rest string) (any, error) {
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if !slices.Contains(methods[area], method) {
+		return nil, errMethod
+	}
+	if area == topicsArea && method == http.MethodGet {
+		return nil, errNoUpgrade
+	}
+	t, err := parseTarget(rest, r.URL.RawQuery)
+	if err != nil {
+		return nil, err
+	}
+	token, cookie := g.tokenOf(plan, t.token)
+	if method != http.MethodGet {
+		if err := checkCookie(plan, cookie); err != nil {
+			return nil, err
+		}
+	}
+	a := ask{target: t, r: r, plan: plan}
+	if a.who, err = g.identify(r.Context(), token); err != nil {
+		return nil, err
+	}
+	name, err := t.one()
+	if err != nil {
+		return nil, err
+	}
+	if err := pubsub.CheckFilter(name); err != nil {
+		return nil, err
+	}
+	switch {
+	case area == topicsArea:
+		return g.publish(a, name)
+	case area == presenceArea:
+		return g.presence(a, name)
+	case area == statsArea:
+		return g.stats(a, name)
+	case method == http.MethodDelete:
+		if err := a.who.need((*Rights).mayPurge, "purge", name); err != nil {
+			return nil, err
+		}
+		return nil, g.hub.Purge(name)
+	}
+	return g.history(a, name)
+}
+
+// # Publishing
+
+// Fields of a request that publishes.
+const (
+	keyField     = "Millrace-Key"
+	expiresField = "Millrace-Expires"
+	notKeptField = "Millrace-Not-Kept"
+)
+
+// published answers a publication.
+type published struct {
+	Position string `json:"position"`
+	Members  int    `json:"members"`
+}
+
+func (g *Gateway) publish(a ask, name string) (any, error) {
+	if err := checkPublish(a.who, name); err != nil {
+		return nil, err
+	}
+	o, err := publishOptions(a.r.Header)
+	if err != nil {
+		return nil, err
+	}
+	if !g.posts.take(postedBy(a)) {
+		return nil, pubsub.ErrTooFast
+	}
+	most := int64(g.hub.Limits().Payload)
+	size := a.r.ContentLength
+	if size < 0 || size > most {
+		size = most
+	}
+	if !g.reserve(size) {
+		return nil, errNoMemory
+	}
+	defer g.release(size)
+	body, err := io.ReadAll(io.LimitReader(a.r.Body, min(most, 1<<40)+1))
+	switch {
+	case err != nil:
+		return nil, &Error{BadRequest, "the body could not be read"}
+	case int64(len(body)) > most:
+		return nil, pubsub.ErrTooBig
+	}
+	m := pubsub.Message{Topic: name, Payload: body}
+	if m.Opcode, err = opcodeOf(a.r.Header.Get("Content-Type"), body); err != nil {
+		return nil, err
+	}
+	p, err := g.hub.Publish(a.r.Context(), m, o)
+	if err != nil {
+		return nil, err
+	}
+	return published{p.Position.String(), p.Members}, nil
+}
+
+// publishOptions reads the header.
+func publishOptions(h http.Header) (o pubsub.PublishOptions, err error) {
+	o.Key = h.Get(keyField)
+	if text := h.Get(expiresField); text != "" {
+		seconds, err := strconv.ParseFloat(text, 64)
+		if err != nil || seconds == 0 {
+			seconds = -1
+		}
+		if o.Expires, err = parseExpires(seconds); err != nil {
+			return o, &Error{BadRequest, expiresField + " is a number of seconds from 0.001 to 86400"}
+		}
+	}
+	switch text := h.Get(notKeptField); text {
+	case "", "0", "false":
+	case "1", "true":
+		o.NotKept = true
+	default:
+		return o, &Error{BadRequest, notKeptField + " is 1 or 0"}
+	}
+	return o, nil
+}
+
+// opcodeOf says whether a body is a text.
+func opcodeOf(contentType string, body []byte) (ws.Opcode, error) {
+	isText := utf8.Valid(body)
+	if contentType == "" {
+		if isText {
+			return ws.Text, nil
+		}
+		return ws.Binary, nil
+	}
+	kind, params, err := mime.ParseMediaType(contentType)
+	switch {
+	case err != nil:
+		return 0, &Error{BadRequest, "Content-Type is malformed"}
+	case kind == "application/json" || strings.HasPrefix(kind, "text/") || kind == "application/x-www-form-urlencoded": // curl -d says the last
+		if set := params["charset"]; set != "" && !strings.EqualFold(set, "utf-8") {
+			return 0, &Error{BadRequest, "a text is UTF-8"}
+		}
+		if !isText {
+			return 0, &Error{BadRequest, "the body is no UTF-8: send it as application/octet-stream"}
+		}
+		return ws.Text, nil
+	}
+	return ws.Binary, nil
+}
+
+// postedBy is whose rate counts.
+func postedBy(a ask) string {
+	if a.who.User != "" {
+		return "user " + a.who.User
+	}
+	return "address " + a.plan.RemoteAddr.Addr().String()
+}
+
+// postRate bounds the messages that plain requests publish, by who sends them.
+type postRate struct {
+	limit rate.Limit
+	began time.Time
+
+	mu   sync.Mutex // no other lock is taken under it
+	full map[string]time.Duration
+}
+
+// maxPosters bounds those who are remembered. Beyond it newcomers wait until others have.
+const maxPosters = 100_000
+
+func newPostRate(perSecond, burst int) *postRate {
+	return &postRate{limit: rate.New(int64(perSecond), int64(burst)), began: time.Now(), full: map[string]time.Duration{}}
+}
+
+// take says whether one more is within the rate.
+func (p *postRate) take(who string) bool {
+	if !p.limit.Limited() {
+		return true
+	}
+	now := time.Since(p.began)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, known := p.full[who]; !known && len(p.full) >= maxPosters {
+		for other, full := range p.full {
+			if full <= now { // it is as if it had never been there
+				delete(p.full, other)
+			}
+		}
+		if len(p.full) >= maxPosters {
+			return false
+		}
+	}
+	next, ok := p.limit.Take(p.full[who], now, now, 1)
+	p.full[who] = next
+	return ok
+}

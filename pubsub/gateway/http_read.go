@@ -1,0 +1,96 @@
+package gateway
+
+import (
+	"cmp"
+	"encoding/json"
+	"math"
+
+	"github.com/millrace/millrace/pubsub"
+)
+
+// Bounds of answers: limit is at most.
+const (
+	usualLimit = 100
+	maxLimit   = 1000
+	// maxAnswer bounds the messages of a history in bytes: one more is not added.
+	maxAnswer = 1 << 20
+)
+
+// pastAnswer answers GET /history.
+type pastAnswer struct {
+	Topic    string            `json:"topic"`
+	Messages []json.RawMessage `json:"messages"`
+	// Complete: nothing is missing between since and the first message. What follows the last one is behind its
+	// position.
+	Complete bool `json:"complete"`
+}
+
+// history answers with what is kept, behind since, or the last ones.
+func (g *Gateway) history(a ask, name string) (any, error) {
+	if err := a.who.need((*Rights).mayReadHistory, "read the history of", name); err != nil {
+		return nil, err
+	}
+	limit := min(cmp.Or(a.limit, usualLimit), maxLimit)
+	since := a.sinceOf(0)
+	most := limit
+	if a.last > 0 {
+		most = math.MaxInt
+	}
+	messages, complete, err := g.hub.History(name, since, most)
+	switch {
+	case err != nil:
+		return nil, err
+	case since != pubsub.Position{} && !complete:
+		return nil, &Error{HistoryGone, "not all messages behind since are kept: ask without it"}
+	}
+	if last := min(a.last, limit); last > 0 && len(messages) > last {
+		messages, complete = messages[len(messages)-last:], false
+	}
+	answer := pastAnswer{Topic: name, Messages: []json.RawMessage{}, Complete: complete}
+	size := 0
+	for _, m := range messages {
+		e := pubsub.Envelope(m, true)
+		if size += len(e); size > maxAnswer && len(answer.Messages) > 0 {
+			break
+		}
+		answer.Messages = append(answer.Messages, e)
+	}
+	return answer, nil
+}
+
+// presenceAnswer answers GET /presence.
+type presenceAnswer struct {
+	Topic   string          `json:"topic"`
+	Count   int             `json:"count"`
+	Members []pubsub.Member `json:"members"` // not all, beyond limit
+}
+
+func (g *Gateway) presence(a ask, name string) (any, error) {
+	if err := a.who.need((*Rights).maySeePresence, "see who is at", name); err != nil {
+		return nil, err
+	}
+	members := g.hub.Members(name)
+	count := len(members)
+	members = members[:min(count, cmp.Or(a.limit, maxLimit), maxLimit)]
+	return presenceAnswer{name, count, append([]pubsub.Member{}, members...)}, nil
+}
+
+// statsAnswer answers GET /stats.
+type statsAnswer struct {
+	Topic       string `json:"topic"`
+	Subscribers int    `json:"subscribers"`
+	Messages    int    `json:"messages"`
+	Bytes       int64  `json:"bytes"`
+	Position    string `json:"position"`
+}
+
+func (g *Gateway) stats(a ask, name string) (any, error) {
+	if err := a.who.need((*Rights).maySubscribe, "subscribe to", name); err != nil {
+		return nil, err
+	}
+	s, err := g.hub.TopicStats(name)
+	if err != nil {
+		return nil, err
+	}
+	return statsAnswer{name, s.Subscribers, s.Messages, s.Bytes, s.Position.String()}, nil
+}

@@ -1,0 +1,300 @@
+// Package jwtauth lets a gateway know its clients by JSON Web Tokens (RFC 7519), signed with HMAC, RSA, ECDSA
+// or EdDSA. The claim sub is the user, exp the end of the connection, and the claim millrace has what the token
+// allows:
+//
+//	{"sub": "ann", "exp": 1798761600, "millrace": {"subscribe": ["rooms/#"], "publish": ["rooms/hall"]}}
+//
+// What a token says of its algorithm only picks among the keys that are of that kind: a key never
+// verifies what it is not for.
+package jwtauth
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/MicahParks/keyfunc/v3"
+	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/time/rate"
+
+	"github.com/millrace/millrace/pubsub/gateway"
+)
+
+// Options say which tokens are good. There must be a key.
+type Options struct {
+	// Secrets are for HMAC, at least 32 bytes each.
+	Secrets [][]byte
+	// Keys are for RSA (at least 2,048 bits), ECDSA (P-256, P-384, P-521) and Ed25519. See ParseKeys.
+	Keys []crypto.PublicKey
+	// JWKS are JSON Web Key Sets (RFC 7517) with further keys, and JWKSURLs are where others are, by https or from
+	// this machine. These are fetched again each hour, and when a token names a key that is not known, once a
+	// minute at most. Secrets in key sets are ignored.
+	JWKS     [][]byte
+	JWKSURLs []string
+	// Issuer and Audience are the iss that a token must have, and one of its aud; "" is any.
+	Issuer, Audience string
+	// NoExpiry lets tokens without exp in; else they are refused.
+	NoExpiry bool
+	// Client fetches JWKSURLs; nil is one that waits for 10 s at most.
+	Client *http.Client
+	// OnError, if not nil, is called when JWKSURLs could not be fetched: the old keys stay.
+	OnError func(error)
+}
+
+const (
+	minSecret  = 32   // bytes, as RFC 7518 section 3.2 wants for HS256
+	minRSA     = 2048 // bits, section 3.3
+	leeway     = 5 * time.Second
+	fetchTime  = 10 * time.Second
+	fetchEach  = time.Hour
+	fetchAgain = time.Minute
+)
+
+// Verifier is a gateway.Authenticator. Several goroutines may use it.
+type Verifier struct {
+	options Options
+	sets    []keyfunc.Keyfunc
+	parser  *jwt.Parser
+}
+
+// New makes a Verifier. What it fetches it fetches until the context ends.
+func New(ctx context.Context, o Options) (*Verifier, error) {
+	v := &Verifier{options: o}
+	for _, secret := range o.Secrets {
+		if len(secret) < minSecret {
+			return nil, fmt.Errorf("jwtauth: a secret of %d bytes: want %d or more, as from: openssl rand -base64 48", len(secret), minSecret)
+		}
+	}
+	for _, key := range o.Keys {
+		if err := checkKey(key); err != nil {
+			return nil, fmt.Errorf("jwtauth: %w", err)
+		}
+	}
+	if err := v.addSets(ctx); err != nil {
+		return nil, fmt.Errorf("jwtauth: %w", err)
+	}
+	if len(o.Secrets)+len(o.Keys)+len(v.sets) == 0 {
+		return nil, errors.New("jwtauth: there is no key")
+	}
+	parserOptions := []jwt.ParserOption{
+		jwt.WithValidMethods([]string{"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}),
+		jwt.WithLeeway(leeway),
+	}
+	if !o.NoExpiry {
+		parserOptions = append(parserOptions, jwt.WithExpirationRequired())
+	}
+	if o.Issuer != "" {
+		parserOptions = append(parserOptions, jwt.WithIssuer(o.Issuer))
+	}
+	if o.Audience != "" {
+		parserOptions = append(parserOptions, jwt.WithAudience(o.Audience))
+	}
+	v.parser = jwt.NewParser(parserOptions...)
+	return v, nil
+}
+
+// addSets adds the key sets.
+func (v *Verifier) addSets(ctx context.Context) error {
+	for _, text := range v.options.JWKS {
+		set, err := keyfunc.NewJWKSetJSON(text)
+		if err != nil {
+			return fmt.Errorf("the key set can't be read: %w", err)
+		}
+		v.sets = append(v.sets, forSignatures(ctx, set))
+	}
+	if len(v.options.JWKSURLs) == 0 {
+		return nil
+	}
+	client := v.options.Client
+	if client == nil {
+		client = &http.Client{Timeout: fetchTime}
+	}
+	set, err := keyfunc.NewDefaultOverrideCtx(ctx, v.options.JWKSURLs, keyfunc.Override{
+		Client: client, HTTPTimeout: fetchTime, RefreshInterval: fetchEach,
+		RefreshUnknownKID: rate.NewLimiter(rate.Every(fetchAgain), 1),
+		RateLimitWaitMax:  time.Millisecond, // who comes with an unknown key waits for nobody
+		RefreshErrorHandlerFunc: func(url string) func(context.Context, error) {
+			return func(_ context.Context, err error) {
+				if v.options.OnError != nil {
+					v.options.OnError(fmt.Errorf("%s: %w", url, err))
+				}
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	v.sets = append(v.sets, forSignatures(ctx, set))
+	return nil
+}
+
+// forSignatures leaves out keys that are for encryption.
+func forSignatures(ctx context.Context, set keyfunc.Keyfunc) keyfunc.Keyfunc {
+	set, _ = keyfunc.New(keyfunc.Options{Ctx: ctx, Storage: set.Storage(), UseWhitelist: []jwkset.USE{"", jwkset.UseSig}}) // it has a storage
+	return set
+}
+
+// claims are what of a token counts.
+type claims struct {
+	jwt.RegisteredClaims
+	Rights gateway.Rights `json:"millrace"`
+}
+
+// Authenticate implements gateway.Authenticator.
+func (v *Verifier) Authenticate(ctx context.Context, token string) (gateway.Identity, error) {
+	if strings.Count(token, ".") != 2 {
+		return gateway.Identity{}, gateway.ErrNotMine
+	}
+	var c claims
+	if _, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return v.keysFor(ctx, t) }); err != nil {
+		return gateway.Identity{}, inWords(err)
+	}
+	if err := c.Rights.Check(); err != nil {
+		return gateway.Identity{}, fmt.Errorf("the token's claim millrace: %w", err)
+	}
+	who := gateway.Identity{User: c.Subject, Rights: c.Rights}
+	if c.ExpiresAt != nil {
+		who.Expires = c.ExpiresAt.Time
+	}
+	return who, nil
+}
+
+// keysFor gives the keys that may verify a token: those of the kind that its algorithm is for.
+func (v *Verifier) keysFor(ctx context.Context, t *jwt.Token) (any, error) {
+	var found jwt.VerificationKeySet
+	add := func(key any) {
+		if fits(t.Method, key) {
+			found.Keys = append(found.Keys, key)
+		}
+	}
+	for _, secret := range v.options.Secrets {
+		add(secret)
+	}
+	for _, key := range v.options.Keys {
+		add(key)
+	}
+	for _, set := range v.sets {
+		keys, err := set.KeyfuncCtx(ctx)(t)
+		if err != nil {
+			continue // it has no such key
+		}
+		all, ok := keys.(jwt.VerificationKeySet)
+		if !ok {
+			all.Keys = []jwt.VerificationKey{keys}
+		}
+		for _, key := range all.Keys {
+			if _, secret := key.([]byte); !secret {
+				add(key)
+			}
+		}
+	}
+	if len(found.Keys) == 0 {
+		return nil, errNoKey
+	}
+	return found, nil
+}
+
+var errNoKey = errors.New("no key for this token")
+
+// fits says whether a key is for signatures of this kind.
+func fits(method jwt.SigningMethod, key any) bool {
+	switch m := method.(type) {
+	case *jwt.SigningMethodHMAC:
+		_, ok := key.([]byte)
+		return ok
+	case *jwt.SigningMethodRSA, *jwt.SigningMethodRSAPSS:
+		k, ok := key.(*rsa.PublicKey)
+		return ok && checkKey(k) == nil
+	case *jwt.SigningMethodECDSA:
+		k, ok := key.(*ecdsa.PublicKey)
+		return ok && k.Curve.Params().BitSize == m.CurveBits
+	case *jwt.SigningMethodEd25519:
+		_, ok := key.(ed25519.PublicKey)
+		return ok
+	}
+	return false
+}
+
+// checkKey says why a key is none for signatures.
+func checkKey(key crypto.PublicKey) error {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		if k.N.BitLen() < minRSA {
+			return fmt.Errorf("an RSA key of %d bits: want %d or more", k.N.BitLen(), minRSA)
+		}
+	case *ecdsa.PublicKey:
+		if bits := k.Curve.Params().BitSize; bits < 256 {
+			return fmt.Errorf("an ECDSA key of %d bits: want P-256, P-384 or P-521", bits)
+		}
+	case ed25519.PublicKey:
+	default:
+		return fmt.Errorf("a key of type %T: want RSA, ECDSA or Ed25519", key)
+	}
+	return nil
+}
+
+// inWords is what a client is told: nothing of the keys.
+func inWords(err error) error {
+	for _, known := range []struct {
+		err  error
+		text string
+	}{
+		{jwt.ErrTokenExpired, "the token has expired"},
+		{jwt.ErrTokenNotValidYet, "the token is not valid yet"},
+		{jwt.ErrTokenInvalidIssuer, "the token is of another issuer"},
+		{jwt.ErrTokenInvalidAudience, "the token is for another audience"},
+		{jwt.ErrTokenRequiredClaimMissing, "the token lacks a claim: it needs exp, and iss and aud where they are asked for"},
+		{errNoKey, "no key here is for the token"},
+		{jwt.ErrTokenSignatureInvalid, "the token's signature is wrong"},
+	} {
+		if errors.Is(err, known.err) {
+			return errors.New(known.text)
+		}
+	}
+	return errors.New("the token is malformed")
+}
+
+// ParseKeys reads public keys, and certificates for theirs, in PEM.
+func ParseKeys(text []byte) (keys []crypto.PublicKey, err error) {
+	for {
+		var b *pem.Block
+		if b, text = pem.Decode(text); b == nil {
+			break
+		}
+		var key crypto.PublicKey
+		switch b.Type {
+		case "PUBLIC KEY":
+			key, err = x509.ParsePKIXPublicKey(b.Bytes)
+		case "RSA PUBLIC KEY":
+			key, err = x509.ParsePKCS1PublicKey(b.Bytes)
+		case "CERTIFICATE":
+			var cert *x509.Certificate
+			if cert, err = x509.ParseCertificate(b.Bytes); err == nil {
+				key = cert.PublicKey
+			}
+		default:
+			err = fmt.Errorf("a block %q: want PUBLIC KEY, as from: openssl pkey -in private.pem -pubout", b.Type)
+		}
+		if err == nil {
+			err = checkKey(key)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("jwtauth: %w", err)
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("jwtauth: no public key in PEM")
+	}
+	return keys, nil
+}

@@ -1,0 +1,196 @@
+package gateway_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/pubsub/gateway"
+	"github.com/millrace/millrace/server/servertest"
+)
+
+// TestResume has clients lose their connections at any moment while messages come, and come back from where they
+// were, as docs/gateway.md tells clients to. Each sees every message of each topic once, in order, or was
+// told that some are missing. Of "a" and "b" all is kept, of "brief" little.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	seeds := uint64(20)
+	if testing.Short() {
+		seeds = 3
+	}
+	for seed := range seeds {
+		for name, run := range map[string]func(*resumed, *rand.Rand, []string){"envelopes": (*resumed).envelopes, "events": (*resumed).events} {
+			t.Run(fmt.Sprint(name, seed), func(t *testing.T) {
+				rules := []pubsub.Rule{{Filter: "brief", Messages: 3}, {Filter: "#", Messages: 1 << 20}}
+				r := &resumed{rig: newRigWith(t, gateway.Options{Open: true}, pubsub.Options{Rules: rules}, nil)}
+				r.run(seed, run)
+			})
+		}
+	}
+}
+
+// all is how many messages each topic gets. The last one is kept in any case, so everybody sees it.
+const all = 400
+
+// resumed is one run.
+type resumed struct {
+	*rig
+	told  atomic.Int64
+	came  atomic.Int64 // messages
+	again atomic.Int64 // connections
+}
+
+func (r *resumed) run(seed uint64, client func(*resumed, *rand.Rand, []string)) {
+	var publishers, clients sync.WaitGroup
+	for i, topics := range [][]string{{"a"}, {"brief"}, {"a", "b"}, {"a", "b", "brief"}, {"b"}} {
+		clients.Go(func() { client(r, rand.New(rand.NewPCG(seed, uint64(i))), topics) })
+	}
+	for _, topic := range []string{"a", "b", "brief"} {
+		publishers.Go(func() {
+			for n := range all {
+				r.publish(topic, strconv.Itoa(n+1))
+				for range 300 { // clients come and go meanwhile
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	publishers.Wait()
+	clients.Wait()
+	if r.again.Load() < 10 || r.came.Load() < 2*all {
+		r.t.Errorf("%d messages on %d connections: too little has happened", r.came.Load(), r.again.Load())
+	}
+	r.t.Logf("%d messages on %d connections, told %d times that something is missing", r.came.Load(), r.again.Load(), r.told.Load())
+}
+
+// seen is what a client has seen of a topic.
+type seen struct {
+	position string
+	last     int
+	gap      bool // it was told that something may be missing
+}
+
+// message notes a message's number.
+func (r *resumed) message(s *seen, topic, position, data string) {
+	n, err := strconv.Atoi(data)
+	begins := topic == "brief" && s.last == 0 // with what is kept
+	if err != nil || n <= s.last || n != s.last+1 && !s.gap && !begins {
+		r.t.Errorf("%s: message %q behind %d, told of a gap: %v", topic, data, s.last, s.gap)
+	}
+	r.came.Add(1)
+	s.last, s.gap = n, false
+	if position != "" {
+		s.position = position
+	}
+}
+
+// begins notes how a subscription begins.
+func (r *resumed) begins(s *seen, position string, recovered bool) {
+	if !recovered && s.position != "" {
+		s.gap = true
+		r.told.Add(1)
+	}
+	if position != "" {
+		s.position = position
+	}
+}
+
+// envelopes is a client that resumes by envelopes: a position for each topic.
+func (r *resumed) envelopes(random *rand.Rand, topics []string) {
+	state := map[string]*seen{}
+	for _, topic := range topics {
+		state[topic] = &seen{}
+	}
+	for !ended(state) {
+		r.again.Add(1)
+		target := "/topics?envelope=1"
+		inURL := random.IntN(2) == 0
+		for _, topic := range topics {
+			if inURL {
+				target += "&last=500&topic=" + topic + "&since=" + url.QueryEscape(state[topic].position)
+			}
+		}
+		c := r.srv.Connect(target)
+		if !inURL {
+			for i, topic := range topics {
+				text, _ := json.Marshal(map[string]any{"id": i + 1, "subscribe": topic, "since": state[topic].position, "last": 500})
+				c.SendText(string(text))
+			}
+		}
+		r.readEnvelopes(c, state, random.IntN(120))
+		c.Abort()
+	}
+}
+
+// ended says whether a client has seen the last message of each topic.
+func ended(state map[string]*seen) bool {
+	for _, s := range state {
+		if s.last != all {
+			return false
+		}
+	}
+	return true
+}
+
+// readEnvelopes reads so many, or to the end.
+func (r *resumed) readEnvelopes(c *servertest.Client, state map[string]*seen, most int) {
+	for n := 0; n < most && !ended(state); n++ {
+		var m struct {
+			ID                    int
+			OK, Recovered         bool
+			Topic, Position, Data string
+			Error                 string
+			Sent                  *int
+			Subscribed            *struct {
+				Topic, Position string
+				Recovered       bool
+			}
+		}
+		c.ReceiveJSON(&m)
+		switch {
+		case m.Error != "":
+			r.t.Error(m.Error)
+		case m.Subscribed != nil:
+			r.begins(state[m.Subscribed.Topic], m.Subscribed.Position, m.Subscribed.Recovered)
+		case m.OK:
+			r.begins(state[m.Topic], m.Position, m.Recovered)
+		default:
+			r.message(state[m.Topic], m.Topic, m.Position, m.Data)
+		}
+	}
+}
+
+// events is a client that resumes as an EventSource does: one topic, by the last id.
+func (r *resumed) events(random *rand.Rand, topics []string) {
+	topic := topics[0]
+	s := &seen{}
+	for s.last != all {
+		r.again.Add(1)
+		var lines []string
+		if s.position != "" {
+			lines = []string{"Last-Event-ID: " + s.position}
+		}
+		in := r.stream("/topics/"+topic+"?last=500", lines...)
+		for most := random.IntN(120); most > 0 && s.last != all; most-- {
+			e := in.next()
+			if e.Name == "message" {
+				r.message(s, topic, e.ID, string(e.Data))
+				continue
+			}
+			var told struct{ Topics []struct{ Recovered bool } }
+			if err := json.Unmarshal(e.Data, &told); err != nil || len(told.Topics) != 1 {
+				r.t.Errorf("%+v: %v", e, err)
+				return
+			}
+			r.begins(s, e.ID, told.Topics[0].Recovered)
+		}
+		in.end()
+	}
+}

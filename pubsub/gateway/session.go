@@ -1,0 +1,263 @@
+package gateway
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/sse"
+	"github.com/millrace/millrace/ws"
+)
+
+// session is a connection of the gateway's: its handler.
+type session struct {
+	g       *Gateway
+	conn    *server.Conn // from Open on
+	opening *opening     // until Open
+	who     *identity
+	expiry  *expiry // guarded by Gateway.expiries.mu; nil: the token does not end
+	form    form
+	entered bool // the gateway counts it
+	one     bool // the URL names one topic: raw messages are published to it
+
+	mu    sync.Mutex // guards names, and is taken inside no other lock but a topic's
+	names []string   // of its subscriptions
+}
+
+// opening is what the hook has found out.
+type opening struct {
+	asked  *target
+	failed error // why it is closed as soon as it is open
+}
+
+// Open implements server.Handler.
+func (s *session) Open(c *server.Conn) {
+	asked, failed := s.opening.asked, s.opening.failed
+	s.conn, s.opening = c, nil
+	if failed != nil {
+		s.fail(failed)
+		return
+	}
+	s.enter()
+	for i, name := range asked.topics {
+		o := pubsub.SubscribeOptions{Since: asked.sinceOf(i), Last: asked.last, Info: asked.info}
+		_, err := s.subscribe(name, o, func(st standing) error { return s.begin(st, len(asked.topics) == 1) })
+		if err != nil {
+			s.fail(err)
+			return
+		}
+	}
+	s.names = slices.Clip(s.names)
+}
+
+// Close implements server.Handler.
+func (s *session) Close(*server.Conn, error) {
+	if !s.entered {
+		return
+	}
+	g := s.g
+	g.expiries.set(s, time.Time{})
+	g.counts.open[s.form].Add(-1)
+	if s.form != raw {
+		g.mu.Lock()
+		delete(g.sessions, s)
+		g.mu.Unlock()
+	}
+}
+
+// enter has the gateway know the session.
+func (s *session) enter() {
+	g := s.g
+	s.entered = true
+	g.counts.open[s.form].Add(1)
+	if s.who.User != "" {
+		g.hub.SetUser(s.conn, s.who.User)
+	}
+	g.expiries.set(s, s.who.Expires)
+	if s.form != raw {
+		g.mu.Lock()
+		g.sessions[s] = struct{}{}
+		g.mu.Unlock()
+	}
+}
+
+// Missed implements server.MissedHandler: the connection reads too slowly.
+func (s *session) Missed(_ *server.Conn, messages int) {
+	s.tell("missed", missed{messages})
+}
+
+// missed tells of messages that were dropped.
+type missed struct {
+	Messages int `json:"missed"`
+}
+
+// fail ends the connection with an error.
+func (s *session) fail(err error) {
+	e := s.g.refuse(err)
+	_ = s.conn.Close(e.code(), e.Error()) // it may have ended
+}
+
+// standing is how a subscription begins, as clients are told it. With a position the client has everything
+// up to there, and needs it from there on if it has to come back. So there is none where messages of the past
+// follow, of which each has its own, unless they follow upon since.
+type standing struct {
+	Topic     string `json:"topic"`
+	Position  string `json:"position,omitempty"`
+	Recovered bool   `json:"recovered"`
+	Sent      int    `json:"sent"`
+}
+
+// subscribe subscribes to a topic or a filter. begun is called before the first message of it comes, unless
+// the connection was subscribed already.
+func (s *session) subscribe(name string, o pubsub.SubscribeOptions, begun func(standing) error) (again bool, err error) {
+	comesBack := o.Since != pubsub.Position{}
+	if err := s.check(name, comesBack || o.Last > 0); err != nil {
+		return false, err
+	}
+	o.Before = func(sub pubsub.Subscribed) error {
+		if comesBack && !sub.Recovered && s.form == raw {
+			return &Error{HistoryGone, "not all messages behind since are kept: load anew"}
+		}
+		position := sub.Position
+		if sub.Sent > 0 {
+			position = pubsub.Position{}
+			if sub.Recovered {
+				position = o.Since
+			}
+		}
+		return begun(standing{name, position.String(), sub.Recovered, sub.Sent})
+	}
+	sub, err := s.g.hub.Subscribe(s.conn, name, o)
+	switch {
+	case err != nil:
+		return false, err
+	case sub.Again:
+		return true, nil
+	case comesBack && sub.Recovered:
+		s.g.counts.recovered.Add(1)
+	case comesBack:
+		s.g.counts.missing.Add(1)
+	}
+	s.mu.Lock()
+	s.names = append(s.names, name)
+	s.mu.Unlock()
+	return false, nil
+}
+
+// hasHistory says whether a name can have one: filters have none, nor has what the hub itself tells.
+func hasHistory(name string) bool { return !pubsub.IsFilter(name) && !strings.HasPrefix(name, "$") }
+
+// unsubscribe ends a subscription.
+func (s *session) unsubscribe(name string) (ok bool) {
+	s.mu.Lock()
+	s.names = slices.DeleteFunc(s.names, func(n string) bool { return n == name })
+	s.mu.Unlock()
+	return s.g.hub.Unsubscribe(s.conn, name)
+}
+
+// begin tells how a subscription of the URL's begins. alone: it is the only one.
+func (s *session) begin(st standing, alone bool) error {
+	switch s.form {
+	case enveloped:
+		return s.conn.SendJSON(struct {
+			Subscribed standing `json:"subscribed"`
+		}{st})
+	case events:
+		e := sse.Event{Name: "subscribed", Data: marshal(struct {
+			Topics []standing `json:"topics"`
+		}{[]standing{st}})}
+		if alone && hasHistory(st.Topic) && s.who.may((*Rights).mayReadHistory, st.Topic) {
+			e.ID = st.Position // a client that comes back before the first message misses none
+		}
+		return s.conn.SendEvent(e)
+	}
+	return nil
+}
+
+// Message implements server.Handler.
+func (s *session) Message(c *server.Conn, m ws.Message) {
+	switch {
+	case !s.entered: // it is closing
+	case s.form == enveloped:
+		s.command(m)
+	case !s.one:
+		s.fail(&Error{BadRequest, "name one topic in the URL to publish to it"})
+	default:
+		topic := s.names[0] // only this goroutine changes them
+		err := s.who.need((*Rights).mayPublish, "publish to", topic)
+		if err == nil {
+			_, err = s.g.hub.Publish(s.g.ctx, pubsub.Message{Topic: topic, Payload: m.Payload, Opcode: m.Opcode}, pubsub.PublishOptions{From: c})
+		}
+		if err != nil {
+			e := s.g.refuse(err)
+			_ = c.Close(ws.CodePolicy, e.Error()) // it may have ended
+		}
+	}
+}
+
+// marshal is for our own structs of texts and numbers.
+func marshal(v any) []byte {
+	text, _ := json.Marshal(v)
+	return text
+}
+
+// # Gaps
+//
+// A broker may say that it has missed something. Who is subscribed to that is told, but for raw payloads,
+// which have no place for it.
+
+// maxGaps bounds what is still to be told; beyond it all are told.
+const maxGaps = 100
+
+// noteGap notes a topic, "" for all. The broker calls it: it does not block.
+func (g *Gateway) noteGap(topic string) {
+	g.mu.Lock()
+	switch {
+	case topic == "" || len(g.gaps) >= maxGaps:
+		g.gaps = append(g.gaps[:0], "")
+	case !slices.Contains(g.gaps, topic) && !slices.Contains(g.gaps, ""):
+		g.gaps = append(g.gaps, topic)
+	}
+	g.mu.Unlock()
+	select {
+	case g.gapped <- struct{}{}:
+	default: // it will look
+	}
+}
+
+// gap tells of a topic of which messages may be missing; "#" is all.
+type gap struct {
+	Topic string `json:"gap"`
+}
+
+// tellGaps tells what noteGap has noted.
+func (g *Gateway) tellGaps() {
+	g.mu.Lock()
+	gaps := g.gaps
+	g.gaps = nil
+	sessions := make([]*session, 0, len(g.sessions))
+	for s := range g.sessions {
+		sessions = append(sessions, s)
+	}
+	g.mu.Unlock()
+	g.counts.gaps.Add(uint64(len(gaps)))
+	for _, s := range sessions {
+		for _, topic := range gaps {
+			if s.has(topic) {
+				s.tell("gap", gap{cmp.Or(topic, "#")})
+			}
+		}
+	}
+}
+
+// has says whether one of its subscriptions meets a topic; "" is any.
+func (s *session) has(topic string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.names, func(name string) bool { return topic == "" || pubsub.Matches(name, topic) })
+}

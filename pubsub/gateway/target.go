@@ -1,0 +1,168 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/ws"
+)
+
+// target is what a URL asks for.
+type target struct {
+	topics   []string // names and filters
+	since    []pubsub.Position
+	last     int
+	limit    int
+	envelope bool
+	token    string
+	info     []byte
+}
+
+// maxLast bounds last and limit.
+const maxLast = 1_000_000
+
+// areas are the first levels of the paths.
+const (
+	topicsArea   = "topics"
+	historyArea  = "history"
+	presenceArea = "presence"
+	statsArea    = "stats"
+)
+
+// areaOf takes a path apart, as it was sent. ok: it is one of the gateway's.
+func areaOf(path string) (area, rest string, ok bool) {
+	path, ok = strings.CutPrefix(path, "/")
+	if !ok {
+		return "", "", false
+	}
+	area, rest, _ = strings.Cut(path, "/")
+	return area, rest, area == topicsArea || area == historyArea || area == presenceArea || area == statsArea
+}
+
+// parseTarget reads what stands behind the area, and the query. Names are decoded here, once, and nowhere
+// else: rights are held against what the hub is given.
+func parseTarget(rest, rawQuery string) (*target, error) {
+	var t target
+	if rest != "" {
+		name, err := url.PathUnescape(rest)
+		if err != nil {
+			return nil, &Error{BadName, "the path is not encoded rightly: a percent sign is %25"}
+		}
+		// Proxies and routers take such levels out of a path: the name would be another one.
+		for level := range strings.SplitSeq(name, "/") {
+			if level == "" || level == "." || level == ".." {
+				return nil, &Error{BadName, quoted(name) + " has an empty level, . or .. in the path: name it with ?topic="}
+			}
+		}
+		t.topics = []string{name}
+	}
+	query, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return nil, &Error{BadRequest, "the query is not encoded rightly: + is %2B, # is %23, & is %26, ; is %3B"}
+	}
+	for _, name := range query["topic"] {
+		if !slices.Contains(t.topics, name) {
+			t.topics = append(t.topics, name)
+		}
+	}
+	if t.since, err = parsePositions(query["since"], len(t.topics)); err != nil {
+		return nil, err
+	}
+	if t.last, err = parseCount("last", query.Get("last")); err != nil {
+		return nil, err
+	}
+	if t.limit, err = parseCount("limit", query.Get("limit")); err != nil {
+		return nil, err
+	}
+	switch query.Get("envelope") {
+	case "", "0":
+	case "1":
+		t.envelope = true
+	default:
+		return nil, &Error{BadRequest, "envelope is 1 or 0"}
+	}
+	t.token = query.Get("token")
+	if info := query.Get("info"); info != "" {
+		if !json.Valid([]byte(info)) {
+			return nil, &Error{BadRequest, "info is no JSON"}
+		}
+		t.info = []byte(info)
+	}
+	return &t, nil
+}
+
+// parsePositions reads one position, or one for each topic.
+func parsePositions(texts []string, topics int) (all []pubsub.Position, err error) {
+	if len(texts) > 1 && len(texts) != topics {
+		return nil, &Error{BadRequest, "since is given once, or once for each topic"}
+	}
+	for _, text := range texts {
+		p, err := pubsub.ParsePosition(text)
+		if err != nil {
+			return nil, errorOf(err)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+func parseCount(name, text string) (int, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil || n > maxLast {
+		return 0, &Error{BadRequest, name + " is a number from 0 to " + strconv.Itoa(maxLast)}
+	}
+	return int(n), nil
+}
+
+// sinceOf is the position for the topic of this index.
+func (t *target) sinceOf(i int) pubsub.Position {
+	switch len(t.since) {
+	case 0:
+		return pubsub.Position{}
+	case 1:
+		return t.since[0]
+	}
+	return t.since[i]
+}
+
+// one is the topic where there must be exactly one.
+func (t *target) one() (string, error) {
+	if len(t.topics) != 1 {
+		return "", &Error{BadRequest, "name one topic, in the path or with ?topic="}
+	}
+	if pubsub.IsFilter(t.topics[0]) {
+		return "", &Error{Wildcard, quoted(t.topics[0]) + " is a filter: name a topic"}
+	}
+	return t.topics[0], nil
+}
+
+// unknownPosition is before nothing that is kept.
+var unknownPosition = pubsub.Position{Epoch: "?"}
+
+// resume has an event stream go on behind the last id that the client has seen. That says what it has of
+// one topic, and of several nothing: the ids of one say nothing of the others'. Who is not told that all is
+// recovered loads anew.
+//
+// Who may not read the history goes on without it.
+func (t *target) resume(r *ws.Request, who *identity) {
+	id := r.Header("Last-Event-ID")
+	if id == "" {
+		return
+	}
+	p, err := pubsub.ParsePosition(id)
+	switch {
+	case len(t.topics) != 1 || !hasHistory(t.topics[0]) || !who.may((*Rights).mayReadHistory, t.topics[0]):
+		t.since = nil
+	case err != nil:
+		t.since = []pubsub.Position{unknownPosition}
+	default:
+		t.since = []pubsub.Position{p}
+	}
+}

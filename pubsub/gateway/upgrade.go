@@ -1,0 +1,126 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// Upgrade is the hook for server.Server.Upgrade, or for a server.Mux at /topics and /topics/{topic...}: WebSockets, and
+// event streams if Server.EventStreams is set. It leaves event streams of other paths to Server.HTTP.
+//
+// A WebSocket that may not do what its URL asks is opened and closed at once, so that browsers see why:
+// they do not tell pages of a refused upgrade. Event streams get a status. What authenticators need may take its time,
+// within the hook's context.
+func (g *Gateway) Upgrade(r *ws.Request) (server.Accept, error) {
+	stream := r.EventStream()
+	area, rest, ok := areaOf(r.Path())
+	switch {
+	case (!ok || area != topicsArea) && stream:
+		return server.Accept{}, server.ErrUseHTTP
+	case !ok || area != topicsArea:
+		return server.Accept{}, refuseNoTopics
+	}
+	s := &session{g: g}
+	if stream {
+		s.form = events
+	}
+	asked, err := parseTarget(rest, r.RawQuery())
+	accept := server.Accept{Handler: s, EventStream: stream}
+	if err == nil {
+		if err = s.prepare(r, asked); err == nil && len(asked.topics) > g.hub.Limits().Topics {
+			err = &Error{TooMany, fmt.Sprintf("%d topics, at most %d are allowed", len(asked.topics), g.hub.Limits().Topics)}
+		}
+	}
+	if !stream {
+		accept.Subprotocol = r.SelectSubprotocol(Subprotocol, RawSubprotocol)
+	}
+	accept.Enveloped = s.form == enveloped || stream && asked != nil && asked.envelope
+	accept.Header = g.corsHeader(r)
+	s.opening = &opening{asked, err}
+	if err != nil && stream {
+		refusal := g.refuse(err).refusal()
+		for name, values := range accept.Header {
+			refusal.Header[name] = values
+		}
+		return server.Accept{}, refusal
+	}
+	return accept, nil
+}
+
+var refuseNoTopics = &ws.Refusal{Status: http.StatusNotFound, Reason: "no WebSocket at this path: topics are at /topics/NAME"}
+
+// prepare finds out who it is, and whether he may do what the URL asks.
+func (s *session) prepare(r *ws.Request, t *target) error {
+	switch {
+	case s.form == events:
+	case r.SelectSubprotocol(Subprotocol, RawSubprotocol) == Subprotocol:
+		s.form = enveloped
+	case t.envelope:
+		s.form = enveloped
+	}
+	token, cookie := s.g.tokenOf(r, t.token)
+	t.token = ""
+	if s.form != events { // a page's own event stream has no Origin, and others' can not read it
+		if err := checkCookie(r, cookie); err != nil {
+			return err
+		}
+	}
+	var err error
+	if s.who, err = s.g.identify(r.Context(), token); err != nil {
+		return err
+	}
+	if s.form == events {
+		t.resume(r, s.who)
+	}
+	if len(t.topics) == 0 && s.form != enveloped {
+		return &Error{BadRequest, "name a topic: /topics/NAME, or ?topic=NAME, or ask for envelopes"}
+	}
+	s.one = len(t.topics) == 1 && !pubsub.IsFilter(t.topics[0])
+	for i, name := range t.topics {
+		if err := s.check(name, t.sinceOf(i) != pubsub.Position{} || t.last > 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check says why a name may not be subscribed to. past: together with what is kept.
+func (s *session) check(name string, past bool) error {
+	if err := pubsub.CheckFilter(name); err != nil {
+		return err
+	}
+	if err := s.who.need((*Rights).maySubscribe, "subscribe to", name); err != nil {
+		return err
+	}
+	if past && hasHistory(name) {
+		return s.who.need((*Rights).mayReadHistory, "read the history of", name)
+	}
+	return nil
+}
+
+// origin is that of a request, if it is one of CORS.
+func (g *Gateway) origin(r *ws.Request) string {
+	if origin := r.Header("Origin"); origin != "" && r.OriginIn(g.cors) {
+		return origin
+	}
+	return ""
+}
+
+// corsHeader has the browser give an answer to a page of another origin, if that is allowed.
+func (g *Gateway) corsHeader(r *ws.Request) http.Header {
+	h := http.Header{}
+	if len(g.cors) > 0 {
+		h.Set("Vary", "Origin")
+	}
+	if origin := g.origin(r); origin != "" {
+		h.Set("Access-Control-Allow-Origin", origin)
+		if g.cookie != "" {
+			h.Set("Access-Control-Allow-Credentials", "true")
+		}
+	}
+	return h
+}
