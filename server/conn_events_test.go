@@ -428,3 +428,52 @@ func TestMuxEventStreams(t *testing.T) {
 		t.Error("no event stream")
 	}
 }
+
+// TestEventStreamEnds: what ends a WebSocket with a code ends an event stream with the same one.
+func TestEventStreamEnds(t *testing.T) {
+	conns, causes := make(chan *server.Conn, 1), make(chan error, 1)
+	log := &logBook{}
+	n, addr, srv := startSim(t, simnet.Config{}, withEvents(func(srv *server.Server) {
+		srv.Timeouts.Lifetime, srv.Logger = time.Minute, log.logger()
+		srv.Handler = handler{
+			open: func(c *server.Conn) {
+				if conns <- c; c.Request().Path() == "/panic" {
+					panic("as asked")
+				}
+			},
+			close: func(_ *server.Conn, err error) { causes <- err },
+		}
+	}))
+	c := dialSim(t, n, addr)
+	c.send(eventRequest("/panic"))
+	c.expectStream().expectOver(`{"code":1011,"reason":"internal error"}`)
+	expectCause(t, causes, ws.CodeInternal, false)
+	<-conns
+
+	stream := dialSim(t, n, addr).streamed()
+	conn := <-conns
+	if err := srv.CloseConn(t.Context(), conn.ID(), 4001, strings.Repeat("ü", 100)); err != nil {
+		t.Error(err)
+	}
+	stream.expectOver(`{"code":4001,"reason":"` + strings.Repeat("ü", 61) + `"}`) // cut as in a close frame
+	expectCause(t, causes, 4001, false)
+
+	stream = dialSim(t, n, addr).streamed()
+	_ = (<-conns).Close(ws.CodeNoStatus, "")
+	stream.expectNothing()
+	expectCause(t, causes, ws.CodeNoStatus, false)
+
+	stream = dialSim(t, n, addr).streamed()
+	(<-conns).CloseNow()
+	stream.expectNothing()
+	expectCause(t, causes, ws.CodeAbnormal, false)
+
+	stream = dialSim(t, n, addr).streamed()
+	<-conns
+	pass(t, n, 61*time.Second)
+	stream.expectOver(`{"code":1001,"reason":"connection lifetime over"}`)
+	expectCause(t, causes, ws.CodeGoingAway, false)
+	if got := log.count("as asked"); got != 1 {
+		t.Errorf("%d panics are logged", got)
+	}
+}

@@ -118,7 +118,8 @@ func (s *Server) DrainProgress() DrainProgress {
 // or told) and the open connections get a close frame each, at a pace, and
 // Timeouts.Close for their answer. A handler that is running is waited for, its
 // connection is closed after it; so are requests in net/http. Handshakes under
-// way get 503, or are closed if nothing has come for two seconds.
+// way get 503, or are closed if nothing has come for two seconds. An event stream gets a
+// time to wait of 1 to 5 s, another one for each, and the event "close".
 //
 // It returns nil when all connections are closed. When ctx is done or o.Timeout
 // over first, the rest is cut as by Close, and the error is ctx's or

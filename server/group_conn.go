@@ -178,42 +178,6 @@ func (c *Conn) leave(from *Group) bool {
 
 // # Catching up
 
-// framing is how messages are framed for a connection; the zero value: uncompressed.
-type framing struct {
-	events    bool // as events of an event stream
-	enveloped bool
-	deflate   bool
-	keeps     bool // a context, which what is dropped would spoil
-	drops     bool // what does not fit, by the connection's own policy
-	z         ws.Deflater
-}
-
-// framing is c's but for the compression.
-func (c *Conn) framing() framing {
-	state := c.state.Load()
-	return framing{events: state&eventStream != 0, enveloped: state&enveloped != 0}
-}
-
-// form is what a message is for a connection with this framing.
-func (way *framing) form(p *ws.Prepared) *ws.Prepared {
-	if way.enveloped {
-		return p.Enveloped()
-	}
-	return p
-}
-
-// frame is a message framed, nil if it has no such form: binary, for an event stream.
-func (way *framing) frame(p *ws.Prepared) []byte {
-	switch p = way.form(p); {
-	case way.events:
-		return p.Event()
-	case way.deflate:
-		frame, _ := p.Deflated(way.z)
-		return frame
-	}
-	return p.Frame()
-}
-
 // delivery is what a connection gets to catch up with its groups, and for whom else it is
 // right.
 type delivery struct {
@@ -227,6 +191,7 @@ type delivery struct {
 	frames  [][]byte // one each
 	joined  []byte   // all of them, if they are several and small
 	notText int      // messages that are left out, for there is no such form of them
+	noted   *Group   // has noted the way
 }
 
 // joinBytes bounds the frames that are copied together for one write, and so what a
@@ -300,16 +265,15 @@ func (d *delivery) collect(c *Conn, g *grouped, end uint64, way framing) {
 	d.part, d.seen, d.way = g.first.part, g.seen, way
 	d.shares = g.more == nil && g.first.state() == settled
 	d.list, d.last = c.loop.groups.collect(g, end, d.list[:0])
-	d.frames, d.joined, d.notText = d.frames[:0], d.joined[:0], 0
-	total, kept := 0, d.list[:0]
+	d.frames, d.joined, d.notText, d.noted = d.frames[:0], d.joined[:0], 0, nil
+	total, kept, plain := 0, d.list[:0], way == framing{}
 	for _, p := range d.list {
-		own := way
-		own.deflate = way.deflate && !(way.keeps && c.mayDrop(p))
-		p.message.group.noteWay(own)
-		frame := own.frame(p.message.prepared)
-		if frame == nil {
-			d.notText++
-			continue
+		frame := p.message.prepared.Frame()
+		if !plain {
+			if frame = d.formFor(c, p); frame == nil {
+				d.notText++
+				continue
+			}
 		}
 		if total += len(frame); len(kept) > 0 && total > joinBytes {
 			d.last = p.number - 1 // not the number of the one before, which may be in the log for several groups
@@ -332,7 +296,7 @@ func (d *delivery) collect(c *Conn, g *grouped, end uint64, way framing) {
 func (d *delivery) forget() {
 	clear(d.list[:cap(d.list)]) // those of a longer one before too
 	clear(d.frames[:cap(d.frames)])
-	d.list, d.frames, d.joined, d.shares, d.notText = d.list[:0], d.frames[:0], d.joined[:0], false, 0
+	d.list, d.frames, d.joined, d.shares, d.notText, d.noted = d.list[:0], d.frames[:0], d.joined[:0], false, 0, nil
 	if cap(d.list) > 1024 {
 		d.list, d.frames = nil, nil
 	}

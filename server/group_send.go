@@ -149,35 +149,3 @@ func (s *Server) noRoom() error {
 	s.groupRefused.Add(1)
 	return ErrNoRoom
 }
-
-// prepare makes the forms of a message that members get, so that their loops need not.
-func (g *Group) prepare(p *ws.Prepared) {
-	ways := g.ways.Load()
-	if ways == nil {
-		return
-	}
-	for _, way := range *ways {
-		way.frame(p)
-	}
-}
-
-// noteWay notes how messages are framed for a member.
-func (g *Group) noteWay(way framing) {
-	if way.keeps, way.drops = false, false; way == (framing{}) {
-		return
-	}
-	for {
-		before := g.ways.Load()
-		var ways []framing // never changed once it is there
-		if before != nil {
-			ways = *before
-		}
-		if slices.Contains(ways, way) {
-			return
-		}
-		ways = append(slices.Clip(ways), way)
-		if g.ways.CompareAndSwap(before, &ways) {
-			return
-		}
-	}
-}

@@ -58,7 +58,7 @@ type Proxy struct {
 // Limits bound what peers can take up. In each 0 is the default, and below 0, where that
 // is allowed, no bound.
 type Limits struct {
-	// Conns bounds the WebSockets that are open at once; an upgrade beyond it
+	// Conns bounds the WebSockets and event streams that are open at once; an upgrade beyond it
 	// is refused with 503 and Retry-After, plain requests are not. 0 is no bound but
 	// the descriptors the process may have (see poller.RaiseDescriptorLimit).
 	Conns int
@@ -179,7 +179,8 @@ type Timeouts struct {
 	// Keepalive.BalancerIdle and 20 s, or 620 s without one; below 0 is for ever.
 	HTTPIdle time.Duration
 	// Idle closes a connection that sent no message (text or binary) for
-	// this long, with 1001 and the reason "idle timeout", pongs or not; 0 is never.
+	// this long, with 1001 and the reason "idle timeout", pongs or not; 0 is never. An event
+	// stream, whose client has nothing to send, it does not close.
 	Idle time.Duration
 	// Lifetime closes a connection at the latest so long after it was accepted,
 	// with 1001 and the reason "connection lifetime over", each at a time of its own in
@@ -196,7 +197,8 @@ type Keepalive struct {
 	// Interval is the time of silence, jittered by 20 %, after which a
 	// connection is pinged; after two silent intervals it is closed, also if it is only
 	// slow to read and Timeouts.Write is longer, unless it is paused then. 0 is 25 s, below
-	// 0 never.
+	// 0 never. An event stream gets a comment in each interval, and is closed when its peer's
+	// system has acknowledged nothing for one (see poller.Gauge).
 	Interval time.Duration
 	// BalancerIdle is after how long of silence a balancer before the server
 	// cuts a connection. The default Interval is then at most half of it, and

@@ -1,0 +1,94 @@
+package server
+
+import (
+	"slices"
+
+	"github.com/millrace/millrace/ws"
+)
+
+// # Forms
+//
+// A message is made into each form that members get, once (ws.Prepared keeps them): compressed,
+// as an event, in its envelope. A group knows which forms its members have had. Who sends
+// makes them, before it takes a lock; the loops only the first time.
+
+// framing is how messages are framed for a connection; the zero value: uncompressed.
+type framing struct {
+	events    bool // as events of an event stream
+	enveloped bool
+	deflate   bool
+	keeps     bool // a context, which what is dropped would spoil
+	drops     bool // what does not fit, by the connection's own policy
+	z         ws.Deflater
+}
+
+// framing is c's but for the compression.
+func (c *Conn) framing() framing {
+	state := c.state.Load()
+	return framing{events: state&eventStream != 0, enveloped: state&enveloped != 0}
+}
+
+// form is what a message is for a connection with this framing.
+func (way *framing) form(p *ws.Prepared) *ws.Prepared {
+	if way.enveloped {
+		return p.Enveloped()
+	}
+	return p
+}
+
+// frame is a message framed, nil if it has no such form: binary, for an event stream.
+func (way *framing) frame(p *ws.Prepared) []byte {
+	switch p = way.form(p); {
+	case way.events:
+		return p.Event()
+	case way.deflate:
+		frame, _ := p.Deflated(way.z)
+		return frame
+	}
+	return p.Frame()
+}
+
+// formFor is the frame of a message for c, nil if there is no such form. The caller holds c's mu.
+func (d *delivery) formFor(c *Conn, p pending) []byte {
+	way, g := d.way, p.message.group
+	if way.keeps && c.mayDrop(p) {
+		way.deflate = false
+	}
+	if g != d.noted || way.keeps { // else it is the same again
+		g.noteWay(way)
+		d.noted = g
+	}
+	return way.frame(p.message.prepared)
+}
+
+// prepare makes the forms of a message that members get, so that their loops need not.
+func (g *Group) prepare(p *ws.Prepared) {
+	ways := g.ways.Load()
+	if ways == nil {
+		return
+	}
+	for _, way := range *ways {
+		way.frame(p)
+	}
+}
+
+// noteWay notes how messages are framed for a member.
+func (g *Group) noteWay(way framing) {
+	way.keeps, way.drops = false, false
+	if ways := g.ways.Load(); ways == nil || !slices.Contains(*ways, way) {
+		g.addWay(way)
+	}
+}
+
+func (g *Group) addWay(way framing) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var ways []framing // never changed once it is there
+	if before := g.ways.Load(); before != nil {
+		ways = *before
+	}
+	if way != (framing{}) && !slices.Contains(ways, way) {
+		ways = append(slices.Clip(ways), way)
+		g.ways.Store(&ways)
+	}
+}
