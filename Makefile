@@ -20,7 +20,7 @@ GOTEST      := go test -count=1 -timeout=20m $(ONEBYONE)
 SELDOM      := GOGC=400
 # What -p 1 would compile on one core is compiled before, and not linked.
 COMPILE     := $(SELDOM) go list -export -test -f '{{""}}'
-OTHERS      := $(patsubst %/go.mod,%,$(wildcard interop/go.mod bench/peers/go.mod examples/go.mod))
+OTHERS      := $(patsubst %/go.mod,%,$(wildcard interop/go.mod bench/peers/go.mod pubsub/nats/natstest/go.mod examples/go.mod))
 MODULES     := . $(OTHERS)
 
 # A cross build checks that it compiles; the tests are type-checked too, once

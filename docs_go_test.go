@@ -20,7 +20,7 @@ import (
 // docImports are what Go code in the pages may use without an import.
 var docImports = []string{
 	modulePath + "/server", modulePath + "/ws", modulePath + "/bench", modulePath + "/server/servertest", modulePath + "/server/cert",
-	modulePath + "/pubsub", modulePath + "/pubsub/gateway", modulePath + "/pubsub/gateway/keyfile", modulePath + "/sse", modulePath + "/server/prom", modulePath + "/server/debug", modulePath + "/asynclog", "github.com/prometheus/client_golang/prometheus",
+	modulePath + "/pubsub", modulePath + "/pubsub/gateway", modulePath + "/pubsub/nats", modulePath + "/pubsub/gateway/keyfile", modulePath + "/sse", modulePath + "/server/prom", modulePath + "/server/debug", modulePath + "/asynclog", "github.com/prometheus/client_golang/prometheus",
 	"github.com/prometheus/client_golang/prometheus/promhttp",
 	"cmp", "context", "crypto/tls", "errors", "fmt", "log", "log/slog", "net", "net/http", "net/http/httputil", "net/netip", "net/url", "os", "os/signal", "sync", "sync/atomic", "syscall", "testing", "time",
 }

@@ -44,6 +44,42 @@ type Broker interface {
 	Close() error
 }
 
+// HistoryBroker is a Broker that keeps messages itself, for all nodes. What a hub keeps of such topics is a copy
+// of their end, which answers most who come back; it asks the broker for what is before.
+type HistoryBroker interface {
+	Broker
+	// Keeps says whether the broker keeps the messages of a topic. It must not block.
+	Keeps(topic string) bool
+	// History gives what is kept of a topic behind a position, from the oldest; of the zero
+	// position all. It may block.
+	History(ctx context.Context, topic string, since Position, bound HistoryBound) (History, error)
+	// Purge drops what is kept of a topic, and has Receiver.Missed called on each node.
+	Purge(ctx context.Context, topic string) error
+}
+
+// HistoryBound is how much of a history is wanted at most: so many messages, or a few more than so many bytes.
+type HistoryBound struct {
+	Messages int
+	Bytes    int64
+}
+
+// History is what a HistoryBroker keeps of a topic.
+type History struct {
+	Messages []KeptMessage
+	// None of the topic's messages behind From and up to Through is missing. From is the position that
+	// was asked for, or a later one; when in doubt it is Through.
+	From Position
+	// Through is how far it goes. Each message up to there has been received, if the topic was of interest
+	// when it was published, and those behind it will be.
+	Through Position
+}
+
+// KeptMessage is a message with what it was published with.
+type KeptMessage struct {
+	Message
+	Options server.SendOptions
+}
+
 // Receiver is what a broker brings messages to: a hub.
 type Receiver interface {
 	// Receive takes a message, and says how many members the topic, and the filters that
@@ -77,7 +113,7 @@ type PublishOptions struct {
 type Published struct {
 	Position Position
 	// Members is how many members of the topic, and of filters that meet it, were there on this
-	// node, one that is in both counted twice. It says nothing of what they could take.
+	// node, one that is in both counted twice; 0 of a broker that delivers later. It says nothing of what they could take.
 	Members int
 }
 

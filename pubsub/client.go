@@ -109,15 +109,21 @@ const presencePrefix = "$presence/"
 
 // presenceEvent is a message of theirs.
 type presenceEvent struct {
-	Event  string `json:"event"` // "join" or "leave"
+	Event  string `json:"event"` // "join" or "leave"; over nodes also "occupied" or "vacated"
 	Topic  string `json:"topic"`
-	Member Member `json:"member"`
+	Member Member `json:"member,omitzero"`
 }
 
 // Members gives who is subscribed to a topic whose rule has presence; a connection each. The
 // topic "$presence/NAME" tells of those who come and go: its messages are JSON objects with event
 // ("join" or "leave"), topic and member (id, user, info).
+//
+// Over nodes these are the members of all nodes, see also Partial; a user counts once in what is told, and leaves
+// when he has been away for Options.Heartbeat; and "occupied" and "vacated", without a member, are told too.
 func (h *Hub) Members(name string) []Member {
+	if h.nodes != nil {
+		return h.nodes.members(name)
+	}
 	t := h.find(name)
 	if t == nil {
 		return nil
@@ -163,22 +169,30 @@ func (t *topic) exit(c *server.Conn) {
 	t.tell("leave", m)
 }
 
-// tell tells of a member to who is subscribed for that. The caller holds the topic's lock.
+// tell tells of a member. The caller holds the topic's lock.
 func (t *topic) tell(event string, m Member) {
-	h := t.hub
-	to := h.meeting(presencePrefix+t.name, nil)
-	teller := h.find(presencePrefix + t.name)
+	if n := t.hub.nodes; n != nil {
+		n.change(t.name, m, event == "leave")
+		return
+	}
+	t.hub.tellPresence(presenceEvent{event, t.name, m})
+}
+
+// tellPresence tells what happened to a topic to who is subscribed for that, here. The caller may hold the topic's lock.
+func (h *Hub) tellPresence(e presenceEvent) {
+	to := h.meeting(presencePrefix+e.Topic, nil)
+	teller := h.find(presencePrefix + e.Topic)
 	if teller != nil {
 		defer h.unlock(teller)
 	}
 	if len(to) == 0 && teller == nil {
 		return
 	}
-	text, err := json.Marshal(presenceEvent{event, t.name, m})
+	text, err := json.Marshal(e)
 	if err != nil {
 		return // info is no JSON: Subscribe has refused it
 	}
-	if _, err := h.send(to, teller, prepare(Message{Topic: presencePrefix + t.name, Payload: text, Opcode: ws.Text}, false), PublishOptions{}); err != nil {
+	if _, err := h.send(to, teller, prepare(Message{Topic: presencePrefix + e.Topic, Payload: text, Opcode: ws.Text}, false), PublishOptions{}); err != nil {
 		h.counts.eventsLost.Add(1)
 	}
 }

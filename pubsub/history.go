@@ -86,6 +86,19 @@ func (l *lines) add(rule int, k *kept) (gone []*kept) {
 	return gone
 }
 
+// addFirst puts a message before the others, if there is room. Those that it stands before may be
+// older: then they go a little later.
+func (l *lines) addFirst(rule int, k *kept) (ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.bytes+k.size() > l.most {
+		return false
+	}
+	k.place = l.rules[rule].PushFront(k)
+	l.bytes += k.size()
+	return true
+}
+
 // oldest is a rule's oldest message, nil if there is none. The caller holds mu.
 func (l *lines) oldest(rule int) *kept {
 	front := l.rules[rule].Front()

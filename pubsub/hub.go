@@ -25,6 +25,11 @@ type Hub struct {
 	broker Broker
 	seed   maphash.Seed
 
+	nodes     *nodes        // nil: this one only
+	historian HistoryBroker // the broker; nil: it keeps nothing
+	fetchesMu sync.Mutex    // guards fetches; the innermost
+	fetches   map[string]*fetching
+
 	topics  [shards]topicShard
 	clients [shards]clientShard
 	known   *server.Group // the clients, for their end
@@ -95,6 +100,11 @@ func New(srv *server.Server, o Options) (*Hub, error) {
 	if h.broker == nil {
 		h.broker = InProcess()
 	}
+	h.historian, _ = h.broker.(HistoryBroker)
+	if bus, ok := h.broker.(NodeBroker); ok {
+		h.nodes = newNodes(h, bus, o.Heartbeat)
+	}
+	h.fetches = map[string]*fetching{}
 	for i := range h.topics {
 		h.topics[i].topics = map[string]*topic{}
 		h.clients[i].clients = map[*server.Conn]*client{}
@@ -104,6 +114,9 @@ func New(srv *server.Server, o Options) (*Hub, error) {
 		return nil, fmt.Errorf("pubsub: %w", err)
 	}
 	h.ended.Go(h.run)
+	if h.nodes != nil {
+		h.ended.Go(h.nodes.run)
+	}
 	return h, nil
 }
 
@@ -175,10 +188,8 @@ type receiver Hub
 func (r *receiver) Receive(m Message, o PublishOptions) (members int, err error) {
 	h := (*Hub)(r)
 	keeps := h.keeps(m.Topic) && !o.NotKept
-	if o.Key != "" {
-		o.Key, o.KeyOwner = m.Topic+"\x00"+o.Key, h // a filter's group is of many topics, and a topic's may be a new one
-	}
-	p := prepare(m, keeps)
+	o.SendOptions = h.groupOptions(m.Topic, o.SendOptions)
+	p := prepare(m, keeps || h.brokerKeeps(m.Topic) && !o.NotKept)
 	t := h.find(m.Topic)
 	for t == nil && keeps {
 		if err := h.make(m.Topic, Position{m.Position.Epoch, m.Position.Number - 1}); err != nil {
@@ -197,6 +208,14 @@ func (r *receiver) Receive(m Message, o PublishOptions) (members int, err error)
 	h.unlock(t)
 	h.evict(gone)
 	return members, err
+}
+
+// groupOptions are those of a topic's message for groups: a filter's is of many topics, and a topic's may be a new one.
+func (h *Hub) groupOptions(topic string, o server.SendOptions) server.SendOptions {
+	if o.Key != "" {
+		o.Key, o.KeyOwner = topic+"\x00"+o.Key, h
+	}
+	return o
 }
 
 // Missed implements Receiver.

@@ -21,6 +21,9 @@ type Options struct {
 	Limits Limits
 	// Broker orders and keeps messages. nil is this process.
 	Broker Broker
+	// Heartbeat is how often nodes tell each other that they are there; 0 is 3 s. One that is silent for 10/3 of it
+	// is gone, and a member that is away for it has left.
+	Heartbeat time.Duration
 	// OnMissed, if not nil, is called when the broker says that messages of a topic may be
 	// missing, "" is of all topics: who is subscribed is not told by itself. The broker calls it, so
 	// it must not block. The broker of one process misses nothing.
@@ -84,6 +87,9 @@ func bound[N int | int64](n, normally N) N {
 
 // check says which option can not work.
 func (o *Options) check(l *Limits) error {
+	if o.Heartbeat < 0 || o.Heartbeat > 0 && o.Heartbeat < 10*time.Millisecond {
+		return fmt.Errorf("pubsub: Options.Heartbeat: %v, want 0 or at least 10 ms", o.Heartbeat)
+	}
 	for i := range o.Rules {
 		if err := o.checkRule(i, l); err != nil {
 			return err

@@ -5,6 +5,7 @@ import "sync/atomic"
 // hubCounts are a hub's counts. They are those of all goroutines.
 type hubCounts struct {
 	published, refused, tooFast, missed, tooMany, eventsLost atomic.Uint64
+	fetched, fetchFailed, nodesFailed                        atomic.Uint64
 	subscriptions                                            atomic.Int64
 }
 
@@ -19,6 +20,9 @@ type Stats struct {
 	TooMany       uint64 // subscriptions refused with ErrTooMany
 	Missed        uint64 // times that the broker said that something may be missing
 	EventsLost    uint64 // presence events that server.ErrNoRoom kept from being sent
+	Fetched       uint64 // times that the broker was asked for the past of a topic
+	FetchFailed   uint64 // those of them that it did not answer
+	NodesFailed   uint64 // messages to other nodes that could not be sent, or of others that could not be read
 	HistoryBytes  int64  // memory of all that is kept, see Limits.History
 }
 
@@ -28,6 +32,7 @@ func (h *Hub) Stats() Stats {
 		Subscriptions: h.counts.subscriptions.Load(), Published: h.counts.published.Load(), Refused: h.counts.refused.Load(),
 		TooFast: h.counts.tooFast.Load(), TooMany: h.counts.tooMany.Load(), Missed: h.counts.missed.Load(), EventsLost: h.counts.eventsLost.Load(),
 	}
+	s.Fetched, s.FetchFailed, s.NodesFailed = h.counts.fetched.Load(), h.counts.fetchFailed.Load(), h.counts.nodesFailed.Load()
 	for i := range h.topics {
 		shard := &h.topics[i]
 		shard.mu.RLock()

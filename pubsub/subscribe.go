@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,8 +78,13 @@ func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscr
 		h.release(c, name)
 		return Subscribed{}, h.countTooMany(err)
 	}
-	defer h.unlock(t)
-	s, err := t.subscribe(c, newest, o)
+	var p *past
+	if t, newest, p, err = h.reach(t, newest, o); err != nil {
+		h.release(c, name)
+		return Subscribed{}, h.countTooMany(err)
+	}
+	defer func() { h.unlock(t) }()
+	s, err := t.subscribe(c, newest, p, o)
 	if err != nil || s.Again {
 		h.release(c, name)
 	}
@@ -104,8 +110,8 @@ func (h *Hub) subscribed(c *server.Conn, name string) (s Subscribed, ok bool) {
 }
 
 // subscribe is Subscribe for a topic whose lock the caller holds. newest is where the broker was
-// when the topic was there already.
-func (t *topic) subscribe(c *server.Conn, newest Position, o SubscribeOptions) (s Subscribed, err error) {
+// when the topic was there already, p what it keeps from before; nil: nothing.
+func (t *topic) subscribe(c *server.Conn, newest Position, p *past, o SubscribeOptions) (s Subscribed, err error) {
 	if t.group.Has(c) {
 		return Subscribed{Position: t.position(newest), Again: true}, nil
 	}
@@ -114,9 +120,9 @@ func (t *topic) subscribe(c *server.Conn, newest Position, o SubscribeOptions) (
 	switch {
 	case slices.ContainsFunc(t.hub.metBy(t), func(f *topic) bool { return f.group.Has(c) }):
 	case o.Since != (Position{}):
-		messages, s.Recovered = t.since(o.Since, newest, now)
+		messages, s.Recovered = t.since(o.Since, newest, p, now)
 	case o.Last > 0:
-		messages, _ = t.since(Position{}, newest, now)
+		messages, _ = t.since(Position{}, newest, p, now)
 		messages = messages[max(len(messages)-o.Last, 0):]
 	}
 	messages = unexpired(messages, now)
@@ -182,12 +188,15 @@ func (h *Hub) History(name string, since Position, most int) (messages []Message
 	if err := h.limits.checkName(name); err != nil {
 		return nil, false, err
 	}
+	if h.brokerKeeps(name) {
+		return h.historyOf(name, since, most)
+	}
 	t := h.find(name)
 	if t == nil {
 		return nil, false, nil
 	}
 	defer h.unlock(t)
-	all, complete := t.since(since, Position{}, time.Now())
+	all, complete := t.since(since, Position{}, nil, time.Now())
 	if most > 0 {
 		all = all[:min(len(all), most)]
 	}
@@ -202,6 +211,11 @@ func (h *Hub) History(name string, since Position, most int) (messages []Message
 func (h *Hub) Purge(name string) error {
 	if err := h.limits.checkName(name); err != nil {
 		return err
+	}
+	if h.brokerKeeps(name) {
+		ctx, cancel := context.WithTimeout(context.Background(), pastTimeout)
+		defer cancel()
+		return h.historian.Purge(ctx, name)
 	}
 	t := h.find(name)
 	if t == nil {

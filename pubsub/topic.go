@@ -59,13 +59,14 @@ func (h *Hub) findOrMake(name string) (t *topic, position Position, err error) {
 		if err := h.make(name, Position{}); err != nil {
 			return nil, Position{}, err
 		}
+		missed := h.counts.missed.Load()
 		if !IsFilter(name) {
 			position = h.broker.Position(name) // it may wait for a message that is being received
 		}
 		if t = h.find(name); t == nil {
 			continue // it was of no use to anybody, and is gone again
 		}
-		if t.ring.floor == (Position{}) && h.counts.missed.Load() == 0 {
+		if t.ring.floor == (Position{}) && h.counts.missed.Load() == missed {
 			t.ring.floor, t.ring.gap = position, false
 		}
 		return t, position, nil
@@ -231,10 +232,15 @@ func (h *Hub) expire(now time.Time) {
 
 // since gives the messages behind a position that are kept and not too old; they are the
 // ring's own. complete: these are all that there were. newest is where the broker was
-// when the topic was there already. The caller holds the topic's lock.
-func (t *topic) since(p, newest Position, now time.Time) (messages []*kept, complete bool) {
-	if t.rule < 0 || t.hub.rules[t.rule].Messages == 0 {
+// when the topic was there already, past what it keeps from before. The caller holds the topic's lock.
+func (t *topic) since(p, newest Position, past *past, now time.Time) (messages []*kept, complete bool) {
+	if past == nil && (t.rule < 0 || t.hub.rules[t.rule].Messages == 0) {
 		return nil, false
+	}
+	if past != nil && t.joins(past) {
+		all, floor, last := t.joined(past)
+		behind := sort.Search(len(all), func(i int) bool { return all[i].Position.Number > p.Number })
+		return all[behind:], p.Epoch == last.Epoch && p.Number >= floor.Number && p.Number <= max(last.Number, newest.Number)
 	}
 	all, floor, first := t.ring.messages, t.ring.floor, 0
 	for age := t.hub.rules[t.rule].Age; age > 0 && first < len(all) && now.Sub(all[first].Time) > age; first++ {

@@ -91,7 +91,7 @@ if [ -n "$thorough" ] && [ "${DEPS:-}" != no ]; then
   done < <(find interop bench/peers -name node_modules -prune -o -name package-lock.json -print 2>/dev/null)
 fi
 go mod download
-for module in interop bench/peers examples; do
+for module in interop bench/peers pubsub/nats/natstest examples; do
   if [ -n "$thorough" ] && [ -f "$module/go.mod" ]; then (cd "$module" && go mod download); fi
 done
 echo 'ready'

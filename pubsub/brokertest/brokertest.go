@@ -27,6 +27,7 @@ type receiver struct {
 	busy     map[string]bool
 	messages map[string][]pubsub.Message // by topic
 	refuse   string                      // payloads that are refused
+	missed   int                         // times that something was, in the place of a payload that was refused
 }
 
 // Receive implements pubsub.Receiver.
@@ -50,7 +51,14 @@ func (r *receiver) Receive(m pubsub.Message, _ pubsub.PublishOptions) (int, erro
 }
 
 // Missed implements pubsub.Receiver.
-func (r *receiver) Missed(topic string) { r.t.Errorf("something of %q was missed", topic) }
+func (r *receiver) Missed(topic string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.missed++
+	if r.refuse == "" {
+		r.t.Errorf("something of %q was missed", topic)
+	}
+}
 
 func (r *receiver) of(topic string) []pubsub.Message {
 	r.mu.Lock()
@@ -159,17 +167,23 @@ func positions(t *testing.T, b pubsub.Broker, r *receiver) {
 	}
 }
 
-// refusals: a message that the receiver refuses is not published, and those behind it are.
+// refusals: a message that the receiver refuses is not published, or it is told that it was missed, and those behind it are published.
 func refusals(t *testing.T, b pubsub.Broker, r *receiver) {
 	b.Interest("a", true)
 	r.refuse = "bad"
 	publish(t, b, "a", "1")
-	if p, err := b.Publish(t.Context(), pubsub.Message{Topic: "a", Payload: []byte("bad")}, pubsub.PublishOptions{}); !errors.Is(err, errRefused) && err != nil || err == nil && p.Position == (pubsub.Position{}) {
+	p, err := b.Publish(t.Context(), pubsub.Message{Topic: "a", Payload: []byte("bad")}, pubsub.PublishOptions{})
+	if !errors.Is(err, errRefused) && err != nil || err == nil && p.Position == (pubsub.Position{}) {
 		t.Errorf("refused: %+v, %v", p, err)
 	}
 	publish(t, b, "a", "2")
 	if got := r.received("a", 2); string(got[1].Payload) != "2" {
 		t.Errorf("%q", got)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if (r.missed > 0) != (err == nil) {
+		t.Errorf("told %d times that something was missed; publishing said %v", r.missed, err)
 	}
 }
 

@@ -45,6 +45,9 @@ var metrics = []metric{
 	counter("publications_too_fast_total", "Messages refused since their connection had published too many.", func(s *pubsub.Stats) uint64 { return s.TooFast }),
 	counter("subscriptions_refused_total", "Subscriptions refused: too many topics or filters.", func(s *pubsub.Stats) uint64 { return s.TooMany }),
 	counter("broker_gaps_total", "Times the broker said that messages may be missing.", func(s *pubsub.Stats) uint64 { return s.Missed }),
+	counter("history_fetches_total", "Times the broker was asked for the past of a topic.", func(s *pubsub.Stats) uint64 { return s.Fetched }),
+	counter("history_fetches_failed_total", "Times the broker did not answer about the past of a topic.", func(s *pubsub.Stats) uint64 { return s.FetchFailed }),
+	counter("node_messages_failed_total", "Messages to other nodes that could not be sent, or of theirs that could not be read.", func(s *pubsub.Stats) uint64 { return s.NodesFailed }),
 	counter("presence_events_lost_total", "Presence events that found no room.", func(s *pubsub.Stats) uint64 { return s.EventsLost }),
 }
 

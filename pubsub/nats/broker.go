@@ -1,0 +1,294 @@
+package nats
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/millrace/millrace/pubsub"
+)
+
+const (
+	pingInterval   = 15 * time.Second // a server that does not answer two of them is gone
+	connectTimeout = 2 * time.Second
+	writeTimeout   = 5 * time.Second // for bytes that the kernel does not take
+	readyTimeout   = 2 * time.Second // for the server to know a subscription
+	firstBackoff   = 50 * time.Millisecond
+	lastBackoff    = 2 * time.Second
+)
+
+// Broker is a pubsub.Broker on NATS. New makes one.
+type Broker struct {
+	options  Options
+	invalid  error // of the options
+	names    naming
+	node     string // names this broker; the epoch of what no stream numbers
+	log      *slog.Logger
+	receiver pubsub.Receiver
+	stream   *stream // nil: none
+
+	session   atomic.Pointer[session]  // nil: disconnected
+	found     atomic.Pointer[[]string] // servers, besides those of the options
+	interests interests
+	number    atomic.Uint64
+	seed      maphash.Seed
+	lines     [256]sync.Mutex // of topics: one message after the other, numbered
+
+	hearing sync.Mutex // held by the session whose nodes are heard
+
+	counts counts
+	closed atomic.Bool
+	ending chan struct{}
+	ended  sync.WaitGroup
+}
+
+// counts are a broker's.
+type counts struct {
+	connects, lost, gaps, dropped, received, published, refused, foreign atomic.Uint64
+}
+
+// Stats are a broker's figures.
+type Stats struct {
+	Connected     bool
+	Server        string // the URL of the one it is connected to
+	Subscriptions int    // of topics and filters, lingering ones too
+	Connects      uint64 // connections made so far
+	Lost          uint64 // those of them that have ended by themselves
+	Gaps          uint64 // times that Receiver.Missed was called
+	Dropped       uint64 // messages that this node had no room for: it was too slow
+	Received      uint64 // messages of topics that came from NATS
+	Published     uint64 // messages that NATS took
+	Refused       uint64 // messages that the hub had no room for
+	Foreign       uint64 // messages whose subject is no topic's
+}
+
+// New makes a broker. It connects when a hub is made with it (Start).
+func New(o Options) *Broker {
+	b := &Broker{node: rand.Text()[:12], seed: maphash.MakeSeed(), ending: make(chan struct{})}
+	b.found.Store(&[]string{})
+	b.options, b.invalid = o.filled()
+	b.log = b.options.Logger
+	b.names = naming{b.options.Prefix, b.options.Interest}
+	b.interests = interests{wants: map[string]*want{}, filters: map[string]*want{}, wake: make(chan struct{}, 1)}
+	if b.options.Stream != nil {
+		b.stream = &stream{Stream: *b.options.Stream, live: livePrefix(b.options.Stream.Name), topics: map[string]uint64{}}
+	}
+	return b
+}
+
+// Start implements pubsub.Broker. It connects; with Options.Retry it does not wait for that.
+func (b *Broker) Start(r pubsub.Receiver) error {
+	if b.invalid != nil {
+		return b.invalid
+	}
+	b.receiver = r
+	s, err := b.connect()
+	if err != nil && !b.options.Retry {
+		return err
+	}
+	if err != nil {
+		b.log.Warn("no connection to NATS yet", "err", err)
+	}
+	b.ended.Go(func() { b.run(s) })
+	return nil
+}
+
+// Close implements pubsub.Broker.
+func (b *Broker) Close() error {
+	if b.closed.Swap(true) {
+		return nil
+	}
+	close(b.ending)
+	if s := b.session.Load(); s != nil {
+		s.conn.Close()
+	}
+	b.ended.Wait()
+	for i := range b.lines { // those who publish now come to their end
+		b.lines[i].Lock()
+		defer b.lines[i].Unlock()
+	}
+	return nil
+}
+
+// Stats are the figures as they stand.
+func (b *Broker) Stats() Stats {
+	stats := Stats{
+		Subscriptions: b.interests.count(),
+		Connects:      b.counts.connects.Load(), Lost: b.counts.lost.Load(), Gaps: b.counts.gaps.Load(), Dropped: b.counts.dropped.Load(),
+		Received: b.counts.received.Load(), Published: b.counts.published.Load(), Refused: b.counts.refused.Load(), Foreign: b.counts.foreign.Load(),
+	}
+	if s := b.session.Load(); s != nil {
+		stats.Connected, stats.Server = true, s.conn.ConnectedUrlRedacted()
+		stats.Dropped += s.dropped()
+	}
+	return stats
+}
+
+func (b *Broker) line(topic string) *sync.Mutex {
+	return &b.lines[maphash.String(b.seed, topic)%uint64(len(b.lines))]
+}
+
+// Publish implements pubsub.Broker. ErrDisconnected and ErrNoStream: nobody gets the message.
+//
+// Without a stream it does not wait for the server: what is lost with the connection is lost. With a
+// stream it waits for the stream's answer, and asks again, until ctx ends or 10 s are over.
+func (b *Broker) Publish(ctx context.Context, m pubsub.Message, o pubsub.PublishOptions) (pubsub.Published, error) {
+	s := b.session.Load()
+	msg := encode(b.names.subject(m.Topic), m, o)
+	switch {
+	case s == nil:
+		return pubsub.Published{}, ErrDisconnected
+	case msg.Size()-len(msg.Subject) > s.maxPayload:
+		return pubsub.Published{}, fmt.Errorf("%w: NATS takes %d bytes", pubsub.ErrTooBig, s.maxPayload)
+	case b.stream.has(m.Topic):
+		if b.interests.unready.Load() > 0 {
+			b.await(m.Topic) // or this node may not get it
+		}
+		return b.store(ctx, s, msg)
+	}
+	p, err := b.send(s, msg, m, o)
+	if b.interests.unready.Load() > 0 {
+		b.await(m.Topic) // the first message made it: from here on others' are to come too
+	}
+	return p, err
+}
+
+// send has who is here receive a message, and gives it to NATS.
+func (b *Broker) send(s *session, msg *nats.Msg, m pubsub.Message, o pubsub.PublishOptions) (pubsub.Published, error) {
+	line := b.line(m.Topic)
+	line.Lock()
+	defer line.Unlock()
+	if b.closed.Load() || s.ended() {
+		return pubsub.Published{}, ErrDisconnected
+	}
+	p, err := b.receive(m, o)
+	if err != nil {
+		return pubsub.Published{}, err
+	}
+	if err := s.conn.PublishMsg(msg); err != nil {
+		return pubsub.Published{}, fmt.Errorf("%w: %w", pubsub.ErrUnknown, err) // who is here has it
+	}
+	b.counts.published.Add(1)
+	return p, nil
+}
+
+// receive has the hub receive a message that no stream numbers. The caller holds its line.
+func (b *Broker) receive(m pubsub.Message, o pubsub.PublishOptions) (p pubsub.Published, err error) {
+	m.Position, m.Time = b.at(b.number.Add(1)), time.Now()
+	members, err := b.receiver.Receive(m, o)
+	return pubsub.Published{Position: m.Position, Members: members}, err
+}
+
+// at is a position that this node counts.
+func (b *Broker) at(number uint64) pubsub.Position {
+	return pubsub.Position{Epoch: b.node, Number: number}
+}
+
+// Position implements pubsub.Broker. It waits for the server to know the subscription, for at most
+// 2 s: if it does not know it then, something may be missed, and this will be told.
+func (b *Broker) Position(topic string) pubsub.Position {
+	base := b.await(topic)
+	line := b.line(topic)
+	line.Lock()
+	defer line.Unlock()
+	if b.stream.has(topic) {
+		return b.stream.position(base)
+	}
+	return b.at(b.number.Load())
+}
+
+// take takes a message that came from NATS. The broker's own goroutine calls it.
+func (b *Broker) take(s *session, msg *nats.Msg) {
+	subject, live := msg.Subject, false
+	if b.stream != nil {
+		subject, live = strings.CutPrefix(subject, b.stream.live)
+	}
+	topic, ok := b.names.topic(subject)
+	switch {
+	case !ok:
+		b.counts.foreign.Add(1)
+	case b.stream.has(topic) && live:
+		b.takeStored(s, topic, msg)
+	case live || b.stream.has(topic): // on its way to the stream
+	case b.options.Interest == ByTopic || b.interests.meets(topic):
+		b.counts.received.Add(1)
+		m, o := decode(msg)
+		m.Topic = topic
+		line := b.line(topic)
+		line.Lock()
+		_, err := b.receive(m, o)
+		line.Unlock()
+		if err != nil {
+			b.refused(topic, err)
+		}
+	}
+}
+
+// refused tells that the hub had no room for a message.
+func (b *Broker) refused(topic string, err error) {
+	b.counts.refused.Add(1)
+	b.log.Warn("no room for a message from NATS", "topic", topic, "err", err)
+	b.missed(topic)
+}
+
+// missed tells the hub that something of a topic, or a filter, may be missing.
+func (b *Broker) missed(name string) {
+	b.counts.gaps.Add(1)
+	b.receiver.Missed(name)
+}
+
+// missedCore tells that something may be missing of all that no stream has.
+func (b *Broker) missedCore() {
+	if b.stream == nil {
+		b.missed("")
+		return
+	}
+	for _, name := range b.interests.names() {
+		if !b.stream.hasAll(name) {
+			b.missed(name)
+		}
+	}
+}
+
+// run keeps a session, one after the other.
+func (b *Broker) run(s *session) {
+	pause := firstBackoff
+	for {
+		if s != nil {
+			pause = firstBackoff
+			b.serve(s)
+			b.session.Store(nil)
+			b.lost(s)
+		}
+		select {
+		case <-b.ending:
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, lastBackoff)
+		var err error
+		if s, err = b.connect(); err != nil {
+			b.log.Debug("no connection to NATS", "err", err)
+		}
+	}
+}
+
+// lost tells of the end of a session.
+func (b *Broker) lost(s *session) {
+	b.counts.dropped.Add(s.dropped())
+	if b.closed.Load() {
+		return
+	}
+	b.counts.lost.Add(1)
+	b.log.Warn("the connection to NATS has ended: messages may be missing", "err", cmp.Or(s.conn.LastError(), nats.ErrConnectionClosed))
+	b.missedCore()
+}

@@ -1,0 +1,88 @@
+package natstest
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/pubsub/nats"
+)
+
+// leader gives the server that leads a stream, -1 if there is none.
+func leader(t *testing.T, js jetstream.JetStream, servers []*natsServer, name string) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	found, err := js.Stream(ctx, name)
+	if err != nil || found.CachedInfo().Cluster == nil {
+		return -1
+	}
+	for i, s := range servers {
+		if s.options.ServerName == found.CachedInfo().Cluster.Leader {
+			return i
+		}
+	}
+	return -1
+}
+
+// TestCluster: in a cluster of three, whose stream has three replicas, nothing of the stream is lost, nor comes
+// twice, when its leader moves, and when servers end, the leader's among them.
+func TestCluster(t *testing.T) {
+	servers := startCluster(t)
+	var urls []string
+	for _, s := range servers {
+		urls = append(urls, s.url())
+	}
+	options := func(first int) nats.Options {
+		o := streamed("", "CL")
+		o.URLs = append(append([]string{}, urls[first:]...), urls[:first]...)
+		o.Stream.Replicas = 3
+		return o
+	}
+	nodes := []*node{startNode(t, options(0)), startNode(t, options(1)), startNode(t, options(2))}
+	for _, n := range nodes {
+		n.want("kept/t", "kept/+", "core")
+	}
+	conn := dial(t, urls[0])
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := publishing(nodes[0], "kept/t")
+	more := func(what string) {
+		t.Helper()
+		before := len(nodes[0].texts("kept/t"))
+		eventually(t, what, func() bool { return len(nodes[0].texts("kept/t")) > before+20 })
+	}
+	more("messages")
+	if _, err := conn.Request("$JS.API.STREAM.LEADER.STEPDOWN.CL", nil, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	more("messages of the next leader")
+	for round := range 2 {
+		at := -1
+		eventually(t, "a leader", func() bool { at = leader(t, js, servers, "CL"); return at >= 0 })
+		if round == 1 {
+			at = (at + 1) % 3 // another one
+		}
+		servers[at].stop()
+		more("messages without server " + strconv.Itoa(at))
+		servers[at].start()
+		eventually(t, "the server to be back", func() bool {
+			return servers[at].JetStreamIsCurrent() && servers[at].JetStreamIsStreamCurrent("$G", "CL")
+		})
+	}
+	more("messages at the end")
+	sent := stop()
+	for i, n := range nodes {
+		n.last("kept/t", strconv.Itoa(sent-1))
+		came, missing := n.gapless("kept/t")
+		if came != sent || missing != 0 {
+			t.Errorf("node %d: %d sent, %d came, %d are missing, %v", i, sent, came, missing, n.missed)
+		}
+		t.Logf("node %d: %d messages, %+v", i, came, n.Stats())
+	}
+}

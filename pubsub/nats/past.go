@@ -1,0 +1,292 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/pubsub"
+)
+
+// # The past of a topic
+//
+// It is read with Direct Get, which each replica of the stream answers, also one that is behind. So
+// what a replica says is believed only as far as it proves itself: it must have the topic's
+// last message, of which the leader was asked, and the message that the past is to follow on, or one of the
+// topic before that. As messages go from the oldest to the newest, nothing behind a message that is there
+// has gone, but for what somebody deletes by hand.
+
+const (
+	pageSize  = 256     // messages that are asked for at once
+	pageBytes = 4 << 20 // bytes, likewise
+	attempts  = 3       // for a replica that is behind
+)
+
+// get is a request for messages of the stream.
+type get struct {
+	Seq       uint64   `json:"seq,omitempty"`
+	LastFor   string   `json:"last_by_subj,omitempty"`
+	NextFor   string   `json:"next_by_subj,omitempty"`
+	MultiLast []string `json:"multi_last,omitempty"`
+	UpTo      uint64   `json:"up_to_seq,omitempty"`
+	Batch     int      `json:"batch,omitempty"`
+	MaxBytes  int      `json:"max_bytes,omitempty"`
+}
+
+// page is an answer: messages by their numbers, with these in their headers.
+type page struct {
+	messages []*nats.Msg
+	last     uint64 // number of the last one
+	pending  uint64 // how many there are behind it
+}
+
+// errBehind: no replica has what the leader has.
+var errBehind = errors.New("nats: the stream's replicas are behind its leader")
+
+// fetch asks any replica for a page.
+func (st *stream) fetch(s *session, request get) (p page, err error) {
+	if request.Batch > 0 {
+		request.MaxBytes = pageBytes
+	}
+	answers, inbox := make(chan *nats.Msg, pageSize+1), s.conn.NewInbox()
+	sub, err := s.conn.ChanSubscribe(inbox, answers)
+	if err != nil {
+		return p, err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // the connection may have ended
+	text, err := marshal(request)
+	if err != nil {
+		return p, err
+	}
+	if err := s.conn.PublishRequest("$JS.API.DIRECT.GET."+st.Name, inbox, text); err != nil {
+		return p, err
+	}
+	timeout := time.NewTimer(requestTimeout)
+	defer timeout.Stop()
+	for {
+		select {
+		case msg := <-answers:
+			timeout.Reset(requestTimeout)
+			if status := msg.Header.Get("Status"); status != "" {
+				return p.ended(msg, status)
+			}
+			number, _, _, ok := storedAt(msg)
+			if !ok {
+				return p, errors.New("nats: an answer of the stream has no number")
+			}
+			p.messages, p.last = append(p.messages, msg), number
+		case <-s.closed:
+			return p, ErrDisconnected
+		case <-timeout.C:
+			return p, fmt.Errorf("nats: the stream %s does not answer", st.Name)
+		}
+	}
+}
+
+// ended is the page when its last answer has come.
+func (p page) ended(msg *nats.Msg, status string) (page, error) {
+	switch code, _ := strconv.Atoi(status); code {
+	case http.StatusNoContent:
+		var err error
+		p.pending, err = strconv.ParseUint(msg.Header.Get("Nats-Num-Pending"), 10, 64)
+		return p, err
+	case http.StatusNotFound:
+		return p, nil
+	}
+	return p, fmt.Errorf("nats: the stream answers %s %s", status, msg.Header.Get("Description"))
+}
+
+// past is what the stream has of a topic behind a number.
+type past struct {
+	messages []*nats.Msg
+	last     uint64 // number of the topic's last message then
+	complete bool   // nothing behind that number is missing
+	more     bool   // the bound left out those behind the messages
+}
+
+// past fetches a topic's messages behind a number, with the one numbered through, if that is not 0.
+func (st *stream) past(s *session, topic string, after, through uint64, bound pubsub.HistoryBound) (p past, err error) {
+	subject := s.broker.names.subject(topic)
+	if p.last, err = st.lastOf(s, subject); err != nil {
+		return p, err
+	}
+	p.last = max(p.last, through)
+	for attempt := range attempts {
+		if attempt > 0 {
+			time.Sleep(time.Duration(attempt) * 50 * time.Millisecond) // a replica catches up
+		}
+		var found []*nats.Msg
+		if found, p.more, err = st.all(s, subject, max(after, 1), p.last, bound); err == nil {
+			return st.prove(s, subject, after, p, found, bound)
+		}
+	}
+	return p, err
+}
+
+// prove says whether what was found of a topic is complete.
+func (st *stream) prove(s *session, subject string, after uint64, p past, found []*nats.Msg, bound pubsub.HistoryBound) (past, error) {
+	if len(found) > 0 && numberOf(found[0]) <= after { // the inclusive one
+		p.messages, p.complete = found[1:], true
+		return p, nil
+	}
+	p.messages = found
+	if after > 0 {
+		before, err := st.fetch(s, get{MultiLast: []string{subject}, UpTo: after})
+		if err != nil {
+			return p, err
+		}
+		if len(before.messages) > 0 {
+			again, more, err := st.all(s, subject, before.last, p.last, bound)
+			if err != nil || len(again) == 0 || numberOf(again[0]) != before.last {
+				return p, err // another replica, or it has gone meanwhile
+			}
+			p.messages, p.complete, p.more = again[1:], true, more
+			return p, nil
+		}
+	}
+	info, err := st.info(s)
+	if err != nil {
+		return p, err
+	}
+	p.complete = info.State.FirstSeq <= after+1 && info.State.LastSeq >= after &&
+		(info.Config.MaxMsgsPerSubject <= 0 || int64(len(found)) < info.Config.MaxMsgsPerSubject)
+	return p, nil
+}
+
+// all fetches the messages of a subject from a number on to its last one, or as many as the bound
+// allows, and one.
+func (st *stream) all(s *session, subject string, from, last uint64, bound pubsub.HistoryBound) (found []*nats.Msg, more bool, err error) {
+	for bytes := int64(0); from <= last; {
+		if len(found) > bound.Messages || bytes > bound.Bytes {
+			return found, true, nil
+		}
+		p, err := st.fetch(s, get{Seq: from, NextFor: subject, Batch: min(pageSize, bound.Messages+1-len(found))})
+		if err != nil {
+			return nil, false, err
+		}
+		if len(p.messages) == 0 {
+			return nil, false, errBehind
+		}
+		for _, msg := range p.messages {
+			bytes += int64(len(msg.Data))
+		}
+		found = append(found, p.messages...)
+		from = p.last + 1
+	}
+	return found, false, nil
+}
+
+// lastOf is the number of a subject's last message, as the leader knows it; 0: there is none.
+func (st *stream) lastOf(s *session, subject string) (uint64, error) {
+	var answer struct {
+		Message struct {
+			Seq uint64 `json:"seq"`
+		} `json:"message"`
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := st.ask(s, "STREAM.MSG.GET", get{LastFor: subject}, &answer); err != nil {
+		return 0, err
+	}
+	if answer.Error != nil && answer.Error.Code != http.StatusNotFound {
+		return 0, answer.Error
+	}
+	return answer.Message.Seq, nil
+}
+
+func numberOf(msg *nats.Msg) uint64 {
+	number, _, _, _ := storedAt(msg)
+	return number
+}
+
+// Keeps implements pubsub.HistoryBroker.
+func (b *Broker) Keeps(topic string) bool { return b.stream.has(topic) }
+
+// History implements pubsub.HistoryBroker. It asks the leader and a replica.
+func (b *Broker) History(ctx context.Context, topic string, since pubsub.Position, bound pubsub.HistoryBound) (pubsub.History, error) {
+	s, st := b.session.Load(), b.stream
+	if s == nil {
+		return pubsub.History{}, ErrDisconnected
+	}
+	epoch := st.current()
+	if since != (pubsub.Position{}) && since.Epoch != epoch {
+		return pubsub.History{}, nil
+	}
+	from := st.position(b.await(topic))
+	if _, err := st.last(s); err != nil { // or it is another stream
+		return pubsub.History{}, err
+	}
+	p, err := st.past(s, topic, since.Number, 0, bound)
+	if err != nil {
+		return pubsub.History{}, err
+	}
+	at := func(number uint64) pubsub.Position { return pubsub.Position{Epoch: epoch, Number: number} }
+	h := pubsub.History{From: at(since.Number), Through: at(max(from.Number, p.last))}
+	switch {
+	case p.more: // there is one at least
+		h.Through = at(numberOf(p.messages[len(p.messages)-1]))
+	case p.complete:
+		h.Through.Number = max(h.Through.Number, since.Number)
+	}
+	if !p.complete {
+		h.From = h.Through
+		if len(p.messages) > 0 {
+			h.From = at(numberOf(p.messages[0]))
+		}
+	}
+	for _, msg := range p.messages {
+		number, _, time, _ := storedAt(msg)
+		m, o := decode(msg)
+		if o.NotKept || msg.Header.Get(headerPurged) != "" {
+			h.From = at(number)
+			continue
+		}
+		m.Topic, m.Time, m.Position = topic, time, at(number)
+		h.Messages = append(h.Messages, pubsub.KeptMessage{Message: m, Options: o.SendOptions})
+	}
+	return h, b.arrived(ctx, topic, h.Through.Number, p.last)
+}
+
+// arrived waits until a topic's last message has been received, if it is one of those up to through.
+func (b *Broker) arrived(ctx context.Context, topic string, through, last uint64) error {
+	base, unready, wanted := b.interests.base(topic)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	for wanted && unready == nil && last <= through && last > base && b.stream.received(topic) < last && b.stream.caughtUp() < last {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("nats: message %d of %q is stored, but does not come: %w", last, topic, ctx.Err())
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// Purge implements pubsub.HistoryBroker: on all nodes. A message in the topic says so.
+func (b *Broker) Purge(ctx context.Context, topic string) error {
+	s := b.session.Load()
+	if s == nil {
+		return ErrDisconnected
+	}
+	subject := b.names.subject(topic)
+	js, err := jetstream.New(s.conn)
+	if err != nil {
+		return err
+	}
+	found, err := js.Stream(ctx, b.stream.Name)
+	if err != nil {
+		return fmt.Errorf("nats: the stream %s: %w", b.stream.Name, err)
+	}
+	if err := found.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+		return fmt.Errorf("nats: the stream %s: %w", b.stream.Name, err)
+	}
+	msg := nats.NewMsg(subject)
+	msg.Header.Set(headerPurged, "1")
+	_, err = b.store(ctx, s, msg)
+	return err
+}

@@ -1,0 +1,290 @@
+package nats
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// session is one connection to NATS, from its first to its last message.
+type session struct {
+	broker     *Broker
+	conn       *nats.Conn
+	queue      string         // the queue group of its subscriptions: see the package's documentation
+	in         chan *nats.Msg // what came; a full one drops
+	closed     chan struct{}  // the connection has ended: nothing more comes
+	maxPayload int
+	again      bool          // it is not the first one
+	first      chan struct{} // the server knows all that was wanted at the beginning
+	subs       map[string]*subscription
+
+	mu   sync.Mutex // guards slow
+	slow map[*nats.Subscription]struct{}
+	shed uint64 // messages that were taken out of in, guarded by mu
+}
+
+// subscription is one at the server, for one or several names. The session's subscriber owns it.
+type subscription struct {
+	*nats.Subscription
+	names int
+}
+
+// connect begins a session.
+func (b *Broker) connect() (*session, error) {
+	options, err := b.options.connecting()
+	if err != nil {
+		return nil, err
+	}
+	s := &session{
+		broker: b, in: make(chan *nats.Msg, b.options.Pending), closed: make(chan struct{}), first: make(chan struct{}),
+		queue: "millrace-" + b.node + "-" + strconv.FormatUint(b.counts.connects.Load(), 10),
+		subs:  map[string]*subscription{}, slow: map[*nats.Subscription]struct{}{},
+	}
+	options = append(options,
+		nats.ClosedHandler(func(*nats.Conn) { close(s.closed) }),
+		nats.ErrorHandler(s.failed),
+		nats.LameDuckModeHandler(func(c *nats.Conn) { go c.Close() }), // the server ends soon: now is better
+	)
+	if s.conn, err = nats.Connect(strings.Join(append(slices.Clone(b.options.URLs), *b.found.Load()...), ","), options...); err != nil {
+		return nil, fmt.Errorf("nats: %s: %w", strings.Join(redacted(b.options.URLs), ", "), err)
+	}
+	s.maxPayload, s.again = int(s.conn.MaxPayload()), b.counts.connects.Load() > 0
+	if b.stream != nil {
+		if err := b.stream.open(s); err != nil {
+			s.conn.Close()
+			return nil, err
+		}
+	}
+	if err := s.listen(); err != nil {
+		s.conn.Close()
+		return nil, fmt.Errorf("nats: %w", err)
+	}
+	b.counts.connects.Add(1)
+	found := s.conn.DiscoveredServers()
+	b.found.Store(&found)
+	b.interests.begin()
+	b.session.Store(s)
+	if b.closed.Load() {
+		s.conn.Close()
+	}
+	b.log.Info("connected to NATS", "server", s.conn.ConnectedUrlRedacted())
+	b.ended.Go(s.subscribe)
+	return s, nil
+}
+
+// ended says whether the connection has.
+func (s *session) ended() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// failed is told what the library can't tell otherwise.
+func (s *session) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
+	if sub == nil {
+		s.broker.log.Warn("NATS reports an error", "err", err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.slow[sub]; !known {
+		s.slow[sub] = struct{}{}
+		s.broker.log.Warn("NATS reports an error", "err", err, "subject", sub.Subject)
+	}
+}
+
+// dropped is how many messages the node had no room for.
+func (s *session) dropped() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.shed
+	for sub := range s.slow {
+		if dropped, err := sub.Dropped(); err == nil {
+			n += uint64(dropped)
+		}
+	}
+	return n
+}
+
+// serve passes messages on until the connection ends.
+func (b *Broker) serve(s *session) {
+	select {
+	case <-s.first:
+		if s.again && b.stream != nil {
+			b.catchUp(s)
+		}
+	case <-s.closed:
+	}
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case msg := <-s.in:
+			b.next(s, msg)
+			b.some(s)
+		case <-tick.C:
+			if b.stream != nil {
+				b.look(s)
+			}
+		case <-s.closed:
+			for len(s.in) > 0 {
+				b.next(s, <-s.in)
+			}
+			return
+		}
+	}
+}
+
+// some takes messages that are there, which is cheaper than to select each.
+func (b *Broker) some(s *session) {
+	for range 256 {
+		select {
+		case msg := <-s.in:
+			b.next(s, msg)
+		default:
+			return
+		}
+	}
+}
+
+// next takes a message out of the queue, unless that was full: then some may have been dropped behind
+// those that are in it. These go too, so that one gap is told instead of one after each message.
+func (b *Broker) next(s *session, msg *nats.Msg) {
+	full := func() bool { return len(s.in) >= cap(s.in)-1 } // now that one was taken out
+	if !full() {
+		b.take(s, msg)
+		return
+	}
+	shed := uint64(1)
+	for left := len(s.in); left > 0; left-- {
+		<-s.in
+		if shed++; full() { // again, meanwhile
+			left = len(s.in) + 1
+		}
+	}
+	s.mu.Lock()
+	s.shed += shed
+	s.mu.Unlock()
+	b.log.Warn("messages from NATS come too fast: some were dropped", "dropped", shed)
+	b.missedCore()
+	if b.stream != nil {
+		b.catchUp(s)
+	}
+}
+
+// subscribe tells the server what is wanted, until the session ends.
+func (s *session) subscribe() {
+	b, first := s.broker, true
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var batch []*want // that the server knows, and the stream does not confirm yet
+	for {
+		changes := b.interests.changes(b.options.Linger)
+		if err := s.apply(changes); err != nil {
+			b.log.Warn("subscribing at NATS failed", "err", err)
+			s.conn.Close()
+			return
+		}
+		if batch = append(batch, changes...); s.confirm(batch) {
+			batch = nil
+		}
+		if first {
+			close(s.first)
+		}
+		first = false
+		select {
+		case <-b.interests.wake:
+		case <-tick.C:
+		case <-s.closed:
+			return
+		}
+	}
+}
+
+// apply brings a batch of changes to the server, and waits for it to know them.
+func (s *session) apply(batch []*want) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	for _, w := range batch {
+		for _, subject := range s.broker.subjects(w.name) {
+			if err := s.change(subject, !w.gone); err != nil {
+				return err
+			}
+		}
+	}
+	return s.conn.FlushTimeout(2 * writeTimeout)
+}
+
+// confirm notes where the stream is, and that the server knows a batch. ok is false if the stream does not answer.
+func (s *session) confirm(batch []*want) (ok bool) {
+	b, base := s.broker, uint64(0)
+	if len(batch) == 0 {
+		return true
+	}
+	if b.stream != nil {
+		var err error
+		if base, err = b.stream.last(s); err != nil {
+			b.log.Warn("the stream does not answer: subscribing later", "stream", b.stream.Name, "err", err)
+			return false
+		}
+	}
+	for _, name := range b.interests.confirm(batch, base) {
+		b.missed(name)
+	}
+	return true
+}
+
+// subjects are those to subscribe to for a name.
+func (b *Broker) subjects(name string) []string {
+	if b.stream == nil {
+		return b.names.wanted(name)
+	}
+	return b.stream.subjects(name, b.names)
+}
+
+// change subscribes to a subject for one name more or less.
+func (s *session) change(subject string, more bool) (err error) {
+	sub := s.subs[subject]
+	switch {
+	case more && sub != nil:
+		sub.names++
+	case more:
+		sub = &subscription{names: 1}
+		sub.Subscription, err = s.conn.ChanQueueSubscribe(subject, s.queue, s.in)
+		s.subs[subject] = sub
+	case sub.names > 1:
+		sub.names--
+	default:
+		delete(s.subs, subject)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if _, slow := s.slow[sub.Subscription]; slow {
+			dropped, _ := sub.Dropped()
+			s.shed += uint64(max(dropped, 0))
+			delete(s.slow, sub.Subscription)
+		}
+		err = sub.Unsubscribe()
+	}
+	return err
+}
+
+// redacted are URLs without their passwords.
+func redacted(urls []string) (clean []string) {
+	for _, text := range urls {
+		if u, err := url.Parse(text); err == nil {
+			text = u.Redacted()
+		}
+		clean = append(clean, text)
+	}
+	return clean
+}

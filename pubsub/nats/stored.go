@@ -1,0 +1,257 @@
+package nats
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/pubsub"
+)
+
+// # What a stream has stored
+//
+// The stream sends each message that it has stored to all nodes that want it (RePublish), with its number
+// and that of the topic's one before. So a node sees what it has not got, and fetches it before it
+// goes on. Behind a lost connection, or when the stream has another leader, which may have stored what
+// nobody sent, it goes through the stream from where it was.
+
+const (
+	catchUpMost = 200_000 // messages that a node goes through; of more it says that they may be missing
+	recheckMost = 10_000  // likewise, when perhaps nothing is missing
+	fillBytes   = 64 << 20
+)
+
+// storedAt reads where a stored message stands, and, of one that was republished, the topic's one before.
+func storedAt(msg *nats.Msg) (number, before uint64, at time.Time, ok bool) {
+	number, err := strconv.ParseUint(msg.Header.Get(jetstream.SequenceHeader), 10, 64)
+	if err != nil || number == 0 {
+		return 0, 0, at, false
+	}
+	before, _ = strconv.ParseUint(msg.Header.Get(jetstream.LastSequenceHeader), 10, 64) // 0: none
+	at, err = time.Parse(time.RFC3339Nano, msg.Header.Get(jetstream.TimeStampHeaer))
+	if err != nil {
+		at = time.Now()
+	}
+	return number, before, at, true
+}
+
+// takeStored takes a message that the stream sends.
+func (b *Broker) takeStored(s *session, topic string, msg *nats.Msg) {
+	st := b.stream
+	number, before, _, ok := storedAt(msg)
+	if !ok {
+		b.counts.foreign.Add(1)
+		return
+	}
+	if _, unready, _ := b.interests.base(topic); unready != nil {
+		b.settle(s, unready) // whoever wants it is just being told where that begins
+	}
+	last, wanted := st.expected(b, topic)
+	if wanted && number <= last && number > st.caughtUp() {
+		if info, err := st.info(s); err == nil { // it came before, or the stream is a new one
+			b.renewed(s, info)
+		}
+		last, wanted = st.expected(b, topic)
+	}
+	if !wanted || number <= last {
+		return
+	}
+	if before > last {
+		b.fill(s, topic, last, before)
+	}
+	b.deliver(topic, msg)
+}
+
+// expected is the number of the last message of a topic that was received, or behind which
+// messages are expected.
+func (st *stream) expected(b *Broker, topic string) (last uint64, wanted bool) {
+	base, unready, wanted := b.interests.base(topic)
+	if unready != nil {
+		base = 0
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return max(base, st.topics[topic], st.floor), wanted
+}
+
+func (st *stream) caughtUp() uint64 {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.caught
+}
+
+// received is the number of a topic's last message that was received.
+func (st *stream) received(topic string) uint64 {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.topics[topic]
+}
+
+// deliver has the hub receive a stored message, if it is wanted and was not received.
+func (b *Broker) deliver(topic string, msg *nats.Msg) {
+	number, _, at, _ := storedAt(msg)
+	m, o := decode(msg)
+	m.Topic, m.Time, m.Position = topic, at, pubsub.Position{Epoch: b.stream.current(), Number: number}
+	st, purged := b.stream, msg.Header.Get(headerPurged) != ""
+	line := b.line(topic)
+	line.Lock() // when Position has told a number, nothing up to it is delivered any more
+	if last, wanted := st.expected(b, topic); !wanted || number <= last {
+		line.Unlock()
+		return
+	}
+	var err error
+	if !purged {
+		_, err = b.receiver.Receive(m, o)
+	}
+	st.mu.Lock()
+	st.topics[topic] = number
+	st.mu.Unlock()
+	st.seen.Store(max(st.seen.Load(), number)) // nobody else writes it
+	line.Unlock()
+	b.counts.received.Add(1)
+	switch {
+	case err != nil:
+		b.refused(topic, err)
+	case purged:
+		b.missed(topic)
+	}
+}
+
+// fill fetches what is missing of a topic between two numbers, the second of which is there.
+func (b *Broker) fill(s *session, topic string, after, through uint64) {
+	past, err := b.stream.past(s, topic, after, through, pubsub.HistoryBound{Messages: catchUpMost, Bytes: fillBytes})
+	if err != nil || !past.complete || past.more {
+		b.log.Warn("messages of a topic are missing", "topic", topic, "err", err)
+		b.missed(topic)
+	}
+	for _, msg := range past.messages {
+		if number, _, _, _ := storedAt(msg); number <= through {
+			b.deliver(topic, msg)
+		}
+	}
+}
+
+// look looks whether the stream is still the same, and has the same leader.
+func (b *Broker) look(s *session) {
+	st := b.stream
+	info, err := st.info(s)
+	if err != nil {
+		b.log.Debug("the stream does not answer", "stream", st.Name, "err", err)
+		return
+	}
+	if b.renewed(s, info) {
+		return
+	}
+	leader := ""
+	if info.Cluster != nil {
+		leader = info.Cluster.Leader
+	}
+	st.mu.Lock()
+	moved := st.leader != "" && st.leader != leader
+	from, behind := st.marks[0]+1, st.behind
+	st.behind = 0
+	st.leader, st.marks = leader, [2]uint64{st.marks[1], st.seen.Load()}
+	st.mu.Unlock()
+	switch recheck := b.interests.recheck(); {
+	case behind > 0:
+		b.goThrough(s, behind, info.State.LastSeq, catchUpMost)
+	case moved:
+		b.goThrough(s, from, info.State.LastSeq, recheckMost)
+	case recheck > 0 && info.Cluster != nil && info.Cluster.Name != "" && info.State.LastSeq-min(recheck, info.State.LastSeq) <= recheckMost:
+		b.goThrough(s, recheck, info.State.LastSeq, recheckMost)
+	}
+	b.forget()
+}
+
+// renewed says whether the stream is a new one, and begins with it.
+func (b *Broker) renewed(s *session, info *jetstream.StreamInfo) bool {
+	st := b.stream
+	epoch := st.epochOf(info.Created)
+	if epoch == st.current() {
+		return false
+	}
+	st.renew(b, epoch, info.State.LastSeq)
+	b.goThrough(s, 1, info.State.LastSeq, recheckMost)
+	return true
+}
+
+// catchUp goes through the stream from the last message that was received.
+func (b *Broker) catchUp(s *session) {
+	st := b.stream
+	from := st.seen.Load() + 1
+	last, err := st.last(s)
+	if err != nil {
+		st.later(b, from, err)
+		return
+	}
+	b.goThrough(s, from, last, catchUpMost)
+}
+
+// later notes that catching up did not work: look does it again. What comes meanwhile of a topic has
+// fill fetch what is missing of that.
+func (st *stream) later(b *Broker, from uint64, err error) {
+	b.log.Warn("the stream does not answer: catching up later", "stream", st.Name, "err", err)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.behind = from
+}
+
+// goThrough delivers what the stream has between two numbers that is wanted and was not received.
+// A number that the stream has not got any more may have been anybody's: this is told.
+func (b *Broker) goThrough(s *session, from, through uint64, most int) {
+	st, holes, attempt := b.stream, 0, 0
+	if from > through {
+		return
+	}
+	next, complete := from, through-from < uint64(most)
+	for complete && next <= through && attempt < attempts {
+		time.Sleep(time.Duration(attempt) * 50 * time.Millisecond) // a replica catches up
+		page, err := st.fetch(s, get{Seq: next, NextFor: ">", Batch: pageSize})
+		if err != nil {
+			st.later(b, from, err)
+			return
+		}
+		for _, msg := range page.messages {
+			number := numberOf(msg)
+			if number > through {
+				break
+			}
+			if number > next {
+				holes++
+				b.missedStream()
+			}
+			next = number + 1
+			if topic, ok := b.names.topic(msg.Header.Get(jetstream.SubjectHeader)); ok && st.has(topic) {
+				b.deliver(topic, msg)
+			}
+		}
+		if complete = holes < 2; page.pending == 0 {
+			attempt++ // the replica has no more: is it behind?
+		}
+	}
+	floor := through
+	if complete { // the end may be missing in the stream, and still be waiting here
+		floor = min(through, next-1)
+	}
+	st.mu.Lock()
+	st.caught = max(st.caught, through)
+	st.floor = max(st.floor, floor)
+	st.mu.Unlock()
+	st.seen.Store(max(st.seen.Load(), floor))
+	if !complete || next <= through {
+		b.missedStream()
+	}
+}
+
+// forget forgets the numbers of topics that nobody wants, if there are many.
+func (b *Broker) forget() {
+	st := b.stream
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if len(st.topics) < 10_000+2*b.interests.count() {
+		return
+	}
+	st.topics, st.floor = map[string]uint64{}, max(st.floor, st.seen.Load())
+}

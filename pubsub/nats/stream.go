@@ -1,0 +1,348 @@
+package nats
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/pubsub"
+)
+
+const (
+	requestTimeout = 2 * time.Second  // of JetStream, once
+	storeTimeout   = 10 * time.Second // of a message, with all repetitions
+	lookInterval   = 3 * time.Second  // between looks at the stream
+)
+
+// Stream is a stream of JetStream that keeps the messages of some topics. If there is none of
+// that name it is created; one that is there is left as it is, and must have AllowDirect, and RePublish from
+// ">" to "_live.NAME.>". Servers older than 2.11 can't do it.
+//
+// What a node keeps of a topic (pubsub.Rule) is a copy of its end, which saves requests: a stream does not replace
+// a rule, and a rule without messages has each connection that comes back ask JetStream.
+type Stream struct {
+	// Name is the stream's: letters, digits, - and _.
+	Name string
+	// Topics are the names and filters of the topics that it keeps, for which all nodes must have it.
+	Topics []string
+	// Messages is how many messages a topic keeps at most, Age for how long, and Bytes how much all
+	// together take; 0 is no bound.
+	Messages int
+	Age      time.Duration
+	Bytes    int64
+	// Replicas is on how many servers it is; 0 is 1. Memory keeps it in memory instead of on disk.
+	Replicas int
+	Memory   bool
+}
+
+var streamName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// filled gives the stream with its defaults, or says what can not work.
+func (s Stream) filled(prefix string) (Stream, error) {
+	s.Replicas = max(s.Replicas, 1)
+	switch {
+	case !streamName.MatchString(s.Name):
+		return s, fmt.Errorf("nats: Options.Stream.Name: %q is none", s.Name)
+	case len(s.Topics) == 0:
+		return s, errors.New("nats: Options.Stream.Topics: none")
+	case s.Messages < 0 || s.Age < 0 || s.Bytes < 0:
+		return s, errors.New("nats: Options.Stream: Messages, Age and Bytes are 0 or more")
+	}
+	for _, t := range s.Topics {
+		if t == "" || strings.HasPrefix(t, "$") {
+			return s, fmt.Errorf("nats: Options.Stream.Topics: %q is no topic or filter", t)
+		}
+		if prefix == "" && (t[0] == '+' || t[0] == '#') {
+			return s, fmt.Errorf("nats: Options.Stream.Topics: %q needs Options.Prefix, for it would take all subjects of the account", t)
+		}
+	}
+	return s, nil
+}
+
+// config is the stream as JetStream creates it.
+func (s *Stream) config(names naming) jetstream.StreamConfig {
+	config := jetstream.StreamConfig{
+		Name: s.Name, MaxMsgsPerSubject: int64(s.Messages), MaxAge: s.Age, MaxBytes: s.Bytes, Replicas: s.Replicas,
+		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, AllowDirect: true,
+		RePublish: &jetstream.RePublish{Source: ">", Destination: livePrefix(s.Name) + ">"},
+	}
+	if s.Memory {
+		config.Storage = jetstream.MemoryStorage
+	}
+	for _, t := range s.Topics {
+		for _, subject := range names.matching(t) {
+			if !slices.Contains(config.Subjects, subject) {
+				config.Subjects = append(config.Subjects, subject)
+			}
+		}
+	}
+	return config
+}
+
+// livePrefix is what a stored message's subject has before it when it goes out to the nodes.
+func livePrefix(name string) string { return "_live." + name + "." }
+
+// stream is what a broker knows of its stream.
+type stream struct {
+	Stream
+	live string
+
+	seen  atomic.Uint64 // number of the last message that was received, of whatever topic
+	acked atomic.Uint64 // number of the last message that was stored for this node, or more or less
+
+	mu     sync.Mutex        // guards what follows
+	epoch  string            // its creation; "" before the first session
+	topics map[string]uint64 // number of the last message that was received
+	floor  uint64            // up to here nothing is to be expected any more
+	caught uint64            // up to here catching up has come
+	leader string
+	marks  [2]uint64 // seen at the last two looks
+	behind uint64    // number that catching up has to go on from; 0: none
+}
+
+// has says whether the stream has a topic.
+func (st *stream) has(topic string) bool {
+	return st != nil && slices.ContainsFunc(st.Topics, func(f string) bool { return pubsub.Matches(f, topic) })
+}
+
+// hasAll says that the stream has all topics of a filter, or the topic of that name. false may be
+// wrong of a filter.
+func (st *stream) hasAll(name string) bool {
+	if !pubsub.IsFilter(name) {
+		return st.has(name)
+	}
+	return slices.ContainsFunc(st.Topics, func(f string) bool {
+		above, ok := strings.CutSuffix(f, "#")
+		return f == name || ok && !pubsub.IsFilter(above) && strings.HasPrefix(name, above)
+	})
+}
+
+// subjects are those to subscribe to for a name.
+func (st *stream) subjects(name string, names naming) (subjects []string) {
+	if !st.hasAll(name) {
+		subjects = names.wanted(name)
+	}
+	if slices.ContainsFunc(st.Topics, func(f string) bool { return overlap(f, name) }) {
+		for _, subject := range names.wanted(name) {
+			subjects = append(subjects, st.live+subject)
+		}
+	}
+	return subjects
+}
+
+// position is where the topics of the stream are.
+func (st *stream) position(base uint64) pubsub.Position {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.epoch == "" {
+		return pubsub.Position{}
+	}
+	return pubsub.Position{Epoch: st.epoch, Number: max(base, st.seen.Load())}
+}
+
+// open finds the stream, or creates it, for a new session.
+func (st *stream) open(s *session) error {
+	if err := recent(s.conn.ConnectedServerVersion()); err != nil {
+		return err
+	}
+	js, err := jetstream.New(s.conn)
+	if err != nil {
+		return fmt.Errorf("nats: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*requestTimeout)
+	defer cancel()
+	want := st.config(s.broker.names)
+	found, err := js.Stream(ctx, st.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		found, err = js.CreateStream(ctx, want)
+	}
+	if err != nil {
+		return fmt.Errorf("nats: the stream %s: %w", st.Name, err)
+	}
+	have := found.CachedInfo()
+	if republish := have.Config.RePublish; !have.Config.AllowDirect || republish == nil || republish.Destination != want.RePublish.Destination {
+		return fmt.Errorf("nats: the stream %s is there, but without AllowDirect, or RePublish to %s", st.Name, want.RePublish.Destination)
+	}
+	if st.epochOf(have.Created) != st.current() {
+		st.renew(s.broker, st.epochOf(have.Created), have.State.LastSeq)
+	}
+	return nil
+}
+
+// recent says that a server is too old.
+func recent(version string) error {
+	major, rest, _ := strings.Cut(version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	a, _ := strconv.Atoi(major) // 0 is too old
+	if b, _ := strconv.Atoi(minor); a < 2 || a == 2 && b < 11 {
+		return fmt.Errorf("nats: the server has version %s: a stream needs 2.11 or later", version)
+	}
+	return nil
+}
+
+// epochOf is the epoch of a stream that was created then.
+func (st *stream) epochOf(created time.Time) string { return strconv.FormatInt(created.UnixNano(), 36) }
+
+func (st *stream) current() string {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.epoch
+}
+
+// renew begins another epoch: the stream is a new one.
+func (st *stream) renew(b *Broker, epoch string, last uint64) {
+	st.mu.Lock()
+	again := st.epoch != ""
+	st.epoch, st.topics, st.floor, st.caught, st.marks, st.behind = epoch, map[string]uint64{}, 0, 0, [2]uint64{}, 0
+	if !again {
+		st.floor = last // nothing before it is expected
+	}
+	st.seen.Store(st.floor)
+	st.mu.Unlock()
+	if again {
+		b.interests.rebase()
+		b.log.Warn("the stream was created anew: its past is lost", "stream", st.Name)
+		b.missedStream()
+	}
+}
+
+// missedStream tells that something may be missing of all that the stream has.
+func (b *Broker) missedStream() {
+	for _, name := range b.interests.names() {
+		if slices.ContainsFunc(b.stream.Topics, func(f string) bool { return overlap(f, name) }) {
+			b.missed(name)
+		}
+	}
+}
+
+// info is what the stream's leader says of it.
+func (st *stream) info(s *session) (*jetstream.StreamInfo, error) {
+	var answer struct {
+		jetstream.StreamInfo
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := st.ask(s, "STREAM.INFO", nil, &answer); err != nil {
+		return nil, err
+	}
+	if answer.Error != nil {
+		return nil, answer.Error
+	}
+	return &answer.StreamInfo, nil
+}
+
+// ask makes a request of JetStream's API about the stream.
+func (st *stream) ask(s *session, what string, request, answer any) error {
+	text, err := marshal(request)
+	if err != nil {
+		return err
+	}
+	msg, err := s.conn.Request("$JS.API."+what+"."+st.Name, text, requestTimeout)
+	if err != nil {
+		return fmt.Errorf("nats: %s of the stream %s: %w", what, st.Name, err)
+	}
+	return json.Unmarshal(msg.Data, answer)
+}
+
+// marshal is a request's text, of nil none.
+func marshal(request any) ([]byte, error) {
+	if request == nil {
+		return nil, nil
+	}
+	return json.Marshal(request)
+}
+
+// last is the number of the stream's last message, as its leader knows it.
+func (st *stream) last(s *session) (uint64, error) {
+	info, err := st.info(s)
+	if err != nil {
+		return 0, err
+	}
+	if st.epochOf(info.Created) != st.current() {
+		return 0, errors.New("nats: the stream was created anew") // look will see it
+	}
+	return info.State.LastSeq, nil
+}
+
+// store has the stream keep a message, and returns when it does.
+func (b *Broker) store(ctx context.Context, s *session, msg *nats.Msg) (pubsub.Published, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if msg.Header == nil {
+		msg.Header = nats.Header{}
+	}
+	msg.Header.Set(nats.MsgIdHdr, b.node+"-"+strconv.FormatUint(b.number.Add(1), 36))
+	before := max(b.stream.seen.Load(), b.stream.acked.Load())
+	last := error(ErrDisconnected)
+	stored := false // perhaps
+	for pause := firstBackoff; ; pause = min(2*pause, time.Second) {
+		if s != nil {
+			ack, err := storeOnce(ctx, s, msg)
+			if err == nil {
+				b.counts.published.Add(1)
+				b.stream.acked.Store(ack)
+				return pubsub.Published{Position: b.stored(s, ack, before)}, nil
+			}
+			var refusal *jetstream.APIError
+			if last = err; errors.As(err, &refusal) && !stored && refusal.Code < 500 {
+				return pubsub.Published{}, fmt.Errorf("%w: %w", ErrNoStream, err)
+			}
+			stored = stored || !errors.As(err, &refusal) && !errors.Is(err, nats.ErrNoResponders)
+		}
+		select {
+		case <-ctx.Done():
+		case <-b.ending:
+		case <-time.After(pause):
+			s = b.session.Load()
+			continue
+		}
+		if stored {
+			return pubsub.Published{}, fmt.Errorf("%w: %w", pubsub.ErrUnknown, last)
+		}
+		return pubsub.Published{}, fmt.Errorf("%w: %w", ErrNoStream, last)
+	}
+}
+
+// storeOnce is one request of store.
+func storeOnce(ctx context.Context, s *session, msg *nats.Msg) (number uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	answer, err := s.conn.RequestMsgWithContext(ctx, msg)
+	if err != nil {
+		return 0, err
+	}
+	var ack struct {
+		Seq   uint64              `json:"seq"`
+		Error *jetstream.APIError `json:"error"`
+	}
+	switch err := json.Unmarshal(answer.Data, &ack); {
+	case err != nil:
+		return 0, fmt.Errorf("nats: no answer of a stream: %w", err)
+	case ack.Error != nil:
+		return 0, ack.Error
+	case ack.Seq == 0:
+		return 0, errors.New("nats: no answer of a stream")
+	}
+	return ack.Seq, nil
+}
+
+// stored is the position of a message that was stored. before is what was seen when it was not.
+func (b *Broker) stored(s *session, number, before uint64) pubsub.Position {
+	epoch := b.stream.current()
+	if number <= before { // numbers have begun anew
+		if info, err := b.stream.info(s); err == nil {
+			epoch = b.stream.epochOf(info.Created)
+		}
+	}
+	return pubsub.Position{Epoch: epoch, Number: number}
+}

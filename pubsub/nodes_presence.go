@@ -1,0 +1,238 @@
+package pubsub
+
+import (
+	"hash/fnv"
+	"slices"
+	"time"
+)
+
+// # Presence over nodes
+//
+// Each node knows the members of all. A user with several connections, on whatever nodes, is one member of
+// what is told: his first one is the join, and when he has had none for a beat, so that to load a page again
+// makes no noise, this is the leave. All nodes see that alike; the home node of the topic, which they
+// choose alike, tells it. When a node comes or goes something may be told twice, or not at all.
+
+// memberChunk is how many changes go into one message.
+const memberChunk = 200
+
+// memberChange is a member that comes, or goes.
+type memberChange struct {
+	Topic  string `json:"topic"`
+	Member Member `json:"member"`
+	Gone   bool   `json:"gone,omitempty"`
+}
+
+// memberPart is a part of all members of a node; the first one begins them.
+type memberPart struct {
+	Members []memberChange `json:"members"`
+	First   bool           `json:"first,omitempty"`
+	Last    bool           `json:"last,omitempty"`
+}
+
+// crowd is the members of a topic, on all nodes.
+type crowd struct{ holders map[string]*holder }
+
+// holder is a user, or a connection of nobody.
+type holder struct {
+	member Member    // one of his
+	count  int       // of his connections
+	left   time.Time // the last one, if there is none
+}
+
+// leaver is a holder without a connection since a moment.
+type leaver struct {
+	topic, key string
+	at         time.Time
+}
+
+func (m *Member) key() string {
+	if m.User != "" {
+		return "u" + m.User
+	}
+	return "c" + m.ID.String()
+}
+
+// change notes a member of this node that comes or goes.
+func (n *nodes) change(topic string, m Member, gone bool) {
+	c := memberChange{topic, m, gone}
+	n.mu.Lock()
+	n.self.revision++
+	n.changes = append(n.changes, c)
+	n.apply(n.self, c)
+	n.mu.Unlock()
+	n.rouse()
+}
+
+// apply notes a change of a node. The caller holds mu.
+func (n *nodes) apply(o *node, c memberChange) {
+	id := c.Member.ID.String()
+	members := o.members[c.Topic]
+	if known, ok := members[id]; ok { // it goes, or comes with something else to tell
+		delete(members, id)
+		if len(members) == 0 {
+			delete(o.members, c.Topic)
+		}
+		n.remove(c.Topic, known)
+	}
+	if c.Gone {
+		return
+	}
+	if members = o.members[c.Topic]; members == nil {
+		members = map[string]Member{}
+		o.members[c.Topic] = members
+	}
+	members[id] = c.Member
+	n.add(c.Topic, c.Member)
+}
+
+// add notes a connection of a member. The caller holds mu.
+func (n *nodes) add(topic string, m Member) {
+	t := n.topics[topic]
+	if t == nil {
+		t = &crowd{map[string]*holder{}}
+		n.topics[topic] = t
+		n.happened("occupied", topic, Member{})
+	}
+	key := m.key()
+	if h := t.holders[key]; h != nil {
+		h.count++
+		return
+	}
+	t.holders[key] = &holder{member: m, count: 1}
+	n.happened("join", topic, m)
+}
+
+// remove notes that one has gone. The caller holds mu.
+func (n *nodes) remove(topic string, m Member) {
+	key := m.key()
+	h := n.topics[topic].holders[key]
+	if h.count--; h.count == 0 {
+		h.member, h.left = m, time.Now()
+		n.leaving = append(n.leaving, leaver{topic, key, h.left})
+	}
+}
+
+// leave is for a holder who has lingered, unless he has come back. The caller holds mu.
+func (n *nodes) leave(l leaver) {
+	t := n.topics[l.topic]
+	if t == nil || t.holders[l.key] == nil || t.holders[l.key].count > 0 || !t.holders[l.key].left.Equal(l.at) {
+		return
+	}
+	n.happened("leave", l.topic, t.holders[l.key].member)
+	if delete(t.holders, l.key); len(t.holders) == 0 {
+		delete(n.topics, l.topic)
+		n.happened("vacated", l.topic, Member{})
+	}
+}
+
+// happened has an event be told, if this node is the topic's home. The caller holds mu.
+func (n *nodes) happened(event, topic string, m Member) {
+	if n.home(topic) == n.id {
+		n.events = append(n.events, presenceEvent{event, topic, m})
+	}
+}
+
+// home is the node that tells what happens to a topic: of those that are ready the one with the highest
+// hash. The caller holds mu.
+func (n *nodes) home(topic string) (home string) {
+	var highest uint64
+	consider := func(o *node) {
+		hash := fnv.New64a()
+		_, _ = hash.Write([]byte(o.ID + "\x00" + topic)) // never fails
+		sum := hash.Sum64()
+		sum ^= sum >> 29 // names that differ at their ends only are far apart
+		sum *= 0xbf58476d1ce4e5b9
+		if sum ^= sum >> 32; home == "" || sum > highest {
+			home, highest = o.ID, sum
+		}
+	}
+	ready := n.self.Ready // as the others know it
+	for _, o := range n.others {
+		ready = ready || o.Ready
+	}
+	for _, o := range n.others {
+		if o.Ready == ready && !o.Gone {
+			consider(o)
+		}
+	}
+	if n.self.Ready == ready {
+		consider(n.self)
+	}
+	return home
+}
+
+// forget has all members of a node go. The caller holds mu.
+func (n *nodes) forget(o *node) {
+	for topic, members := range o.members {
+		for _, m := range members {
+			n.remove(topic, m)
+		}
+	}
+	o.members, o.synced, o.parts = map[string]map[string]Member{}, false, nil
+}
+
+// all gives a node's members. The caller holds mu.
+func (o *node) all() (all []memberChange) {
+	for topic, members := range o.members {
+		for _, m := range members {
+			all = append(all, memberChange{Topic: topic, Member: m})
+		}
+	}
+	return all
+}
+
+// tellAll tells another node all members of this one.
+func (n *nodes) tellAll(to string, all []memberChange, revision uint64) {
+	if len(all) == 0 {
+		n.tell(to, nodeMessage{All: &memberPart{First: true, Last: true}, Revision: revision})
+	}
+	for first := 0; first < len(all); first += memberChunk {
+		last := min(first+memberChunk, len(all))
+		n.tell(to, nodeMessage{All: &memberPart{all[first:last], first == 0, last == len(all)}, Revision: revision})
+	}
+}
+
+// takeAll notes a part of all members of another node, and with the last one has them be those that
+// there are. The caller holds mu.
+func (n *nodes) takeAll(o *node, part *memberPart, revision uint64) {
+	if part.First {
+		o.parts = nil
+	}
+	if o.parts = append(o.parts, part.Members...); !part.Last {
+		return
+	}
+	there := map[string]map[string]bool{}
+	for _, c := range o.parts {
+		if there[c.Topic] == nil {
+			there[c.Topic] = map[string]bool{}
+		}
+		there[c.Topic][c.Member.ID.String()] = true
+		if known, ok := o.members[c.Topic][c.Member.ID.String()]; !ok || known.User != c.Member.User || !slices.Equal(known.Info, c.Member.Info) {
+			n.apply(o, c)
+		}
+	}
+	for _, c := range o.all() {
+		if !there[c.Topic][c.Member.ID.String()] {
+			c.Gone = true
+			n.apply(o, c)
+		}
+	}
+	o.parts, o.revision, o.synced = nil, revision, true
+}
+
+// members gives those of a topic on all nodes.
+func (n *nodes) members(topic string) (all []Member) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all = []Member{}
+	for _, m := range n.self.members[topic] {
+		all = append(all, m)
+	}
+	for _, o := range n.others {
+		for _, m := range o.members[topic] {
+			all = append(all, m)
+		}
+	}
+	return all
+}

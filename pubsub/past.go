@@ -1,0 +1,222 @@
+package pubsub
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// # The past that a broker keeps
+//
+// A topic's ring is the end of it, as far as this node has received it. What is before is asked of
+// the broker, once for all who want it at that time, and put into the ring, if the rule has room: so
+// when many come back at once the broker hears of few.
+
+const (
+	pastMessages = 10_000           // that are asked for at once
+	pastTimeout  = 10 * time.Second // for the broker to answer
+	pastAttempts = 3                // of those who find that the ring does not join on
+)
+
+// past is what the broker keeps of a topic. It is not changed.
+type past struct {
+	messages      []*kept // without topic and place
+	from, through Position
+}
+
+// fetching is what is being asked of the broker about a topic.
+type fetching struct{ running, next *fetch }
+
+// fetch is a question for the broker, and its answer behind done.
+type fetch struct {
+	since Position // guarded by Hub.fetchesMu until it runs
+	done  chan struct{}
+	past  *past
+	err   error
+}
+
+// brokerKeeps says whether the broker keeps a topic's messages.
+func (h *Hub) brokerKeeps(name string) bool {
+	return h.historian != nil && !IsFilter(name) && h.historian.Keeps(name)
+}
+
+// fetch asks the broker for the past of a topic behind a position; the zero one: all. It waits for
+// somebody else's question that is about it too.
+func (h *Hub) fetch(name string, since Position) (*past, error) {
+	h.fetchesMu.Lock()
+	f := h.fetches[name]
+	if f == nil {
+		f = &fetching{}
+		h.fetches[name] = f
+	}
+	mine := &fetch{since: since, done: make(chan struct{})}
+	switch {
+	case f.running == nil:
+		f.running = mine
+	case f.running.since.Number <= since.Number && f.running.since.Epoch == since.Epoch:
+		mine = f.running
+		h.fetchesMu.Unlock()
+		<-mine.done
+		return mine.past, mine.err
+	case f.next != nil:
+		mine = f.next
+		if since.Number < mine.since.Number || since.Epoch != mine.since.Epoch {
+			mine.since = earlier(since, mine.since)
+		}
+		h.fetchesMu.Unlock()
+		<-mine.done
+		return mine.past, mine.err
+	default:
+		f.next = mine
+		running := f.running
+		h.fetchesMu.Unlock()
+		<-running.done
+		h.fetchesMu.Lock()
+		f.running, f.next = mine, nil
+	}
+	h.fetchesMu.Unlock()
+	mine.past, mine.err = h.ask(name, mine.since)
+	h.fetchesMu.Lock()
+	if f.running = nil; f.next == nil {
+		delete(h.fetches, name)
+	}
+	h.fetchesMu.Unlock()
+	close(mine.done)
+	return mine.past, mine.err
+}
+
+// earlier is the position behind which there is all that is behind either of two.
+func earlier(a, b Position) Position {
+	if a.Epoch != b.Epoch || a.Number == 0 {
+		return Position{}
+	}
+	return Position{a.Epoch, min(a.Number, b.Number)}
+}
+
+// ask asks the broker.
+func (h *Hub) ask(name string, since Position) (*past, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), pastTimeout)
+	defer cancel()
+	h.counts.fetched.Add(1)
+	found, err := h.historian.History(ctx, name, since, HistoryBound{pastMessages, h.limits.History})
+	if err != nil {
+		h.counts.fetchFailed.Add(1)
+		return nil, err
+	}
+	p := &past{from: found.From, through: found.Through}
+	for _, m := range found.Messages {
+		p.messages = append(p.messages, &kept{Message: m.Message, prepared: prepare(m.Message, true), options: h.groupOptions(m.Topic, m.Options)})
+	}
+	return p, nil
+}
+
+// reach asks the broker for what a subscription wants of the past and the topic's ring has not. The caller
+// holds the topic's lock, which reach may give back and take again, of another topic of that name. An
+// error of the broker's leaves the past out.
+func (h *Hub) reach(t *topic, newest Position, o SubscribeOptions) (*topic, Position, *past, error) {
+	var p *past
+	name := t.name
+	for range pastAttempts {
+		if !h.brokerKeeps(name) || !t.lacks(o, newest, p) {
+			break
+		}
+		h.unlock(t)
+		var failed, err error
+		p, failed = h.fetch(name, o.Since)
+		if t, newest, err = h.findOrMake(name); err != nil {
+			return nil, Position{}, nil, err
+		}
+		if failed != nil {
+			break
+		}
+		h.prepend(t, p)
+	}
+	return t, newest, p, nil
+}
+
+// lacks says whether a subscription wants what neither the ring nor p has. The caller holds the topic's lock.
+func (t *topic) lacks(o SubscribeOptions, newest Position, p *past) bool {
+	switch {
+	case o.Since != (Position{}):
+		epoch := newest.Epoch
+		if last := t.last(); last != (Position{}) {
+			epoch = last.Epoch
+		}
+		if o.Since.Epoch != epoch || p != nil && p.from.Number > o.Since.Number && t.joins(p) {
+			return false // nobody has it
+		}
+		_, complete := t.since(o.Since, newest, p, time.Now())
+		return !complete
+	case o.Last > 0:
+		return len(t.ring.messages) < o.Last && (p == nil || !t.joins(p)) && (t.ring.gap || t.ring.floor.Number > 0)
+	}
+	return false
+}
+
+// joins says whether what the topic has received follows on p without a gap. The caller holds the topic's lock.
+func (t *topic) joins(p *past) bool {
+	behind := t.ring.floor
+	if t.ring.gap {
+		behind = t.received
+	}
+	return behind == (Position{}) || behind.Epoch == p.through.Epoch && behind.Number <= p.through.Number
+}
+
+// before says whether a message is before those of the ring. The first of these may stand at the floor
+// itself.
+func (r *ring) before(k *kept) bool {
+	return r.gap || k.Position.Number <= r.floor.Number && (len(r.messages) == 0 || k.Position.Number < r.messages[0].Position.Number)
+}
+
+// joined gives the ring's messages behind those of p, and what they follow on. The caller holds the
+// topic's lock, and p joins.
+func (t *topic) joined(p *past) (messages []*kept, floor, last Position) {
+	last = t.last()
+	if last.Number < p.through.Number {
+		last = p.through
+	}
+	for _, k := range p.messages {
+		if t.ring.before(k) {
+			messages = append(messages, k)
+		}
+	}
+	return append(messages, t.ring.messages...), p.from, last
+}
+
+// prepend puts what it can of p before a topic's ring: what its rule and all histories together have
+// room for. The caller holds the topic's lock.
+func (h *Hub) prepend(t *topic, p *past) {
+	if !h.keeps(t.name) || t.ring.gap || !t.joins(p) || p.from.Number >= t.ring.floor.Number {
+		return
+	}
+	rule := &h.rules[t.rule]
+	for _, k := range slices.Backward(p.messages) {
+		if !t.ring.before(k) {
+			continue
+		}
+		mine := &kept{Message: k.Message, prepared: k.prepared, options: k.options, topic: t}
+		mine.Topic, mine.Payload = t.name, k.prepared.Payload()
+		size := int64(len(mine.Payload))
+		if len(t.ring.messages) >= rule.Messages || rule.Bytes > 0 && t.ring.bytes+size > rule.Bytes || !h.lines.addFirst(t.rule, mine) {
+			t.ring.floor = mine.Position
+			return
+		}
+		t.ring.messages = slices.Insert(t.ring.messages, 0, mine)
+		t.ring.bytes += size
+	}
+	t.ring.floor = p.from
+}
+
+// historyOf is History of a topic that the broker keeps.
+func (h *Hub) historyOf(name string, since Position, most int) (messages []Message, complete bool, err error) {
+	p, err := h.fetch(name, since)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, k := range p.messages {
+		if (most <= 0 || len(messages) < most) && k.Position.Number > since.Number {
+			messages = append(messages, k.Message)
+		}
+	}
+	return messages, (since == Position{} || p.from.Epoch == since.Epoch) && p.from.Number <= since.Number, nil
+}
