@@ -23,6 +23,7 @@ type kept struct {
 	prepared *ws.Prepared
 	options  server.SendOptions
 	topic    *topic
+	forms    int64         // what its other forms have, as of lines.recount; guarded by lines.mu
 	place    *list.Element // in the rule's line, guarded by lines.mu; nil: it was taken out
 }
 
@@ -47,7 +48,9 @@ func unexpired(messages []*kept, now time.Time) []*kept {
 // keptMemory is what a kept message takes besides its bytes.
 const keptMemory = 512
 
-func (k *kept) size() int64 { return keptMemory + int64(k.prepared.Len()+len(k.Topic)) }
+func (k *kept) size() int64 {
+	return keptMemory + int64(k.prepared.Len()+len(k.Topic)+len(k.options.Key)) + k.forms
+}
 
 // ring is a topic's history, guarded by topic.mu.
 type ring struct {
@@ -70,8 +73,30 @@ type lines struct {
 func (l *lines) add(rule int, k *kept) (gone []*kept) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	k.forms = int64(k.prepared.Forms())
 	k.place = l.rules[rule].PushBack(k)
 	l.bytes += k.size()
+	return l.overflow()
+}
+
+// recount counts the forms of messages that have come to be since they were last counted, and gives
+// those that have to go for it.
+func (l *lines) recount(messages []*kept) (gone []*kept) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range messages {
+		if k.place != nil {
+			l.bytes -= k.size()
+			k.forms = int64(k.prepared.Forms())
+			l.bytes += k.size()
+		}
+	}
+	return l.overflow()
+}
+
+// overflow takes out the oldest messages of all topics, as long as the bound is exceeded. The
+// caller holds mu.
+func (l *lines) overflow() (gone []*kept) {
 	for l.bytes > l.most {
 		var first *kept
 		which := 0

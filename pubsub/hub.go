@@ -77,6 +77,8 @@ var (
 	ErrTooMany = errors.New("pubsub: too many topics or filters")
 	// ErrTooBig: the message is larger than Limits.Payload.
 	ErrTooBig = errors.New("pubsub: the message is too large")
+	// ErrKey: the message's key is too long.
+	ErrKey = errors.New("pubsub: the key is too long")
 	// ErrTooFast: the connection has published too many messages, see Limits.PublishRate.
 	ErrTooFast = errors.New("pubsub: too many messages from this connection")
 	// ErrClosed: the hub is closed.
@@ -172,6 +174,9 @@ func (h *Hub) publish(ctx context.Context, m Message, o PublishOptions) (Publish
 	if m.Opcode == ws.Text && !utf8.Valid(m.Payload) {
 		return Published{}, server.ErrNotUTF8
 	}
+	if len(o.Key) > maxKey {
+		return Published{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrKey, len(o.Key), maxKey)
+	}
 	if h.closed.Load() {
 		return Published{}, ErrClosed
 	}
@@ -180,6 +185,9 @@ func (h *Hub) publish(ctx context.Context, m Message, o PublishOptions) (Publish
 	}
 	return h.broker.Publish(ctx, m, o)
 }
+
+// maxKey bounds a key in bytes: it is kept, and waits, with its message.
+const maxKey = 256
 
 // receiver is a Hub as its broker sees it.
 type receiver Hub
@@ -214,6 +222,7 @@ func (r *receiver) Receive(m Message, o PublishOptions) (members int, err error)
 func (h *Hub) groupOptions(topic string, o server.SendOptions) server.SendOptions {
 	if o.Key != "" {
 		o.Key, o.KeyOwner = topic+"\x00"+o.Key, h
+		o.InOrder = h.keeps(topic) || h.brokerKeeps(topic) // or who goes on from its position would lack those before
 	}
 	return o
 }

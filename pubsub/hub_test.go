@@ -29,6 +29,9 @@ func newRig(t *testing.T, o pubsub.Options) *rig {
 	t.Helper()
 	r := &rig{t: t, conns: make(chan *server.Conn, 1)}
 	srv := &server.Server{Handler: server.HandlerFuncs{OnOpen: func(c *server.Conn) { r.conns <- c }}}
+	srv.Upgrade = func(r *ws.Request) (server.Accept, error) {
+		return server.Accept{Enveloped: r.Path() == "/enveloped"}, nil
+	}
 	srv.Runtime.Loops = 2
 	hub, err := pubsub.New(srv, o)
 	if err != nil {
@@ -80,7 +83,7 @@ func (r *rig) publish(topic, text string) pubsub.Published {
 // eventually waits until what is true.
 func (r *rig) eventually(what string, done func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			r.t.Fatalf("waited in vain for: %s", what)
 		}

@@ -48,8 +48,9 @@ type Rule struct {
 
 // Limits bound what a hub holds. In each 0 is the default, and below 0 no bound.
 type Limits struct {
-	// Topics bounds the topics and filters that a connection is subscribed to; 0 is 1,000.
-	Topics int
+	// Topics bounds the topics and filters that a connection is subscribed to; 0 is 1,000. AllTopics
+	// bounds the topics that there are, with subscribers or a history; 0 is 1,000,000.
+	Topics, AllTopics int
 	// NameLength bounds a name in bytes, 0 is 256; Levels its levels, 0 is 16.
 	NameLength, Levels int
 	// Filters bounds the filters that have subscribers, of all connections together; 0 is
@@ -71,7 +72,7 @@ type Limits struct {
 
 func (l Limits) filled() Limits {
 	return Limits{
-		Topics: bound(l.Topics, 1000), NameLength: bound(l.NameLength, 256), Levels: bound(l.Levels, 16),
+		Topics: bound(l.Topics, 1000), AllTopics: bound(l.AllTopics, 1_000_000), NameLength: bound(l.NameLength, 256), Levels: bound(l.Levels, 16),
 		Filters: bound(l.Filters, 100_000), ConnFilters: bound(l.ConnFilters, 100), Info: bound(l.Info, 1<<10), Payload: bound(l.Payload, 1<<20), History: bound(l.History, 64<<20),
 		PublishRate: max(l.PublishRate, 0), PublishBurst: l.PublishBurst,
 	}

@@ -6,6 +6,7 @@ import "sync/atomic"
 type hubCounts struct {
 	published, refused, tooFast, missed, tooMany, eventsLost atomic.Uint64
 	fetched, fetchFailed, nodesFailed                        atomic.Uint64
+	topics                                                   atomic.Int64 // filters aside
 	subscriptions                                            atomic.Int64
 }
 

@@ -83,8 +83,12 @@ func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscr
 		h.release(c, name)
 		return Subscribed{}, h.countTooMany(err)
 	}
-	defer func() { h.unlock(t) }()
-	s, err := t.subscribe(c, newest, p, o)
+	var gone []*kept
+	defer func() {
+		h.unlock(t)
+		h.evict(gone)
+	}()
+	s, gone, err := t.subscribe(c, newest, p, o)
 	if err != nil || s.Again {
 		h.release(c, name)
 	}
@@ -110,10 +114,10 @@ func (h *Hub) subscribed(c *server.Conn, name string) (s Subscribed, ok bool) {
 }
 
 // subscribe is Subscribe for a topic whose lock the caller holds. newest is where the broker was
-// when the topic was there already, p what it keeps from before; nil: nothing.
-func (t *topic) subscribe(c *server.Conn, newest Position, p *past, o SubscribeOptions) (s Subscribed, err error) {
+// when the topic was there already, p what it keeps from before; nil: nothing. gone is for evict.
+func (t *topic) subscribe(c *server.Conn, newest Position, p *past, o SubscribeOptions) (s Subscribed, gone []*kept, err error) {
 	if t.group.Has(c) {
-		return Subscribed{Position: t.position(newest), Again: true}, nil
+		return Subscribed{Position: t.position(newest), Again: true}, nil, nil
 	}
 	var messages []*kept
 	now := time.Now()
@@ -129,23 +133,24 @@ func (t *topic) subscribe(c *server.Conn, newest Position, p *past, o SubscribeO
 	s.Position, s.Sent = t.position(newest), len(messages)
 	if o.Before != nil {
 		if err := o.Before(s); err != nil {
-			return Subscribed{}, err
+			return Subscribed{}, nil, err
 		}
 	}
 	for _, k := range messages {
 		options := k.sendOptions(now)
 		options.Policy = cmp.Or(options.Policy, o.Policy)
 		if err := t.group.SendTo(c, k.prepared, options); err != nil {
-			return Subscribed{}, err
+			return Subscribed{}, nil, err
 		}
 	}
+	gone = t.hub.lines.recount(messages)
 	if _, err := t.group.JoinWith(c, server.JoinOptions{Policy: o.Policy}); err != nil {
-		return Subscribed{}, err
+		return Subscribed{}, gone, err
 	}
 	t.subscribers++
 	t.hub.counts.subscriptions.Add(1)
 	t.enter(c, o.Info)
-	return s, nil
+	return s, gone, nil
 }
 
 // position is where a subscription begins: each message behind it comes. newest is as in subscribe. The caller holds

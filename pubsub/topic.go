@@ -82,6 +82,10 @@ func (h *Hub) make(name string, floor Position) error {
 	if shard.topics[name] != nil {
 		return nil
 	}
+	if most := int64(h.limits.AllTopics); !IsFilter(name) && h.counts.topics.Add(1) > most {
+		h.counts.topics.Add(-1)
+		return fmt.Errorf("%w: there are %d topics", ErrTooMany, most)
+	}
 	name = strings.Clone(name) // it may be a part of a message
 	t := &topic{hub: h, name: name, rule: -1}
 	t.ring.floor = floor
@@ -128,7 +132,9 @@ func (h *Hub) unlock(t *topic) {
 	t.dead = true
 	delete(shard.topics, t.name)
 	h.broker.Interest(t.name, false)
-	if IsFilter(t.name) {
+	if !IsFilter(t.name) {
+		h.counts.topics.Add(-1)
+	} else {
 		h.filtersMu.Lock()
 		h.filters.remove(t.name)
 		h.filtersMu.Unlock()
@@ -186,6 +192,9 @@ func (h *Hub) keep(t *topic, m Message, p *ws.Prepared, o server.SendOptions) (g
 	t.ring.messages = append(t.ring.messages, k)
 	t.ring.bytes += int64(len(k.Payload))
 	gone = h.lines.add(t.rule, k)
+	if n := len(t.ring.messages); n > 1 { // all have got it meanwhile, in their forms
+		gone = append(gone, h.lines.recount(t.ring.messages[n-2:n-1])...)
+	}
 	for len(t.ring.messages) > rule.Messages || rule.Bytes > 0 && t.ring.bytes > rule.Bytes {
 		h.dropOldest(t)
 	}
@@ -199,8 +208,17 @@ func (h *Hub) dropOldest(t *topic) {
 	t.ring.messages[0] = nil
 	t.ring.messages = t.ring.messages[1:]
 	t.ring.bytes -= int64(len(k.Payload))
-	t.ring.floor = k.Position
+	t.ring.floor = later(t.ring.floor, k.Position)
 	h.lines.remove(t.rule, k)
+}
+
+// later is the position behind which there is nothing before either of two: b, unless it is before a in the
+// same epoch.
+func later(a, b Position) Position {
+	if a.Epoch == b.Epoch && a.Number > b.Number {
+		return a
+	}
+	return b
 }
 
 // evict takes messages that have no place in their line any more out of their topics'
@@ -244,7 +262,7 @@ func (t *topic) since(p, newest Position, past *past, now time.Time) (messages [
 	}
 	all, floor, first := t.ring.messages, t.ring.floor, 0
 	for age := t.hub.rules[t.rule].Age; age > 0 && first < len(all) && now.Sub(all[first].Time) > age; first++ {
-		floor = all[first].Position // the next sweep takes it
+		floor = later(floor, all[first].Position) // the next sweep takes it
 	}
 	last := t.last()
 	if newest.Epoch == last.Epoch {

@@ -66,6 +66,11 @@ var ErrNoRoom = errors.New("server: no room for another message to groups")
 // ErrPolicy: a group's, a member's or a message's QueuePolicy is none.
 var ErrPolicy = errors.New("server: no such QueuePolicy")
 
+// ErrKey: a key is longer than 1,024 bytes.
+var ErrKey = errors.New("server: a key of more than 1,024 bytes")
+
+const maxKey = 1024
+
 // GroupOptions are a group's, for all its members.
 type GroupOptions struct {
 	// Policy is what happens when a message does not fit into a member's outbound queue
@@ -92,9 +97,11 @@ type SendOptions struct {
 	// Key, if not "", has the message take the place of one of the same group with the same
 	// key that waits in a member's queue and is not begun: only the last one counts, as
 	// of a price. KeyOwner, if not nil, is whose key it is in place of the group: one that several
-	// groups have in common. It must be comparable.
+	// groups have in common. It must be comparable. InOrder has the message stand behind all that waits
+	// instead, so that the order of the group holds. A key has 1,024 bytes at most.
 	Key      string
 	KeyOwner any
+	InOrder  bool
 	// Expires is how long the message may wait in a member's queue, to a tenth of a second;
 	// 0 is for ever. Later it is not sent.
 	Expires time.Duration

@@ -70,6 +70,7 @@ type groupMessage struct {
 	policy   QueuePolicy
 	key      any // a groupKey; nil: none
 	keyHash  uint32
+	inOrder  bool         // it does not take the place of the one with its key
 	expires  tick         // 0: never
 	size     atomic.Int64 // what is charged: the frame, and other forms that wait
 	holds    atomic.Int64 // logs and queues; the last one takes the charge back
@@ -91,7 +92,7 @@ type waitingFrame struct {
 }
 
 func newGroupMessage(g *Group, p *ws.Prepared, o SendOptions, holds int) *groupMessage {
-	m := &groupMessage{group: g, prepared: p, policy: o.Policy}
+	m := &groupMessage{group: g, prepared: p, policy: o.Policy, inOrder: o.InOrder}
 	if o.Key != "" {
 		key := groupKey{o.KeyOwner, o.Key}
 		if key.owner == nil {
@@ -104,6 +105,7 @@ func newGroupMessage(g *Group, p *ws.Prepared, o SendOptions, holds int) *groupM
 	}
 	m.holds.Store(int64(holds))
 	m.charge(p.Frame())
+	m.charge([]byte(o.Key))
 	return m
 }
 

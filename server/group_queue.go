@@ -63,10 +63,10 @@ func (c *Conn) wait(p pending, frame []byte, written int) {
 // queueShared puts a message behind what waits already, or does to it what the policy
 // says. The caller holds mu; there is a queue.
 func (c *Conn) queueShared(p pending, frame []byte) {
-	over := c.queued() + len(frame) - c.limits().maxQueue
-	if p.message.key != nil && c.replaceShared(p, frame, over <= 0) {
+	if p.message.key != nil && c.replaceShared(p, frame) {
 		return
 	}
+	over := c.queued() + len(frame) - c.limits().maxQueue
 	policy := c.policyFor(p)
 	drops := policy != CloseWhenFull
 	switch {
@@ -91,22 +91,24 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 	}
 }
 
-// replaceShared puts a message in the place of the one with its key, or, if it might not fit,
-// drops that one. It says whether the message is in.
-func (c *Conn) replaceShared(p pending, frame []byte, fits bool) bool {
-	before := c.out.size()
-	if fits {
-		shared := p.message.share(frame)
-		if !c.out.Replace(shared) {
-			shared.Released()
-			return false
-		}
-	} else if !c.out.Remove(p.message.key, p.message.keyHash) {
+// replaceShared puts a message in the place of the one with its key. If it does not fit there, or is to stand
+// in order, it drops that one. It says whether the message is in.
+func (c *Conn) replaceShared(p pending, frame []byte) bool {
+	m := p.message
+	old := c.out.KeySize(m.key, m.keyHash)
+	if old == 0 {
 		return false
+	}
+	before := c.out.size()
+	inPlace := !m.inOrder && c.queued()-old+len(frame) <= c.limits().maxQueue
+	if inPlace {
+		c.out.Replace(m.share(frame))
+	} else {
+		c.out.Remove(m.key, m.keyHash)
 	}
 	c.loop.counters.groupReplaced.Add(1)
 	c.resized(before)
-	return fits
+	return inPlace
 }
 
 // makeRoom drops messages of groups that may be dropped, those that have expired first and

@@ -149,6 +149,34 @@ func TestGroupKeys(t *testing.T) {
 	}
 }
 
+// TestGroupKeysInOrder: with InOrder the newest message of a key stands where it was sent.
+func TestGroupKeysInOrder(t *testing.T) {
+	t.Parallel()
+	m := newSlowMember(t)
+	g := m.group(server.GroupOptions{}, server.JoinOptions{})
+	m.send(g, 1, 1, server.SendOptions{Key: "a", InOrder: true})
+	m.send(g, 2, 2, server.SendOptions{})
+	m.send(g, 3, 3, server.SendOptions{Key: "a", InOrder: true})
+	if got := strings.Join(m.read(), " "); got != "2 3" {
+		t.Errorf("got %s, want 2 3", got)
+	}
+}
+
+// TestGroupKeyAtTheBound: the newest message of a key needs no room in a full queue, and
+// nothing else gives way for it.
+func TestGroupKeyAtTheBound(t *testing.T) {
+	t.Parallel()
+	for _, inOrder := range []bool{false, true} {
+		m := newSlowMember(t)
+		g := m.group(server.GroupOptions{Policy: server.DropOldest}, server.JoinOptions{})
+		m.send(g, 1, 8, server.SendOptions{})
+		m.send(g, 9, 14, server.SendOptions{Key: "a", InOrder: inOrder})
+		if got := strings.Join(m.read(), " "); got != "1 2 3 4 5 6 7 8 14" {
+			t.Errorf("in order %v: got %s", inOrder, got)
+		}
+	}
+}
+
 // TestGroupExpires: what has waited too long is not sent.
 func TestGroupExpires(t *testing.T) {
 	t.Parallel()

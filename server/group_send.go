@@ -18,7 +18,7 @@ func (g *Group) Send(p *ws.Prepared) (Sent, error) { return g.SendWith(p, SendOp
 // dropped, the connection's own messages among them. ServerStats.Group counts what
 // was dropped. With context takeover (Deflate.ServerTakeover) such messages go out uncompressed.
 //
-// ErrOpcode: it is neither text nor binary. ErrPolicy, ErrNoRoom: see there. Then the message has no
+// ErrOpcode: it is neither text nor binary. ErrPolicy, ErrKey, ErrNoRoom: see there. Then the message has no
 // number, and nobody gets it. With Server.Runtime.Debug, a text that is not valid UTF-8 is
 // refused like that too.
 func (g *Group) SendWith(p *ws.Prepared, o SendOptions) (Sent, error) {
@@ -66,7 +66,7 @@ func (s *Server) SendToGroups(p *ws.Prepared, o SendOptions, groups ...*Group) (
 // of its messages. It is for what a newcomer gets of the past, before Join; the message has no number. Like
 // Conn.Send it comes in the order in which one goroutine sends.
 //
-// ErrOpcode, ErrPolicy: see SendWith. ErrClosed: c is not open, or was closed because the message
+// ErrOpcode, ErrPolicy, ErrKey: see SendWith. ErrClosed: c is not open, or was closed because the message
 // did not fit. A message that was dropped, which is counted and told as others are, is no error.
 func (g *Group) SendTo(c *Conn, p *ws.Prepared, o SendOptions) error {
 	if err := g.srv.checkGroupMessage(p, o); err != nil {
@@ -138,8 +138,11 @@ func (s *Server) checkGroupMessage(p *ws.Prepared, o SendOptions) error {
 	if op := p.Opcode(); op != ws.Text && op != ws.Binary {
 		return ErrOpcode
 	}
-	if o.Policy > DropOldest {
+	switch {
+	case o.Policy > DropOldest:
 		return ErrPolicy
+	case len(o.Key) > maxKey:
+		return ErrKey
 	}
 	return s.checkText(p.Opcode(), p.Payload())
 }

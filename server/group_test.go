@@ -308,6 +308,9 @@ func TestGroupRefusals(t *testing.T) {
 	if _, err := g.SendWith(ws.Prepare(ws.Text, nil), server.SendOptions{Policy: none}); err != server.ErrPolicy {
 		t.Errorf("a message's policy: %v", err)
 	}
+	if _, err := g.SendWith(ws.Prepare(ws.Text, nil), server.SendOptions{Key: strings.Repeat("k", 1025)}); err != server.ErrKey {
+		t.Errorf("a long key: %v", err)
+	}
 	if _, err := srv.SendToGroups(ws.Prepare(ws.Text, nil), server.SendOptions{Policy: none}, g, srv.NewGroup(server.GroupOptions{})); err != server.ErrPolicy {
 		t.Errorf("a message's policy to two groups: %v", err)
 	}

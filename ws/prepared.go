@@ -94,6 +94,24 @@ func (p *Prepared) Enveloped() *Prepared {
 	return p.more.enveloped.Load()
 }
 
+// Forms is how many bytes the forms have that were made so far, besides Frame.
+func (p *Prepared) Forms() (bytes int) {
+	for d := p.deflated.Load(); d != nil; d = d.next {
+		if d.compressed {
+			bytes += len(d.frame)
+		}
+	}
+	if event := p.event.Load(); event != nil {
+		bytes += len(*event)
+	}
+	if p.more != nil {
+		if e := p.more.enveloped.Load(); e != nil {
+			bytes += len(e.frame) + e.Forms()
+		}
+	}
+	return bytes
+}
+
 // Event gives the message as an event of an event stream (package sse), a text as its data;
 // nil for another opcode, since an event stream is text. It must not be changed.
 func (p *Prepared) Event() []byte {

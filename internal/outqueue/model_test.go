@@ -286,6 +286,16 @@ func (p *player) drop() {
 
 func (p *player) replace() {
 	shared := p.frame()
+	size := 0
+	p.m.drop(func(s *outqueue.Shared) bool {
+		if size == 0 && s.Key != nil && s.Key == shared.Key {
+			size = len(s.Frame)
+		}
+		return false
+	})
+	if got := p.q.KeySize(shared.Key, shared.KeyHash); got != size {
+		p.t.Fatalf("KeySize %d, want %d", got, size)
+	}
 	if p.next(3) == 0 {
 		first := true
 		want := p.m.drop(func(s *outqueue.Shared) bool {

@@ -112,6 +112,15 @@ func (q *Queue) Remove(key any, hash uint32) bool {
 	return true
 }
 
+// KeySize is the length of the loose frame with this key, of this hash, 0 if there is none.
+func (q *Queue) KeySize(key any, hash uint32) int {
+	i := q.withKey(key, hash)
+	if i < 0 {
+		return 0
+	}
+	return len(q.segments[i].shared.Frame)
+}
+
 // withKey is the place of the loose segment with this key, below 0: there is none. It looks
 // at frames only whose keys' hashes are the same.
 func (q *Queue) withKey(key any, hash uint32) int {
