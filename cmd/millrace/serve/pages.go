@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/millrace/millrace/client"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
 )
@@ -31,6 +32,7 @@ func route(srv *server.Server, access *slog.Logger, topics *topics, metrics http
 
 	pages := http.NewServeMux()
 	pages.HandleFunc("GET /{$}", servePage)
+	pages.Handle("GET /millrace.js", client.JavaScript())
 	pages.Handle("/echo", srv) // without an upgrade: 426
 	if metrics != nil {
 		pages.Handle("GET /metrics", metrics)

@@ -1,0 +1,956 @@
+// The JavaScript client of millrace's topics. docs/client.md tells how to use it, docs/gateway.md what goes over the wire.
+//
+// One file for browsers, bundlers, Node, Deno and Bun, as a plain script and as an ES module alike: it exports nothing, and
+// sets the global name Millrace. `<script src="/millrace.js"></script>` and `import "./millrace.js"` both do that; in CommonJS,
+// require gives it too. An `export` in it would be a syntax error in a plain script.
+//
+// @ts-check
+"use strict";
+
+/**
+ * @typedef {string | Promise<string>} TokenValue
+ * @typedef {"connecting" | "open" | "waiting" | "closed"} State
+ *   connecting: a connection is tried. open: messages flow. waiting: for the next try. closed: for good, until connect().
+ *
+ * @typedef {object} StateChange
+ * @property {State} state
+ * @property {"websocket" | "events" | ""} transport what it is open with
+ * @property {MillraceError | null} error why it is waiting, or closed; null: by close()
+ * @property {number} retryIn milliseconds until the next try, while it is waiting
+ *
+ * @typedef {object} Options
+ * @property {string | ((refused: boolean) => TokenValue)} [token] a key or JWT, or a function that gives one. It is called for each
+ *   connection, before a token ends, and with true when the last one was refused
+ * @property {(change: StateChange) => void} [onState]
+ * @property {(gap: Gap) => void} [onGap] for all subscriptions
+ * @property {Array<"websocket" | "events">} [transports] what to try, in this order. Default: both
+ * @property {RequestCredentials} [credentials] of plain requests and event streams, as of fetch. Default: "same-origin"
+ * @property {{least?: number, most?: number}} [backOff] milliseconds between tries. Default: 250 to 30,000
+ * @property {number} [silence] milliseconds without a word of the server before it is asked for one. Default: 30,000
+ * @property {number} [patience] milliseconds to wait for an answer, or for a connection to open. Default: 10,000
+ * @property {number} [maxWaiting] how many messages may wait to be published. Default: 1,000
+ * @property {typeof WebSocket} [WebSocket] instead of the global one
+ * @property {typeof fetch} [fetch] instead of the global one
+ *
+ * @typedef {object} Message
+ * @property {string} topic
+ * @property {string | Uint8Array} data
+ * @property {string} position "" only of what presence tells
+ * @property {boolean} kept it is in the history, if the topic has one
+ * @property {Date} time when it was published, by the server's clock
+ *
+ * @typedef {object} Gap something may be missing before the next message: load anew what you show
+ * @property {string} topic of the subscription
+ * @property {"history" | "slow" | "broker"} reason the history does not reach back; this client reads too slowly; the broker missed something
+ *
+ * @typedef {object} SubscribeOptions
+ * @property {string} [since] a position: get first what is kept behind it
+ * @property {number} [last] without since: get first the last so many messages
+ * @property {unknown} [info] what presence tells of this member
+ * @property {(gap: Gap) => void} [onGap]
+ * @property {(error: MillraceError) => void} [onError] the subscription has ended by itself: no right, a bad name
+ *
+ * @typedef {{recovered: boolean, sent: number}} Begun
+ * @typedef {{key?: string, expires?: number, kept?: boolean}} PublishOptions expires is in seconds
+ * @typedef {{position: string, members: number}} Published
+ * @typedef {{since?: string, last?: number, limit?: number}} HistoryOptions
+ */
+
+(function (root) {
+  const subprotocol = "millrace.topics.v1";
+  const tokenProtocol = "millrace.token.";
+  const maxWaitingBytes = 4 << 20; // of messages that wait to be published
+  const maxBuffered = 8 << 20; // what a WebSocket may have unsent before a publish is refused
+  const maxEvent = 64 << 20; // of an event stream, in characters
+  const steady = 5000; // milliseconds that a connection has to live for the next back-off to begin anew
+
+  // What repeating does not mend.
+  const final = ["bad_request", "bad_name", "wildcard", "too_many", "forbidden"];
+  // What a subscription is tried again after, on the same connection.
+  const passing = ["too_fast", "no_room", "unknown", "closed", "internal"];
+
+  /** An error has a word for programs, as in docs/gateway.md, or "no_connection", "timeout", "stopped". */
+  class MillraceError extends Error {
+    /**
+     * @param {string} word
+     * @param {string} message
+     * @param {number} [code] the close code or the status that it came with
+     */
+    constructor(word, message, code = 0) {
+      super(message);
+      this.name = "MillraceError";
+      this.word = word;
+      this.code = code;
+    }
+  }
+
+  /** @param {string} topic */
+  const isFilter = (topic) => /(^|\/)[+#](\/|$)/.test(topic);
+
+  /** Whether a filter meets a topic, as in MQTT. @param {string} filter @param {string} topic */
+  function meets(filter, topic) {
+    const f = filter.split("/"), t = topic.split("/");
+    if (t[0].startsWith("$") && (f[0] === "+" || f[0] === "#")) return false;
+    for (let i = 0; i < f.length; i++) {
+      if (f[i] === "#") return true; // a/# meets a too
+      if (i >= t.length || f[i] !== "+" && f[i] !== t[i]) return false;
+    }
+    return f.length === t.length;
+  }
+
+  /** @param {Uint8Array} bytes */
+  function toBase64(bytes) {
+    let text = "";
+    for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
+    return btoa(text);
+  }
+
+  /** @param {string} text */
+  const fromBase64 = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+
+  /** @param {unknown} data @returns {string | Uint8Array} */
+  function payloadOf(data) {
+    if (typeof data === "string") return data;
+    if (data instanceof ArrayBuffer) return new Uint8Array(data);
+    if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    throw new TypeError("millrace: a message is a string or bytes (ArrayBuffer, Uint8Array): use JSON.stringify");
+  }
+
+  /** Calls what the user gave. What it throws is his, and stops nothing here. */
+  function call(/** @type {Function | undefined} */ f, /** @type {unknown} */ value) {
+    if (!f) return;
+    try {
+      f(value);
+    } catch (error) {
+      queueMicrotask(() => { throw error; });
+    }
+  }
+
+  /** "word: message", as a close frame tells it. @param {number} code @param {string} reason */
+  function closeError(code, reason) {
+    const [, word, message] = /^([a-z_]+): ([^]*)$/.exec(reason) || [];
+    /** @type {Record<number, string>} */
+    const known = { 1001: "closed", 1009: "too_big", 1012: "closed", 1013: "no_room", 3000: "unauthorized", 3003: "forbidden", 4410: "history_gone" };
+    return new MillraceError(word || known[code] || "no_connection", message || reason || `the connection ended with code ${code}`, code);
+  }
+
+  // # Event streams, by fetch
+  //
+  // EventSource hides the status of a refusal and sets no headers; fetch does neither, and exists in Node.
+
+  /**
+   * Reads a stream and gives its events (WHATWG HTML, "Server-sent events").
+   * @param {ReadableStream<Uint8Array>} body @param {() => void} heard @param {(name: string, data: string) => void} give
+   */
+  async function readEvents(body, heard, give) {
+    const reader = body.getReader(), decoder = new TextDecoder();
+    let rest = "", name = "", data = "", has = false, afterCR = false;
+    const line = (/** @type {string} */ text) => {
+      if (text === "") {
+        if (has) give(name || "message", data.slice(0, -1));
+        name = data = "";
+        has = false;
+        return;
+      }
+      const colon = text.indexOf(":");
+      const field = colon < 0 ? text : text.slice(0, colon);
+      const value = colon < 0 ? "" : text.slice(colon + (text[colon + 1] === " " ? 2 : 1));
+      if (field === "event") name = value;
+      if (field === "data") {
+        data += value + "\n";
+        has = true;
+      }
+    };
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return; // an event that is not whole is none
+      heard();
+      let chunk = decoder.decode(value, { stream: true });
+      if (chunk === "") continue;
+      if (afterCR && chunk[0] === "\n") chunk = chunk.slice(1);
+      afterCR = chunk.endsWith("\r");
+      const lines = (rest + chunk).split(/\r\n|\r|\n/);
+      rest = /** @type {string} */ (lines.pop());
+      if (rest.length + data.length > maxEvent) throw new MillraceError("too_big", "an event is too long");
+      lines.forEach(line);
+    }
+  }
+
+  /** A subscription: made by Millrace.subscribe. */
+  class Subscription {
+    /** @param {Millrace} client @param {string} topic @param {(message: Message) => void} onMessage @param {SubscribeOptions} options */
+    constructor(client, topic, onMessage, options) {
+      this.topic = topic;
+      /** Everything up to here was given: to go on from here later, also in another page, give it as since. */
+      this.position = options.since || "";
+      /** @type {Promise<Begun>} settled when the server has answered for the first time */
+      this.ready = new Promise((resolve, reject) => { this._settle = { resolve, reject }; });
+      this.ready.catch(() => {}); // who does not ask does not want to know
+      this._client = client;
+      this._onMessage = onMessage;
+      this._options = options;
+      this._filter = isFilter(topic);
+      this._on = false; // on the connection that is open now
+      this._owed = false; // it had messages, or might have had: if not all since then come, that is a gap
+      this._noHistory = false; // it may not be read
+      this._skip = 0; // messages of the past that were not asked for
+    }
+
+    /** Ends the subscription. What comes after the call is not given any more. @returns {void} */
+    unsubscribe() { this._client._unsubscribe(this); }
+
+    /** What it asks the server for. */
+    _since() { return this._filter || this._noHistory ? "" : this.position; }
+    _last() { return this.position || this._owed || this._filter ? 0 : this._options.last || 0; }
+
+    /** @param {"history" | "slow" | "broker"} reason */
+    _gap(reason) {
+      const gap = { topic: this.topic, reason };
+      call(this._options.onGap, gap);
+      call(this._client._options.onGap, gap);
+    }
+
+    /** The server has said how it begins. @param {{position?: string, recovered?: boolean, sent?: number}} how */
+    _begins(how) {
+      // A topic without a position has given nothing: it begins once more.
+      const missed = (this.position !== "" || this._owed) && !how.recovered;
+      this._on = true;
+      this._owed = this._filter;
+      if (how.position) this.position = how.position;
+      this._settle.resolve({ recovered: !!how.recovered, sent: how.sent || 0 });
+      if (missed) this._gap("history");
+    }
+
+    /** @param {MillraceError} error */
+    _fail(error) {
+      this._client._forget(this);
+      this._settle.reject(error);
+      call(this._options.onError, error);
+    }
+  }
+
+  /** A client of one server's topics, over one connection that it keeps up. It connects by itself. */
+  class Millrace {
+    /**
+     * @param {string} [url] the server: http:, https:, ws: or wss:, with the path in front of /topics if there is one. Default: where
+     *   the page comes from
+     * @param {Options} [options]
+     */
+    constructor(url = "", options = {}) {
+      const base = root.location && root.location.href;
+      const full = new URL(url || "/", base || undefined);
+      if (!/^(https?|wss?):$/.test(full.protocol)) throw new TypeError(`millrace: ${full.protocol} is no protocol for topics: use http:, https:, ws: or wss:`);
+      full.protocol = full.protocol.replace("ws", "http");
+      full.hash = full.search = "";
+      /** Where the server is, without /topics. */
+      this.url = full.href.replace(/\/+$/, "").replace(/\/topics$/, "");
+      /** @type {State} */
+      this.state = "closed";
+      /** @type {"websocket" | "events" | ""} */
+      this.transport = "";
+      this._options = options;
+      this._backOff = { least: 250, most: 30000, ...options.backOff };
+      this._silence = options.silence || 30000;
+      this._patience = options.patience || 10000;
+      this._WebSocket = options.WebSocket || root.WebSocket;
+      this._fetch = options.fetch || ((/** @type {[any, any]} */ ...a) => root.fetch(...a));
+      /** @type {Map<string, Subscription>} */
+      this._subscriptions = new Map();
+      /** @type {Map<number, {done: (reply: any) => void, failed: (error: MillraceError) => void, timer: any}>} */
+      this._requests = new Map();
+      /** @type {Array<{topic: string, data: string | Uint8Array, options: PublishOptions, size: number, resolve: Function, reject: Function, timer: any}>} */
+      this._waiting = [];
+      this._waitingBytes = 0;
+      this._lastID = 0;
+      this._tries = 0; // in a row that led to nothing lasting
+      this._token = "";
+      this._refused = null; // the token that was
+      this._everOpen = false;
+      /** @type {any} the connection that counts; what others still say does not */
+      this._connection = null;
+      /** @type {any} */
+      this._timer = null;
+      this._posting = Promise.resolve(); // POSTs keep their order
+      this._wake = () => this._look();
+      this.connect();
+    }
+
+    // # For users
+
+    /** Connects again after the end. Subscriptions go on where they were. @returns {void} */
+    connect() {
+      if (this.state !== "closed") return;
+      if (root.addEventListener) {
+        root.addEventListener("online", this._wake);
+        if (root.document) root.document.addEventListener("visibilitychange", this._wake);
+      }
+      this._tries = 0;
+      this._refused = null;
+      this.state = "connecting";
+      queueMicrotask(() => { if (this.state === "connecting" && !this._connection) this._again(); });
+    }
+
+    /** Ends the connection. What waits is refused; what is on its way may or may not arrive. @returns {void} */
+    close() { this._end(null); }
+
+    /**
+     * Has onMessage called for each message of a topic, or of the topics that a filter meets: each once, in the topic's order, over
+     * all connections; or tells onGap. A topic can be subscribed to once. Subscribe to topics before filters that meet them: else they
+     * have no past.
+     * @param {string} topic @param {(message: Message) => void} onMessage @param {SubscribeOptions} [options]
+     * @returns {Subscription}
+     */
+    subscribe(topic, onMessage, options = {}) {
+      if (this._subscriptions.has(topic)) throw new MillraceError("bad_request", `subscribed to "${topic}" already`);
+      const s = new Subscription(this, topic, onMessage, options);
+      this._subscriptions.set(topic, s);
+      if (this._connection && this._connection.live) this._connection.subscribe(s); // else it is when it is open
+      return s;
+    }
+
+    /** The subscription to a topic, if there is one. @param {string} topic */
+    subscription(topic) { return this._subscriptions.get(topic); }
+
+    /**
+     * Publishes. Without a connection the message waits for one, as long as patience says. It is never sent twice: if the connection ends
+     * before the answer, the error's word is "unknown", since the message may have been published.
+     * @param {string} topic @param {string | ArrayBuffer | ArrayBufferView} data @param {PublishOptions} [options]
+     * @returns {Promise<Published>}
+     */
+    publish(topic, data, options = {}) {
+      return new Promise((resolve, reject) => {
+        const payload = payloadOf(data), size = payload.length;
+        if (this.state === "closed") throw new MillraceError("no_connection", "the client is closed");
+        if (this.state === "open") return this._connection.publish(topic, payload, options).then(resolve, reject);
+        if (this._waiting.length >= (this._options.maxWaiting || 1000) || this._waitingBytes + size > maxWaitingBytes) {
+          throw new MillraceError("no_room", "too many messages wait for a connection");
+        }
+        const item = { topic, data: typeof payload === "string" ? payload : payload.slice(), options, size, resolve, reject, timer: /** @type {any} */ (null) };
+        item.timer = setTimeout(() => {
+          this._waiting.splice(this._waiting.indexOf(item), 1);
+          this._waitingBytes -= size;
+          reject(new MillraceError("no_connection", "not published: there is no connection"));
+        }, this._patience);
+        this._waiting.push(item);
+        this._waitingBytes += size;
+      });
+    }
+
+    /** Who is subscribed to a topic, where its rule has presence. @param {string} topic
+     * @returns {Promise<{topic: string, count: number, members: Array<object>}>} */
+    presence(topic) { return this._ask("GET", this._path("presence", topic)); }
+
+    /** What a topic has now. @param {string} topic
+     * @returns {Promise<{topic: string, subscribers: number, messages: number, bytes: number, position?: string}>} */
+    stats(topic) { return this._ask("GET", this._path("stats", topic)); }
+
+    /** What is kept of a topic. @param {string} topic @param {HistoryOptions} [options]
+     * @returns {Promise<{topic: string, messages: Array<Message>, complete: boolean}>} */
+    async history(topic, options = {}) {
+      const query = new URLSearchParams();
+      for (const name of /** @type {Array<keyof HistoryOptions>} */ (["since", "last", "limit"])) {
+        if (options[name]) query.set(name, String(options[name]));
+      }
+      const found = await this._ask("GET", this._path("history", topic, query));
+      return { ...found, messages: found.messages.map((/** @type {any} */ m) => this._message(m)) };
+    }
+
+    /** Forgets what is kept of a topic. @param {string} topic @returns {Promise<void>} */
+    async purge(topic) { await this._ask("DELETE", this._path("history", topic)); }
+
+    // # The connection's life
+
+    /** @param {State} state @param {MillraceError | null} [error] @param {number} [retryIn] */
+    _become(state, error = null, retryIn = 0) {
+      this.state = state;
+      if (state !== "open") this.transport = "";
+      call(this._options.onState, { state, transport: this.transport, error, retryIn });
+    }
+
+    /** Tries a transport; the next one if this one can not be opened. @param {number} index */
+    async _try(index) {
+      const transports = (this._options.transports || ["websocket", "events"]).filter((t) => t !== "websocket" || this._WebSocket);
+      const connection = transports[index] === "websocket" ? new Socket(this) : new Events(this);
+      this._connection = connection;
+      try {
+        if (index === 0) await this._getToken(this._refused !== null);
+      } catch (error) {
+        const failed = error instanceof MillraceError ? error : new MillraceError("unauthorized", `the function for a token failed: ${error}`);
+        return this._lost(connection, failed, { final: error instanceof MillraceError });
+      }
+      if (this._connection !== connection) return;
+      connection.open(() => {
+        if (this._connection !== connection) return;
+        if (index + 1 < transports.length) this._try(index + 1);
+        else this._lost(connection, this._unreachable());
+      });
+    }
+
+    _unreachable() {
+      return new MillraceError("no_connection", `could not connect to ${this.url}: nothing listens there, or the server refused: wrong path, origin`);
+    }
+
+    /** Has a token for the next connection. @param {boolean} refused the last one was */
+    async _getToken(refused) {
+      const { token } = this._options;
+      this._token = (typeof token === "function" ? await token(refused) : token) || "";
+      if (refused && this._token === this._refused) throw new MillraceError("unauthorized", "the token was refused, and there is no other one", 3000);
+      return this._token;
+    }
+
+    /** The connection works. @param {any} connection @param {"websocket" | "events"} transport */
+    _opened(connection, transport) {
+      if (this._connection !== connection || this.state === "open") return;
+      this._everOpen = true;
+      this._refused = null;
+      connection.openedAt = Date.now();
+      this.transport = transport;
+      this._become("open");
+      for (const item of this._waiting.splice(0)) {
+        clearTimeout(item.timer);
+        this._waitingBytes -= item.size;
+        if (this._connection === connection) connection.publish(item.topic, item.data, item.options).then(item.resolve, item.reject);
+        else item.reject(new MillraceError("no_connection", "not published: the connection ended"));
+      }
+    }
+
+    /**
+     * The connection is over. Tries again, if that can help.
+     * @param {any} connection @param {MillraceError} error
+     * @param {{final?: boolean, after?: number, soon?: boolean}} [how] after: milliseconds that the server wants
+     */
+    _lost(connection, error, how = {}) {
+      if (this._connection !== connection) return;
+      this._leave(error.message);
+      if (connection.openedAt && Date.now() - connection.openedAt >= steady) this._tries = 0;
+      if (error.code === 4410) { // nothing behind the positions can be had
+        for (const s of this._subscriptions.values()) {
+          s._owed = s._owed || s.position !== "";
+          s.position = "";
+        }
+      }
+      if (how.final || this._isFinal(error)) return this._end(error);
+      let wait = this._pause(how.soon || [1001, 1012, 1013, 4410].includes(error.code));
+      if (error.word === "unauthorized" && error.code) {
+        if (this._refused === null) wait = 0; // the first time: with a new token at once
+        this._refused = this._token;
+        if (typeof this._options.token !== "function") return this._end(error);
+      }
+      if (error.code === 1008 || error.word === "too_fast") wait += 1000; // it was too much: not again at once
+      wait = Math.max(wait, how.after || 0);
+      this._tries++;
+      this._timer = setTimeout(() => this._again(), wait);
+      this._become("waiting", error, wait);
+    }
+
+    /** Whether repeating does not help. @param {MillraceError} error */
+    _isFinal(error) {
+      if (error.code === 3003 || final.includes(error.word)) return true;
+      return error.code === 1008 && error.word === "no_connection" && !/too (slowly|many|long)/.test(error.message);
+    }
+
+    /** How long to wait, in milliseconds: at random, so that clients do not come together. @param {boolean} soon */
+    _pause(soon) {
+      const { least, most } = this._backOff;
+      const bound = Math.min(most, least * 2 ** Math.min(this._tries, 20));
+      return soon && this._tries < 2 ? Math.random() * Math.min(1000, most) : bound / 2 + Math.random() * bound / 2;
+    }
+
+    _again() {
+      clearTimeout(this._timer);
+      this._become("connecting");
+      if (this.state === "connecting" && !this._connection) this._try(0);
+    }
+
+    /** Looks after the connection: the network is back, or the page is seen again. */
+    _look() {
+      if (this.state === "waiting") this._again();
+      else if (this.state === "open") this._connection.probe();
+    }
+
+    /** Lets the connection go. What it owes an answer is unknown. @param {string} why */
+    _leave(why) {
+      const connection = this._connection;
+      this._connection = null;
+      clearTimeout(this._timer);
+      if (connection) connection.drop();
+      for (const s of this._subscriptions.values()) s._on = false;
+      for (const { failed, timer } of [...this._requests.values()]) {
+        clearTimeout(timer);
+        failed(new MillraceError("unknown", `the connection ended before the answer: ${why}`));
+      }
+      this._requests.clear();
+    }
+
+    /** Ends it for good. @param {MillraceError | null} error */
+    _end(error) {
+      if (this.state === "closed") return;
+      this._leave(error ? error.message : "the client was closed");
+      if (root.removeEventListener) {
+        root.removeEventListener("online", this._wake);
+        if (root.document) root.document.removeEventListener("visibilitychange", this._wake);
+      }
+      for (const item of this._waiting.splice(0)) {
+        clearTimeout(item.timer);
+        item.reject(error || new MillraceError("no_connection", "not published: the client was closed"));
+      }
+      this._waitingBytes = 0;
+      this._become("closed", error);
+    }
+
+    // # What comes
+
+    /** @param {any} m */
+    _message(m) {
+      const data = m.data === undefined ? fromBase64(m.binary) : m.data;
+      return { topic: m.topic, data, position: m.position || "", kept: m.kept !== false, time: new Date(m.time) };
+    }
+
+    /** Gives a message to who is subscribed. @param {any} envelope */
+    _deliver(envelope) {
+      const message = this._message(envelope);
+      for (const s of [...this._subscriptions.values()]) {
+        if (!s._on || !(s._filter ? meets(s.topic, message.topic) : s.topic === message.topic)) continue;
+        if (!s._filter && message.position) s.position = message.position;
+        if (s._skip > 0) s._skip--;
+        else call(s._onMessage, message);
+      }
+    }
+
+    /** @param {"slow" | "broker"} reason @param {string} topic # is all */
+    _tellGap(reason, topic) {
+      for (const s of [...this._subscriptions.values()]) {
+        if (topic === "#" || s.topic === topic || isFilter(topic) && meets(topic, s.topic) || s._filter && meets(s.topic, topic)) s._gap(reason);
+      }
+    }
+
+    /** Topics come before filters, which would have them have no past. */
+    _inOrder() { return [...this._subscriptions.values()].sort((a, b) => Number(a._filter) - Number(b._filter)); }
+
+    /** @param {Subscription} s */
+    _unsubscribe(s) {
+      if (this._subscriptions.get(s.topic) !== s) return;
+      this._forget(s);
+      s._settle.reject(new MillraceError("stopped", "unsubscribed"));
+      if (this._connection && this._connection.live) this._connection.unsubscribe(s);
+    }
+
+    /** @param {Subscription} s */
+    _forget(s) {
+      s._on = false;
+      if (this._subscriptions.get(s.topic) === s) this._subscriptions.delete(s.topic);
+    }
+
+    // # Plain requests
+
+    /** @param {string} area @param {string} topic @param {URLSearchParams} [query] */
+    _path(area, topic, query = new URLSearchParams()) {
+      query.set("topic", topic);
+      return `/${area}?${query}`;
+    }
+
+    /** @param {string} method @param {string} path @param {Record<string, string>} headers @param {any} body @param {AbortSignal} [signal] */
+    _request(method, path, headers, body, signal) {
+      if (this._token) headers = { ...headers, Authorization: "Bearer " + this._token };
+      return this._fetch(this.url + path, { method, headers, body, signal, cache: "no-store", credentials: this._options.credentials || "same-origin" });
+    }
+
+    /**
+     * Asks, once more with a new token if the old one is refused, and gives the answer.
+     * @param {string} method @param {string} path @param {Record<string, string>} [headers] @param {any} [body]
+     * @returns {Promise<any>}
+     */
+    async _ask(method, path, headers = {}, body) {
+      if (!this._token) await this._getToken(false);
+      for (let again = false; ; again = true) {
+        const stop = new AbortController();
+        const timer = setTimeout(() => stop.abort(), this._patience);
+        const token = this._token;
+        try {
+          const answer = await this._request(method, path, headers, body, stop.signal);
+          if (answer.status === 204) return null;
+          if (answer.ok) return await answer.json();
+          if (answer.status === 401 && !again && typeof this._options.token === "function") {
+            if (token === this._token) this._token = (await this._options.token(true)) || "";
+            continue;
+          }
+          throw await refusal(answer);
+        } catch (error) {
+          if (error instanceof MillraceError) throw error;
+          if (method === "GET") throw stop.signal.aborted ? new MillraceError("timeout", "no answer in time") : this._unreachable();
+          throw new MillraceError("unknown", "the connection ended before the answer");
+        } finally {
+          clearTimeout(timer);
+        }
+      }
+    }
+
+    /** @param {string} topic @param {string | Uint8Array} data @param {PublishOptions} options @returns {Promise<Published>} */
+    _post(topic, data, options) {
+      /** @type {Record<string, string>} */
+      const headers = { "Content-Type": typeof data === "string" ? "text/plain; charset=utf-8" : "application/octet-stream" };
+      if (options.key) headers["Millrace-Key"] = options.key;
+      if (options.expires) headers["Millrace-Expires"] = String(options.expires);
+      if (options.kept === false) headers["Millrace-Not-Kept"] = "1";
+      const done = this._posting.then(() => this._ask("POST", this._path("topics", topic), headers, data));
+      this._posting = done.then(() => {}, () => {});
+      return done;
+    }
+  }
+
+  /** What a refusing answer says. @param {Response} answer */
+  async function refusal(answer) {
+    const text = await answer.text().catch(() => "");
+    try {
+      const { error, message } = JSON.parse(text);
+      if (typeof error === "string") return new MillraceError(error, String(message), answer.status);
+    } catch { /* it is not the gateway's */ }
+    const word = { 401: "unauthorized", 403: "refused", 404: "refused", 429: "too_fast" }[answer.status] || "no_connection";
+    return new MillraceError(word, `${answer.url} answered ${answer.status} ${text.slice(0, 200).trim()}`, answer.status);
+  }
+
+  // # The transports
+
+  /** Looks whether the server still says something. */
+  class Watch {
+    /** @param {number} silence @param {number} patience @param {(() => void) | null} ask @param {() => void} dead */
+    constructor(silence, patience, ask, dead) {
+      this._silence = silence;
+      this._patience = patience;
+      this._ask = ask;
+      this._dead = dead;
+      this._heardAt = Date.now();
+      this._arm(silence);
+    }
+
+    heard() {
+      this._heardAt = Date.now();
+      if (this._asked) this._arm(this._silence);
+    }
+
+    /** Asks now. */
+    probe() {
+      if (this._asked || !this._ask) return;
+      this._arm(this._patience);
+      this._asked = true;
+      this._ask();
+    }
+
+    stop() { clearTimeout(this._timer); }
+
+    /** @param {number} after */
+    _arm(after) {
+      clearTimeout(this._timer);
+      this._asked = false;
+      this._timer = setTimeout(() => this._look(), after);
+    }
+
+    _look() {
+      const left = this._heardAt + this._silence - Date.now();
+      if (this._asked || left <= 0 && !this._ask) return this._dead();
+      if (left > 0) return this._arm(left);
+      this.probe();
+    }
+  }
+
+  const silent = new MillraceError("no_connection", "the server has fallen silent");
+
+  /** A WebSocket with envelopes. */
+  class Socket {
+    /** @param {Millrace} client */
+    constructor(client) {
+      this._client = client;
+      this.openedAt = 0;
+      this.live = false; // it takes subscriptions
+      /** @type {WebSocket | null} */
+      this._socket = null;
+      /** @type {Watch | null} */
+      this._watch = null;
+      /** @type {any} */
+      this._timer = null;
+    }
+
+    /** @param {() => void} failed it can not be opened */
+    open(failed) {
+      const c = this._client, protocols = [subprotocol];
+      let url = c.url.replace(/^http/, "ws") + "/topics";
+      if (c._token && /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(c._token)) protocols.push(tokenProtocol + c._token);
+      else if (c._token) url += "?token=" + encodeURIComponent(c._token);
+      /** @type {WebSocket} */
+      let socket;
+      try {
+        socket = new c._WebSocket(url, protocols);
+      } catch {
+        return failed(); // a page over https: that may not open ws:
+      }
+      this._socket = socket;
+      const notOpened = () => {
+        this.drop();
+        failed();
+      };
+      const timer = setTimeout(notOpened, c._patience);
+      this._timer = timer;
+      socket.onopen = () => {
+        clearTimeout(timer);
+        if (socket.protocol !== subprotocol) return c._lost(this, new MillraceError("refused", `${url} speaks something else than ${subprotocol}`), { final: true });
+        this._watch = new Watch(c._silence, c._patience, () => this._ping(), () => c._lost(this, silent));
+        this._ping(); // the answer says that we are in
+        this.live = true;
+        for (const s of c._inOrder()) this.subscribe(s);
+      };
+      socket.onmessage = (e) => this._hear(e.data);
+      socket.onerror = () => { if (!this._watch) notOpened(); }; // onclose follows, but not in Node 20
+      socket.onclose = (e) => {
+        if (!this._watch) return notOpened();
+        c._lost(this, closeError(e.code, e.reason));
+      };
+    }
+
+    drop() {
+      clearTimeout(this._timer);
+      if (this._watch) this._watch.stop();
+      const socket = this._socket;
+      this._socket = null;
+      if (!socket) return;
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.onerror = () => {};
+      socket.close(1000);
+    }
+
+    probe() { if (this._watch) this._watch.probe(); }
+
+    _ping() { this._say({ ping: true }, () => this._client._opened(this, "websocket"), () => {}); }
+
+    /** Says something, and waits for the answer. @param {object} what @param {(reply: any) => void} done
+     * @param {(error: MillraceError) => void} failed @param {boolean} [lost] without an answer in time the connection is */
+    _say(what, done, failed, lost = false) {
+      const c = this._client, id = ++c._lastID;
+      const timer = setTimeout(() => {
+        c._requests.delete(id);
+        failed(new MillraceError("unknown", "no answer in time"));
+        if (lost) c._lost(this, silent);
+      }, c._patience);
+      c._requests.set(id, { done, failed, timer });
+      if (this._socket) this._socket.send(JSON.stringify({ id, ...what }));
+    }
+
+    /** @param {string} text */
+    _hear(text) {
+      const c = this._client;
+      if (this._watch) this._watch.heard();
+      let m;
+      try {
+        m = JSON.parse(text);
+      } catch {
+        return c._lost(this, new MillraceError("refused", "the server speaks something else than " + subprotocol));
+      }
+      if (m.topic !== undefined && m.id === undefined) return c._deliver(m);
+      if (m.id !== undefined) return this._answer(m);
+      if (m.missed) c._tellGap("slow", "#");
+      if (m.gap) c._tellGap("broker", m.gap);
+      if (m.expires_in !== undefined) this._renew();
+    }
+
+    /** @param {any} m */
+    _answer(m) {
+      const request = this._client._requests.get(m.id);
+      if (!request) return;
+      this._client._requests.delete(m.id);
+      clearTimeout(request.timer);
+      if (m.ok) request.done(m);
+      else request.failed(new MillraceError(m.error, m.message));
+    }
+
+    /** @param {Subscription} s */
+    subscribe(s) {
+      const c = this._client, since = s._since(), last = since ? 0 : s._last();
+      /** @type {any} */
+      const what = { subscribe: s.topic };
+      if (since) what.since = since;
+      if (last) what.last = last;
+      if (s._options.info !== undefined) what.info = s._options.info;
+      const isOurs = () => c._subscriptions.get(s.topic) === s;
+      this._say(what, (reply) => { if (isOurs()) s._begins(reply); }, (error) => {
+        if (!isOurs() || c._connection !== this) return; // it is said again on the next connection
+        if (error.word === "forbidden" && since && !s._options.since && !s._noHistory) { // it may be subscribed to, but not read
+          s._noHistory = true;
+          this.subscribe(s);
+        } else if (passing.includes(error.word)) {
+          setTimeout(() => { if (isOurs() && c._connection === this) this.subscribe(s); }, 500 + Math.random() * 1000);
+        } else {
+          s._fail(error);
+        }
+      }, true);
+    }
+
+    /** @param {Subscription} s */
+    unsubscribe(s) { this._say({ unsubscribe: s.topic }, () => {}, () => {}, true); }
+
+    /** @param {string} topic @param {string | Uint8Array} data @param {PublishOptions} options @returns {Promise<Published>} */
+    publish(topic, data, options) {
+      return new Promise((resolve, reject) => {
+        if (this._socket && this._socket.bufferedAmount > maxBuffered) throw new MillraceError("no_room", "what was published before is not sent yet");
+        /** @type {any} */
+        const what = { publish: topic };
+        if (typeof data === "string") what.data = data;
+        else what.binary = toBase64(data);
+        if (options.key) what.key = options.key;
+        if (options.expires) what.expires = options.expires;
+        if (options.kept === false) what.kept = false;
+        this._say(what, ({ position, members }) => resolve({ position, members }), reject);
+      });
+    }
+
+    /** Brings a new token before the old one ends. If that fails, the connection ends with it, and the next one asks again. */
+    async _renew() {
+      const c = this._client;
+      if (typeof c._options.token !== "function") return;
+      const token = await Promise.resolve(c._options.token(false)).catch(() => "");
+      if (!token || c._connection !== this) return;
+      this._say({ token }, (reply) => {
+        c._token = token;
+        for (const topic of reply.unsubscribed || []) {
+          const s = c._subscriptions.get(topic);
+          if (s) s._fail(new MillraceError("forbidden", "the new token does not allow it"));
+        }
+      }, () => {});
+    }
+  }
+
+  /** An event stream with all subscriptions in its URL. A subscription more or less is another stream. */
+  class Events {
+    /** @param {Millrace} client */
+    constructor(client) {
+      this._client = client;
+      this.openedAt = 0;
+      this.live = false; // it takes subscriptions
+      this._stop = new AbortController();
+      this._closing = /** @type {MillraceError | null} */ (null);
+      this._again = false;
+      /** @type {Watch | null} */
+      this._watch = null;
+      /** @type {any} */
+      this._timer = null;
+    }
+
+    /** @param {() => void} failed it can not be opened */
+    async open(failed) {
+      const c = this._client, stop = this._stop, asked = c._inOrder();
+      this.live = true;
+      const timer = setTimeout(() => stop.abort(), c._patience);
+      this._timer = timer;
+      let answer;
+      try {
+        answer = await c._request("GET", this._target(asked), { Accept: "text/event-stream" }, undefined, stop.signal);
+      } catch {
+        return failed();
+      } finally {
+        clearTimeout(timer);
+      }
+      if (c._connection !== this) return;
+      if (asked.length === 0 && answer.status === 400) { // there is nothing to stream, and the gateway has said so
+        await answer.text().catch(() => "");
+        return c._opened(this, "events");
+      }
+      const type = answer.headers.get("Content-Type") || "";
+      if (answer.status !== 200 || !type.startsWith("text/event-stream") || !answer.body) return this._refused(answer);
+      const watch = this._watch = new Watch(2 * c._silence, c._patience, null, () => c._lost(this, silent));
+      for (const s of asked) s._skip = 0;
+      try {
+        await readEvents(answer.body, () => watch.heard(), (name, data) => this._hear(name, data));
+      } catch { /* it is over in any case */ }
+      const ended = this._closing || new MillraceError("no_connection", "the event stream ended");
+      c._lost(this, ended, { after: this._closing && [1001, 1012].includes(ended.code) ? 200 + Math.random() * 1800 : 0 });
+    }
+
+    /** Tells why there is no stream. @param {Response} answer */
+    async _refused(answer) {
+      const c = this._client, error = await refusal(answer);
+      const after = Number(answer.headers.get("Retry-After")) * 1000 || 0;
+      if (answer.status === 410) error.code = 4410;
+      const unread = [...c._subscriptions.values()].filter((s) => s._since() && !s._options.since);
+      if (error.word === "forbidden" && unread.length > 0) { // perhaps they may be subscribed to, but not read
+        for (const s of unread) s._noHistory = true;
+        error.word = "no_connection";
+        return c._lost(this, error);
+      }
+      // Who was in before comes again: it may be the answer of a proxy whose server is away for a moment.
+      const isFinal = answer.status === 204 || answer.status < 500 && ![401, 408, 410, 425, 429].includes(answer.status) && !c._everOpen;
+      c._lost(this, error, { final: isFinal, after: Math.min(after, 60000) });
+    }
+
+    /** @param {Subscription[]} asked */
+    _target(asked) {
+      const query = new URLSearchParams({ envelope: "1" });
+      let last = 0, info;
+      for (const s of asked) {
+        query.append("topic", s.topic);
+        if (!s._since()) last = Math.max(last, s._last());
+        if (s._options.info !== undefined) info = s._options.info;
+      }
+      if (asked.some((s) => s._since())) asked.forEach((s) => query.append("since", s._since()));
+      if (last) query.set("last", String(last));
+      if (info !== undefined) query.set("info", JSON.stringify(info));
+      return `/topics?${query}`;
+    }
+
+    /** @param {string} name @param {string} data */
+    _hear(name, data) {
+      const c = this._client;
+      if (c._connection !== this) return;
+      const m = JSON.parse(data);
+      if (name === "subscribed") {
+        c._opened(this, "events");
+        for (const how of m.topics) this._begins(how);
+      }
+      if (name === "message") c._deliver(m);
+      if (name === "missed") c._tellGap("slow", "#");
+      if (name === "gap") c._tellGap("broker", m.gap);
+      if (name === "expires" && typeof c._options.token === "function") this._reopen();
+      if (name === "close") this._closing = closeError(m.code, m.reason || "");
+    }
+
+    /** All of the URL have the largest last: what was not asked for is skipped. @param {any} how */
+    _begins(how) {
+      const s = this._client._subscriptions.get(how.topic);
+      if (!s) return;
+      if (!s._since()) s._skip = Math.max(0, how.sent - s._last());
+      s._begins(how);
+    }
+
+    subscribe() { this._reopen(); }
+    unsubscribe() { this._reopen(); }
+
+    /** Opens another stream in place of this one, for all changes of a moment. */
+    _reopen() {
+      if (this._again) return;
+      this._again = true;
+      queueMicrotask(async () => {
+        const c = this._client;
+        if (c._connection !== this) return;
+        const next = new Events(c);
+        next.openedAt = this.openedAt;
+        c._connection = next;
+        this.drop();
+        for (const s of c._subscriptions.values()) s._on = false;
+        await c._getToken(false).catch(() => {}); // the old one may still do
+        if (c._connection === next) next.open(() => c._lost(next, c._unreachable()));
+      });
+    }
+
+    drop() {
+      clearTimeout(this._timer);
+      if (this._watch) this._watch.stop();
+      this._stop.abort();
+    }
+
+    probe() {} // comments come all the time, and are looked after
+
+    /** @param {string} topic @param {string | Uint8Array} data @param {PublishOptions} options */
+    publish(topic, data, options) { return this._client._post(topic, data, options); }
+  }
+
+  Object.assign(Millrace, { Error: MillraceError });
+  root.Millrace = Millrace;
+  if (typeof module === "object" && module.exports) module.exports = Millrace;
+})(/** @type {any} */ (globalThis));
