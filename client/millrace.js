@@ -1,7 +1,7 @@
 // The JavaScript client of millrace's topics. docs/client.md tells how to use it, docs/gateway.md what goes over the wire.
 //
 // One file for browsers, bundlers, Node, Deno and Bun, as a plain script and as an ES module alike: it exports nothing, and
-// sets the global name Millrace. `<script src="/millrace.js"></script>` and `import "./millrace.js"` both do that; in CommonJS,
+// sets the global name Millrace. A script element and `import "./millrace.js"` both do that; in CommonJS,
 // require gives it too. An `export` in it would be a syntax error in a plain script.
 //
 // @ts-check
@@ -277,8 +277,9 @@
 
     // # For users
 
-    /** Connects again after the end. Subscriptions go on where they were. @returns {void} */
+    /** Connects again after the end, and tries at once while it waits. Subscriptions go on where they were. @returns {void} */
     connect() {
+      if (this.state === "waiting") this._again();
       if (this.state !== "closed") return;
       if (root.addEventListener) {
         root.addEventListener("online", this._wake);

@@ -36,6 +36,22 @@ func TestBrowser(t *testing.T) {
 	b.typeInto("#message", "two"+shiftEnter+"lines"+enter)
 	b.waitForText("#log .received:last-child", "two\nlines", "(9 bytes)")
 	b.waitForText("#count", "2 sent, 2 received")
+	b.choose("#kind", "hex")
+	b.typeInto("#message", "00 FF 0x0a 7")
+	b.click("#send")
+	b.waitForText("#log .error:last-child", "hex is pairs of the digits")
+	b.keys("#message", "f"+enter)
+	b.waitForText("#log .received:last-child", "00 ff 0a 7f", "(4 bytes)")
+	b.choose("#kind", "text")
+	long := strings.Repeat("a long message ", 500)
+	b.run(`document.querySelector("#message").value = arguments[0]`, long)
+	b.click("#send")
+	b.waitForText("#log .received:last-child", "a long message a long", "all 7,500 characters", "(7,500 bytes)")
+	if text := b.text("#log .received:last-child"); len(text) > 400 {
+		t.Errorf("a long message is shown in %d bytes", len(text))
+	}
+	b.click("#log .received:last-child summary")
+	b.waitForText("#log .received:last-child .whole", strings.TrimSpace(long))
 	shoot(b, "2-echoed.png")
 
 	b.click("#disconnect")
@@ -44,7 +60,7 @@ func TestBrowser(t *testing.T) {
 
 	b.typeInto("#url", "ws://"+p.addr+"/nowhere")
 	b.click("#connect")
-	b.waitForText("#log .closed:last-child", "code 1006", "before it was open")
+	b.waitForText("#log .error:last-child", "could not connect to ws://"+p.addr+"/nowhere: nothing listens there, or the server refused: wrong path, origin")
 	b.waitForText("#state", "failed")
 	for _, line := range b.complaints() {
 		if !isRefusal(line) {

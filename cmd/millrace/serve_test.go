@@ -102,9 +102,24 @@ func TestPage(t *testing.T) {
 	if policy := resp.Header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none';") {
 		t.Errorf("Content-Security-Policy %q", policy)
 	}
-	page = strings.ReplaceAll(page, "xmlns='http://www.w3.org/2000/svg'", "") // a name, never loaded
-	for _, outside := range regexp.MustCompile(`https?://|(src|href)="[^d#]|url\(|@import`).FindAllString(page, -1) {
-		t.Errorf("the page has %q", outside)
+	files := map[string]string{"/": page}
+	for _, own := range regexp.MustCompile(`(?:src|href)="([a-z_]+\.(?:js|css))"`).FindAllStringSubmatch(page, -1) {
+		page = strings.Replace(page, own[0], "", 1)
+		resp, files[own[1]] = fetch(t, "GET", "http://"+p.addr+"/"+own[1])
+		if resp.StatusCode != 200 || resp.Header.Get("X-Content-Type-Options") != "nosniff" || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/") {
+			t.Errorf("%s: %s, %v", own[1], resp.Status, resp.Header)
+		}
+	}
+	if files["/"] = page; len(files) < 5 {
+		t.Errorf("the page has only %d files", len(files))
+	}
+	for name, text := range files {
+		for _, namespace := range []string{"xmlns='http://www.w3.org/2000/svg'", `createElementNS("http://www.w3.org/2000/svg"`} { // names, never loaded
+			text = strings.ReplaceAll(text, namespace, "")
+		}
+		for _, outside := range regexp.MustCompile(`https?://[^$]|(src|href)="[^d#]|url\(|@import`).FindAllString(text, -1) {
+			t.Errorf("%s of the page has %q", name, outside)
+		}
 	}
 }
 

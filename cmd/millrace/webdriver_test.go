@@ -196,6 +196,36 @@ func (b *browser) complaints() (lines []string) {
 	return lines
 }
 
+// run runs JavaScript in the page.
+func (b *browser) run(script string, args ...any) (value any) {
+	b.t.Helper()
+	if args == nil {
+		args = []any{}
+	}
+	b.call("POST", b.session+"/execute/sync", map[string]any{"script": script, "args": args}, &value)
+	return value
+}
+
+// choose takes an option of a select.
+func (b *browser) choose(selector, value string) {
+	b.t.Helper()
+	b.click(selector + " option[value=" + value + "]")
+}
+
+// emulate has Chromium show the page in a mode, light or dark, and in a size.
+func (b *browser) emulate(mode string, width, height int) {
+	b.t.Helper()
+	for _, c := range []struct {
+		command string
+		params  map[string]any
+	}{
+		{"Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": mode}}}},
+		{"Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}},
+	} {
+		b.call("POST", b.session+"/goog/cdp/execute", map[string]any{"cmd": c.command, "params": c.params}, nil)
+	}
+}
+
 // screenshot writes what the window shows to the file.
 func (b *browser) screenshot(file string) {
 	b.t.Helper()

@@ -2,8 +2,8 @@
 // measure and to put behind a balancer. [Main] is all of it.
 //
 // main.go is its life, from the flags to the end of the drain; flags.go lists what can
-// be set, and each flags_*.go has one group of it; listen.go are addresses, pages.go
-// and pages_metrics.go what it answers, admin.go the operator's address.
+// be set, and each flags_*.go has one group of it; listen.go are addresses, pages.go,
+// pages_try.go and pages_metrics.go what it answers, admin.go the operator's address.
 package serve
 
 import (

@@ -1,12 +1,10 @@
 package serve
 
 import (
-	_ "embed"
 	"io"
 	"log/slog"
 	"net/http"
 
-	"github.com/millrace/millrace/client"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
 )
@@ -31,8 +29,7 @@ func route(srv *server.Server, access *slog.Logger, topics *topics, metrics http
 	srv.Upgrade = sockets.Upgrade
 
 	pages := http.NewServeMux()
-	pages.HandleFunc("GET /{$}", servePage)
-	pages.Handle("GET /millrace.js", client.JavaScript())
+	routePage(pages, topics != nil)
 	pages.Handle("/echo", srv) // without an upgrade: 426
 	if metrics != nil {
 		pages.Handle("GET /metrics", metrics)
@@ -65,23 +62,6 @@ func answer(w http.ResponseWriter, status int, text string) {
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, text) // the peer is gone if it fails
-}
-
-//go:embed page.html
-var page string
-
-// pagePolicy lets the page do what it does and nothing else. Any WebSocket may be
-// tried with it.
-const pagePolicy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; " +
-	"connect-src ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-func servePage(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", pagePolicy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	_, _ = io.WriteString(w, page) // the peer is gone if it fails
 }
 
 // echo answers each message with itself.
