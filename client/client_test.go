@@ -18,7 +18,7 @@ func TestJavaScript(t *testing.T) {
 		return w
 	}
 	w := get("")
-	if w.Code != 200 || w.Header().Get("Content-Type") != "text/javascript; charset=utf-8" || !strings.Contains(w.Body.String(), "root.Millrace = Millrace") {
+	if w.Code != 200 || w.Header().Get("Content-Type") != "text/javascript; charset=utf-8" || !strings.Contains(w.Body.String(), ").Millrace = Millrace") {
 		t.Errorf("status %d, header %v", w.Code, w.Header())
 	}
 	if w := get(w.Header().Get("ETag")); w.Code != 304 || w.Body.Len() > 0 {

@@ -8,6 +8,7 @@
 "use strict";
 
 /**
+ * @typedef {Error & {word: string, code: number}} MillraceError
  * @typedef {string | Promise<string>} TokenValue
  * @typedef {"connecting" | "open" | "waiting" | "closed"} State
  *   connecting: a connection is tried. open: messages flow. waiting: for the next try. closed: for good, until connect().
@@ -56,7 +57,7 @@
  * @typedef {{since?: string, last?: number, limit?: number}} HistoryOptions
  */
 
-(function (root) {
+var Millrace = (function (root) {
   const subprotocol = "millrace.topics.v1";
   const tokenProtocol = "millrace.token.";
   const maxWaitingBytes = 4 << 20; // of messages that wait to be published
@@ -169,6 +170,11 @@
       if (chunk === "") continue;
       if (afterCR && chunk[0] === "\n") chunk = chunk.slice(1);
       afterCR = chunk.endsWith("\r");
+      if (!/[\r\n]/.test(chunk)) { // the midst of a long line
+        rest += chunk;
+        if (rest.length + data.length > maxEvent) throw new MillraceError("too_big", "an event is too long");
+        continue;
+      }
       const lines = (rest + chunk).split(/\r\n|\r|\n/);
       rest = /** @type {string} */ (lines.pop());
       if (rest.length + data.length > maxEvent) throw new MillraceError("too_big", "an event is too long");
@@ -264,6 +270,7 @@
       this._lastID = 0;
       this._tries = 0; // in a row that led to nothing lasting
       this._token = "";
+      this._renewedAt = 0;
       this._refused = null; // the token that was
       this._everOpen = false;
       /** @type {any} the connection that counts; what others still say does not */
@@ -399,6 +406,26 @@
       return this._token;
     }
 
+    /**
+     * Brings a new token before the old one ends. If there is none, the connection ends with the old one, and the next one asks again.
+     * @param {any} connection @param {number} expiresIn seconds
+     */
+    async _renew(connection, expiresIn) {
+      const { token } = this._options;
+      if (typeof token !== "function") return;
+      const often = Date.now() - this._renewedAt < 5000; // tokens that end as soon as they begin
+      if (often) await new Promise((resolve) => setTimeout(resolve, Math.max(250, expiresIn * 500)));
+      if (this._connection !== connection) return;
+      this._renewedAt = Date.now();
+      let next;
+      try {
+        next = await token(false);
+      } catch {
+        return;
+      }
+      if (next && next !== this._token && this._connection === connection) connection.renew(next);
+    }
+
     /** The connection works. @param {any} connection @param {"websocket" | "events"} transport */
     _opened(connection, transport) {
       if (this._connection !== connection || this.state === "open") return;
@@ -496,6 +523,7 @@
         item.reject(error || new MillraceError("no_connection", "not published: the client was closed"));
       }
       this._waitingBytes = 0;
+      for (const s of this._subscriptions.values()) s._settle.reject(error || new MillraceError("stopped", "the client was closed"));
       this._become("closed", error);
     }
 
@@ -749,7 +777,7 @@
       if (m.id !== undefined) return this._answer(m);
       if (m.missed) c._tellGap("slow", "#");
       if (m.gap) c._tellGap("broker", m.gap);
-      if (m.expires_in !== undefined) this._renew();
+      if (m.expires_in !== undefined) c._renew(this, m.expires_in);
     }
 
     /** @param {any} m */
@@ -802,12 +830,9 @@
       });
     }
 
-    /** Brings a new token before the old one ends. If that fails, the connection ends with it, and the next one asks again. */
-    async _renew() {
+    /** Takes a new token in place of the old one. @param {string} token */
+    renew(token) {
       const c = this._client;
-      if (typeof c._options.token !== "function") return;
-      const token = await Promise.resolve(c._options.token(false)).catch(() => "");
-      if (!token || c._connection !== this) return;
       this._say({ token }, (reply) => {
         c._token = token;
         for (const topic of reply.unsubscribed || []) {
@@ -907,7 +932,7 @@
       if (name === "message") c._deliver(m);
       if (name === "missed") c._tellGap("slow", "#");
       if (name === "gap") c._tellGap("broker", m.gap);
-      if (name === "expires" && typeof c._options.token === "function") this._reopen();
+      if (name === "expires") c._renew(this, m.expires_in);
       if (name === "close") this._closing = closeError(m.code, m.reason || "");
     }
 
@@ -919,6 +944,12 @@
       s._begins(how);
     }
 
+    /** @param {string} token */
+    renew(token) {
+      this._client._token = token;
+      this._reopen();
+    }
+
     subscribe() { this._reopen(); }
     unsubscribe() { this._reopen(); }
 
@@ -926,7 +957,7 @@
     _reopen() {
       if (this._again) return;
       this._again = true;
-      queueMicrotask(async () => {
+      queueMicrotask(() => {
         const c = this._client;
         if (c._connection !== this) return;
         const next = new Events(c);
@@ -934,8 +965,7 @@
         c._connection = next;
         this.drop();
         for (const s of c._subscriptions.values()) s._on = false;
-        await c._getToken(false).catch(() => {}); // the old one may still do
-        if (c._connection === next) next.open(() => c._lost(next, c._unreachable()));
+        next.open(() => c._lost(next, c._unreachable()));
       });
     }
 
@@ -951,7 +981,7 @@
     publish(topic, data, options) { return this._client._post(topic, data, options); }
   }
 
-  Object.assign(Millrace, { Error: MillraceError });
-  root.Millrace = Millrace;
-  if (typeof module === "object" && module.exports) module.exports = Millrace;
+  return Object.assign(Millrace, { Error: MillraceError });
 })(/** @type {any} */ (globalThis));
+/** @type {any} */ (globalThis).Millrace = Millrace;
+if (typeof module === "object" && module.exports) module.exports = Millrace;

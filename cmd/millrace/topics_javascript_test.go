@@ -189,3 +189,12 @@ func TestTopicsJavaScriptTalk(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
+
+// TestJavaScriptRules has millrace.js meet servers that do what ours seldom do.
+func TestJavaScriptRules(t *testing.T) {
+	t.Parallel()
+	out, err := node(t, "testdata/rules.mjs").CombinedOutput()
+	if err != nil || !strings.HasSuffix(string(out), "ruled\n") {
+		t.Errorf("%v: %s", err, out)
+	}
+}

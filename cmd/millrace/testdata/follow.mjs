@@ -22,7 +22,7 @@ function follow(transport) {
     const seen = { transport, last: 0, told: 0, connections: 0 };
     let gap = false;
     const client = new Millrace(url, {
-      transports: [transport], backOff,
+      transports: transport === "either" ? undefined : [transport], backOff,
       onState: ({ state, error }) => {
         if (state === "open") seen.connections++;
         if (state === "closed" && error) fail(`${transport}: ${error.word}: ${error.message}`);
@@ -64,7 +64,7 @@ async function publish(transport) {
 }
 
 const transports = globalThis.WebSocket ? ["websocket", "events"] : ["events"];
-const all = transports.flatMap((t) => [t, t, t]);
+const all = [...transports, "either"].flatMap((t) => [t, t, t]);
 const [followers, publishers] = await Promise.all([Promise.all(all.map(follow)), Promise.all(transports.map(publish))]);
 console.log(JSON.stringify({ followers, publishers }));
 process.exit(0);

@@ -2,6 +2,7 @@
 // and the URL of something that is no server of topics.
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
+import { connect, createServer } from "node:net";
 import "../../../client/millrace.js";
 
 const [url, secret, other] = process.argv.slice(2);
@@ -22,6 +23,20 @@ function queue() {
     put: (m) => (takers.length ? takers.shift()(m) : items.push(m)),
     take: () => new Promise((resolve) => (items.length ? resolve(items.shift()) : takers.push(resolve))),
   };
+}
+
+// sleepy is a proxy whose connections fall silent, without an end, when sleep is called.
+async function sleepy(to) {
+  const asleep = new Set(), awake = new Set();
+  const server = createServer((client) => {
+    const onward = connect(to.port, to.hostname);
+    awake.add(client);
+    const pass = (from, dest) => from.on("data", (d) => { if (!asleep.has(client)) dest.write(d); }).on("error", () => {});
+    pass(client, onward);
+    pass(onward, client);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { url: `http://127.0.0.1:${server.address().port}`, sleep: () => awake.forEach((c) => asleep.add(c)) };
 }
 
 // closed resolves when the client has ended.
@@ -114,6 +129,22 @@ for (const transport of transports) {
   assert.ok(calls >= 2, "no new token was asked for");
   short.close();
   publisher.close();
+
+  // A connection that falls silent is left, and nothing is missed.
+  const proxy = await sleepy(new URL(url));
+  const sleeper = new Millrace(proxy.url, { ...only, token: jwt(all), silence: 150, patience: 300 });
+  const woken = queue(), missed = [];
+  await sleeper.subscribe(`${topic}/asleep`, woken.put, { onGap: (g) => missed.push(g) }).ready;
+  const awake = new Millrace(url, { ...only, token: jwt(all) });
+  for (let n = 0; n < 20; n++) {
+    if (n % 5 === 2) proxy.sleep();
+    await awake.publish(`${topic}/asleep`, String(n));
+    if (n % 5 === 4) assert.equal((await woken.take()).data, String(n - 4));
+    if (n % 5 === 4) for (let i = n - 3; i <= n; i++) assert.equal((await woken.take()).data, String(i));
+  }
+  assert.deepEqual(missed, []);
+  sleeper.close();
+  awake.close();
 
   // No right: told, and not repeated.
   const poor = new Millrace(url, { ...only, token: jwt({ subscribe: ["open/#"] }) });

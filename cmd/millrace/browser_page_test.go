@@ -1,0 +1,102 @@
+package main_test
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestBrowserPageTopics uses the page's topics as a person does: subscribes, publishes texts and bytes, sees the charts, and goes on behind
+// what it had when the server comes again.
+func TestBrowserPageTopics(t *testing.T) {
+	b := startBrowser(t)
+	b.emulate("light", 900, 1100)
+	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	flags := []string{"--listen", addr, "--topics", "--topics-rule", "# messages=1000"}
+	p := serve(t, nil, flags...)
+	b.navigate("http://" + addr + "/")
+	b.waitForText("#topics-state", "connected")
+	b.click("#subscribe")
+	b.waitForText("#messages", "subscribed, 0 of the past")
+	b.click("#publish-message")
+	if selected := b.run(`return getSelection().toString() || document.activeElement.value.slice(document.activeElement.selectionStart, document.activeElement.selectionEnd)`); selected != "Hello, millrace" {
+		t.Errorf("on focus %q is selected", selected)
+	}
+	b.keys("#publish-message", "Grüße <b>aus</b> der Mühle"+enter)
+	b.waitForText("#messages .received", "← in", "rooms/hall", "Grüße <b>aus</b> der Mühle", "(29 bytes)")
+	b.waitForText("#published", "published to 1 subscriber in ")
+	b.choose("#publish-kind", "hex")
+	b.typeInto("#publish-message", "00 ff 0a"+enter)
+	b.waitForText("#messages .received:last-child", "00 ff 0a", "(3 bytes)")
+	b.typeInto("#publish-message", "0"+enter)
+	b.waitForText("#published", "hex is pairs of the digits")
+	b.typeInto("#topic", "rooms/+")
+	b.click("#subscribe")
+	b.waitForText("#topics li:last-child .name", "rooms/+")
+	for n := range 40 {
+		post(t, addr, "rooms/hall", fmt.Sprintf("message %d%s", n, strings.Repeat(" and more", n%3*60)))
+	}
+	b.waitForText("#messages", "message 39")
+	b.waitUntil("a chart has the rate", func() bool {
+		label, _ := b.run(`return document.querySelector("#topics .chart").getAttribute("aria-label")`).(string)
+		return strings.Contains(label, "most 4")
+	})
+	shoot(b, "4-topics-light.png")
+	b.emulate("dark", 900, 1100)
+	shoot(b, "5-topics-dark.png")
+	b.emulate("dark", 390, 1800)
+	shoot(b, "6-topics-phone.png")
+	if wide := b.run(`return document.documentElement.scrollWidth`); wide != 390.0 {
+		t.Errorf("on a phone of 390 pixels the page has %v", wide)
+	}
+	b.emulate("light", 900, 1100)
+
+	p.signal(syscall.SIGTERM)
+	p.expectStatus(0, `msg="drain over"`)
+	b.waitForText("#topics-state", "could not connect to http://"+addr+": nothing listens there, or the server refused: wrong path, origin", "Trying again in")
+	shoot(b, "7-topics-away.png")
+	p = serve(t, nil, flags...)
+	b.run(`document.querySelector("#topics-connect").click()`) // it says Try now, if it waits
+	b.waitForText("#topics-state", "connected")
+	b.waitForText("#topics-count", "2 published, 42 received") // once each, though two subscriptions have them
+	b.waitForText("#messages", "messages may be missing here: the history does not reach back")
+	b.click("#topics .small")
+	b.waitForText("#messages", "unsubscribed")
+	b.click("#topics-disconnect")
+	b.waitForText("#topics-state", "disconnected")
+	for _, line := range b.complaints() {
+		if !strings.Contains(line, "ERR_CONNECTION_") && !strings.Contains(line, "status of 503") { // while the server was going, and away
+			t.Errorf("console: %s", line)
+		}
+	}
+}
+
+// TestBrowserPageAccessible: each field has a name, what happens is told, and the keyboard does everything.
+func TestBrowserPageAccessible(t *testing.T) {
+	b := startBrowser(t)
+	p := serve(t, nil, "--topics")
+	b.navigate("http://" + p.addr + "/")
+	b.waitForText("#topics-state", "connected")
+	nameless := b.run(`return [...document.querySelectorAll("input, textarea, select, button, [role=log], [role=img], section, ul")]
+		.filter(e => !(e.labels && e.labels.length && e.labels[0].textContent.trim()) && !e.getAttribute("aria-label") && !e.textContent.trim()).map(e => e.outerHTML)`)
+	if list, _ := nameless.([]any); len(list) > 0 {
+		t.Errorf("without a name: %v", list)
+	}
+	for _, id := range []string{"#topics-state", "#state"} {
+		if role := b.run(`return document.querySelector(arguments[0]).getAttribute("role")`, id); role != "status" {
+			t.Errorf("%s has role %v", id, role)
+		}
+	}
+	b.keys("#tab-topics", "\ue014") // the right arrow
+	if focus := b.run(`return document.activeElement.id`); focus != "tab-socket" {
+		t.Errorf("the arrow leads to %v", focus)
+	}
+	b.keys("#url", enter)
+	b.waitForText("#state", "connected")
+	if focus := b.run(`return document.activeElement.id`); focus != "message" {
+		t.Errorf("once connected, %v has the focus", focus)
+	}
+	b.keys("#message", "by keys"+enter)
+	b.waitForText("#log .received", "by keys")
+}
