@@ -56,7 +56,7 @@ func TestBrowserPageTopics(t *testing.T) {
 	p.expectStatus(0, `msg="drain over"`)
 	b.waitForText("#topics-state", "could not connect to http://"+addr+": nothing listens there, or the server refused: wrong path, origin", "Trying again in")
 	shoot(b, "7-topics-away.png")
-	p = serve(t, nil, flags...)
+	serve(t, nil, flags...)
 	b.run(`document.querySelector("#topics-connect").click()`) // it says Try now, if it waits
 	b.waitForText("#topics-state", "connected")
 	b.waitForText("#topics-count", "2 published, 42 received") // once each, though two subscriptions have them
