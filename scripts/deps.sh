@@ -26,7 +26,7 @@ need 'command -v cc' 'gcc libc6-dev' 'go test -race cannot run (it needs a C com
 need_more() {
   need '/usr/bin/python3 -c "import websockets"' 'python3-websockets' 'the tests with the Python client will skip'
   need '/usr/bin/python3 -c "import tornado"' 'python3-tornado' 'the tests with Tornado will skip'
-  need 'node --experimental-websocket -p 1' 'nodejs' 'the tests of the JavaScript client will skip (they need Node 20 or newer)'
+  need 'node -p WebSocket || node --experimental-websocket -p 1' 'nodejs' 'the tests of the JavaScript client will skip (they need Node 20 or newer)'
   need 'command -v chromium' 'chromium' 'the tests in a browser will skip'
   need 'command -v chromedriver' 'chromium-driver' 'the tests in a browser will skip'
   need '[ -x /usr/sbin/haproxy ]' 'haproxy' 'the tests behind HAProxy will skip'

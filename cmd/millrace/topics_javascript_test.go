@@ -25,11 +25,13 @@ func node(t *testing.T, args ...string) *exec.Cmd {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	t.Cleanup(cancel)
-	const flag = "--experimental-websocket" // Node 22 still takes it
-	if err := exec.CommandContext(ctx, path, flag, "-p", "1").Run(); err != nil {
-		t.Skip("Node is older than 20: it has no WebSocket")
+	if exec.CommandContext(ctx, path, "-p", "WebSocket").Run() != nil { // older than 22
+		const flag = "--experimental-websocket"
+		if exec.CommandContext(ctx, path, flag, "-p", "WebSocket").Run() != nil {
+			t.Skip("Node is older than 20: it has no WebSocket")
+		}
+		args = append([]string{flag}, args...)
 	}
-	args = append([]string{flag}, args...)
 	return exec.CommandContext(ctx, path, args...)
 }
 
