@@ -6,7 +6,6 @@ require (
 	github.com/HdrHistogram/hdrhistogram-go v1.1.2
 	github.com/KimMachineGun/automemlimit v1.0.1
 	github.com/MicahParks/jwkset v0.11.4
-	github.com/MicahParks/keyfunc/v3 v3.9.1
 	github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794
 	github.com/go-analyze/charts v0.6.4
 	github.com/gobwas/ws v1.5.0
@@ -21,7 +20,6 @@ require (
 	github.com/prometheus/procfs v0.23.0
 	github.com/segmentio/asm v1.2.1
 	golang.org/x/sys v0.49.0
-	golang.org/x/time v0.15.0
 )
 
 require (
@@ -35,5 +33,6 @@ require (
 	github.com/pbnjay/memory v0.0.0-20210728143218-7b4eea64cf58 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/image v0.45.0 // indirect
+	golang.org/x/time v0.15.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )

@@ -44,7 +44,6 @@ var importers = map[string][]string{
 	"github.com/goccy/go-yaml":            {"pubsub/gateway/keyfile"},
 	"github.com/golang-jwt":               {"pubsub/gateway/jwtauth", "cmd"}, // its tests
 	"github.com/MicahParks":               {"pubsub/gateway/jwtauth"},
-	"golang.org/x/time":                   {"pubsub/gateway/jwtauth"},
 }
 
 // leaves know nothing of a connection, a loop or a poller, nor of what else is ours,

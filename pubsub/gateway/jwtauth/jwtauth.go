@@ -22,10 +22,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/MicahParks/jwkset"
-	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
-	"golang.org/x/time/rate"
 
 	"github.com/millrace/millrace/pubsub/gateway"
 )
@@ -38,32 +35,30 @@ type Options struct {
 	Keys []crypto.PublicKey
 	// JWKS are JSON Web Key Sets (RFC 7517) with further keys, and JWKSURLs are where others are, by https or from
 	// this machine. These are fetched again each hour, and when a token names a key that is not known, once a
-	// minute at most. Secrets in key sets are ignored.
+	// minute at most; the token waits for that. Secrets in key sets are ignored, and so are keys for encryption.
 	JWKS     [][]byte
 	JWKSURLs []string
 	// Issuer and Audience are the iss that a token must have, and one of its aud; "" is any.
 	Issuer, Audience string
 	// NoExpiry lets tokens without exp in; else they are refused.
 	NoExpiry bool
-	// Client fetches JWKSURLs; nil is one that waits for 10 s at most.
+	// Client fetches JWKSURLs; nil is one that follows no redirect from https to http. A fetch takes 10 s at most.
 	Client *http.Client
-	// OnError, if not nil, is called when JWKSURLs could not be fetched: the old keys stay.
+	// OnError, if not nil, is called when JWKSURLs could not be fetched: the old keys stay, and the next attempt
+	// comes in a minute. Several goroutines may call it.
 	OnError func(error)
 }
 
 const (
-	minSecret  = 32   // bytes, as RFC 7518 section 3.2 wants for HS256
-	minRSA     = 2048 // bits, section 3.3
-	leeway     = 5 * time.Second
-	fetchTime  = 10 * time.Second
-	fetchEach  = time.Hour
-	fetchAgain = time.Minute
+	minSecret = 32   // bytes, as RFC 7518 section 3.2 wants for HS256
+	minRSA    = 2048 // bits, section 3.3
+	leeway    = 5 * time.Second
 )
 
 // Verifier is a gateway.Authenticator. Several goroutines may use it.
 type Verifier struct {
 	options Options
-	sets    []keyfunc.Keyfunc
+	sets    *sets
 	parser  *jwt.Parser
 }
 
@@ -80,11 +75,12 @@ func New(ctx context.Context, o Options) (*Verifier, error) {
 			return nil, fmt.Errorf("jwtauth: %w", err)
 		}
 	}
-	if err := v.addSets(ctx); err != nil {
-		return nil, fmt.Errorf("jwtauth: %w", err)
-	}
-	if len(o.Secrets)+len(o.Keys)+len(v.sets) == 0 {
+	if len(o.Secrets)+len(o.Keys)+len(o.JWKS)+len(o.JWKSURLs) == 0 {
 		return nil, errors.New("jwtauth: there is no key")
+	}
+	var err error
+	if v.sets, err = newSets(ctx, o); err != nil {
+		return nil, fmt.Errorf("jwtauth: %w", err)
 	}
 	parserOptions := []jwt.ParserOption{
 		jwt.WithValidMethods([]string{"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}),
@@ -103,47 +99,6 @@ func New(ctx context.Context, o Options) (*Verifier, error) {
 	return v, nil
 }
 
-// addSets adds the key sets.
-func (v *Verifier) addSets(ctx context.Context) error {
-	for _, text := range v.options.JWKS {
-		set, err := keyfunc.NewJWKSetJSON(text)
-		if err != nil {
-			return fmt.Errorf("the key set can't be read: %w", err)
-		}
-		v.sets = append(v.sets, forSignatures(ctx, set))
-	}
-	if len(v.options.JWKSURLs) == 0 {
-		return nil
-	}
-	client := v.options.Client
-	if client == nil {
-		client = &http.Client{Timeout: fetchTime}
-	}
-	set, err := keyfunc.NewDefaultOverrideCtx(ctx, v.options.JWKSURLs, keyfunc.Override{
-		Client: client, HTTPTimeout: fetchTime, RefreshInterval: fetchEach,
-		RefreshUnknownKID: rate.NewLimiter(rate.Every(fetchAgain), 1),
-		RateLimitWaitMax:  time.Millisecond, // who comes with an unknown key waits for nobody
-		RefreshErrorHandlerFunc: func(url string) func(context.Context, error) {
-			return func(_ context.Context, err error) {
-				if v.options.OnError != nil {
-					v.options.OnError(fmt.Errorf("%s: %w", url, err))
-				}
-			}
-		},
-	})
-	if err != nil {
-		return err
-	}
-	v.sets = append(v.sets, forSignatures(ctx, set))
-	return nil
-}
-
-// forSignatures leaves out keys that are for encryption.
-func forSignatures(ctx context.Context, set keyfunc.Keyfunc) keyfunc.Keyfunc {
-	set, _ = keyfunc.New(keyfunc.Options{Ctx: ctx, Storage: set.Storage(), UseWhitelist: []jwkset.USE{"", jwkset.UseSig}}) // it has a storage
-	return set
-}
-
 // claims are what of a token counts.
 type claims struct {
 	jwt.RegisteredClaims
@@ -155,8 +110,11 @@ func (v *Verifier) Authenticate(ctx context.Context, token string) (gateway.Iden
 	if strings.Count(token, ".") != 2 {
 		return gateway.Identity{}, gateway.ErrNotMine
 	}
-	var c claims
-	if _, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return v.keysFor(ctx, t) }); err != nil {
+	c, unknown, err := v.verify(token)
+	if unknown && v.sets.refresh(ctx) {
+		c, _, err = v.verify(token)
+	}
+	if err != nil {
 		return gateway.Identity{}, inWords(err)
 	}
 	if err := c.Rights.Check(); err != nil {
@@ -169,8 +127,20 @@ func (v *Verifier) Authenticate(ctx context.Context, token string) (gateway.Iden
 	return who, nil
 }
 
+// verify verifies a token. unknown: it might be good if there were the key that it names.
+func (v *Verifier) verify(token string) (c *claims, unknown bool, err error) {
+	c = &claims{}
+	_, err = v.parser.ParseWithClaims(token, c, func(t *jwt.Token) (any, error) {
+		id, named := t.Header["kid"].(string)
+		unknown = named && v.sets.lacks(id)
+		return v.keysFor(t)
+	})
+	unknown = unknown && (errors.Is(err, errNoKey) || errors.Is(err, jwt.ErrTokenSignatureInvalid))
+	return c, unknown, err
+}
+
 // keysFor gives the keys that may verify a token: those of the kind that its algorithm is for.
-func (v *Verifier) keysFor(ctx context.Context, t *jwt.Token) (any, error) {
+func (v *Verifier) keysFor(t *jwt.Token) (any, error) {
 	var found jwt.VerificationKeySet
 	add := func(key any) {
 		if fits(t.Method, key) {
@@ -183,20 +153,13 @@ func (v *Verifier) keysFor(ctx context.Context, t *jwt.Token) (any, error) {
 	for _, key := range v.options.Keys {
 		add(key)
 	}
-	for _, set := range v.sets {
-		keys, err := set.KeyfuncCtx(ctx)(t)
-		if err != nil {
-			continue // it has no such key
-		}
-		all, ok := keys.(jwt.VerificationKeySet)
-		if !ok {
-			all.Keys = []jwt.VerificationKey{keys}
-		}
-		for _, key := range all.Keys {
-			if _, secret := key.([]byte); !secret {
-				add(key)
-			}
-		}
+	var id *string
+	if named, there := t.Header["kid"]; there {
+		text, _ := named.(string)
+		id = &text // what is no text names no key
+	}
+	for _, key := range v.sets.find(id, t.Method.Alg()) {
+		add(key)
 	}
 	if len(found.Keys) == 0 {
 		return nil, errNoKey

@@ -1,0 +1,161 @@
+package jwtauth_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/millrace/millrace/pubsub/gateway/jwtauth"
+)
+
+// source is where a key set is. It takes its time.
+type source struct {
+	delay time.Duration
+
+	mu      sync.Mutex
+	text    string // "" is away
+	fetched int
+	told    []error
+}
+
+func (s *source) RoundTrip(r *http.Request) (*http.Response, error) {
+	select {
+	case <-time.After(s.delay):
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fetched++
+	status := http.StatusOK
+	if s.text == "" {
+		status = http.StatusNotFound
+	}
+	return &http.Response{StatusCode: status, Status: http.StatusText(status), Body: io.NopCloser(strings.NewReader(s.text))}, nil
+}
+
+func (s *source) serve(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text = text
+}
+
+// counts are those of fetches, and of errors that were told.
+func (s *source) counts() (fetched, told int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fetched, len(s.told)
+}
+
+// options are those for tokens with keys of this source.
+func (s *source) options() jwtauth.Options {
+	return jwtauth.Options{JWKSURLs: []string{"https://keys.example/set"}, Client: &http.Client{Transport: s}, NoExpiry: true, OnError: func(err error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.told = append(s.told, err)
+	}}
+}
+
+func keySetOf(keys ...string) string { return `{"keys":[` + strings.Join(keys, ",") + `]}` }
+
+// TestRotation: a token with a new key waits for it, and whoever goes away takes it from nobody.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	second, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{delay: 50 * time.Millisecond, text: keySetOf(jwk("one", &rsaKey.PublicKey, ""))}
+		v := verifier(t, s.options())
+		old, fresh := sign(t, jwt.SigningMethodRS256, rsaKey, claims(), "kid", "one"), sign(t, jwt.SigningMethodRS256, second, claims(), "kid", "two")
+		good := func(token string, want bool) {
+			t.Helper()
+			if _, err := v.Authenticate(t.Context(), token); (err == nil) != want {
+				t.Errorf("%v, want %v", err, want)
+			}
+		}
+		good(old, true)
+		s.serve(keySetOf(jwk("one", &rsaKey.PublicKey, ""), jwk("two", &second.PublicKey, "")))
+		away, goes := context.WithCancel(t.Context())
+		goes()
+		if _, err := v.Authenticate(away, fresh); err == nil {
+			t.Error("it was not waited for")
+		}
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() { good(fresh, true) })
+		}
+		all.Wait()
+		good(old, true)
+		for range 50 {
+			good(sign(t, jwt.SigningMethodRS256, second, claims(), "kid", "three"), false)
+		}
+		if n, told := s.counts(); n != 2 || told > 0 {
+			t.Errorf("%d fetches, %d errors", n, told)
+		}
+		time.Sleep(time.Minute)
+		good(sign(t, jwt.SigningMethodRS256, second, claims(), "kid", "three"), false)
+		if n, _ := s.counts(); n != 3 {
+			t.Errorf("%d fetches a minute later", n)
+		}
+		time.Sleep(time.Hour)
+		if n, _ := s.counts(); n != 4 {
+			t.Errorf("%d fetches an hour later", n)
+		}
+	})
+}
+
+// TestKeySetAway: what can not be fetched is told, and asked for again in a minute; the old keys stay.
+func TestKeySetAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{delay: time.Second}
+		v := verifier(t, s.options())
+		token := sign(t, jwt.SigningMethodRS256, rsaKey, claims("exp", nil)) // it names no key
+		told := func(want int) {
+			t.Helper()
+			if _, n := s.counts(); n != want {
+				t.Errorf("told %d times, want %d", n, want)
+			}
+		}
+		if _, err := v.Authenticate(t.Context(), token); err == nil {
+			t.Error("it is good without a key")
+		}
+		told(1)
+		s.serve(keySetOf(jwk("one", &rsaKey.PublicKey, "")))
+		time.Sleep(time.Minute + 2*time.Second)
+		for i, wrong := range []string{strings.Repeat(" ", 1<<20) + keySetOf(), "no JSON", `{"keys":[{"kty":"RSA","n":"AQ"}]}`} {
+			s.serve(wrong)
+			if time.Sleep(time.Minute); i == 0 {
+				time.Sleep(time.Hour - time.Minute)
+			}
+			time.Sleep(2 * time.Second)
+			if _, err := v.Authenticate(t.Context(), token); err != nil {
+				t.Error(err)
+			}
+			told(2 + i)
+		}
+	})
+}
+
+// TestEncryptionKey: a key for encryption verifies nothing, nor does one for another algorithm, whether it is named or not.
+func TestEncryptionKey(t *testing.T) {
+	t.Parallel()
+	box := keySetOf(jwk("box", &rsaKey.PublicKey, `,"use":"enc"`), jwk("other", &rsaKey.PublicKey, `,"alg":"RS512"`))
+	v := verifier(t, jwtauth.Options{JWKS: [][]byte{[]byte(box)}})
+	for _, header := range [][]string{nil, {"kid", "box"}, {"kid", "other"}} {
+		if _, err := v.Authenticate(t.Context(), sign(t, jwt.SigningMethodRS256, rsaKey, claims(), header...)); err == nil {
+			t.Errorf("%q: it is good", header)
+		}
+	}
+}
