@@ -96,6 +96,13 @@ type OriginPattern struct {
 	anyPort bool
 }
 
+// AnyPage reports whether anybody can make a page that the pattern matches: "*", "null",
+// "http://*" and "https://*". Such a pattern must not let in who counts as a user by a cookie.
+func (p OriginPattern) AnyPage() bool {
+	_, web := defaultPort([]byte(p.scheme))
+	return p.kind == all || p.kind == null || p.kind == named && web && p.host.kind == anyHost
+}
+
 type originKind uint8
 
 const (

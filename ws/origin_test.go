@@ -187,6 +187,21 @@ func TestOriginPatternsThatNeverMatch(t *testing.T) {
 	}
 }
 
+// TestAnyPage: of which patterns anybody can make a page.
+func TestAnyPage(t *testing.T) {
+	for text, want := range map[string]bool{
+		"*": true, "null": true, "https://*": true, "HTTP://*:*": true, "https://*:8443": true,
+		"https://a.example": false, "https://*.a.example": false, "http://localhost:*": false, "file://": false, "app://.": false, "moz-extension://*": false,
+	} {
+		if p := originPatterns(t, text)[0]; p.AnyPage() != want {
+			t.Errorf("%s: %v", text, !want)
+		}
+	}
+	if (ws.OriginPattern{}).AnyPage() {
+		t.Error("the zero value matches none")
+	}
+}
+
 func TestOriginAllocatesNothing(t *testing.T) {
 	r := parsed(t, upgrade("Origin: http://example.com"))
 	allowed := originPatterns(t, "https://www.example.com", "http://*.example.com", "file://", "capacitor://localhost", "http://example.com:*")

@@ -84,7 +84,12 @@ func TestTopicsDecision(t *testing.T) {
 		"--topics-open --topics-keys " + keys: "--topics-open lets everybody do everything",
 		"--topics-cookie session":             "--topics-cookie says nothing without",
 		"--topics-jwt-issuer us":              "say nothing without --topics-jwt-secret",
-		"--topics-keys " + keys + " --topics-cookie session --topics-cors *": "any page could act for its visitors",
+		"--topics-keys " + keys + " --topics-cookie session --topics-cors *":         "--topics-cors * any page could act for its visitors",
+		"--topics-keys " + keys + " --topics-cookie session --topics-cors null":      "--topics-cors null any page could act for its visitors",
+		"--topics-keys " + keys + " --topics-cookie session --origin https://a.b,*":  "--origin * any page could act for its visitors",
+		"--topics-keys " + keys + " --topics-cookie session --origin null":           "--origin null any page could act for its visitors",
+		"--topics-keys " + keys + " --topics-cookie session --origin https://*:8443": "--origin https://*:8443 any page could act for its visitors",
+		"--origin https://*": "--origin https://* lets pages from anywhere in",
 	} {
 		expectMisuse(t, nil, append([]string{"serve", "--topics"}, strings.Fields(args)...), want)
 	}

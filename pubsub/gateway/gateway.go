@@ -28,7 +28,8 @@ type Options struct {
 	// from wherever, is refused.
 	Local bool
 	// Cookie is the name of a cookie that may bring the token; "" is none. It counts only together with
-	// an Origin, which the server checks.
+	// an Origin, which the server checks, and which is not null. With it New refuses patterns of CORS and of Server.Origin.Allow
+	// that match pages that anybody can make, see ws.OriginPattern.AnyPage: set Server.Origin before.
 	Cookie string
 	// CORS are other origins whose pages may read the answers to plain requests and event streams, as
 	// Server.Origin.Allow has them. Server.Origin must allow them too.
@@ -84,21 +85,31 @@ func New(hub *pubsub.Hub, o Options) (*Gateway, error) {
 	if err := g.anonymous.Check(); err != nil {
 		return nil, fmt.Errorf("gateway: Options.Anonymous: %w", err)
 	}
-	for _, text := range o.CORS {
-		pattern, err := ws.ParseOriginPattern(text)
-		if err != nil {
-			return nil, fmt.Errorf("gateway: Options.CORS: %w", err)
-		}
-		if text == "*" && o.Cookie != "" {
-			return nil, errors.New("gateway: with Options.CORS * and a Cookie any page could act for its visitors: list the origins")
-		}
-		g.cors = append(g.cors, pattern)
+	if err := g.parseCORS(o); err != nil {
+		return nil, err
 	}
 	g.ctx, g.end = context.WithCancel(context.Background())
 	g.expiries.changed = make(chan struct{}, 1)
 	hub.OnMissed(g.noteGap)
 	g.ended.Go(g.run)
 	return g, nil
+}
+
+// parseCORS reads the origins whose pages may read answers.
+func (g *Gateway) parseCORS(o Options) error {
+	for _, text := range o.CORS {
+		pattern, err := ws.ParseOriginPattern(text)
+		if err != nil {
+			return fmt.Errorf("gateway: Options.CORS: %w", err)
+		}
+		g.cors = append(g.cors, pattern)
+	}
+	for _, text := range slices.Concat(o.CORS, g.srv.Origin.Allow) {
+		if pattern, err := ws.ParseOriginPattern(text); err == nil && pattern.AnyPage() && o.Cookie != "" {
+			return fmt.Errorf("gateway: with a Cookie, and the origin %s in Options.CORS or Server.Origin.Allow, any page could act for its visitors: list the origins", text)
+		}
+	}
+	return nil
 }
 
 // Close ends what the gateway does by itself: tokens that expire end nothing any more. The server's connections stay.

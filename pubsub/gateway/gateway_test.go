@@ -184,9 +184,16 @@ func TestOptions(t *testing.T) {
 		{gateway.Options{Anonymous: &gateway.Rights{Publish: []string{"a/#/b"}}}, "before the last level"},
 		{gateway.Options{Open: true, CORS: []string{"example.com"}}, "want an origin"},
 		{gateway.Options{Open: true, CORS: []string{"*"}, Cookie: "session"}, "list the origins"},
+		{gateway.Options{Open: true, CORS: []string{"null"}, Cookie: "session"}, "list the origins"},
 	} {
 		if _, err := gateway.New(hub, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.o, err, c.want)
+		}
+	}
+	for _, allowed := range []string{"*", "null", "https://*"} {
+		hub.Server().Origin.Allow = []string{"https://a.example", allowed}
+		if _, err := gateway.New(hub, gateway.Options{Auth: []gateway.Authenticator{some}, Cookie: "session"}); err == nil || !strings.Contains(err.Error(), "list the origins") {
+			t.Errorf("%s: %v", allowed, err)
 		}
 	}
 }

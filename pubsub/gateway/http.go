@@ -168,10 +168,8 @@ func (g *Gateway) answer(r *http.Request, plan *ws.Request, area, rest string) (
 		return nil, err
 	}
 	token, cookie := g.tokenOf(plan, t.token)
-	if method != http.MethodGet {
-		if err := checkCookie(plan, cookie); err != nil {
-			return nil, err
-		}
+	if err := checkCookie(plan, cookie, method == http.MethodGet); err != nil {
+		return nil, err
 	}
 	a := ask{target: t, r: r, plan: plan}
 	if a.who, err = g.identify(r.Context(), token); err != nil {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/millrace/millrace/ws"
@@ -55,10 +56,18 @@ func (g *Gateway) checkLocal(r *ws.Request) error {
 }
 
 // checkCookie: a page elsewhere must not act for its visitor. Browsers say whose page it is where it could. The
-// server has checked the Origin if there is one, see server.Server.Admit.
-func checkCookie(r *ws.Request, cookie bool) error {
-	if cookie && len(r.Values("Origin")) == 0 {
+// server has checked the Origin if there is one, see server.Server.Admit. read: the request changes nothing, and pages elsewhere
+// can not read the answer; so a page's own has no Origin.
+func checkCookie(r *ws.Request, cookie, read bool) error {
+	site := r.Header("Sec-Fetch-Site")
+	switch origins := r.Values("Origin"); {
+	case !cookie:
+	case len(origins) == 0 && !read:
 		return &Error{Forbidden, "a cookie counts only together with an Origin"}
+	case len(origins) == 0 && (site == "cross-site" || site == "same-site"):
+		return &Error{Forbidden, "a page elsewhere has asked: its visitor's cookie does not count"}
+	case slices.Contains(origins, "null"):
+		return &Error{Forbidden, "a page without an origin has asked: its visitor's cookie does not count"}
 	}
 	return nil
 }

@@ -67,10 +67,8 @@ func (s *session) prepare(r *ws.Request, t *target) error {
 	}
 	token, cookie := s.g.tokenOf(r, t.token)
 	t.token = ""
-	if s.form != events { // a page's own event stream has no Origin, and others' can not read it
-		if err := checkCookie(r, cookie); err != nil {
-			return err
-		}
+	if err := checkCookie(r, cookie, s.form == events); err != nil {
+		return err
 	}
 	var err error
 	if s.who, err = s.g.identify(r.Context(), token); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/pubsub/gateway"
+	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -174,4 +175,34 @@ func TestWhoMay(t *testing.T) {
 	if got := c.ReceiveText(); got != "x" {
 		t.Errorf("%q", got)
 	}
+}
+
+// TestCookieFromElsewhere: where an application checks origins itself, a page elsewhere can not act, nor listen, for its
+// visitor all the same.
+func TestCookieFromElsewhere(t *testing.T) {
+	t.Parallel()
+	o := gateway.Options{Auth: []gateway.Authenticator{some}, Anonymous: nothing, Cookie: "session"}
+	r := newRigWith(t, o, pubsub.Options{Rules: keep}, func(s *server.Server) { s.Origin.Check = func(*ws.Request) bool { return true } })
+	const cookie = "Cookie: session=ann"
+	for _, lines := range [][]string{{"Sec-Fetch-Site: cross-site"}, {"Sec-Fetch-Site: same-site"}, {"Origin: null"}} {
+		lines = append(lines, cookie)
+		if s := r.tryStream("/topics/rooms/hall", lines...); s.resp.StatusCode != 403 {
+			t.Errorf("%q: %s", lines, s.resp.Status)
+		}
+		r.expect(403, "forbidden", "GET", "/history/rooms/hall", "", lines...)
+		r.expect(403, "forbidden", "POST", "/topics/rooms/hall", "x", lines...)
+	}
+	for _, lines := range [][]string{nil, {"Sec-Fetch-Site: same-origin"}, {"Sec-Fetch-Site: none"}, {"Sec-Fetch-Site: same-site", "Origin: https://friend.example"}} {
+		lines = append(lines, cookie)
+		r.stream("/topics/rooms/hall", lines...).next()
+		r.expect(200, "messages", "GET", "/history/rooms/hall", "", lines...)
+	}
+	c, err := r.srv.Upgrade(&ws.ClientRequest{Target: "/topics/rooms/hall", Origin: "null", Header: []string{cookie}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if end := c.ReceiveClose(); end.Code != gateway.CodeForbidden {
+		t.Errorf("%v", end)
+	}
+	r.stream("/topics/rooms/hall?token=ann", "Sec-Fetch-Site: cross-site").next() // a token that no browser adds by itself
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
 )
 
 // topicsOptions are the topics at /topics, and who may do what with them.
@@ -88,8 +89,8 @@ func (t *topicsOptions) check(v flags.Values) error {
 		return errors.New("--topics-jwt-issuer, --topics-jwt-audience and --topics-jwt-expiry say nothing without --topics-jwt-secret, --topics-jwt-key or --topics-jwt-jwks")
 	case t.cookie != "" && !t.authenticates():
 		return fmt.Errorf("%s says nothing without --topics-keys, --topics-jwt-secret, --topics-jwt-key or --topics-jwt-jwks", v["topics-cookie"].Source)
-	case t.cookie != "" && slices.Contains(t.cors, "*"):
-		return fmt.Errorf("with %s and --topics-cors * any page could act for its visitors: list the origins", v["topics-cookie"].Source)
+	case t.cookie != "" && anyPage(v) != "":
+		return fmt.Errorf("with %s and %s any page could act for its visitors: list the origins", v["topics-cookie"].Source, anyPage(v))
 	case t.open || t.authenticates():
 		return nil
 	}
@@ -113,10 +114,19 @@ func exposed(v flags.Values) string {
 	case !v["trusted-proxies"].ByDefault || v["proxy-protocol"].Text != "off":
 		return "a proxy is trusted, and others come through it"
 	}
+	if given := anyPage(v); given != "" {
+		return given + " lets pages from anywhere in"
+	}
+	return ""
+}
+
+// anyPage is the setting by which pages that anybody can make may connect; "" if there is none.
+func anyPage(v flags.Values) string {
 	for _, from := range []flags.Value{v["origin"], v["topics-cors"]} {
-		for pattern := range strings.SplitSeq(from.Text, ",") {
-			if pattern = strings.TrimSpace(pattern); pattern == "*" || pattern == "null" {
-				return fmt.Sprintf("%s %s lets pages from anywhere in", from.Source, pattern)
+		for text := range strings.SplitSeq(from.Text, ",") {
+			text = strings.TrimSpace(text)
+			if p, err := ws.ParseOriginPattern(text); err == nil && p.AnyPage() {
+				return from.Source + " " + text
 			}
 		}
 	}
