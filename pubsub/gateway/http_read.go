@@ -3,7 +3,6 @@ package gateway
 import (
 	"cmp"
 	"encoding/json"
-	"math"
 
 	"github.com/millrace/millrace/pubsub"
 )
@@ -31,20 +30,20 @@ func (g *Gateway) history(a ask, name string) (any, error) {
 		return nil, err
 	}
 	limit := min(cmp.Or(a.limit, usualLimit), maxLimit)
+	var messages []pubsub.Message
+	var complete bool
+	var err error
 	since := a.sinceOf(0)
-	most := limit
-	if a.last > 0 {
-		most = math.MaxInt
+	if a.last > 0 && since == (pubsub.Position{}) {
+		messages, err = g.hub.Last(name, min(a.last, limit))
+	} else {
+		messages, complete, err = g.hub.History(name, since, limit)
 	}
-	messages, complete, err := g.hub.History(name, since, most)
 	switch {
 	case err != nil:
 		return nil, err
 	case since != pubsub.Position{} && !complete:
 		return nil, &Error{HistoryGone, "not all messages behind since are kept: ask without it"}
-	}
-	if last := min(a.last, limit); last > 0 && len(messages) > last {
-		messages, complete = messages[len(messages)-last:], false
 	}
 	answer := pastAnswer{Topic: name, Messages: []json.RawMessage{}, Complete: complete}
 	size := 0
@@ -69,9 +68,7 @@ func (g *Gateway) presence(a ask, name string) (any, error) {
 	if err := a.who.need((*Rights).maySeePresence, "see who is at", name); err != nil {
 		return nil, err
 	}
-	members := g.hub.Members(name)
-	count := len(members)
-	members = members[:min(count, cmp.Or(a.limit, maxLimit), maxLimit)]
+	members, count := g.hub.SomeMembers(name, min(cmp.Or(a.limit, maxLimit), maxLimit))
 	return presenceAnswer{name, count, append([]pubsub.Member{}, members...)}, nil
 }
 

@@ -1,0 +1,129 @@
+package pubsub_test
+
+import (
+	"context"
+	"strconv"
+	"testing"
+
+	"github.com/millrace/millrace/pubsub"
+)
+
+func (r *rig) last(topic string, n int) (texts string) {
+	r.t.Helper()
+	messages, err := r.hub.Last(topic, n)
+	if err != nil {
+		r.t.Error(err)
+	}
+	for _, m := range messages {
+		texts += string(m.Payload)
+	}
+	return texts
+}
+
+// TestLast: the last messages of a long history cost no more than those of a short one.
+func TestLast(t *testing.T) {
+	r := newRig(t, pubsub.Options{Rules: []pubsub.Rule{{Filter: "a", Messages: 10_000}}})
+	for i := range 10_000 {
+		r.publish("a", strconv.Itoa(i%10))
+	}
+	r.publish("none", "x")
+	for n, want := range map[int]string{-1: "", 0: "", 1: "9", 3: "789"} {
+		if got := r.last("a", n); got != want {
+			t.Errorf("the last %d: %q, want %q", n, got, want)
+		}
+	}
+	if got := r.last("a", 20_000); len(got) != 10_000 {
+		t.Errorf("%d messages", len(got))
+	}
+	if got := r.last("none", 1) + r.last("nobody", 1); got != "" {
+		t.Errorf("%q", got)
+	}
+	if _, err := r.hub.Last("a/#", 1); err == nil {
+		t.Error("a filter has a history")
+	}
+	bytes := testing.Benchmark(func(b *testing.B) {
+		for b.Loop() {
+			_, _ = r.hub.Last("a", 1) // as above
+		}
+	}).AllocedBytesPerOp()
+	if bytes > 1000 {
+		t.Errorf("the last message takes %d bytes", bytes)
+	}
+}
+
+// pages is a keeper that gives three messages at a time.
+type pages struct{ *keeper }
+
+func (p pages) History(ctx context.Context, topic string, since pubsub.Position, bound pubsub.HistoryBound) (pubsub.History, error) {
+	h, err := p.keeper.History(ctx, topic, since, bound)
+	if len(h.Messages) > 3 {
+		h.Messages = h.Messages[:3]
+		h.Through = h.Messages[2].Position
+	}
+	return h, err
+}
+
+// TestLastOfBroker: where a broker gives the past in parts, the last messages are those of the last part, and where this
+// node has them the broker is not asked.
+func TestLastOfBroker(t *testing.T) {
+	t.Parallel()
+	for _, rule := range []pubsub.Rule{{Filter: "kept", Messages: 100}, {Filter: "other", Messages: 100}} {
+		k := &keeper{Broker: pubsub.InProcess()}
+		old := newRig(t, pubsub.Options{Broker: k})
+		for i := range 8 {
+			old.publish("kept", strconv.Itoa(i))
+		}
+		r := newRig(t, pubsub.Options{Broker: pages{k}, Rules: []pubsub.Rule{rule}})
+		for i := 8; i < 10; i++ {
+			r.publish("kept", strconv.Itoa(i))
+		}
+		for n, want := range map[int]string{1: "9", 4: "6789", 99: "0123456789"} {
+			if got := r.last("kept", n); got != want {
+				t.Errorf("%s: the last %d: %q, want %q", rule.Filter, n, got, want)
+			}
+		}
+		before := k.asked.Load()
+		if got := r.last("kept", 2); got != "89" || rule.Filter == "kept" && k.asked.Load() != before {
+			t.Errorf("%s: %q, and the broker was asked", rule.Filter, got)
+		}
+		k.down.Store(true)
+		if _, err := r.hub.Last("kept", 99); err == nil {
+			t.Errorf("%s: no error of a broker that is down", rule.Filter)
+		}
+	}
+}
+
+// TestSomeMembers: of many members some, and how many there are.
+func TestSomeMembers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, pubsub.Options{Rules: []pubsub.Rule{{Filter: "#", Presence: true}}})
+	for range 5 {
+		r.subscribed("room")
+	}
+	for most, want := range map[int]int{0: 0, 3: 3, 9: 5} {
+		if members, count := r.hub.SomeMembers("room", most); len(members) != want || count != 5 {
+			t.Errorf("%d: %v, %d", most, members, count)
+		}
+	}
+	if members, count := r.hub.SomeMembers("nobody", 1); len(members) != 0 || count != 0 {
+		t.Errorf("%v, %d", members, count)
+	}
+}
+
+// TestSomeMembersOfNodes: of all nodes.
+func TestSomeMembersOfNodes(t *testing.T) {
+	t.Parallel()
+	b := &bus{nodes: map[string]*busBroker{}}
+	one, _ := b.rig(t, "one")
+	two, _ := b.rig(t, "two")
+	for i := range 3 {
+		one.enter(strconv.Itoa(i), "room/1")
+		two.enter(strconv.Itoa(i), "room/1")
+	}
+	for most, want := range map[int]int{0: 0, 2: 2, 5: 5, 9: 6} {
+		one.eventually("both to be counted", func() bool {
+			members, count := one.hub.SomeMembers("room/1", most)
+			return len(members) == want && count == 6
+		})
+	}
+}
