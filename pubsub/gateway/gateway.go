@@ -34,8 +34,8 @@ type Options struct {
 	// CORS are other origins whose pages may read the answers to plain requests and event streams, as
 	// Server.Origin.Allow has them. Server.Origin must allow them too.
 	CORS []string
-	// PublishRate bounds the messages a second that are published by plain requests, of each user, and of each address
-	// where there is none; PublishBurst how many may come at once, 0 is as many as a second has. 0 of PublishRate is
+	// PublishRate bounds the messages a second that are published by plain requests, of each user, and of each address, and IPv6
+	// network of 64 bits, where there is none; PublishBurst how many may come at once, 0 is as many as a second has. 0 of PublishRate is
 	// no bound. For WebSockets see pubsub.Limits.PublishRate.
 	PublishRate, PublishBurst int
 }
@@ -57,7 +57,8 @@ type Gateway struct {
 	end      context.CancelFunc
 	ended    sync.WaitGroup
 	expiries expiries
-	bodies   atomic.Int64 // bytes, see maxBodies
+	bodies   account // of plain requests, and answers to them
+	answers  account
 
 	mu       sync.Mutex // guards sessions; no other lock is taken under it
 	sessions map[*session]struct{}
@@ -88,6 +89,7 @@ func New(hub *pubsub.Hub, o Options) (*Gateway, error) {
 	if err := g.parseCORS(o); err != nil {
 		return nil, err
 	}
+	g.bodies.most, g.answers.most = max(maxMemory, 2*int64(min(hub.Limits().Payload, maxBody)+1)), maxMemory
 	g.ctx, g.end = context.WithCancel(context.Background())
 	g.expiries.changed = make(chan struct{}, 1)
 	hub.OnMissed(g.noteGap)

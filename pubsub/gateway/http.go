@@ -3,18 +3,15 @@ package gateway
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"maps"
 	"mime"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
-	"github.com/millrace/millrace/internal/rate"
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/ws"
 )
@@ -47,6 +44,7 @@ var methods = map[string][]string{
 // ask is a plain request.
 type ask struct {
 	*target
+	w    http.ResponseWriter // for deadlines
 	r    *http.Request
 	plan *ws.Request // as an upgrade would be
 	who  *identity
@@ -73,7 +71,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, area, rest strin
 		g.preflight(w, area)
 		return
 	}
-	answer, err := g.answer(r, plan, area, rest)
+	answer, err := g.answer(w, r, plan, area, rest)
 	switch {
 	case err == errMethod:
 		w.Header().Set("Allow", strings.Join(methods[area], ", "))
@@ -94,39 +92,16 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, area, rest strin
 	}
 }
 
-// maxBodies bounds the memory of all bodies that are read and all answers that are written. writeTime is how long an
-// answer may take: who reads slowly does not keep others out.
-const (
-	maxBodies = 256 << 20
-	writeTime = 30 * time.Second
-)
-
-// reserve takes room for a body; release gives it back. Small ones are free.
-func (g *Gateway) reserve(size int64) bool {
-	if size < smallBody || g.bodies.Add(size) <= maxBodies {
-		return true
-	}
-	g.bodies.Add(-size)
-	return false
-}
-
-const smallBody = 4 << 10
-
-func (g *Gateway) release(size int64) {
-	if size >= smallBody {
-		g.bodies.Add(-size)
-	}
-}
-
-var errNoMemory = &Error{NoRoom, "too many large requests at once: try again"}
+// writeTime is how long an answer may take: who reads slowly does not keep others out.
+const writeTime = 30 * time.Second
 
 func (g *Gateway) write(w http.ResponseWriter, status int, header http.Header, body []byte) {
 	size := int64(len(body))
-	if !g.reserve(size) {
+	if !g.answers.take(size) {
 		e := g.refuse(errNoMemory)
 		size, status, header, body = 0, e.status(), e.header(), e.body()
 	}
-	defer g.release(size)
+	defer g.answers.give(size)
 	maps.Copy(w.Header(), header)
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime)) // a ResponseWriter that can not has its own
 	w.WriteHeader(status)
@@ -137,7 +112,7 @@ func (g *Gateway) write(w http.ResponseWriter, status int, header http.Header, b
 func (g *Gateway) preflight(w http.ResponseWriter, area string) {
 	if w.Header().Get("Access-Control-Allow-Origin") != "" {
 		w.Header().Set("Access-Control-Allow-Methods", strings.Join(methods[area], ", "))
-		w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, "+keyField+", "+expiresField+", "+notKeptField)
+		w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID, "+keyField+", "+expiresField+", "+notKeptField)
 		w.Header().Set("Access-Control-Max-Age", "600")
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -149,7 +124,7 @@ var (
 )
 
 // answer gives what a request asks for; nil is nothing.
-func (g *Gateway) answer(r *http.Request, plan *ws.Request, area, rest string) (any, error) {
+func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, plan *ws.Request, area, rest string) (any, error) {
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -171,7 +146,7 @@ func (g *Gateway) answer(r *http.Request, plan *ws.Request, area, rest string) (
 	if err := checkCookie(plan, cookie, method == http.MethodGet); err != nil {
 		return nil, err
 	}
-	a := ask{target: t, r: r, plan: plan}
+	a := ask{target: t, w: w, r: r, plan: plan}
 	if a.who, err = g.identify(r.Context(), token); err != nil {
 		return nil, err
 	}
@@ -224,21 +199,10 @@ func (g *Gateway) publish(a ask, name string) (any, error) {
 	if !g.posts.take(postedBy(a)) {
 		return nil, pubsub.ErrTooFast
 	}
-	most := int64(g.hub.Limits().Payload)
-	size := a.r.ContentLength
-	if size < 0 || size > most {
-		size = most
-	}
-	if !g.reserve(size) {
-		return nil, errNoMemory
-	}
-	defer g.release(size)
-	body, err := io.ReadAll(io.LimitReader(a.r.Body, min(most, 1<<40)+1))
-	switch {
-	case err != nil:
-		return nil, &Error{BadRequest, "the body could not be read"}
-	case int64(len(body)) > most:
-		return nil, pubsub.ErrTooBig
+	body, held, err := g.readBody(a)
+	defer g.bodies.give(held)
+	if err != nil {
+		return nil, err
 	}
 	m := pubsub.Message{Topic: name, Payload: body}
 	if m.Opcode, err = opcodeOf(a.r.Header.Get("Content-Type"), body); err != nil {
@@ -296,51 +260,4 @@ func opcodeOf(contentType string, body []byte) (ws.Opcode, error) {
 		return ws.Text, nil
 	}
 	return ws.Binary, nil
-}
-
-// postedBy is whose rate counts.
-func postedBy(a ask) string {
-	if a.who.User != "" {
-		return "user " + a.who.User
-	}
-	return "address " + a.plan.RemoteAddr.Addr().String()
-}
-
-// postRate bounds the messages that plain requests publish, by who sends them.
-type postRate struct {
-	limit rate.Limit
-	began time.Time
-
-	mu   sync.Mutex // no other lock is taken under it
-	full map[string]time.Duration
-}
-
-// maxPosters bounds those who are remembered. Beyond it newcomers wait until others have.
-const maxPosters = 100_000
-
-func newPostRate(perSecond, burst int) *postRate {
-	return &postRate{limit: rate.New(int64(perSecond), int64(burst)), began: time.Now(), full: map[string]time.Duration{}}
-}
-
-// take says whether one more is within the rate.
-func (p *postRate) take(who string) bool {
-	if !p.limit.Limited() {
-		return true
-	}
-	now := time.Since(p.began)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, known := p.full[who]; !known && len(p.full) >= maxPosters {
-		for other, full := range p.full {
-			if full <= now { // it is as if it had never been there
-				delete(p.full, other)
-			}
-		}
-		if len(p.full) >= maxPosters {
-			return false
-		}
-	}
-	next, ok := p.limit.Take(p.full[who], now, now, 1)
-	p.full[who] = next
-	return ok
 }

@@ -3,8 +3,14 @@ package gateway_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/pubsub/gateway"
@@ -200,7 +206,7 @@ func TestCORS(t *testing.T) {
 		t.Errorf("%v", a.header)
 	}
 	a = r.expect(204, "", "OPTIONS", "/topics/a", "", page, "Access-Control-Request-Method: POST")
-	if a.header.Get("Access-Control-Allow-Methods") != "GET, POST" || !strings.Contains(a.header.Get("Access-Control-Allow-Headers"), "Authorization") {
+	if a.header.Get("Access-Control-Allow-Methods") != "GET, POST" || !strings.Contains(a.header.Get("Access-Control-Allow-Headers"), "Authorization, Content-Type, Last-Event-ID") {
 		t.Errorf("%v", a.header)
 	}
 	a = r.expect(200, "position", "POST", "/topics/a", "x", other)
@@ -213,4 +219,85 @@ func TestCORS(t *testing.T) {
 	r.expect(403, "forbidden", "POST", "/topics/a", "x", third)
 	r.expect(403, "forbidden", "OPTIONS", "/topics/a", "x", third, "Access-Control-Request-Method: POST")
 	r.expect(403, "forbidden", "GET", "/history/a", "", third)
+}
+
+// slowly posts with a body of this length (-1: not said), of which so much has come when it returns. rest sends the rest, and gives
+// the answer.
+func (r *rig) slowly(target string, length, come int) (rest func() answer) {
+	r.t.Helper()
+	read, write := io.Pipe()
+	ready := make(chan struct{})
+	trace := &httptrace.ClientTrace{Got100Continue: func() { close(ready) }} // the body is being read
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(r.t.Context(), trace), "POST", "http://example.com"+target, read)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.ContentLength = int64(length)
+	req.Header.Set("Expect", "100-continue")
+	client := r.srv.HTTP()
+	client.Timeout = 0
+	answers := make(chan answer, 1)
+	go func() {
+		resp, err := client.Do(req)
+		if err != nil {
+			answers <- answer{body: err.Error()}
+			return
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body) // it says what has come
+		answers <- answer{resp.StatusCode, resp.Header, string(text)}
+	}()
+	<-ready
+	if _, err := write.Write(make([]byte, come)); err != nil {
+		r.t.Fatal(err)
+	}
+	return func() answer {
+		_, _ = write.Write(make([]byte, max(length-come, 0))) // there may be an answer already
+		_ = write.Close()
+		return <-answers
+	}
+}
+
+// TestSlowBodies: a body counts as it comes, whatever it says of itself, and however large a message may be.
+func TestSlowBodies(t *testing.T) {
+	t.Parallel()
+	for payload, length := range map[int]int{128 << 20: 128 << 20, 300 << 20: 300 << 20, 400 << 20: -1, -1: 1 << 30} {
+		r := newRigWith(t, gateway.Options{Open: true}, pubsub.Options{Limits: pubsub.Limits{Payload: payload}}, nil)
+		for range 4 {
+			r.slowly("/topics/a", length, 5000)
+		}
+		r.expect(200, "position", "POST", "/topics/a", strings.Repeat("a", 1<<20))
+		r.expect(200, "messages", "GET", "/history/a", "")
+	}
+}
+
+// TestBodyTime: a body has 30 seconds, and longer only if it comes at 32 KiB a second.
+func TestBodyTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRigWith(t, gateway.Options{Open: true}, pubsub.Options{}, func(s *server.Server) { s.Timeouts.Body = -1 })
+		for come, wait := range map[int]time.Duration{1: 31 * time.Second, 100: 29 * time.Second, 600_000: 31 * time.Second, 600_001: 61 * time.Second} {
+			rest := r.slowly("/topics/a", 1<<20, come)
+			time.Sleep(wait)
+			a := rest()
+			if good := come == 100 || come == 600_000; good != (a.status == 200) || a.status != 200 && !strings.Contains(a.body, "too slowly") {
+				t.Errorf("%d bytes, then nothing for %v: %+v", come, wait, a)
+			}
+		}
+	})
+}
+
+// TestPostRateByAddress: whoever has an IPv6 network has the rate of one.
+func TestPostRateByAddress(t *testing.T) {
+	t.Parallel()
+	o := gateway.Options{Anonymous: &gateway.Rights{Publish: []string{"#"}}, PublishRate: 1, PublishBurst: 1}
+	r := newRigWith(t, o, pubsub.Options{}, func(s *server.Server) { s.Proxy.Trusted = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")} })
+	for _, c := range []struct {
+		addr string
+		want int
+	}{{"2001:db8::1", 200}, {"2001:db8::2", 429}, {"2001:db8:0:0:ffff::", 429}, {"2001:db8:0:1::1", 200}, {"192.0.2.1", 200}, {"192.0.2.2", 200}, {"::ffff:192.0.2.2", 429}} {
+		if a := r.ask("POST", "/topics/a", "x", "X-Forwarded-For: "+c.addr); a.status != c.want {
+			t.Errorf("%s: %+v, want %d", c.addr, a, c.want)
+		}
+	}
 }

@@ -1,0 +1,74 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/rate"
+)
+
+// postedBy is whose rate counts.
+func postedBy(a ask) string {
+	if a.who.User != "" {
+		return "user " + a.who.User
+	}
+	addr := a.plan.RemoteAddr.Addr().Unmap().WithZone("")
+	if addr.Is6() {
+		prefix, _ := addr.Prefix(64) // one client usually has all below, as of Limits by address
+		addr = prefix.Addr()
+	}
+	return "address " + addr.String()
+}
+
+// postRate bounds the messages that plain requests publish, by who sends them.
+type postRate struct {
+	limit rate.Limit
+	began time.Time
+
+	mu    sync.Mutex // no other lock is taken under it
+	full  map[string]time.Duration
+	swept time.Duration // when full was last looked through; from began
+}
+
+const (
+	// maxPosters bounds those who are remembered. Beyond it newcomers wait until others have.
+	maxPosters = 100_000
+	// sweepEach is how often those who have waited are looked for, at most: it takes milliseconds.
+	sweepEach = time.Second
+)
+
+func newPostRate(perSecond, burst int) *postRate {
+	return &postRate{limit: rate.New(int64(perSecond), int64(burst)), began: time.Now(), full: map[string]time.Duration{}}
+}
+
+// take says whether one more is within the rate.
+func (p *postRate) take(who string) bool {
+	if !p.limit.Limited() {
+		return true
+	}
+	now := time.Since(p.began)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, known := p.full[who]; !known && len(p.full) >= maxPosters {
+		p.sweep(now)
+		if len(p.full) >= maxPosters {
+			return false
+		}
+	}
+	next, ok := p.limit.Take(p.full[who], now, now, 1)
+	p.full[who] = next
+	return ok
+}
+
+// sweep forgets those who are as if they had never been there. The caller holds mu.
+func (p *postRate) sweep(now time.Duration) {
+	if now < p.swept+sweepEach {
+		return
+	}
+	p.swept = now
+	for who, full := range p.full {
+		if full <= now {
+			delete(p.full, who)
+		}
+	}
+}
