@@ -167,6 +167,15 @@ func (r *rig) eventually(what string, done func() bool) {
 	}
 }
 
+// TestRightsJSON: whoever may read no history may not by way of JSON.
+func TestRightsJSON(t *testing.T) {
+	text, err := json.Marshal(gateway.Rights{Subscribe: []string{"#"}, History: []string{}})
+	var back gateway.Rights
+	if err := errors.Join(err, json.Unmarshal(text, &back)); err != nil || back.History == nil {
+		t.Errorf("%s: %+v, %v", text, back, err)
+	}
+}
+
 // TestOptions: a gateway that would let nobody in, or everybody without being asked to, is not made.
 func TestOptions(t *testing.T) {
 	hub, err := pubsub.New(&server.Server{}, pubsub.Options{})

@@ -20,8 +20,9 @@ type Rights struct {
 	// Presence is for who is there: GET /presence/NAME, and subscribing to $presence/NAME. The patterns
 	// are of NAME.
 	Presence []string `json:"presence,omitempty" yaml:"presence"`
-	// History is for what is kept: GET /history, and since and last of a subscription. nil is as Subscribe.
-	History []string `json:"history,omitempty" yaml:"history"`
+	// History is for what is kept: GET /history, and since and last of a subscription. nil is as Subscribe, and an
+	// empty slice is nothing, as JSON too.
+	History []string `json:"history,omitzero" yaml:"history"`
 	Purge   []string `json:"purge,omitempty" yaml:"purge"` // DELETE /history
 	// Literal has Subscribe be for topics alone, and not for filters.
 	Literal bool `json:"literal,omitempty" yaml:"literal"`

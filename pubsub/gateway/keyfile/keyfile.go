@@ -58,30 +58,26 @@ type File struct {
 	onReload  func(error)
 	anonymous *gateway.Rights
 
-	mu     sync.Mutex // over the reading of the file too
-	keys   map[hash]gateway.Identity
-	looked time.Time
-	seen   stamp
+	mu      sync.Mutex // guards what follows but seen; not held while the file is read
+	keys    map[hash]gateway.Identity
+	looked  time.Time
+	looking bool // somebody reads the file
+	seen    hash // of the file, zero if it could not be read; of who is looking
 }
 
-// stamp tells one state of a file from another.
-type stamp struct {
-	modified time.Time
-	size     int64
-}
-
-// period is how often the file is looked at, at most.
+// period is how often the file is read, at most: only what stands in it tells whether it has changed.
 const period = time.Second
 
 // Read reads a file. onReload, if not nil, is called when it was read again, with an error if it
-// can not be used: then the keys are still the old ones.
+// can not be used: then the keys are still the old ones. An asker's goroutine calls it, one at a time.
 func Read(name string, onReload func(error)) (*File, error) {
 	f := &File{name: name, onReload: onReload, looked: time.Now()}
-	var err error
-	if f.seen, err = stampOf(name); err != nil {
+	text, err := read(name)
+	if err != nil {
 		return nil, err
 	}
-	f.keys, f.anonymous, err = read(name)
+	f.seen = sha256.Sum256(text)
+	f.keys, f.anonymous, err = f.parse(text)
 	return f, err
 }
 
@@ -97,67 +93,96 @@ func (f *File) Authenticate(_ context.Context, token string) (gateway.Identity, 
 	return who, nil
 }
 
-// now are the keys as the file has them.
+// now are the keys as the file has them. One of those who ask reads it; meanwhile others have the old ones.
 func (f *File) now() map[hash]gateway.Identity {
 	f.mu.Lock()
+	keys := f.keys
+	look := !f.looking && time.Since(f.looked) >= period
+	f.looking = f.looking || look
+	f.mu.Unlock()
+	if !look {
+		return keys
+	}
+	changed, err := f.look()
+	f.mu.Lock()
 	defer f.mu.Unlock()
-	if time.Since(f.looked) < period {
-		return f.keys
-	}
-	f.looked = time.Now()
-	seen, err := stampOf(f.name)
-	if err == nil && seen == f.seen {
-		return f.keys
-	}
-	if seen == f.seen {
-		return f.keys // it is away, as before
-	}
-	f.seen = seen
-	if err == nil {
-		var keys map[hash]gateway.Identity
-		if keys, _, err = read(f.name); err == nil {
-			f.keys = keys
-		}
-	}
-	if f.onReload != nil {
-		f.onReload(err)
+	if f.looking, f.looked = false, time.Now(); err == nil && changed != nil {
+		f.keys = changed
 	}
 	return f.keys
 }
 
-func stampOf(name string) (stamp, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return stamp{}, err
+// look reads the file, and gives its keys if it has changed.
+func (f *File) look() (keys map[hash]gateway.Identity, err error) {
+	var now hash
+	text, err := read(f.name)
+	if err == nil {
+		now = sha256.Sum256(text)
 	}
-	return stamp{info.ModTime(), info.Size()}, nil
+	if now == f.seen {
+		return nil, nil // it is as it was, or away as before
+	}
+	f.seen = now
+	if err == nil {
+		keys, _, err = f.parse(text)
+	}
+	if f.onReload != nil {
+		f.onReload(err)
+	}
+	return keys, err
 }
 
-// read reads and checks a file.
-func read(name string) (map[hash]gateway.Identity, *gateway.Rights, error) {
+func read(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	switch {
-	case err != nil:
-		return nil, nil, err
-	case len(text) > maxFile:
-		return nil, nil, fmt.Errorf("%s: longer than %d bytes", name, maxFile)
+	if err == nil && len(text) > maxFile {
+		err = fmt.Errorf("%s: longer than %d bytes", name, maxFile)
 	}
+	return text, err
+}
+
+func (f *File) parse(text []byte) (map[hash]gateway.Identity, *gateway.Rights, error) {
 	keys, anonymous, err := parse(text)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
+		return nil, nil, fmt.Errorf("%s: %w", f.name, err)
 	}
 	return keys, anonymous, nil
+}
+
+// checkValues refuses a field without a value, as when all below it is commented out: who leaves everything out of anonymous
+// or history does not mean what they are when they are not given.
+func checkValues(text []byte) error {
+	var all map[string]any
+	if err := yaml.Unmarshal(text, &all); err != nil {
+		return errors.New(yaml.FormatError(err, false, false)) // as in parse
+	}
+	if given, there := all["anonymous"]; there && given == nil {
+		return errors.New("anonymous has no value: write anonymous: {} if nobody may do anything without a key, or leave the line out, " +
+			"and everybody may subscribe to all topics")
+	}
+	entries, _ := all["keys"].([]any)
+	for _, entry := range append(entries, all["anonymous"]) {
+		fields, _ := entry.(map[string]any)
+		for name, value := range fields {
+			if value == nil {
+				return fmt.Errorf("a field %s has no value: write %s: [] if it is for nothing", name, name)
+			}
+		}
+	}
+	return nil
 }
 
 func parse(text []byte) (map[hash]gateway.Identity, *gateway.Rights, error) {
 	var c contents
 	if err := yaml.UnmarshalWithOptions(text, &c, yaml.DisallowUnknownField()); err != nil {
 		return nil, nil, errors.New(yaml.FormatError(err, false, false)) // without what stands there
+	}
+	if err := checkValues(text); err != nil {
+		return nil, nil, err
 	}
 	if len(c.Keys) > maxKeys {
 		return nil, nil, fmt.Errorf("%d keys, at most %d are allowed", len(c.Keys), maxKeys)

@@ -78,16 +78,21 @@ func TestWrong(t *testing.T) {
 		"":                            "nobody could do anything",
 		"keys: []":                    "nobody could do anything",
 		"keys:\n  - {sha256: \"00\"}": "key 1 has no name",
-		"keys:\n  - {name: a, sha256: \"secret\"}":            "64 hexadecimal digits",
-		"keys:\n  - {name: a, key: secret}":                   "unknown field",
-		"keys:\n" + entry("a", "x", ", publis: [a]"):          "unknown field",
-		"keys:\n" + entry("a", "x", "") + entry("a", "y", ""): `two keys have the name "a"`,
-		"keys:\n" + entry("a", "x", "") + entry("b", "x", ""): `another key has the same sha256`,
-		"keys:\n" + entry("a", "", ""):                        "that of nothing",
-		"keys:\n" + entry("a", "x", ", publish: [a/#/b]"):     "# before the last level",
-		"anonymous: {subscribe: [a+]}":                        "anonymous: subscribe: pubsub: not a topic's name",
-		"keys: {a: b":                                         "",
-		"keys: secret":                                        "",
+		"keys:\n  - {name: a, sha256: \"secret\"}":                     "64 hexadecimal digits",
+		"keys:\n  - {name: a, key: secret}":                            "unknown field",
+		"keys:\n" + entry("a", "x", ", publis: [a]"):                   "unknown field",
+		"keys:\n" + entry("a", "x", "") + entry("a", "y", ""):          `two keys have the name "a"`,
+		"keys:\n" + entry("a", "x", "") + entry("b", "x", ""):          `another key has the same sha256`,
+		"keys:\n" + entry("a", "", ""):                                 "that of nothing",
+		"keys:\n" + entry("a", "x", ", publish: [a/#/b]"):              "# before the last level",
+		"anonymous: {subscribe: [a+]}":                                 "anonymous: subscribe: pubsub: not a topic's name",
+		"anonymous:":                                                   "write anonymous: {} if nobody",
+		"anonymous: ~":                                                 "write anonymous: {} if nobody",
+		"anonymous:\n#  subscribe: [a]\nkeys:\n" + entry("a", "x", ""): "write anonymous: {} if nobody",
+		"keys:\n" + entry("a", "x", ", subscribe: [a], history: "):     "write history: [] if it is for nothing",
+		"anonymous:\n  subscribe: [a]\n  history:\n":                   "write history: [] if it is for nothing",
+		"keys: {a: b":  "",
+		"keys: secret": "",
 	} {
 		write(t, file, text)
 		_, err := keyfile.Read(file, nil)
@@ -147,6 +152,42 @@ func TestReload(t *testing.T) {
 		state("bb")
 		if has("a") || !has("bb") || len(told) != 4 || told[3] != nil {
 			t.Error("the old key is known", told)
+		}
+	})
+}
+
+// TestReloadUnnoticed: a change counts though the file's size and time are as they were, and who reads it holds nobody up.
+func TestReloadUnnoticed(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "keys.yaml")
+	text := func(key string) string { return "keys:\n  - {name: a, sha256: " + hashOf(key) + "}\n" }
+	synctest.Test(t, func(t *testing.T) {
+		write(t, file, text("one"))
+		at := time.Now()
+		var keys *keyfile.File
+		reading := false
+		keys, err := keyfile.Read(file, func(error) {
+			reading = true
+			if _, err := keys.Authenticate(context.Background(), "one"); err != nil { // the lock is free
+				t.Error(err)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file, at, at); err != nil {
+			t.Fatal(err)
+		}
+		write(t, file, text("two"))
+		if err := os.Chtimes(file, at, at); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if _, err := keys.Authenticate(context.Background(), "two"); err != nil || !reading {
+			t.Errorf("%v, told %v", err, reading)
+		}
+		if _, err := keys.Authenticate(context.Background(), "one"); err == nil {
+			t.Error("the old key is known")
 		}
 	})
 }
