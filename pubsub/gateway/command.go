@@ -247,11 +247,13 @@ func (s *session) renew(token string, r *reply) error {
 	case s.who.User != "" && who.User != s.who.User:
 		return &Error{Forbidden, "the token is another user's: open another connection"}
 	}
+	if !s.g.expiries.set(s, who.Expires) {
+		return &Error{Unauthorized, "the token has expired"} // and the connection is being closed
+	}
 	s.who = who
 	if who.User != "" {
 		s.g.hub.SetUser(s.conn, who.User)
 	}
-	s.g.expiries.set(s, who.Expires)
 	if !who.Expires.IsZero() {
 		seconds := int(time.Until(who.Expires).Round(time.Second) / time.Second)
 		r.ExpiresIn = &seconds

@@ -11,7 +11,7 @@ import (
 // # The end of tokens
 //
 // A connection ends with the token that it was opened with, or with the last one it has brought since.
-// Before that it is told. One goroutine does it for all, so a connection has no timer.
+// Before that it is told. One goroutine does it for all, so a connection has no timer. It does nothing else.
 
 const (
 	warnBefore = 30 * time.Second
@@ -63,9 +63,14 @@ func (l *expiryLine) Pop() any {
 	return s
 }
 
-// set says when a session's token ends, zero for never.
-func (e *expiries) set(s *session, ends time.Time) {
+// set says when a session's token ends, zero for never. It returns false if the last one has ended: then the connection
+// ends too.
+func (e *expiries) set(s *session, ends time.Time) (ok bool) {
 	e.mu.Lock()
+	if s.expired {
+		e.mu.Unlock()
+		return false
+	}
 	if s.expiry != nil {
 		heap.Remove(&e.line, s.expiry.place)
 		s.expiry = nil
@@ -83,6 +88,7 @@ func (e *expiries) set(s *session, ends time.Time) {
 		default: // it will look anyway
 		}
 	}
+	return true
 }
 
 // next takes what is to be done by now: a session to end, or to tell how long it is left. nil: nothing is, for that
@@ -99,12 +105,27 @@ func (e *expiries) next(now time.Time) (s *session, end bool, left time.Duration
 	}
 	if s.expiry.warned || !s.expiry.ends.After(now) {
 		heap.Remove(&e.line, 0)
-		s.expiry = nil
+		s.expiry, s.expired = nil, true
 		return s, true, 0
 	}
 	s.expiry.warned, s.expiry.next = true, s.expiry.ends
 	heap.Fix(&e.line, 0)
 	return s, false, s.expiry.ends.Sub(now)
+}
+
+// runExpiries ends tokens, until the gateway ends.
+func (g *Gateway) runExpiries() {
+	timer := time.NewTimer(rarely)
+	defer timer.Stop()
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-g.expiries.changed:
+		case <-timer.C:
+		}
+		timer.Reset(g.expire(time.Now()))
+	}
 }
 
 // expire does what is to be done by now, and says when to come again.

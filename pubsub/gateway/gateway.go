@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/server"
@@ -66,7 +65,7 @@ type Gateway struct {
 	gapped   chan struct{}
 }
 
-// New makes a gateway to a hub, and starts its goroutine. Close it before the hub.
+// New makes a gateway to a hub, and starts its goroutines. Close it before the hub.
 func New(hub *pubsub.Hub, o Options) (*Gateway, error) {
 	g := &Gateway{
 		hub: hub, srv: hub.Server(), auth: slices.Clone(o.Auth), anonymous: anonymously, cookie: o.Cookie, local: o.Local, posts: newPostRate(o.PublishRate, o.PublishBurst),
@@ -93,7 +92,8 @@ func New(hub *pubsub.Hub, o Options) (*Gateway, error) {
 	g.ctx, g.end = context.WithCancel(context.Background())
 	g.expiries.changed = make(chan struct{}, 1)
 	hub.OnMissed(g.noteGap)
-	g.ended.Go(g.run)
+	g.ended.Go(g.runExpiries)
+	g.ended.Go(g.runGaps)
 	return g, nil
 }
 
@@ -118,23 +118,6 @@ func (g *Gateway) parseCORS(o Options) error {
 func (g *Gateway) Close() {
 	g.end()
 	g.ended.Wait()
-}
-
-// run does what has to be done beside the calls of others, until the gateway ends.
-func (g *Gateway) run() {
-	timer := time.NewTimer(rarely)
-	defer timer.Stop()
-	for {
-		select {
-		case <-g.ctx.Done():
-			return
-		case <-g.gapped:
-			g.tellGaps()
-		case <-g.expiries.changed:
-		case <-timer.C:
-		}
-		timer.Reset(g.expire(time.Now()))
-	}
 }
 
 // forms of connections.

@@ -291,7 +291,9 @@ func TestBodyTime(t *testing.T) {
 func TestPostRateByAddress(t *testing.T) {
 	t.Parallel()
 	o := gateway.Options{Anonymous: &gateway.Rights{Publish: []string{"#"}}, PublishRate: 1, PublishBurst: 1}
-	r := newRigWith(t, o, pubsub.Options{}, func(s *server.Server) { s.Proxy.Trusted = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")} })
+	r := newRigWith(t, o, pubsub.Options{}, func(s *server.Server) {
+		s.Proxy.Trusted = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+	})
 	for _, c := range []struct {
 		addr string
 		want int

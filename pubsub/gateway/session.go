@@ -21,6 +21,7 @@ type session struct {
 	opening *opening     // until Open
 	who     *identity
 	expiry  *expiry // guarded by Gateway.expiries.mu; nil: the token does not end
+	expired bool    // so is this: the token has ended
 	form    form
 	entered bool // the gateway counts it
 	one     bool // the URL names one topic: raw messages are published to it
@@ -118,6 +119,7 @@ func (s *session) subscribe(name string, o pubsub.SubscribeOptions, begun func(s
 	if err := s.check(name, comesBack || o.Last > 0); err != nil {
 		return false, err
 	}
+	added := false
 	o.Before = func(sub pubsub.Subscribed) error {
 		if comesBack && !sub.Recovered && s.form == raw {
 			return &Error{HistoryGone, "not all messages behind since are kept: load anew"}
@@ -129,11 +131,17 @@ func (s *session) subscribe(name string, o pubsub.SubscribeOptions, begun func(s
 				position = o.Since
 			}
 		}
+		s.mu.Lock()
+		s.names, added = append(s.names, name), true // from here on it is told of gaps
+		s.mu.Unlock()
 		return begun(standing{name, position.String(), sub.Recovered, sub.Sent})
 	}
 	sub, err := s.g.hub.Subscribe(s.conn, name, o)
 	switch {
 	case err != nil:
+		if added {
+			s.forget(name)
+		}
 		return false, err
 	case sub.Again:
 		return true, nil
@@ -142,10 +150,14 @@ func (s *session) subscribe(name string, o pubsub.SubscribeOptions, begun func(s
 	case comesBack:
 		s.g.counts.missing.Add(1)
 	}
-	s.mu.Lock()
-	s.names = append(s.names, name)
-	s.mu.Unlock()
 	return false, nil
+}
+
+// forget takes a name out of those of its subscriptions.
+func (s *session) forget(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.names = slices.DeleteFunc(s.names, func(n string) bool { return n == name })
 }
 
 // hasHistory says whether a name can have one: filters have none, nor has what the hub itself tells.
@@ -153,9 +165,7 @@ func hasHistory(name string) bool { return !pubsub.IsFilter(name) && !strings.Ha
 
 // unsubscribe ends a subscription.
 func (s *session) unsubscribe(name string) (ok bool) {
-	s.mu.Lock()
-	s.names = slices.DeleteFunc(s.names, func(n string) bool { return n == name })
-	s.mu.Unlock()
+	s.forget(name)
 	return s.g.hub.Unsubscribe(s.conn, name)
 }
 
@@ -232,6 +242,18 @@ func (g *Gateway) noteGap(topic string) {
 // gap tells of a topic of which messages may be missing; "#" is all.
 type gap struct {
 	Topic string `json:"gap"`
+}
+
+// runGaps tells of gaps, until the gateway ends.
+func (g *Gateway) runGaps() {
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-g.gapped:
+			g.tellGaps()
+		}
+	}
 }
 
 // tellGaps tells what noteGap has noted.
