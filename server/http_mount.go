@@ -194,11 +194,25 @@ func (s *Server) answerNetHTTP(w http.ResponseWriter, r *http.Request, err error
 		h.Set("Upgrade", "websocket")
 		h.Set("Sec-WebSocket-Version", "13")
 	}
-	http.Error(w, cmp.Or(refusal.Reason, http.StatusText(status)), status)
+	http.Error(typed{w, refusal.Header.Get("Content-Type")}, cmp.Or(refusal.Reason, http.StatusText(status)), status)
 	if refusal == refuseInternal {
 		return fmt.Errorf("%w: %w", refusal, err)
 	}
 	return err
+}
+
+// typed has an answer of http.Error be of a type of its own; "" is http.Error's.
+type typed struct {
+	http.ResponseWriter
+	contentType string
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (t typed) WriteHeader(status int) {
+	if t.contentType != "" {
+		t.Header().Set("Content-Type", t.contentType)
+	}
+	t.ResponseWriter.WriteHeader(status)
 }
 
 // headOf is r as package ws sees requests, vetted by the same rules as on the

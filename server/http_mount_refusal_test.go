@@ -35,6 +35,8 @@ func TestServeHTTPRefuses(t *testing.T) {
 		{"old version", oldVersion, ws.Refusal{}, 426, "version 13", mustUpgrade},
 		{"hook", upgrade, ws.Refusal{Status: 429, Reason: "later", Header: http.Header{"Retry-After": {"9"}}},
 			429, "later", http.Header{"Retry-After": {"9"}}},
+		{"hook with a type of its own", upgrade, ws.Refusal{Status: 403, Reason: "{}", Header: http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}}},
+			403, "{}", http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"}}},
 		{"hook without a reason", upgrade, ws.Refusal{Status: 403}, 403, "Forbidden", nil},
 		{"hook without a status", upgrade, ws.Refusal{Reason: "oh"}, 500, "oh", nil},
 	} {
