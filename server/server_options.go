@@ -13,7 +13,7 @@ import (
 type Origin struct {
 	// Check decides on the request's Origin; false refuses with 403. nil
 	// accepts requests without one, from the same origin (scheme, host and port)
-	// or from one of Allow.
+	// or from one of Allow. With it requests of other origins that have no Origin, see Sec-Fetch-Site, are its matter too.
 	Check func(r *ws.Request) bool
 	// Allow lists origins that are allowed besides the same origin: "https://example.com",
 	// "https://*.example.com", "http://localhost:*", "capacitor://localhost", "null",

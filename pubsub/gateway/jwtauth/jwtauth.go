@@ -35,7 +35,7 @@ type Options struct {
 	Keys []crypto.PublicKey
 	// JWKS are JSON Web Key Sets (RFC 7517) with further keys, and JWKSURLs are where others are, by https or from
 	// this machine. These are fetched again each hour, and when a token names a key that is not known, once a
-	// minute at most; the token waits for that. Secrets in key sets are ignored, and so are keys for encryption.
+	// minute at most; the token waits for that, if fewer than 256 do. Secrets in key sets are ignored, and so are keys for encryption.
 	JWKS     [][]byte
 	JWKSURLs []string
 	// Issuer and Audience are the iss that a token must have, and one of its aud; "" is any.

@@ -25,6 +25,8 @@ const (
 	fetchEach  = time.Hour
 	fetchAgain = time.Minute // behind a failure, and at most, for tokens that name unknown keys
 	maxSet     = 1 << 20     // bytes
+	// maxWaiting bounds the tokens that wait for a fetch: each may hold one of the server's workers.
+	maxWaiting = 256
 )
 
 // setKey is a public key of a key set.
@@ -72,6 +74,7 @@ type sets struct {
 	keys    [][]setKey    // of the texts, then of each URL
 	asked   time.Time     // when keys were last fetched for a token
 	running chan struct{} // closed when that fetch is over; nil: there is none
+	waiting int
 }
 
 // newSets reads the texts, and fetches the URLs for the first time.
@@ -211,7 +214,7 @@ func (s *sets) lacks(id string) bool {
 }
 
 // refresh has the sets fetched for a token that names an unknown key, and waits for that as long as the token's
-// context lasts. false: they were fetched for another one just now.
+// context lasts. false: they were fetched for another one just now, or too many wait.
 func (s *sets) refresh(ctx context.Context) bool {
 	s.mu.Lock()
 	done := s.running
@@ -222,10 +225,19 @@ func (s *sets) refresh(ctx context.Context) bool {
 			go s.fetchFor(done)
 		}
 	}
+	waits := done != nil && s.waiting < maxWaiting
+	if waits {
+		s.waiting++
+	}
 	s.mu.Unlock()
-	if done == nil {
+	if !waits {
 		return false
 	}
+	defer func() {
+		s.mu.Lock()
+		s.waiting--
+		s.mu.Unlock()
+	}()
 	select {
 	case <-done:
 		return true

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,6 +145,32 @@ func TestKeySetAway(t *testing.T) {
 				t.Error(err)
 			}
 			told(2 + i)
+		}
+	})
+}
+
+// TestManyWaiting: who names unknown keys while a set is slow holds few of the server's workers.
+func TestManyWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{delay: 5 * time.Second, text: keySetOf(jwk("one", &rsaKey.PublicKey, ""))}
+		v := verifier(t, s.options())
+		token := sign(t, jwt.SigningMethodRS256, rsaKey, claims("exp", nil), "kid", "two")
+		var refused atomic.Int64
+		for range 300 {
+			go func() {
+				if _, err := v.Authenticate(t.Context(), token); err != nil {
+					refused.Add(1)
+				}
+			}()
+		}
+		synctest.Wait()
+		if n := refused.Load(); n != 300-256 {
+			t.Errorf("%d were refused at once", n)
+		}
+		time.Sleep(6 * time.Second)
+		if n := refused.Load(); n != 300 {
+			t.Errorf("%d were refused", n)
 		}
 	})
 }
