@@ -11,5 +11,6 @@
 // brings no token has Options.Anonymous.
 //
 // upgrade.go is the hook, session.go a connection from then on, command.go what it asks in the
-// envelope protocol, expiry.go the end of its token; http.go and http_read.go are plain requests.
+// envelope protocol, expiry.go the end of its token; http.go and http_read.go are plain requests, and
+// http_memory.go and http_rate.go bound them.
 package gateway

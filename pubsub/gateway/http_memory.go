@@ -55,8 +55,8 @@ func (g *Gateway) readBody(a ask) (body []byte, held int64, err error) {
 	if a.r.ContentLength > int64(most) {
 		return nil, 0, pubsub.ErrTooBig
 	}
-	deadline, began := http.NewResponseController(a.w), time.Now()
-	_ = deadline.SetReadDeadline(began.Add(bodyTime)) // a ResponseWriter that can not has its own
+	began, deadline := time.Now(), deadlineOf(a)
+	deadline(began.Add(bodyTime))
 	body = make([]byte, 0, smallBody)
 	for {
 		n, err := a.r.Body.Read(body[len(body):cap(body)])
@@ -65,7 +65,7 @@ func (g *Gateway) readBody(a ask) (body []byte, held int64, err error) {
 		case len(body) > most:
 			return nil, held, pubsub.ErrTooBig
 		case err == io.EOF:
-			_ = deadline.SetReadDeadline(time.Time{}) // as above
+			deadline(time.Time{})
 			return body, held, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, held, &Error{BadRequest, "the body has come too slowly"}
@@ -85,6 +85,15 @@ func (g *Gateway) readBody(a ask) (body []byte, held int64, err error) {
 		copy(larger, body)
 		g.bodies.give(held)
 		body, held = larger, size
-		_ = deadline.SetReadDeadline(began.Add(bodyTime + time.Duration(len(body)/bodyRate)*time.Second)) // as above
+		deadline(began.Add(bodyTime + time.Duration(len(body)/bodyRate)*time.Second))
 	}
+}
+
+// deadlineOf sets the time of a body, unless an http.Server has one of its own: that holds then.
+func deadlineOf(a ask) func(time.Time) {
+	if srv, ok := a.r.Context().Value(http.ServerContextKey).(*http.Server); ok && srv.ReadTimeout > 0 {
+		return func(time.Time) {}
+	}
+	control := http.NewResponseController(a.w)
+	return func(at time.Time) { _ = control.SetReadDeadline(at) } // a ResponseWriter that can not has its own
 }

@@ -1,10 +1,12 @@
 package gateway_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"net/netip"
 	"strings"
@@ -285,6 +287,31 @@ func TestBodyTime(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestBodyTimeOfServer: the ReadTimeout of an http.Server stays as it is.
+func TestBodyTimeOfServer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, gateway.Options{Open: true})
+	for own, want := range map[time.Duration]int{0: 2, time.Second: 0} {
+		req := httptest.NewRequest("POST", "/topics/a", strings.NewReader("x"))
+		w := &deadlines{httptest.NewRecorder(), 0}
+		r.g.HTTP(nil).ServeHTTP(w, req.WithContext(context.WithValue(t.Context(), http.ServerContextKey, &http.Server{ReadTimeout: own})))
+		if w.Code != 200 || w.set != want {
+			t.Errorf("%v: %d, and %d deadlines, want %d", own, w.Code, w.set, want)
+		}
+	}
+}
+
+// deadlines counts those for reading.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set int
+}
+
+func (d *deadlines) SetReadDeadline(time.Time) error {
+	d.set++
+	return nil
 }
 
 // TestPostRateByAddress: whoever has an IPv6 network has the rate of one.
