@@ -265,7 +265,7 @@ func TestDocsNames(t *testing.T) {
 	all := pages(t)
 	tests := testNames(t)
 	metrics := map[string]bool{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `(millrace_[a-z_]+)`").FindAllStringSubmatch(all["docs/metrics-and-alerts.md"]+all["docs/topics.md"]+all["docs/gateway.md"], -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `(millrace_[a-z_]+)`").FindAllStringSubmatch(all["docs/metrics-and-alerts.md"]+all["docs/topics.md"]+all["docs/gateway.md"]+all["docs/cluster.md"], -1) {
 		metrics[row[1]] = true
 	}
 	for page, text := range all {

@@ -22,7 +22,7 @@ var logMethods = map[string]int{"Debug": 0, "Info": 0, "Warn": 0, "Error": 0, "L
 
 const newRecord = "NewRecord"
 
-// TestEvents: every thing that server, internal/loop, asynclog and cmd/millrace log has a name of its own,
+// TestEvents: every thing that server, internal/loop, asynclog, pubsub/nats and cmd/millrace log has a name of its own,
 // in one place of the code, and the table in docs/log.md has it with its level, so
 // that alerts and searches can stand on it.
 func TestEvents(t *testing.T) {
@@ -40,7 +40,7 @@ func TestEvents(t *testing.T) {
 	files, _ := read(t, ".")
 	seen := map[string]string{}
 	for name, text := range files {
-		ours := within(name, "server") || within(name, "internal/loop") || within(name, "asynclog") || within(name, "cmd/millrace")
+		ours := within(name, "server") || within(name, "internal/loop") || within(name, "asynclog") || within(name, "cmd/millrace") || within(name, "pubsub/nats")
 		if ours && !strings.HasSuffix(name, "_test.go") {
 			events(t, name, text, func(event, level, at string) {
 				if before, twice := seen[event]; twice {

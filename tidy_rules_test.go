@@ -36,7 +36,7 @@ var importers = map[string][]string{
 	"github.com/mailru/easygo":            {"poller"},
 	"github.com/nats-io":                  {"pubsub/nats", "cmd"},
 	"github.com/prometheus/procfs":        {"internal/process"},
-	"github.com/prometheus/client_golang": {"server/prom", "pubsub/prom", "pubsub/gateway/prom", "cmd"},
+	"github.com/prometheus/client_golang": {"server/prom", "pubsub/prom", "pubsub/gateway/prom", "pubsub/nats/prom", "cmd"},
 	"github.com/prometheus/client_model":  {"server/prom", "cmd"}, // their tests
 	"github.com/prometheus/common":        {"server/prom", "cmd"}, // their tests
 	"github.com/segmentio/asm":            {"ws"},

@@ -30,6 +30,7 @@ need_more() {
   need 'command -v chromium' 'chromium' 'the tests in a browser will skip'
   need 'command -v chromedriver' 'chromium-driver' 'the tests in a browser will skip'
   need '[ -x /usr/sbin/haproxy ]' 'haproxy' 'the tests behind HAProxy will skip'
+  need '[ -x /usr/sbin/nats-server ] || command -v nats-server' 'nats-server' 'the test with an old nats-server will skip'
   need '[ -x /usr/sbin/nginx ]' 'nginx' 'the tests behind nginx will skip'
   need '[ -x /usr/sbin/hitch ]' 'hitch' 'the tests behind hitch will skip'
   need '[ -e /usr/lib/nginx/modules/ngx_stream_module.so ]' 'libnginx-mod-stream' 'the tests behind nginx as a proxy of bytes will skip'

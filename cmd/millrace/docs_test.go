@@ -16,7 +16,7 @@ var flagRow = regexp.MustCompile("(?m)^\\| `--([a-z0-9-]+)` \\| ([^|]+) \\|")
 // flagTables are the pages that have them.
 func flagTables(t *testing.T) (text string) {
 	t.Helper()
-	for _, name := range []string{"flags.md", "limits.md", "gateway.md"} {
+	for _, name := range []string{"flags.md", "limits.md", "gateway.md", "cluster.md"} {
 		page, err := os.ReadFile("../../docs/" + name)
 		if err != nil {
 			t.Fatal(err)
@@ -26,7 +26,7 @@ func flagTables(t *testing.T) (text string) {
 	return text
 }
 
-// TestFlagsInDocs: docs/flags.md, docs/limits.md and docs/gateway.md list every flag of millrace serve with
+// TestFlagsInDocs: docs/flags.md, docs/limits.md, docs/gateway.md and docs/cluster.md list every flag of millrace serve with
 // its default, once, and no other.
 func TestFlagsInDocs(t *testing.T) {
 	t.Parallel()

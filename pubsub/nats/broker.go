@@ -38,6 +38,7 @@ type Broker struct {
 
 	session   atomic.Pointer[session]  // nil: disconnected
 	found     atomic.Pointer[[]string] // servers, besides those of the options
+	why       atomic.Pointer[string]   // it is disconnected, as told; nil: not yet
 	interests interests
 	number    atomic.Uint64
 	seed      maphash.Seed
@@ -60,6 +61,8 @@ type counts struct {
 type Stats struct {
 	Connected     bool
 	Server        string // the URL of the one it is connected to
+	Error         string // why it is not connected
+	MaxPayload    int    // bytes of a message with its headers that the server takes
 	Subscriptions int    // of topics and filters, lingering ones too
 	Connects      uint64 // connections made so far
 	Lost          uint64 // those of them that have ended by themselves
@@ -92,11 +95,11 @@ func (b *Broker) Start(r pubsub.Receiver) error {
 	}
 	b.receiver = r
 	s, err := b.connect()
-	if err != nil && !b.options.Retry {
+	if err != nil && (!b.options.Retry || stays(err)) {
 		return err
 	}
 	if err != nil {
-		b.log.Warn("no connection to NATS yet", "err", err)
+		b.disconnected(err)
 	}
 	b.ended.Go(func() { b.run(s) })
 	return nil
@@ -127,8 +130,10 @@ func (b *Broker) Stats() Stats {
 		Received: b.counts.received.Load(), Published: b.counts.published.Load(), Refused: b.counts.refused.Load(), Foreign: b.counts.foreign.Load(),
 	}
 	if s := b.session.Load(); s != nil {
-		stats.Connected, stats.Server = true, s.conn.ConnectedUrlRedacted()
+		stats.Connected, stats.Server, stats.MaxPayload = true, s.conn.ConnectedUrlRedacted(), s.maxPayload
 		stats.Dropped += s.dropped()
+	} else if why := b.why.Load(); why != nil {
+		stats.Error = *why
 	}
 	return stats
 }
@@ -277,8 +282,16 @@ func (b *Broker) run(s *session) {
 		pause = min(2*pause, lastBackoff)
 		var err error
 		if s, err = b.connect(); err != nil {
-			b.log.Debug("no connection to NATS", "err", err)
+			b.disconnected(err)
 		}
+	}
+}
+
+// disconnected notes why there is no connection, and logs it if it is something else than before.
+func (b *Broker) disconnected(err error) {
+	why := err.Error()
+	if before := b.why.Swap(&why); before == nil || *before != why {
+		b.log.Warn("no connection to NATS", "err", err)
 	}
 }
 
@@ -289,6 +302,9 @@ func (b *Broker) lost(s *session) {
 		return
 	}
 	b.counts.lost.Add(1)
-	b.log.Warn("the connection to NATS has ended: messages may be missing", "err", cmp.Or(s.conn.LastError(), nats.ErrConnectionClosed))
+	err := cmp.Or(s.conn.LastError(), nats.ErrConnectionClosed)
+	why := err.Error()
+	b.why.Store(&why)
+	b.log.Warn("the connection to NATS has ended: messages may be missing", "err", err)
 	b.missedCore()
 }

@@ -36,12 +36,15 @@ type Options struct {
 	// Name is what the servers show of this connection; "" is "millrace".
 	Name string
 	// TLS, if not nil, is how to speak TLS. Credentials is a file with a JWT and its key, NKey one with
-	// the seed of an nkey, Token a token; URLs may have user and password in them.
-	TLS         *tls.Config
-	Credentials string
-	NKey        string
-	Token       string
-	// Retry has Start succeed while no server can be reached: the broker then goes on trying.
+	// the seed of an nkey, which are read for each connection, Token a token; URLs may have user and password in
+	// them, which come before User and Password.
+	TLS            *tls.Config
+	Credentials    string
+	NKey           string
+	User, Password string
+	Token          string
+	// Retry has Start succeed while no server can be reached: the broker then goes on trying. What waiting does not
+	// mend, such as a wrong password, is an error all the same.
 	Retry bool
 	// Prefix stands before all subjects, with a dot between them. Without one, a subscription to "#" gets
 	// all messages of the NATS account whose subjects are topics'.
@@ -67,6 +70,12 @@ var (
 	// ErrNoStream: JetStream does not answer, or has no leader for the stream. Nobody gets the message.
 	ErrNoStream = errors.New("nats: the stream takes no messages")
 )
+
+// Validate says which option can not work, without connecting.
+func (o Options) Validate() error {
+	_, err := o.filled()
+	return err
+}
 
 // filled gives the options with their defaults, or says what can not work.
 func (o Options) filled() (Options, error) {
@@ -105,6 +114,9 @@ func (o *Options) connecting() ([]nats.Option, error) {
 	}
 	if o.TLS != nil {
 		options = append(options, nats.Secure(o.TLS))
+	}
+	if o.User != "" {
+		options = append(options, nats.UserInfo(o.User, o.Password))
 	}
 	if o.Token != "" {
 		options = append(options, nats.Token(o.Token))

@@ -1,7 +1,10 @@
 package nats
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"slices"
 	"strconv"
@@ -70,12 +73,27 @@ func (b *Broker) connect() (*session, error) {
 	b.found.Store(&found)
 	b.interests.begin()
 	b.session.Store(s)
+	b.why.Store(nil)
 	if b.closed.Load() {
 		s.conn.Close()
 	}
 	b.log.Info("connected to NATS", "server", s.conn.ConnectedUrlRedacted())
 	b.ended.Go(s.subscribe)
 	return s, nil
+}
+
+// stays says whether waiting does not mend it: the server has refused the node, or can't do what it needs.
+func stays(err error) bool {
+	for _, lasting := range []error{
+		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired, nats.ErrNkeysNotSupported, nats.ErrSecureConnRequired,
+		nats.ErrSecureConnWanted, fs.ErrNotExist, fs.ErrPermission, errOld, errStream,
+	} {
+		if errors.Is(err, lasting) {
+			return true
+		}
+	}
+	var certificate *tls.CertificateVerificationError
+	return errors.As(err, &certificate)
 }
 
 // ended says whether the connection has.
@@ -90,16 +108,16 @@ func (s *session) ended() bool {
 
 // failed is told what the library can't tell otherwise.
 func (s *session) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
-	if sub == nil {
-		s.broker.log.Warn("NATS reports an error", "err", err)
-		return
+	subject := ""
+	if sub != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if _, known := s.slow[sub]; known {
+			return
+		}
+		s.slow[sub], subject = struct{}{}, sub.Subject
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, known := s.slow[sub]; !known {
-		s.slow[sub] = struct{}{}
-		s.broker.log.Warn("NATS reports an error", "err", err, "subject", sub.Subject)
-	}
+	s.broker.log.Warn("NATS reports an error", "err", err, "subject", subject)
 }
 
 // dropped is how many messages the node had no room for.

@@ -138,7 +138,7 @@ func (b *Broker) look(s *session) {
 	st := b.stream
 	info, err := st.info(s)
 	if err != nil {
-		b.log.Debug("the stream does not answer", "stream", st.Name, "err", err)
+		b.log.Debug("the stream does not answer: looking again later", "stream", st.Name, "err", err)
 		return
 	}
 	if b.renewed(s, info) {

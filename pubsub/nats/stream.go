@@ -167,12 +167,15 @@ func (st *stream) open(s *session) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		found, err = js.CreateStream(ctx, want)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("nats: the stream %s: JetStream is not enabled on the servers, or has no leader yet: %w", st.Name, err)
+	case err != nil:
 		return fmt.Errorf("nats: the stream %s: %w", st.Name, err)
 	}
 	have := found.CachedInfo()
 	if republish := have.Config.RePublish; !have.Config.AllowDirect || republish == nil || republish.Destination != want.RePublish.Destination {
-		return fmt.Errorf("nats: the stream %s is there, but without AllowDirect, or RePublish to %s", st.Name, want.RePublish.Destination)
+		return fmt.Errorf("%w: %s is there, but without AllowDirect, or RePublish to %s", errStream, st.Name, want.RePublish.Destination)
 	}
 	if st.epochOf(have.Created) != st.current() {
 		st.renew(s.broker, st.epochOf(have.Created), have.State.LastSeq)
@@ -180,13 +183,18 @@ func (st *stream) open(s *session) error {
 	return nil
 }
 
+var (
+	errOld    = errors.New("nats: the server is too old")
+	errStream = errors.New("nats: the stream is not as it must be")
+)
+
 // recent says that a server is too old.
 func recent(version string) error {
 	major, rest, _ := strings.Cut(version, ".")
 	minor, _, _ := strings.Cut(rest, ".")
 	a, _ := strconv.Atoi(major) // 0 is too old
 	if b, _ := strconv.Atoi(minor); a < 2 || a == 2 && b < 11 {
-		return fmt.Errorf("nats: the server has version %s: a stream needs 2.11 or later", version)
+		return fmt.Errorf("%w: it has version %s, and a stream needs 2.11 or later", errOld, version)
 	}
 	return nil
 }

@@ -51,8 +51,15 @@ var metrics = []metric{
 	counter("presence_events_lost_total", "Presence events that found no room.", func(s *pubsub.Stats) uint64 { return s.EventsLost }),
 }
 
+var (
+	nodes   = prometheus.NewDesc("millrace_nodes", "Nodes by state as this one knows them: live, draining, or gone since less than a minute; now.", []string{"state"}, nil)
+	partial = prometheus.NewDesc("millrace_nodes_partial", "1 while this node may not know all members of topics, else 0.", nil, nil)
+)
+
 // Describe implements prometheus.Collector.
 func (collector) Describe(descs chan<- *prometheus.Desc) {
+	descs <- nodes
+	descs <- partial
 	for _, m := range metrics {
 		descs <- m.desc
 	}
@@ -64,4 +71,29 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, m := range metrics {
 		out <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&stats))
 	}
+	if all := c.hub.Nodes(); all != nil {
+		c.collectNodes(all, out)
+	}
+}
+
+func (c collector) collectNodes(all []pubsub.Node, out chan<- prometheus.Metric) {
+	count := map[string]float64{"live": 0, "draining": 0, "gone": 0}
+	for _, n := range all {
+		switch {
+		case n.Gone:
+			count["gone"]++
+		case n.Draining:
+			count["draining"]++
+		default:
+			count["live"]++
+		}
+	}
+	for state, n := range count {
+		out <- prometheus.MustNewConstMetric(nodes, prometheus.GaugeValue, n, state)
+	}
+	lacking := 0.0
+	if c.hub.Partial() {
+		lacking = 1
+	}
+	out <- prometheus.MustNewConstMetric(partial, prometheus.GaugeValue, lacking)
 }

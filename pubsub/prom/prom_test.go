@@ -58,3 +58,48 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("docs/topics.md lists %q, there are %q", listed, names)
 	}
 }
+
+// lone is a broker of a node that is alone.
+type lone struct{ pubsub.Broker }
+
+func (lone) Node() string { return "a" }
+
+func (lone) Tell(string, []byte) error { return nil }
+
+// TestNodes: with a broker that knows nodes there are two metrics more, which docs/cluster.md lists.
+func TestNodes(t *testing.T) {
+	hub, err := pubsub.New(&server.Server{}, pubsub.Options{Broker: lone{pubsub.InProcess()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = hub.Close() }() // likewise
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(prom.NewCollector(hub))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/cluster.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, f := range families {
+		switch f.GetName() {
+		case "millrace_nodes":
+			if m := f.GetMetric(); len(m) != 3 {
+				t.Errorf("%v", m)
+			}
+		case "millrace_nodes_partial":
+		default:
+			continue
+		}
+		found++
+		if !regexp.MustCompile("(?m)^\\| `" + f.GetName() + "` ").Match(page) {
+			t.Errorf("docs/cluster.md does not list %s", f.GetName())
+		}
+	}
+	if found != 2 {
+		t.Errorf("found %d metrics of nodes", found)
+	}
+}

@@ -24,13 +24,18 @@ const (
 
 // adminPages are what the admin address answers, all in one place. Whether the server is
 // well anybody may ask, by any name.
-func adminPages(srv *server.Server, a *adminOptions, metrics http.Handler, log *slog.Logger) http.Handler {
+func adminPages(srv *server.Server, a *adminOptions, topics *topics, metrics http.Handler, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
-	routeHealth(mux, srv)
+	routeHealth(mux, srv, topics)
 	if a.metrics != metricsOff {
 		mux.Handle("GET /metrics", scrapeHost(a.token.guard(metrics, log), a.hosts))
 	}
-	mux.Handle("/debug/conns", debug.CheckHost(a.token.guard(debug.Conns(srv, a.hosts...), log), a.hosts...))
+	guarded := func(page http.Handler) http.Handler { return debug.CheckHost(a.token.guard(page, log), a.hosts...) }
+	mux.Handle("/debug/conns", guarded(debug.Conns(srv, a.hosts...)))
+	if topics != nil {
+		mux.Handle("GET /debug/nodes", guarded(http.HandlerFunc(topics.showNodes)))
+		mux.Handle("POST /debug/users", guarded(http.HandlerFunc(topics.orderUser)))
+	}
 	return mux
 }
 

@@ -24,6 +24,7 @@ type config struct {
 	drain    drainOptions
 	loops    loopOptions
 	topics   topicsOptions
+	nats     natsOptions
 
 	values flags.Values
 }
@@ -46,6 +47,7 @@ func (c *config) sections() []section {
 	return []section{
 		{"Addresses, origins and hosts", &c.listen},
 		{"Topics", &c.topics},
+		{"Topics over many nodes", &c.nats},
 		{"TLS and HTTP/2", &c.tls},
 		{"Behind a balancer", &c.balancer},
 		{"Admin address and metrics", &c.admin},

@@ -93,7 +93,7 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 	}
 	srv.Logger = log
 	metrics := metricsOf(srv)
-	topics, err := c.topics.begin(srv, log)
+	topics, err := c.topics.begin(srv, &c.nats, log)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 	if err := awaitReady(srv, served); err != nil {
 		return err
 	}
-	admin.serve(adminPages(srv, &c.admin, metricsPage(metrics, log), log))
+	admin.serve(adminPages(srv, &c.admin, topics, metricsPage(metrics, log), log))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c.tls.renew(ctx, hangups, log)

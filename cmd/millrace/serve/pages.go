@@ -34,7 +34,7 @@ func route(srv *server.Server, access *slog.Logger, topics *topics, metrics http
 	if metrics != nil {
 		pages.Handle("GET /metrics", metrics)
 	}
-	routeHealth(pages, srv)
+	routeHealth(pages, srv, topics)
 	srv.HTTP = pages
 	if topics != nil {
 		srv.HTTP = topics.gateway.HTTP(pages)
@@ -42,16 +42,19 @@ func route(srv *server.Server, access *slog.Logger, topics *topics, metrics http
 }
 
 // routeHealth adds what a balancer asks: /healthz is 200 while the process
-// serves, /readyz until it drains.
-func routeHealth(pages *http.ServeMux, srv *server.Server) {
+// serves, /readyz until it drains, and while topics have what they need.
+func routeHealth(pages *http.ServeMux, srv *server.Server, topics *topics) {
 	pages.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, "ok\n")
 	})
 	pages.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if srv.Ready() {
-			answer(w, http.StatusOK, "ready\n")
-		} else {
+		switch why := topics.unready(); {
+		case !srv.Ready():
 			answer(w, http.StatusServiceUnavailable, "shutting down\n")
+		case why != "":
+			answer(w, http.StatusServiceUnavailable, why+"\n")
+		default:
+			answer(w, http.StatusOK, "ready\n")
 		}
 	})
 }

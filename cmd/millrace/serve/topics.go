@@ -16,6 +16,8 @@ import (
 	"github.com/millrace/millrace/pubsub/gateway/jwtauth"
 	"github.com/millrace/millrace/pubsub/gateway/keyfile"
 	gatewayprom "github.com/millrace/millrace/pubsub/gateway/prom"
+	"github.com/millrace/millrace/pubsub/nats"
+	natsprom "github.com/millrace/millrace/pubsub/nats/prom"
 	pubsubprom "github.com/millrace/millrace/pubsub/prom"
 	"github.com/millrace/millrace/server"
 )
@@ -24,13 +26,19 @@ import (
 type topics struct {
 	hub     *pubsub.Hub
 	gateway *gateway.Gateway
+	broker  *nats.Broker // nil: this process
+	follow  bool         // readiness follows the broker
 	end     context.CancelFunc
 }
 
 // begin makes the topics of a server, nil if they are off.
-func (t *topicsOptions) begin(srv *server.Server, log *slog.Logger) (*topics, error) {
+func (t *topicsOptions) begin(srv *server.Server, n *natsOptions, log *slog.Logger) (*topics, error) {
 	if !t.on {
 		return nil, nil
+	}
+	broker, err := n.broker(log)
+	if err != nil {
+		return nil, err
 	}
 	ctx, end := context.WithCancel(context.Background())
 	o := gateway.Options{Open: t.open, Local: t.local != nil, Cookie: t.cookie, CORS: t.cors, PublishRate: t.rate, PublishBurst: t.burst}
@@ -39,7 +47,11 @@ func (t *topicsOptions) begin(srv *server.Server, log *slog.Logger) (*topics, er
 		return nil, err
 	}
 	limits := pubsub.Limits{History: t.history, PublishRate: t.rate, PublishBurst: t.burst, Payload: int(min(srv.Limits.Message, maxPayload))}
-	hub, err := pubsub.New(srv, pubsub.Options{Rules: t.rules, Limits: limits})
+	options := pubsub.Options{Rules: t.rules, Limits: limits}
+	if broker != nil {
+		options.Broker = broker
+	}
+	hub, err := pubsub.New(srv, options)
 	if err != nil {
 		end()
 		return nil, err
@@ -47,10 +59,28 @@ func (t *topicsOptions) begin(srv *server.Server, log *slog.Logger) (*topics, er
 	g, err := gateway.New(hub, o)
 	if err != nil {
 		end()
-		_ = hub.Close() // the broker of one process has no error
+		_ = hub.Close() // the error is another one
 		return nil, err
 	}
-	return &topics{hub, g, end}, nil
+	if broker != nil {
+		warnOfPayload(broker.Stats(), limits.Payload, log)
+	}
+	return &topics{hub, g, broker, n.readiness, end}, nil
+}
+
+// warnOfPayload tells of messages that may come and can't be published.
+func warnOfPayload(s nats.Stats, payload int, log *slog.Logger) {
+	if s.Connected && s.MaxPayload < payload {
+		log.Warn("NATS takes smaller messages than this server", "max_payload", s.MaxPayload, "max_message", payload, "remedy", "max_payload in the configuration of NATS, or --max-message")
+	}
+}
+
+// unready says why no clients should come, "" if they may.
+func (t *topics) unready() string {
+	if t != nil && t.broker != nil && t.follow && !t.broker.Stats().Connected {
+		return "no connection to NATS"
+	}
+	return ""
 }
 
 // maxPayload keeps a size within an int.
@@ -125,8 +155,12 @@ func (t *topicsOptions) jwtKeys(j *jwtauth.Options) error {
 
 // register has Prometheus see the topics.
 func (t *topics) register(registry *prometheus.Registry) {
-	if t != nil {
-		registry.MustRegister(pubsubprom.NewCollector(t.hub), gatewayprom.NewCollector(t.gateway))
+	if t == nil {
+		return
+	}
+	registry.MustRegister(pubsubprom.NewCollector(t.hub), gatewayprom.NewCollector(t.gateway))
+	if t.broker != nil {
+		registry.MustRegister(natsprom.NewCollector(t.broker))
 	}
 }
 
@@ -137,5 +171,5 @@ func (t *topics) close() {
 	}
 	t.gateway.Close()
 	t.end()
-	_ = t.hub.Close() // the broker of one process has no error
+	_ = t.hub.Close() // the process ends
 }

@@ -180,7 +180,7 @@ func TestHerd(t *testing.T) {
 	o := streamed(s.url(), "HE")
 	rule := pubsub.Rule{Filter: "kept/#", Messages: 1000}
 	a, b := startHost(t, o, rule), startHost(t, o, rule)
-	const messages = 300
+	const messages = 100
 	var at []pubsub.Position
 	for i := range messages {
 		at = append(at, a.publish("kept/t", strconv.Itoa(i)))

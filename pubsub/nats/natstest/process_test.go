@@ -33,7 +33,10 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	if os.Getenv(natsProgram) != "" {
+		runNATS()
+	}
+	os.Exit(runTests(m))
 }
 
 // runNode is a node as a process. A client is subscribed to kept/t from the position in its query on, and is
