@@ -138,7 +138,7 @@ func (n *nodes) run() {
 		case <-n.wake:
 		case <-tick.C:
 			n.sweep(time.Now())
-			if turn++; turn%6 == 0 {
+			if turn++; turn%6 == 0 || n.turned() {
 				n.sendBeat()
 			}
 		}
@@ -161,6 +161,13 @@ func (n *nodes) tell(to string, m nodeMessage) {
 	if err != nil {
 		n.hub.counts.nodesFailed.Add(1)
 	}
+}
+
+// turned says whether the node has begun, or ceased, to take connections since its last beat.
+func (n *nodes) turned() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.self.Draining == n.hub.srv.Ready()
 }
 
 // sendBeat says that this node is there.
