@@ -113,7 +113,7 @@ type PublishOptions struct {
 type Published struct {
 	Position Position
 	// Members is how many members of the topic, and of filters that meet it, were there on this
-	// node, one that is in both counted twice; 0 of a broker that delivers later. It says nothing of what they could take.
+	// node, one that is in both counted twice. It says nothing of what they could take.
 	Members int
 }
 

@@ -183,7 +183,26 @@ func (h *Hub) publish(ctx context.Context, m Message, o PublishOptions) (Publish
 	if o.From != nil && h.publishes.Limited() && !h.mayPublish(o.From) {
 		return Published{}, ErrTooFast
 	}
-	return h.broker.Publish(ctx, m, o)
+	p, err := h.broker.Publish(ctx, m, o)
+	if err == nil && h.brokerKeeps(m.Topic) { // it comes here later
+		p.Members = h.here(m.Topic)
+	}
+	return p, err
+}
+
+// here is how many members a topic, and the filters that meet it, have on this node.
+func (h *Hub) here(name string) (members int) {
+	var filters []*topic
+	if t := h.find(name); t != nil {
+		members, filters = t.group.Len(), h.metBy(t)
+		h.unlock(t)
+	} else {
+		filters = h.meeting(name, nil)
+	}
+	for _, f := range filters {
+		members += f.group.Len()
+	}
+	return members
 }
 
 // maxKey bounds a key in bytes: it is kept, and waits, with its message.

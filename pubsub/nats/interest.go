@@ -18,10 +18,11 @@ type interests struct {
 
 	mu      sync.Mutex // guards what follows; nothing is called under it
 	wants   map[string]*want
-	filters map[string]*want // those of them that are filters
-	changed []*want          // that the server does not know yet
-	leaving []leaving        // from the first to the last to leave
-	fresh   uint64           // the lowest base of new wants, plus 1, since the last recheck; 0: none
+	filters map[string]*want   // those of them that are filters
+	met     map[string][]*want // the filters that meet a topic, as far as it is known; see metBy
+	changed []*want            // that the server does not know yet
+	leaving []leaving          // from the first to the last to leave
+	fresh   uint64             // the lowest base of new wants, plus 1, since the last recheck; 0: none
 }
 
 // want is a topic, or a filter, that is wanted, or lingers.
@@ -61,6 +62,7 @@ func (i *interests) set(name string, wanted bool) {
 		i.wants[name] = w
 		if pubsub.IsFilter(name) {
 			i.filters[name] = w
+			clear(i.met)
 		}
 		i.unready.Add(1)
 		i.changed = append(i.changed, w)
@@ -99,7 +101,34 @@ func (i *interests) begin() {
 // remove forgets a name. The caller holds mu.
 func (i *interests) remove(name string) {
 	delete(i.wants, name)
-	delete(i.filters, name)
+	if i.filters[name] != nil {
+		delete(i.filters, name)
+		clear(i.met)
+	}
+}
+
+// mostMet bounds the topics of which it is known which filters meet them.
+const mostMet = 10_000
+
+// metBy are the filters that meet a topic. The caller holds mu.
+func (i *interests) metBy(topic string) []*want {
+	if len(i.filters) == 0 {
+		return nil
+	}
+	met, known := i.met[topic]
+	if known {
+		return met
+	}
+	for filter, w := range i.filters {
+		if pubsub.Matches(filter, topic) {
+			met = append(met, w)
+		}
+	}
+	if len(i.met) >= mostMet {
+		clear(i.met)
+	}
+	i.met[strings.Clone(topic)] = met
+	return met
 }
 
 // changes gives the wants that the server has to be told of: new ones, and those that are gone.
@@ -176,10 +205,8 @@ func (i *interests) baseLocked(topic string) (base uint64, unready *want, wanted
 	if w := i.wants[topic]; w != nil {
 		note(w)
 	}
-	for filter, w := range i.filters {
-		if pubsub.Matches(filter, topic) {
-			note(w)
-		}
+	for _, w := range i.metBy(topic) {
+		note(w)
 	}
 	if ready {
 		unready = nil
@@ -213,15 +240,7 @@ func (i *interests) count() int {
 func (i *interests) meets(topic string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.wants[topic] != nil {
-		return true
-	}
-	for filter := range i.filters {
-		if pubsub.Matches(filter, topic) {
-			return true
-		}
-	}
-	return false
+	return i.wants[topic] != nil || len(i.metBy(topic)) > 0
 }
 
 // await waits until the server knows that a topic is wanted, and gives its base.

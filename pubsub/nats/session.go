@@ -22,6 +22,7 @@ type session struct {
 	queue      string         // the queue group of its subscriptions: see the package's documentation
 	in         chan *nats.Msg // what came; a full one drops
 	closed     chan struct{}  // the connection has ended: nothing more comes
+	elected    chan *nats.Msg // the stream has a leader, perhaps another one
 	maxPayload int
 	again      bool          // it is not the first one
 	first      chan struct{} // the server knows all that was wanted at the beginning
@@ -45,7 +46,7 @@ func (b *Broker) connect() (*session, error) {
 		return nil, err
 	}
 	s := &session{
-		broker: b, in: make(chan *nats.Msg, b.options.Pending), closed: make(chan struct{}), first: make(chan struct{}),
+		broker: b, in: make(chan *nats.Msg, b.options.Pending), closed: make(chan struct{}), elected: make(chan *nats.Msg, 64), first: make(chan struct{}),
 		queue: "millrace-" + b.node + "-" + strconv.FormatUint(b.counts.connects.Load(), 10),
 		subs:  map[string]*subscription{}, slow: map[*nats.Subscription]struct{}{},
 	}
@@ -149,6 +150,11 @@ func (b *Broker) serve(s *session) {
 		case msg := <-s.in:
 			b.next(s, msg)
 			b.some(s)
+		case <-s.elected:
+			for len(s.elected) > 0 {
+				<-s.elected
+			}
+			b.look(s)
 		case <-tick.C:
 			if b.stream != nil {
 				b.look(s)

@@ -180,7 +180,8 @@ func (st *stream) open(s *session) error {
 	if st.epochOf(have.Created) != st.current() {
 		st.renew(s.broker, st.epochOf(have.Created), have.State.LastSeq)
 	}
-	return nil
+	_, err = s.conn.ChanSubscribe("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED."+st.Name, s.elected)
+	return err
 }
 
 var (

@@ -105,6 +105,11 @@ func TestHubs(t *testing.T) {
 			}
 		}
 	}
+	for topic, want := range map[string]int{"core/a": 4, "kept/a": 4, "core/b": 0, "kept/b": 0} {
+		if p, err := hosts[0].hub.Publish(t.Context(), pubsub.Message{Topic: topic}, pubsub.PublishOptions{}); err != nil || p.Members != want {
+			t.Errorf("%s: %+v, %v, want %d members", topic, p, err, want)
+		}
+	}
 	for _, h := range hosts {
 		if len(h.gaps) != 0 {
 			t.Errorf("told that %q may be missing", <-h.gaps)

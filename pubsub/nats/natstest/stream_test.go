@@ -391,3 +391,35 @@ func TestPurgedMeanwhile(t *testing.T) {
 	b.expect("kept/t", "0", "6")
 	b.gapless("kept/t")
 }
+
+// TestFiltersChange: which filters meet a topic is known anew when they change.
+func TestFiltersChange(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	for name, interest := range interests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := streamed(s.url(), fmt.Sprint("FC", interest))
+			o.Interest, o.Linger = interest, time.Millisecond
+			n, other := startNode(t, o), startNode(t, o)
+			n.want("kept/last")
+			for round, filter := range []string{"+/a", "", "+/#", "kept/+", ""} {
+				if filter != "" {
+					n.want(filter)
+				}
+				before := len(n.texts("kept/a"))
+				text := fmt.Sprint(round)
+				other.send("kept/a", text)
+				other.send("kept/last", text)
+				n.last("kept/last", text)
+				if came := len(n.texts("kept/a")) - before; filter != "" && came != 1 || filter == "" && came != 0 {
+					t.Errorf("round %d, %q: %d came", round, filter, came)
+				}
+				if filter != "" {
+					n.Interest(filter, false)
+					eventually(t, "the filter to be left", func() bool { return n.Stats().Subscriptions == 1 })
+				}
+			}
+		})
+	}
+}
