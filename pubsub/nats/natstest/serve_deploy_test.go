@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,20 +22,21 @@ import (
 	"github.com/coder/websocket"
 )
 
-// startHAProxy runs the configuration of docs/cluster.md with one node more.
-func startHAProxy(t *testing.T, nodes, admins []string) (addr string) {
+// startHAProxy runs the configuration of docs/cluster.md with one node more. up says that it has a node in.
+func startHAProxy(t *testing.T, nodes, admins []string) (addr string, up func(node int) bool) {
 	t.Helper()
 	program, err := exec.LookPath("haproxy")
 	if err != nil {
 		t.Skip("haproxy is not installed")
 	}
-	r := readRecipe(t)
+	r, dir := readRecipe(t), t.TempDir()
+	config, socket := filepath.Join(dir, "haproxy.cfg"), filepath.Join(dir, "s")
 	head, _, _ := strings.Cut(r.haproxy, "    server a ")
+	head = fmt.Sprintf("global\n    stats socket %s mode 600\n", socket) + head
 	for i := range nodes {
 		_, port, _ := strings.Cut(admins[i], ":")
 		head += fmt.Sprintf("    server n%d %s check port %s\n", i, nodes[i], port)
 	}
-	config := filepath.Join(t.TempDir(), "haproxy.cfg")
 	if err := os.WriteFile(config, []byte(head), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +53,16 @@ func startHAProxy(t *testing.T, nodes, admins []string) (addr string) {
 			t.Log(out.String())
 		}
 	})
-	return "127.0.0.1:" + r.ports["8080"]
+	return "127.0.0.1:" + r.ports["8080"], func(node int) bool {
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			return false // not yet
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "show stat nodes 4 -1\n") // an error shows when it is read
+		answer, _ := io.ReadAll(conn)
+		return regexp.MustCompile(fmt.Sprintf("(?m)^nodes,n%d,.*,UP,", node)).Match(answer)
+	}
 }
 
 // follower is a client of topics, in envelopes, that comes back with its position.
@@ -132,8 +145,9 @@ func (f *follower) receive(ctx context.Context, c *websocket.Conn) {
 	}
 }
 
-// publishThrough posts numbers until stop, and gives the last one and how often it was refused.
-func publishThrough(ctx context.Context, t *testing.T, addr string, stop <-chan struct{}) (last, refused int) {
+// publishThrough posts numbers until stop, and gives the last one, how often it was refused, and how often it got no answer since a node
+// was killed.
+func publishThrough(ctx context.Context, t *testing.T, addr string, killed *atomic.Bool, stop <-chan struct{}) (last, refused, cut int) {
 	for last = 1; ; {
 		answer, err := tryAsk(ctx, "POST", "http://"+addr+"/topics/rooms/hall", strconv.Itoa(last))
 		switch {
@@ -142,21 +156,28 @@ func publishThrough(ctx context.Context, t *testing.T, addr string, stop <-chan 
 			refused++ // nobody has it
 			time.Sleep(5 * time.Millisecond)
 			continue
+		case killed.Load() && ctx.Err() == nil: // the node may have published it before it ended
+			cut++
+			time.Sleep(300 * time.Millisecond) // it is in the stream by now, or never
+			kept := fmt.Sprintf(`"data":"%d"`, last)
+			if answer, err := tryAsk(ctx, "GET", "http://"+addr+"/history/rooms/hall?last=1", ""); err != nil || !strings.Contains(answer, kept) {
+				continue
+			}
 		default:
 			t.Errorf("message %d: %q, %v", last, answer, err)
-			return last, refused
+			return last, refused, cut
 		}
 		select {
 		case <-stop:
-			return last, refused
+			return last, refused, cut
 		case <-time.After(2 * time.Millisecond):
 			last++
 		}
 	}
 }
 
-// TestServeDeploy: three nodes behind HAProxy are deployed anew, one after the other, while somebody publishes. With a stream each
-// client has every message, in order, once. Without one it is told each time that it comes back that something may be missing, and
+// TestServeDeploy: three nodes behind HAProxy are deployed anew, one after the other, while somebody publishes. With a stream, where one
+// is killed besides, each client has every message, in order, once. Without one it is told each time that it comes back that something may be missing, and
 // messages that the publisher's requests brought to different nodes may change places.
 func TestServeDeploy(t *testing.T) {
 	t.Parallel()
@@ -182,7 +203,7 @@ func deploy(t *testing.T, stream []string) {
 	for i := range nodes {
 		running = append(running, start(i))
 	}
-	addr := startHAProxy(t, nodes, admins)
+	addr, up := startHAProxy(t, nodes, admins)
 	askFor(t, "200 ready", "GET", "http://"+addr+"/readyz", "")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -201,30 +222,24 @@ func deploy(t *testing.T, stream []string) {
 		}
 	}
 	stop := make(chan struct{})
-	var last, refused int
+	var last, refused, cut int
+	var killed atomic.Bool
 	published := make(chan struct{})
 	go func() {
-		last, refused = publishThrough(ctx, t, addr, stop)
+		last, refused, cut = publishThrough(ctx, t, addr, &killed, stop)
 		close(published)
 	}()
+	if stream != nil {
+		killed.Store(true)
+		running[0].end(os.Kill)
+		running[0] = start(0)
+		eventually(t, "the node that was killed to be back", func() bool { return up(0) })
+		killed.Store(false)
+	}
 	for i := range nodes {
-		old := running[i]
-		_ = old.cmd.Process.Signal(syscall.SIGTERM) // it is there
-		next := running[(i+1)%len(running)]
-		eventually(t, "another node to see the drain", func() bool {
-			for _, n := range nodesOf(t, next).Nodes {
-				if n.Draining {
-					return true
-				}
-			}
-			return false
-		})
-		old.end(syscall.Signal(0))
-		if code := old.cmd.ProcessState.ExitCode(); code != 0 {
-			t.Errorf("status %d", code)
-		}
+		drainServed(t, running[i], running[(i+1)%len(running)])
 		running[i] = start(i)
-		time.Sleep(700 * time.Millisecond) // HAProxy looks every 500 ms: as whoever deploys waits for it
+		eventually(t, "the node to be back", func() bool { return up(i) })
 	}
 	close(stop)
 	<-published
@@ -236,11 +251,30 @@ func deploy(t *testing.T, stream []string) {
 	if err := ctx.Err(); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	countDeploy(t, followers, last, refused, stream != nil)
+	t.Logf("%d messages, %d refused and published again, %d cut", last, refused, cut)
+	countDeploy(t, followers, last, stream != nil)
+}
+
+// drainServed ends a node, which another one sees.
+func drainServed(t *testing.T, s, other *served) {
+	t.Helper()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it is there
+	eventually(t, "another node to see the drain", func() bool {
+		for _, n := range nodesOf(t, other).Nodes {
+			if n.Draining {
+				return true
+			}
+		}
+		return false
+	})
+	s.end(syscall.Signal(0))
+	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("status %d", code)
+	}
 }
 
 // countDeploy counts each message at each client.
-func countDeploy(t *testing.T, followers []*follower, last, refused int, stream bool) {
+func countDeploy(t *testing.T, followers []*follower, last int, stream bool) {
 	t.Helper()
 	lost, told, connects := 0, 0, 0
 	for i, f := range followers {
@@ -255,7 +289,7 @@ func countDeploy(t *testing.T, followers []*follower, last, refused int, stream 
 			t.Errorf("client %d came back %d times and was told %d times", i, f.connects-1, f.told)
 		}
 	}
-	t.Logf("%d messages, %d refused and published again; %d clients connected %d times and lack %d, told %d times", last, refused, len(followers), connects, lost, told)
+	t.Logf("%d clients connected %d times and lack %d, told %d times", len(followers), connects, lost, told)
 	if connects < 2*len(followers) {
 		t.Errorf("only %d connections: clients did not move", connects)
 	}
