@@ -68,7 +68,7 @@ func TestBrowserTopics(t *testing.T) {
 	showStranger(p.addr)
 	b.navigate(friend + "/")
 	b.waitForText("#log", "with a token open millrace.topics.v1", "with a token ok", "with a cookie ok", "with a wrong token closed 3000", "post with a key 200 fine",
-		"post with a cookie 200 fine", "post without 403 forbidden", "history 200 fine",
+		"post with a cookie 200 fine", "post without 401 unauthorized", "history 200 fine",
 		"anonymous stream begins", "stream with a token begins", "stream with a cookie begins",
 		"anonymous stream by a cookie", "stream with a token by a cookie", "stream with a cookie by a cookie", "with a token by with a token", "with a cookie by with a cookie", "anonymous stream by with a cookie")
 	b.navigate(stranger + "/")

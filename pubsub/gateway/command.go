@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/internal/rate"
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
@@ -233,10 +234,16 @@ func checkPublish(who *identity, name string) error {
 // renewTime bounds how long a new token is judged.
 const renewTime = 10 * time.Second
 
+// renewals bounds the tokens that a connection brings, good ones and bad ones: one a second, and a few at once.
+var renewals = rate.New(1, 10)
+
 // renew takes a new token in place of the old one. Subscriptions that it does not allow end.
 func (s *session) renew(token string, r *reply) error {
 	if token == "" {
 		return badCommand("token is empty")
+	}
+	if !s.renewed.Take(renewals, time.Since(s.g.began)) {
+		return &Error{TooFast, "a connection brings at most one token a second"}
 	}
 	ctx, cancel := context.WithTimeout(s.g.ctx, renewTime)
 	defer cancel()

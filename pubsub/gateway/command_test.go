@@ -182,7 +182,7 @@ func TestRenew(t *testing.T) {
 	}
 	r := newRig(t, gateway.Options{Auth: []gateway.Authenticator{who}, Anonymous: nothing})
 	c := r.connect("/topics?envelope=1")
-	say(t, c, `{"id":1,"subscribe":"a"}`, `{"id":1,"error":"forbidden","message":"no right to subscribe to \"a\""}`)
+	say(t, c, `{"id":1,"subscribe":"a"}`, `{"id":1,"error":"unauthorized","message":"no right to subscribe to \"a\" without a token"}`)
 	say(t, c, `{"id":2,"token":"ann"}`, `{"id":2,"ok":true}`)
 	for i, name := range []string{"a", "b", "c/#"} {
 		say(t, c, fmt.Sprintf(`{"id":%d,"subscribe":%q}`, i+3, name))
@@ -197,6 +197,51 @@ func TestRenew(t *testing.T) {
 	r.publish("c/1", "not for her")
 	r.publish("a", "for her")
 	say(t, c, "", `{"topic":"a","position":P,"time":T,"data":"for her"}`)
+}
+
+// TestRenewRate: bad tokens, and good ones, cost more than they bring.
+func TestRenewRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, gateway.Options{Auth: []gateway.Authenticator{some}})
+		c := r.connect("/topics?envelope=1&token=ann")
+		for range 5 {
+			say(t, c, `{"id":1,"token":"ann"}`, `{"id":1,"ok":true}`)
+			say(t, c, `{"id":2,"token":"broken"}`, `{"id":2,"error":"unauthorized","message":"the token is broken"}`)
+		}
+		say(t, c, `{"id":3,"token":"ann"}`, `{"id":3,"error":"too_fast","message":"a connection brings at most one token a second"}`)
+		time.Sleep(time.Second)
+		say(t, c, `{"id":4,"token":"ann"}`, `{"id":4,"ok":true}`)
+	})
+}
+
+// TestNoTokenComes: who may do nothing without a token brings one in time, or goes.
+func TestNoTokenComes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, gateway.Options{Auth: []gateway.Authenticator{some}, Anonymous: nothing})
+		silent, wrong, late := r.connect("/topics?envelope=1"), r.connect("/topics?envelope=1"), r.connect("/topics?envelope=1")
+		time.Sleep(9 * time.Second)
+		say(t, wrong, `{"id":1,"token":"broken"}`, `{"id":1,"error":"unauthorized","message":"the token is broken"}`)
+		say(t, late, `{"id":1,"token":"ann"}`, `{"id":1,"ok":true}`)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		for _, c := range []*servertest.Client{silent, wrong} {
+			if end := c.ReceiveClose(); end.Code != 3000 || end.Reason != "unauthorized: no token has come: nothing is allowed without one" {
+				t.Errorf("%v", end)
+			}
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		say(t, late, `{"id":2,"ping":true}`, `{"id":2,"ok":true}`)
+		if s := r.g.Stats(); s.Expired != 0 || s.Refused[gateway.Unauthorized] != 3 {
+			t.Errorf("%+v", s)
+		}
+		r = newRig(t, gateway.Options{Auth: []gateway.Authenticator{some}})
+		c := r.connect("/topics?envelope=1")
+		time.Sleep(time.Minute)
+		say(t, c, `{"id":1,"subscribe":"a"}`, `{"id":1,"ok":true,"topic":"a","position":P,"recovered":false,"sent":0}`)
+	})
 }
 
 // ending are tokens that end.

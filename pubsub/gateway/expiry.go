@@ -15,7 +15,9 @@ import (
 
 const (
 	warnBefore = 30 * time.Second
-	rarely     = time.Minute // clocks are set
+	// tokenTime is how long somebody may stay who may do nothing without a token, and has brought none.
+	tokenTime = 10 * time.Second
+	rarely    = time.Minute // clocks are set
 )
 
 // expiries are the connections whose tokens end, the next one first.
@@ -30,6 +32,7 @@ type expiry struct {
 	ends   time.Time
 	next   time.Time // what is to be done: the warning, or the end
 	warned bool
+	none   bool // there is no token, and this is the end of waiting for one
 	place  int
 }
 
@@ -66,6 +69,19 @@ func (l *expiryLine) Pop() any {
 // set says when a session's token ends, zero for never. It returns false if the last one has ended: then the connection
 // ends too.
 func (e *expiries) set(s *session, ends time.Time) (ok bool) {
+	var new *expiry
+	if !ends.IsZero() {
+		new = &expiry{ends: ends, next: ends.Add(-warnBefore)}
+	}
+	return e.put(s, new)
+}
+
+// wait has a session end unless a token comes until then.
+func (e *expiries) wait(s *session, until time.Time) {
+	e.put(s, &expiry{ends: until, next: until, none: true})
+}
+
+func (e *expiries) put(s *session, new *expiry) (ok bool) {
 	e.mu.Lock()
 	if s.expired {
 		e.mu.Unlock()
@@ -73,11 +89,10 @@ func (e *expiries) set(s *session, ends time.Time) (ok bool) {
 	}
 	if s.expiry != nil {
 		heap.Remove(&e.line, s.expiry.place)
-		s.expiry = nil
 	}
+	s.expiry = new
 	first := false
-	if !ends.IsZero() {
-		s.expiry = &expiry{ends: ends, next: ends.Add(-warnBefore)}
+	if new != nil {
 		heap.Push(&e.line, s)
 		first = s.expiry.place == 0
 	}
@@ -91,26 +106,26 @@ func (e *expiries) set(s *session, ends time.Time) (ok bool) {
 	return true
 }
 
-// next takes what is to be done by now: a session to end, or to tell how long it is left. nil: nothing is, for that
-// long.
-func (e *expiries) next(now time.Time) (s *session, end bool, left time.Duration) {
+// next takes what is to be done by now: a session to end, for what it had, or to tell how long it is left. nil: nothing is,
+// for that long.
+func (e *expiries) next(now time.Time) (s *session, end *expiry, left time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.line) == 0 {
-		return nil, false, rarely
+		return nil, nil, rarely
 	}
 	s = e.line[0]
 	if wait := s.expiry.next.Sub(now); wait > 0 {
-		return nil, false, min(wait, rarely)
+		return nil, nil, min(wait, rarely)
 	}
 	if s.expiry.warned || !s.expiry.ends.After(now) {
 		heap.Remove(&e.line, 0)
-		s.expiry, s.expired = nil, true
-		return s, true, 0
+		end, s.expiry, s.expired = s.expiry, nil, true
+		return s, end, 0
 	}
 	s.expiry.warned, s.expiry.next = true, s.expiry.ends
 	heap.Fix(&e.line, 0)
-	return s, false, s.expiry.ends.Sub(now)
+	return s, nil, s.expiry.ends.Sub(now)
 }
 
 // runExpiries ends tokens, until the gateway ends.
@@ -135,7 +150,9 @@ func (g *Gateway) expire(now time.Time) time.Duration {
 		switch {
 		case s == nil:
 			return left
-		case end:
+		case end != nil && end.none:
+			s.fail(&Error{Unauthorized, "no token has come: nothing is allowed without one"})
+		case end != nil:
 			g.counts.expired.Add(1)
 			_ = s.conn.Close(CodeUnauthorized, "the token has expired") // it may have ended
 		default:

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/server"
@@ -50,6 +51,7 @@ type Gateway struct {
 	local     bool
 	cors      []ws.OriginPattern
 	posts     *postRate
+	began     time.Time // rates count from then
 
 	counts   counts
 	ctx      context.Context // ends with the gateway
@@ -81,7 +83,8 @@ func New(hub *pubsub.Hub, o Options) (*Gateway, error) {
 	case len(o.Auth) == 0:
 		return nil, errors.New("gateway: one of Options.Auth, Anonymous, Open and Local must say who may do what")
 	}
-	g.nobody = &identity{all: &g.anonymous}
+	g.nobody = &identity{all: &g.anonymous, tokenless: len(g.auth) > 0}
+	g.began = time.Now()
 	if err := g.anonymous.Check(); err != nil {
 		return nil, fmt.Errorf("gateway: Options.Anonymous: %w", err)
 	}

@@ -116,18 +116,21 @@ func TestNobody(t *testing.T) {
 	for _, c := range []struct{ method, target string }{
 		{"POST", "/topics/rooms/hall"}, {"GET", "/history/rooms/hall"}, {"DELETE", "/history/rooms/hall"}, {"GET", "/presence/rooms/hall"}, {"GET", "/stats/rooms/hall"},
 	} {
-		r.expect(403, "forbidden", c.method, c.target, "x")
-		r.expect(403, "forbidden", c.method, c.target, "x", "Authorization: Bearer ")
-		r.expect(403, "forbidden", c.method, c.target, "x", "Authorization: Basic YW5uOmFubg==")
-		r.expect(403, "forbidden", c.method, c.target, "x", "Cookie: token=ann")
-		r.expect(403, "forbidden", c.method, c.target, "x", "X-Token: ann")
+		r.expect(401, "unauthorized", c.method, c.target, "x")
+		r.expect(401, "unauthorized", c.method, c.target, "x", "Authorization: Bearer ")
+		r.expect(401, "unauthorized", c.method, c.target, "x", "Authorization: Basic YW5uOmFubg==")
+		r.expect(401, "unauthorized", c.method, c.target, "x", "Cookie: token=ann")
+		r.expect(401, "unauthorized", c.method, c.target, "x", "X-Token: ann")
 		r.expect(401, "unauthorized", c.method, c.target, "x", "Authorization: Bearer nobody")
-		r.expect(401, "unauthorized", c.method, c.target+"?token=nobody", "x")
+		a := r.expect(401, "unauthorized", c.method, c.target+"?token=nobody", "x")
+		if b := r.ask(c.method, c.target, "x"); b.header.Get("WWW-Authenticate") == "" || a.header.Get("WWW-Authenticate") == "" {
+			t.Errorf("%v, %v", a.header, b.header)
+		}
 	}
 	for _, word := range []string{"subscribe", "publish"} {
 		c := r.connect("/topics?envelope=1")
 		say(t, c, fmt.Sprintf(`{"id":1,%q:"rooms/hall"%s}`, word, map[string]string{"publish": `,"data":""`}[word]),
-			fmt.Sprintf(`{"id":1,"error":"forbidden","message":"no right to %s to \"rooms/hall\""}`, word))
+			fmt.Sprintf(`{"id":1,"error":"unauthorized","message":"no right to %s to \"rooms/hall\" without a token"}`, word))
 	}
 }
 

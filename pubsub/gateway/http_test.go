@@ -143,7 +143,7 @@ func TestPresenceByGet(t *testing.T) {
 	r.expect(200, `"count":2,"members":[{`, "GET", "/presence/rooms/hall?limit=1", "", "Authorization: Bearer bob")
 	r.expect(403, "forbidden", "GET", "/presence/rooms/hall", "", "Authorization: Bearer ann")
 	r.expect(403, "forbidden", "GET", "/presence/rooms/attic", "", "Authorization: Bearer bob")
-	r.expect(403, "forbidden", "GET", "/presence/rooms/hall", "")
+	r.expect(401, "unauthorized", "GET", "/presence/rooms/hall", "")
 }
 
 // TestPaths: other paths, methods and plain GETs.

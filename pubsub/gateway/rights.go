@@ -37,6 +37,11 @@ var anonymously = Rights{Subscribe: []string{"#"}, Literal: true}
 // maxPatterns bounds the patterns of one right: each publication is held against them.
 const maxPatterns = 1000
 
+// none says whether they allow nothing.
+func (r *Rights) none() bool {
+	return len(r.Subscribe)+len(r.Publish)+len(r.Presence)+len(r.History)+len(r.Purge) == 0
+}
+
 // Check says which pattern is none.
 func (r *Rights) Check() error {
 	for _, right := range []struct {
@@ -125,7 +130,7 @@ func (g *Gateway) identify(ctx context.Context, token string) (*identity, error)
 		case !who.Expires.IsZero() && !who.Expires.After(time.Now()):
 			return nil, &Error{Unauthorized, "the token has expired"}
 		}
-		return &identity{who, &g.anonymous}, nil
+		return &identity{Identity: who, all: &g.anonymous}, nil
 	}
 	return nil, &Error{Unauthorized, "the token is unknown"}
 }
@@ -133,7 +138,8 @@ func (g *Gateway) identify(ctx context.Context, token string) (*identity, error)
 // identity is who somebody is, with what everybody may.
 type identity struct {
 	Identity
-	all *Rights
+	all       *Rights
+	tokenless bool // there was no token, and one could allow more
 }
 
 // may says whether one of the two allows it.
@@ -141,10 +147,13 @@ func (i *identity) may(do func(*Rights, string) bool, name string) bool {
 	return do(&i.Rights, name) || do(i.all, name)
 }
 
-// need returns Forbidden unless it is allowed.
+// need returns Forbidden unless it is allowed, or Unauthorized to who has brought no token.
 func (i *identity) need(do func(*Rights, string) bool, what, name string) error {
 	if i.may(do, name) {
 		return nil
+	}
+	if i.tokenless {
+		return &Error{Unauthorized, "no right to " + what + " " + quoted(name) + " without a token"}
 	}
 	return &Error{Forbidden, "no right to " + what + " " + quoted(name)}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace/millrace/internal/rate"
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/sse"
@@ -25,6 +26,7 @@ type session struct {
 	form    form
 	entered bool // the gateway counts it
 	one     bool // the URL names one topic: raw messages are published to it
+	renewed rate.Bucket
 
 	mu    sync.Mutex // guards names, and is taken inside no other lock but a topic's
 	names []string   // of its subscriptions
@@ -78,7 +80,11 @@ func (s *session) enter() {
 	if s.who.User != "" {
 		g.hub.SetUser(s.conn, s.who.User)
 	}
-	g.expiries.set(s, s.who.Expires)
+	if s.who == g.nobody && g.anonymous.none() {
+		g.expiries.wait(s, time.Now().Add(tokenTime))
+	} else {
+		g.expiries.set(s, s.who.Expires)
+	}
 	if s.form != raw {
 		g.mu.Lock()
 		g.sessions[s] = struct{}{}
