@@ -9,12 +9,14 @@
 package jwtauth
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -105,6 +107,21 @@ type claims struct {
 	Rights gateway.Rights `json:"millrace"`
 }
 
+// UnmarshalJSON implements json.Unmarshaler. The library takes a number in quotes for a date, which RFC 7519 section 2 does not.
+func (c *claims) UnmarshalJSON(text []byte) error {
+	var dates struct{ Exp, Nbf, Iat json.RawMessage }
+	type plain claims // without this method
+	if err := cmp.Or(json.Unmarshal(text, &dates), json.Unmarshal(text, (*plain)(c))); err != nil {
+		return err
+	}
+	for _, date := range []json.RawMessage{dates.Exp, dates.Nbf, dates.Iat} {
+		if len(date) > 0 && date[0] == '"' {
+			return errors.New("a date is a number")
+		}
+	}
+	return nil
+}
+
 // Authenticate implements gateway.Authenticator.
 func (v *Verifier) Authenticate(ctx context.Context, token string) (gateway.Identity, error) {
 	if strings.Count(token, ".") != 2 {
@@ -141,6 +158,9 @@ func (v *Verifier) verify(token string) (c *claims, unknown bool, err error) {
 
 // keysFor gives the keys that may verify a token: those of the kind that its algorithm is for.
 func (v *Verifier) keysFor(t *jwt.Token) (any, error) {
+	if _, there := t.Header["crit"]; there { // RFC 7515 section 4.1.11: none of them is known here
+		return nil, errCritical
+	}
 	var found jwt.VerificationKeySet
 	add := func(key any) {
 		if fits(t.Method, key) {
@@ -167,7 +187,10 @@ func (v *Verifier) keysFor(t *jwt.Token) (any, error) {
 	return found, nil
 }
 
-var errNoKey = errors.New("no key for this token")
+var (
+	errNoKey    = errors.New("no key for this token")
+	errCritical = errors.New("the token's header has crit, and no such extension is known here")
+)
 
 // fits says whether a key is for signatures of this kind.
 func fits(method jwt.SigningMethod, key any) bool {
@@ -218,6 +241,7 @@ func inWords(err error) error {
 		{jwt.ErrTokenInvalidAudience, "the token is for another audience"},
 		{jwt.ErrTokenRequiredClaimMissing, "the token lacks a claim: it needs exp, and iss and aud where they are asked for"},
 		{errNoKey, "no key here is for the token"},
+		{errCritical, errCritical.Error()},
 		{jwt.ErrTokenSignatureInvalid, "the token's signature is wrong"},
 	} {
 		if errors.Is(err, known.err) {

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -144,6 +145,8 @@ func TestForged(t *testing.T) {
 		"expired":                         {sign(t, jwt.SigningMethodRS256, rsaKey, claims("exp", time.Now().Add(-time.Minute).Unix())), "has expired"},
 		"without exp":                     {sign(t, jwt.SigningMethodRS256, rsaKey, claims("exp", nil)), "lacks a claim"},
 		"exp as a text":                   {sign(t, jwt.SigningMethodRS256, rsaKey, claims("exp", "tomorrow")), "malformed"},
+		"exp as a number in quotes":       {sign(t, jwt.SigningMethodRS256, rsaKey, claims("exp", strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10))), "malformed"},
+		"crit":                            {sign(t, jwt.SigningMethodRS256, rsaKey, claims(), "crit", "exp"), "has crit"},
 		"not yet":                         {sign(t, jwt.SigningMethodRS256, rsaKey, claims("nbf", time.Now().Add(time.Hour).Unix())), "not valid yet"},
 		"another issuer":                  {sign(t, jwt.SigningMethodRS256, rsaKey, claims("iss", "them")), "another issuer"},
 		"no issuer":                       {sign(t, jwt.SigningMethodRS256, rsaKey, claims("iss", nil)), "lacks a claim|issuer"},
