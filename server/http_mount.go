@@ -194,7 +194,7 @@ func (s *Server) answerNetHTTP(w http.ResponseWriter, r *http.Request, err error
 		h.Set("Upgrade", "websocket")
 		h.Set("Sec-WebSocket-Version", "13")
 	}
-	http.Error(typed{w, refusal.Header.Get("Content-Type")}, cmp.Or(refusal.Reason, http.StatusText(status)), status)
+	http.Error(typed{w, refusal.Header.Get("Content-Type")}, cmp.Or(refusal.Body, refusal.Reason, http.StatusText(status)), status)
 	if refusal == refuseInternal {
 		return fmt.Errorf("%w: %w", refusal, err)
 	}

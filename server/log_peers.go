@@ -64,22 +64,72 @@ func (s *Server) logRefusal(refusal *ws.Refusal, remote netip.AddrPort, r *ws.Re
 	if s.LogRefusals {
 		level = slog.LevelInfo
 	}
-	log, ctx := s.log(), context.Background()
-	if !log.Enabled(ctx, level) {
-		return
+	if s.log().Enabled(context.Background(), level) {
+		attrs := []any{"remote", addrName(remote), "status", refusal.Status, "reason", shorten(refusal.Reason)}
+		attrs = append(attrs, requestOf(r)...)
+		s.tellRefused(level, append(attrs, s.detailsOf(refusal, r)...))
 	}
-	attrs := []any{"remote", addrName(remote), "status", refusal.Status, "reason", shorten(refusal.Reason)}
-	if r != nil && r.Method() != "" {
-		attrs = append(attrs, "method", shorten(r.Method()), "path", shorten(r.Path()))
+}
+
+func (s *Server) tellRefused(level slog.Level, attrs []any) {
+	if attrs, ok := s.some(level, attrs); ok {
+		s.log().Log(context.Background(), level, "request refused", attrs...)
 	}
-	attrs = append(attrs, s.detailsOf(refusal, r)...)
-	ok := true
-	if !s.LogRefusals {
-		attrs, ok = s.details.with(attrs...)
+}
+
+// some says whether a record may be told: at debug level there are only some a second.
+func (s *Server) some(level slog.Level, attrs []any) (all []any, ok bool) {
+	if level > slog.LevelDebug {
+		return attrs, true
+	}
+	return s.details.with(attrs...)
+}
+
+// requestOf are attributes of a request that was read.
+func requestOf(r *ws.Request) []any {
+	if r == nil || r.Method() == "" {
+		return nil
+	}
+	return []any{"method", shorten(r.Method()), "path", shorten(r.Path())}
+}
+
+// LogRefused logs a request that a hook or a handler has refused by itself, as the server logs those that it refuses: at info
+// level with LogRefusals, and else at debug level, some a second. The record has the client, attrs, which are as of slog.Logger.Info,
+// and the request without its query; texts are cut to 200 bytes. It never blocks, and any goroutine may call it.
+func (s *Server) LogRefused(r *ws.Request, attrs ...any) {
+	if level, all, ok := s.about(r, attrs); ok {
+		s.tellRefused(level, all)
+	}
+}
+
+// LogServed is as LogRefused, for a request that was served.
+func (s *Server) LogServed(r *ws.Request, attrs ...any) {
+	level, all, ok := s.about(r, attrs)
+	if ok {
+		all, ok = s.some(level, all)
 	}
 	if ok {
-		log.Log(ctx, level, "request refused", attrs...)
+		s.log().Log(context.Background(), level, "request served", all...)
 	}
+}
+
+// about are the attributes of a record about a request, and its level. ok: it is logged at all.
+func (s *Server) about(r *ws.Request, attrs []any) (level slog.Level, all []any, ok bool) {
+	level = slog.LevelDebug
+	if s.LogRefusals {
+		level = slog.LevelInfo
+	}
+	if !s.log().Enabled(context.Background(), level) {
+		return level, nil, false
+	}
+	all = []any{"remote", addrName(r.RemoteAddr)}
+	for _, attr := range attrs {
+		if text, ok := attr.(string); ok {
+			attr = shorten(text)
+		}
+		all = append(all, attr)
+	}
+	return level, append(all, requestOf(r)...), true
 }
 
 // detailsOf is what r was refused for, and what would let it through.

@@ -102,7 +102,7 @@ type Server struct {
 	// on the loops and must not block. At debug level it gets refused requests and
 	// failed connections, one by one but at most 100 a second.
 	Logger *slog.Logger
-	// LogRefusals has each refused request logged at info level, for an access log.
+	// LogRefusals has each refused request, and what LogServed is told, logged at info level, for an access log.
 	LogRefusals bool
 
 	startOnce sync.Once

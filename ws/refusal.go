@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"slices"
@@ -11,7 +12,8 @@ import (
 // package returns are shared by all: read them, never change them.
 type Refusal struct {
 	Status int         // 200 to 599; anything else is sent as 500
-	Reason string      // the body, plain text; empty means the status text
+	Reason string      // for people, and the log: the body, plain text, unless there is a Body; empty means the status text
+	Body   string      // instead of Reason; Header has its Content-Type
 	Header http.Header // further header fields; may be nil
 }
 
@@ -96,7 +98,7 @@ func AppendRefusal(dst []byte, ref *Refusal) []byte { return AppendRefusalTo(dst
 // a Content-Type or Date replaces the default. A 426 always carries Upgrade and
 // Sec-WebSocket-Version.
 func AppendRefusalTo(dst []byte, method, date string, ref *Refusal) []byte {
-	status, body := ref.Status, ref.Reason
+	status, body := ref.Status, cmp.Or(ref.Body, ref.Reason)
 	if status < 200 || status > 599 {
 		status = http.StatusInternalServerError
 	}

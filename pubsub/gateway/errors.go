@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -104,9 +105,13 @@ func (e *Error) header() http.Header {
 	return h
 }
 
-// refusal is the answer in place of an event stream.
-func (e *Error) refusal() *ws.Refusal {
-	return &ws.Refusal{Status: e.status(), Reason: string(e.body()), Header: e.header()}
+// refusal is the answer in place of an event stream. Its reason is for the log alone.
+func (e *Error) refusal(who *identity) *ws.Refusal {
+	reason := e.Error()
+	if attrs := who.attrs(); len(attrs) > 0 {
+		reason = fmt.Sprintf("%s (%v %v)", reason, attrs[0], attrs[1])
+	}
+	return &ws.Refusal{Status: e.status(), Reason: reason, Body: string(e.body()), Header: e.header()}
 }
 
 // errorOf is an error as clients are told it.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,6 +62,11 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, area, rest strin
 			word = BadRequest
 		}
 		e := g.refuse(&Error{word, refusal.Reason})
+		if plan == nil {
+			plan = &ws.Request{}
+			plan.RemoteAddr, _ = netip.ParseAddrPort(r.RemoteAddr) // there is none on a Unix socket
+		}
+		g.srv.LogRefused(plan, "status", refusal.Status, "reason", e.Error())
 		g.write(w, refusal.Status, e.header(), e.body())
 		return
 	}
@@ -124,7 +130,13 @@ var (
 )
 
 // answer gives what a request asks for; nil is nothing.
-func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, plan *ws.Request, area, rest string) (any, error) {
+func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, plan *ws.Request, area, rest string) (answer any, err error) {
+	var who *identity
+	defer func() {
+		if err != nil {
+			g.logRefused(plan, who, err)
+		}
+	}()
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -150,6 +162,7 @@ func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, plan *ws.Reques
 	if a.who, err = g.identify(r.Context(), token); err != nil {
 		return nil, err
 	}
+	who = a.who
 	name, err := t.one()
 	if err != nil {
 		return nil, err
@@ -168,7 +181,11 @@ func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, plan *ws.Reques
 		if err := a.who.need((*Rights).mayPurge, "purge", name); err != nil {
 			return nil, err
 		}
-		return nil, g.hub.Purge(name)
+		if err := g.hub.Purge(name); err != nil {
+			return nil, err
+		}
+		g.logDone(a, "purge", name)
+		return nil, nil
 	}
 	return g.history(a, name)
 }
@@ -212,6 +229,7 @@ func (g *Gateway) publish(a ask, name string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.logDone(a, "publish", name)
 	return published{p.Position.String(), p.Members}, nil
 }
 

@@ -92,6 +92,8 @@ func covered(patterns []string, name string) bool {
 type Identity struct {
 	// User is whose connections these are, see pubsub.Hub.SetUser; "" is nobody in particular.
 	User string
+	// Name says for the log which key it is; "" is none.
+	Name string
 	// Rights are what the token allows, besides what everybody may.
 	Rights Rights
 	// Expires is when the token ends, and with it what was opened with it; zero is never.

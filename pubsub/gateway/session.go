@@ -43,6 +43,7 @@ func (s *session) Open(c *server.Conn) {
 	asked, failed := s.opening.asked, s.opening.failed
 	s.conn, s.opening = c, nil
 	if failed != nil {
+		s.logClosed(c.Request(), failed)
 		s.fail(failed)
 		return
 	}
@@ -51,6 +52,7 @@ func (s *session) Open(c *server.Conn) {
 		o := pubsub.SubscribeOptions{Since: asked.sinceOf(i), Last: asked.last, Info: asked.info}
 		_, err := s.subscribe(name, o, func(st standing) error { return s.begin(st, len(asked.topics) == 1) })
 		if err != nil {
+			s.logClosed(c.Request(), err)
 			s.fail(err)
 			return
 		}

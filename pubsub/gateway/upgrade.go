@@ -42,7 +42,7 @@ func (g *Gateway) Upgrade(r *ws.Request) (server.Accept, error) {
 	accept.Header = g.corsHeader(r)
 	s.opening = &opening{asked, err}
 	if err != nil && stream {
-		refusal := g.refuse(err).refusal()
+		refusal := g.refuse(err).refusal(s.who)
 		for name, values := range accept.Header {
 			refusal.Header[name] = values
 		}

@@ -28,7 +28,7 @@ func (l *logOptions) options() []flags.Option {
 		flags.New("log-format", "FORMAT", "a line's form: text (key=value) or json", "text", flags.Choice(&l.json, formats, "text", "json")),
 		{
 			Name: "access-log", Value: "MODE", Default: "off", Alone: "on", Set: flags.Choice(&l.access, modes, "off", "on"),
-			Help: "on, or the flag alone: log each WebSocket's beginning and end, and each refused request;\noff",
+			Help: "on, or the flag alone: log each WebSocket's and event stream's beginning and end, each\nrefused request, and what plain requests publish and purge; off",
 		},
 	}
 }

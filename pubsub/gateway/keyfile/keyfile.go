@@ -211,7 +211,7 @@ func parse(text []byte) (map[hash]gateway.Identity, *gateway.Rights, error) {
 		if err := k.Check(); err != nil {
 			return nil, nil, fmt.Errorf("key %q: %w", k.Name, err)
 		}
-		keys[h], names[k.Name] = gateway.Identity{User: k.User, Rights: k.Rights}, true
+		keys[h], names[k.Name] = gateway.Identity{Name: k.Name, User: k.User, Rights: k.Rights}, true
 	}
 	if c.Anonymous != nil {
 		if err := c.Anonymous.Check(); err != nil {

@@ -50,8 +50,8 @@ anonymous:
 		t.Fatal(err)
 	}
 	for key, want := range map[string]gateway.Identity{
-		"secret of builds": {Rights: gateway.Rights{Publish: []string{"builds/#"}}},
-		"secret of ann":    {User: "ann", Rights: gateway.Rights{Subscribe: []string{"#"}, History: []string{}, Presence: []string{"rooms/+"}, Purge: []string{"rooms/hall"}}},
+		"secret of builds": {Name: "builds", Rights: gateway.Rights{Publish: []string{"builds/#"}}},
+		"secret of ann":    {Name: "ann", User: "ann", Rights: gateway.Rights{Subscribe: []string{"#"}, History: []string{}, Presence: []string{"rooms/+"}, Purge: []string{"rooms/hall"}}},
 	} {
 		if got, err := keys.Authenticate(context.Background(), key); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v", key, got, err)
