@@ -47,6 +47,7 @@ func TestConnectRefused(t *testing.T) {
 		"foreign origin":        {header("Origin", "http://evil.example"), 403},
 		"two origins":           {func(r *http.Request) { r.Header["Origin"] = []string{"http://example.com", "http://example.com"} }, 400},
 		"refused by the hook":   {func(r *http.Request) { r.URL.Path = "/refused" }, 429},
+		"426 by the hook":       {func(r *http.Request) { r.URL.Path = "/upgrade" }, 426},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv, _ := prepare(t, systemEngine(t), func(srv *server.Server) {
@@ -54,6 +55,9 @@ func TestConnectRefused(t *testing.T) {
 				srv.Upgrade = func(r *ws.Request) (server.Accept, error) {
 					if r.Path() == "/refused" {
 						return server.Accept{}, &ws.Refusal{Status: 429}
+					}
+					if r.Path() == "/upgrade" {
+						return server.Accept{}, ws.UpgradeRequired()
 					}
 					return server.Accept{}, nil
 				}

@@ -190,8 +190,10 @@ func (s *Server) answerNetHTTP(w http.ResponseWriter, r *http.Request, err error
 		h.Set("Connection", "close")
 	}
 	if status == http.StatusUpgradeRequired {
-		h.Add("Connection", "Upgrade")
-		h.Set("Upgrade", "websocket")
+		if r.ProtoMajor == 1 { // HTTP/2 has neither field (RFC 9113 section 8.2.2)
+			h.Add("Connection", "Upgrade")
+			h.Set("Upgrade", "websocket")
+		}
 		h.Set("Sec-WebSocket-Version", "13")
 	}
 	http.Error(typed{w, refusal.Header.Get("Content-Type")}, cmp.Or(refusal.Body, refusal.Reason, http.StatusText(status)), status)

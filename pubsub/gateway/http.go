@@ -84,7 +84,9 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, area, rest strin
 		e := &Error{BadRequest, "the methods here are " + strings.Join(methods[area], ", ")}
 		g.write(w, http.StatusMethodNotAllowed, e.header(), e.body())
 	case err == errNoUpgrade:
-		w.Header().Set("Upgrade", "websocket")
+		if r.ProtoMajor == 1 { // HTTP/2 has no such field (RFC 9113 section 8.2.2)
+			w.Header().Set("Upgrade", "websocket")
+		}
 		e := &Error{BadRequest, "open a WebSocket here, or an event stream with Accept: text/event-stream; what is kept is at /history"}
 		g.write(w, http.StatusUpgradeRequired, e.header(), e.body())
 	case err != nil:

@@ -176,6 +176,24 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// TestPlainGetOverHTTP2: the answer has no field that HTTP/2 forbids.
+func TestPlainGetOverHTTP2(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, gateway.Options{Open: true})
+	web := httptest.NewUnstartedServer(r.g.HTTP(nil))
+	web.EnableHTTP2 = true
+	web.StartTLS()
+	defer web.Close()
+	resp, err := web.Client().Get(web.URL + "/topics/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.ProtoMajor != 2 || resp.StatusCode != 426 || resp.Header.Get("Upgrade") != "" || resp.Header.Get("Connection") != "" {
+		t.Errorf("%v", resp)
+	}
+}
+
 // TestPostRate: each poster has a rate.
 func TestPostRate(t *testing.T) {
 	t.Parallel()
