@@ -148,6 +148,22 @@ func TestTopicsOpen(t *testing.T) {
 	expectAnswer(t, "404 ", "POST", "http://"+serve(t, nil).addr+"/topics/a", "x")
 }
 
+// TestTopicsAlone: without the page and the echo there is nothing to try, and the topics work.
+func TestTopicsAlone(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil, "--topics", "--topics-keys", keyFile(t, ""), "--page", "off", "--echo", "off", "--metrics", "off")
+	for _, path := range []string{"/", "/page.html", "/page.css", "/page_topics.js", "/echo", "/metrics"} {
+		expectAnswer(t, "404 ", "GET", "http://"+p.addr+path, "")
+	}
+	for path, want := range map[string]int{"/echo": 404, "/": 404, "/topics/a": 101} {
+		if status := dial(t, p.addr).upgrade(path); status != want {
+			t.Errorf("%s: %d, want %d", path, status, want)
+		}
+	}
+	expectAnswer(t, "200 ", "GET", "http://"+p.addr+"/millrace.js", "")
+	expectAnswer(t, "200 ", "GET", "http://"+p.addr+"/healthz", "")
+}
+
 // TestTopicsKeys: a public feed with publishing by key.
 func TestTopicsKeys(t *testing.T) {
 	t.Parallel()

@@ -99,7 +99,7 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 	}
 	defer topics.close()
 	topics.register(metrics)
-	route(srv, c.log.accessLog(log), topics, c.admin.publicMetrics(metrics, log))
+	route(srv, &c.http, c.log.accessLog(log), topics, c.admin.publicMetrics(metrics, log))
 	admin, err := listenAdmin(&c.admin, log)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/millrace/millrace/client"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
 )
@@ -12,9 +13,13 @@ import (
 // route gives srv what it answers: the WebSocket /echo, topics unless they are nil, and by plain HTTP a
 // page to try it, metrics unless they are nil, /healthz and /readyz. access, unless it is nil, gets two lines for each
 // connection.
-func route(srv *server.Server, access *slog.Logger, topics *topics, metrics http.Handler) {
+func route(srv *server.Server, o *httpOptions, access *slog.Logger, topics *topics, metrics http.Handler) {
 	var sockets server.Mux
-	sockets.Handle("/echo", logged(echo{}, access))
+	pages := http.NewServeMux()
+	if o.echo {
+		sockets.Handle("/echo", logged(echo{}, access))
+		pages.Handle("/echo", srv) // without an upgrade: 426
+	}
 	if topics != nil {
 		hook := func(r *ws.Request) (server.Accept, error) {
 			accept, err := topics.gateway.Upgrade(r)
@@ -28,9 +33,12 @@ func route(srv *server.Server, access *slog.Logger, topics *topics, metrics http
 	}
 	srv.Upgrade = sockets.Upgrade
 
-	pages := http.NewServeMux()
-	routePage(pages, topics != nil)
-	pages.Handle("/echo", srv) // without an upgrade: 426
+	if o.page {
+		routePage(pages, topics != nil)
+	}
+	if o.page || topics != nil {
+		pages.Handle("GET /millrace.js", client.JavaScript())
+	}
 	if metrics != nil {
 		pages.Handle("GET /metrics", metrics)
 	}

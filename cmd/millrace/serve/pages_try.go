@@ -5,8 +5,6 @@ import (
 	"embed"
 	"net/http"
 	"time"
-
-	"github.com/millrace/millrace/client"
 )
 
 //go:embed page
@@ -17,7 +15,7 @@ var pageFiles embed.FS
 const pagePolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; " +
 	"connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// routePage adds the page to try the server with, and the client that it uses. topics: there are some.
+// routePage adds the page to try the server with. topics: there are some.
 func routePage(pages *http.ServeMux, topics bool) {
 	html, _ := pageFiles.ReadFile("page/page.html") // it is embedded
 	if topics {
@@ -28,7 +26,6 @@ func routePage(pages *http.ServeMux, topics bool) {
 		content, _ := pageFiles.ReadFile("page/" + name)
 		pages.HandleFunc("GET /"+name, servePage(name, content))
 	}
-	pages.Handle("GET /millrace.js", client.JavaScript())
 }
 
 func servePage(name string, content []byte) http.HandlerFunc {
