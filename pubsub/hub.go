@@ -269,6 +269,12 @@ func (h *Hub) keeps(name string) bool {
 	return rule >= 0 && h.rules[rule].Messages > 0
 }
 
+// HasPresence says whether a topic's rule has presence: without it nobody is told who is there.
+func (h *Hub) HasPresence(name string) bool {
+	rule := h.ruleOf(name)
+	return rule >= 0 && h.rules[rule].Presence
+}
+
 // ruleOf is the rule of a topic, -1 for none.
 func (h *Hub) ruleOf(name string) int {
 	if strings.HasPrefix(name, "$") {

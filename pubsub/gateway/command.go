@@ -217,7 +217,17 @@ func (s *session) doPublish(c command) (pubsub.Published, error) {
 	o := pubsub.PublishOptions{From: s.conn, NotKept: c.Kept != nil && !*c.Kept}
 	o.Key = c.Key
 	o.Expires, _ = parseExpires(c.Expires) // it was checked
-	return s.g.hub.Publish(s.g.ctx, m, o)
+	return s.publish(m, o)
+}
+
+// publish publishes, and tells the bound of who is too fast.
+func (s *session) publish(m pubsub.Message, o pubsub.PublishOptions) (pubsub.Published, error) {
+	p, err := s.g.hub.Publish(s.g.ctx, m, o)
+	if errors.Is(err, pubsub.ErrTooFast) {
+		l := s.g.hub.Limits()
+		err = &Error{TooFast, "a connection may publish " + rateInWords(l.PublishRate, l.PublishBurst)}
+	}
+	return p, err
 }
 
 // checkPublish says why somebody may not publish to a name.

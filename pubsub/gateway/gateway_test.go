@@ -80,6 +80,7 @@ var some = tokens{
 	"ann":     {User: "ann", Rights: gateway.Rights{Subscribe: []string{"rooms/#"}, Publish: []string{"rooms/hall", "rooms/+/ann"}}},
 	"bob":     {User: "bob", Rights: gateway.Rights{Subscribe: []string{"rooms/+"}, History: []string{}, Presence: []string{"rooms/hall"}}},
 	"cleaner": {Rights: gateway.Rights{Purge: []string{"rooms/#"}}},
+	"watcher": {Rights: gateway.Rights{Presence: []string{"#", "$presence/#"}}},
 	"writer":  {Rights: gateway.Rights{Publish: []string{"#"}}},
 }
 

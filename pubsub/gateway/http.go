@@ -169,9 +169,6 @@ func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, plan *ws.Reques
 	if err != nil {
 		return nil, err
 	}
-	if err := pubsub.CheckFilter(name); err != nil {
-		return nil, err
-	}
 	switch {
 	case area == topicsArea:
 		return g.publish(a, name)
@@ -216,7 +213,7 @@ func (g *Gateway) publish(a ask, name string) (any, error) {
 		return nil, err
 	}
 	if !g.posts.take(postedBy(a)) {
-		return nil, pubsub.ErrTooFast
+		return nil, &Error{TooFast, "a user, or an address without one, may publish " + g.posts.bound}
 	}
 	body, held, err := g.readBody(a)
 	defer g.bodies.give(held)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -52,8 +53,9 @@ var errNoMemory = &Error{NoRoom, "too many large requests at once: try again"}
 // readBody reads what a request publishes. held is to be given back to the account of bodies, with an error too.
 func (g *Gateway) readBody(a ask) (body []byte, held int64, err error) {
 	most := min(g.hub.Limits().Payload, maxBody)
+	tooBig := fmt.Errorf("%w: at most %d bytes are allowed", pubsub.ErrTooBig, most)
 	if a.r.ContentLength > int64(most) {
-		return nil, 0, pubsub.ErrTooBig
+		return nil, 0, tooBig
 	}
 	began, deadline := time.Now(), deadlineOf(a)
 	deadline(began.Add(bodyTime))
@@ -63,7 +65,7 @@ func (g *Gateway) readBody(a ask) (body []byte, held int64, err error) {
 		body = body[:len(body)+n]
 		switch {
 		case len(body) > most:
-			return nil, held, pubsub.ErrTooBig
+			return nil, held, tooBig
 		case err == io.EOF:
 			deadline(time.Time{})
 			return body, held, nil

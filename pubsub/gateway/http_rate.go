@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"cmp"
+	"fmt"
 	"sync"
 	"time"
 
@@ -23,6 +25,7 @@ func postedBy(a ask) string {
 // postRate bounds the messages that plain requests publish, by who sends them.
 type postRate struct {
 	limit rate.Limit
+	bound string // in words
 	began time.Time
 
 	mu    sync.Mutex // no other lock is taken under it
@@ -37,8 +40,13 @@ const (
 	sweepEach = time.Second
 )
 
+// rateInWords tells of a rate.
+func rateInWords(perSecond, burst int) string {
+	return fmt.Sprintf("%d messages a second, and %d at once", perSecond, cmp.Or(burst, perSecond))
+}
+
 func newPostRate(perSecond, burst int) *postRate {
-	return &postRate{limit: rate.New(int64(perSecond), int64(burst)), began: time.Now(), full: map[string]time.Duration{}}
+	return &postRate{limit: rate.New(int64(perSecond), int64(burst)), bound: rateInWords(perSecond, burst), began: time.Now(), full: map[string]time.Duration{}}
 }
 
 // take says whether one more is within the rate.

@@ -19,8 +19,8 @@ const (
 type pastAnswer struct {
 	Topic    string            `json:"topic"`
 	Messages []json.RawMessage `json:"messages"`
-	// Complete: nothing is missing between since and the first message. What follows the last one is behind its
-	// position.
+	// Complete: these are all messages behind since. Else there are more behind the last one, or there was no since, and what was
+	// before the first one is not known.
 	Complete bool `json:"complete"`
 }
 
@@ -37,7 +37,7 @@ func (g *Gateway) history(a ask, name string) (any, error) {
 	if a.last > 0 && since == (pubsub.Position{}) {
 		messages, err = g.hub.Last(name, min(a.last, limit))
 	} else {
-		messages, complete, err = g.hub.History(name, since, limit)
+		messages, complete, err = g.hub.History(name, since, limit+1)
 	}
 	switch {
 	case err != nil:
@@ -45,15 +45,16 @@ func (g *Gateway) history(a ask, name string) (any, error) {
 	case since != pubsub.Position{} && !complete:
 		return nil, &Error{HistoryGone, "not all messages behind since are kept: ask without it"}
 	}
-	answer := pastAnswer{Topic: name, Messages: []json.RawMessage{}, Complete: complete}
+	answer := pastAnswer{Topic: name, Messages: []json.RawMessage{}}
 	size := 0
-	for _, m := range messages {
+	for _, m := range messages[:min(len(messages), limit)] {
 		e := pubsub.Envelope(m, true)
 		if size += len(e); size > maxAnswer && len(answer.Messages) > 0 {
 			break
 		}
 		answer.Messages = append(answer.Messages, e)
 	}
+	answer.Complete = complete && len(answer.Messages) == len(messages)
 	return answer, nil
 }
 
@@ -64,8 +65,19 @@ type presenceAnswer struct {
 	Members []pubsub.Member `json:"members"` // not all, beyond limit
 }
 
+// checkPresence refuses to tell who is at a topic of which nobody knows.
+func (g *Gateway) checkPresence(name string) error {
+	if g.hub.HasPresence(name) {
+		return nil
+	}
+	return &Error{BadRequest, "nobody is told who is at " + quoted(name) + ": the topic's rule has no presence"}
+}
+
 func (g *Gateway) presence(a ask, name string) (any, error) {
 	if err := a.who.need((*Rights).maySeePresence, "see who is at", name); err != nil {
+		return nil, err
+	}
+	if err := g.checkPresence(name); err != nil {
 		return nil, err
 	}
 	members, count := g.hub.SomeMembers(name, min(cmp.Or(a.limit, maxLimit), maxLimit))

@@ -70,6 +70,10 @@ func TestPublishByPost(t *testing.T) {
 		{400, "wildcard", "/topics/a/+", "a", ""},
 		{400, "wildcard", "/topics/%23", "a", ""},
 		{400, "wildcard", "/topics?topic=a/%2B", "a", ""},
+		{400, "bad_name", "/topics/a%23", "a", ""},
+		{400, "bad_name", "/topics/%2Ba", "a", ""},
+		{400, "bad_name", "/topics?topic=a%23", "a", ""},
+		{400, "bad_request", "/topics/a?Topic=a", "a", ""},
 		{413, "too_big", "/topics/a", strings.Repeat("a", 1<<20+1), ""},
 	} {
 		r.expect(e.status, e.word, "POST", e.target, e.body, e.line)
@@ -111,7 +115,11 @@ func TestHistoryByGet(t *testing.T) {
 		"/history/a?last=9":                          "[0 1 2 3 4] false",
 		"/history/a?since=" + at[1].String():         "[2 3 4] true",
 		"/history/a?since=" + at[4].String():         "[] true",
-		"/history/a?limit=1&since=" + at[1].String(): "[2] true",
+		"/history/a?limit=1&since=" + at[1].String(): "[2] false",
+		"/history/a?limit=3&since=" + at[1].String(): "[2 3 4] true",
+		"/history/a?limit=2&last=4":                  "[3 4] false",
+		"/history/a?last=1&since=" + at[1].String():  "[2 3 4] true",
+		"/history/a?limit=1000000":                   "[0 1 2 3 4] false",
 	} {
 		texts, complete := data(r.expect(200, "", "GET", target, ""))
 		if got := fmt.Sprint(texts, complete); got != want {
@@ -123,6 +131,16 @@ func TestHistoryByGet(t *testing.T) {
 	r.expect(200, `{"topic":"none/a","messages":[],"complete":false}`, "GET", "/history/none/a", "")
 	r.expect(400, "bad_request", "GET", "/history/a?since=x", "")
 	r.expect(400, "bad_request", "GET", "/history/a?limit=-1", "")
+	if a := r.expect(400, "bad_request", "GET", "/history/a?lst=1", ""); !strings.Contains(a.body, "lst") {
+		t.Error(a.body)
+	}
+	long := strings.Repeat("a", 600<<10)
+	first := r.publish("long", "first").Position
+	r.publish("long", long)
+	r.publish("long", long)
+	if a := r.expect(200, "", "GET", "/history/long?since="+first.String(), ""); !strings.Contains(a.body, `"complete":false`) {
+		t.Error("a part of what is kept is complete")
+	}
 	r.expect(400, "wildcard", "GET", "/history/%23", "")
 	r.expect(200, `{"topic":"a","subscribers":0,"messages":5,"bytes":5,"position":"`+at[4].String()+`"}`, "GET", "/stats/a", "")
 	r.expect(204, "", "DELETE", "/history/a", "")
@@ -142,6 +160,12 @@ func TestPresenceByGet(t *testing.T) {
 	}
 	r.expect(200, `"count":2,"members":[{`, "GET", "/presence/rooms/hall?limit=1", "", "Authorization: Bearer bob")
 	r.expect(403, "forbidden", "GET", "/presence/rooms/hall", "", "Authorization: Bearer ann")
+	r.expect(400, "bad_request", "GET", "/presence/news", "", "Authorization: Bearer watcher")
+	r.expect(400, "bad_request", "GET", "/presence/$presence/rooms/hall", "", "Authorization: Bearer watcher")
+	if end := r.connect("/topics/$presence/news?token=watcher").ReceiveClose(); end.Reason != `bad_request: nobody is told who is at "news": the topic's rule has no presence` {
+		t.Errorf("%v", end)
+	}
+	say(t, r.connect("/topics?envelope=1&token=watcher"), `{"id":1,"subscribe":"$presence/news"}`, `{"id":1,"error":"bad_request","message":"nobody is told who is at \"news\": the topic's rule has no presence"}`)
 	r.expect(403, "forbidden", "GET", "/presence/rooms/attic", "", "Authorization: Bearer bob")
 	r.expect(401, "unauthorized", "GET", "/presence/rooms/hall", "")
 }
@@ -205,7 +229,7 @@ func TestPostRate(t *testing.T) {
 		}
 		for i := 0; ; i++ {
 			a := r.ask("POST", "/topics/x", "m", line)
-			if a.status == 429 && a.word() == "too_fast" && a.header.Get("Retry-After") != "" {
+			if a.status == 429 && a.word() == "too_fast" && strings.Contains(a.body, "1 messages a second, and 3 at once") && a.header.Get("Retry-After") != "" {
 				break
 			}
 			if i > 100 {

@@ -208,7 +208,7 @@ func (s *session) Message(c *server.Conn, m ws.Message) {
 		topic := s.names[0] // only this goroutine changes them
 		err := s.who.need((*Rights).mayPublish, "publish to", topic)
 		if err == nil {
-			_, err = s.g.hub.Publish(s.g.ctx, pubsub.Message{Topic: topic, Payload: m.Payload, Opcode: m.Opcode}, pubsub.PublishOptions{From: c})
+			_, err = s.publish(pubsub.Message{Topic: topic, Payload: m.Payload, Opcode: m.Opcode}, pubsub.PublishOptions{From: c})
 		}
 		if err != nil {
 			e := s.g.refuse(err)

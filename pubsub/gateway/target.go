@@ -43,6 +43,9 @@ func areaOf(path string) (area, rest string, ok bool) {
 	return area, rest, area == topicsArea || area == historyArea || area == presenceArea || area == statsArea
 }
 
+// parameters are those of queries.
+var parameters = []string{"topic", "since", "last", "limit", "envelope", "token", "info"}
+
 // parseTarget reads what stands behind the area, and the query. Names are decoded here, once, and nowhere
 // else: rights are held against what the hub is given.
 func parseTarget(rest, rawQuery string) (*target, error) {
@@ -63,6 +66,11 @@ func parseTarget(rest, rawQuery string) (*target, error) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
 		return nil, &Error{BadRequest, "the query is not encoded rightly: + is %2B, # is %23, & is %26, ; is %3B"}
+	}
+	for name := range query {
+		if !slices.Contains(parameters, name) {
+			return nil, &Error{BadRequest, "a query has no " + quoted(name) + ": a + in a name is %2B, a # is %23, an & is %26"}
+		}
 	}
 	for _, name := range query["topic"] {
 		if !slices.Contains(t.topics, name) {
@@ -136,6 +144,9 @@ func (t *target) sinceOf(i int) pubsub.Position {
 func (t *target) one() (string, error) {
 	if len(t.topics) != 1 {
 		return "", &Error{BadRequest, "name one topic, in the path or with ?topic="}
+	}
+	if err := pubsub.CheckFilter(t.topics[0]); err != nil {
+		return "", err
 	}
 	if pubsub.IsFilter(t.topics[0]) {
 		return "", &Error{Wildcard, quoted(t.topics[0]) + " is a filter: name a topic"}

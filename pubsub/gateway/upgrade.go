@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/server"
@@ -62,6 +63,9 @@ func (s *session) prepare(r *ws.Request, t *target) error {
 	case t.envelope:
 		s.form = enveloped
 	}
+	if t.envelope && s.form == enveloped && r.SelectSubprotocol(Subprotocol, RawSubprotocol) == RawSubprotocol {
+		return &Error{BadRequest, "envelope=1 and the subprotocol " + RawSubprotocol + " contradict each other"}
+	}
 	if err := s.g.checkLocal(r); err != nil {
 		return err
 	}
@@ -96,6 +100,9 @@ func (s *session) check(name string, past bool) error {
 	}
 	if err := s.who.need((*Rights).maySubscribe, "subscribe to", name); err != nil {
 		return err
+	}
+	if of, ok := strings.CutPrefix(name, presencePrefix); ok && !pubsub.IsFilter(of) {
+		return s.g.checkPresence(of)
 	}
 	if past && hasHistory(name) && !s.who.may((*Rights).mayReadHistory, name) {
 		return &Error{Forbidden, "no right to read the history of " + quoted(name)} // without a token too: it can do without the past

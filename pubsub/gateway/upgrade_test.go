@@ -206,3 +206,22 @@ func TestCookieFromElsewhere(t *testing.T) {
 	}
 	r.stream("/topics/rooms/hall?token=ann", "Sec-Fetch-Site: cross-site").next() // a token that no browser adds by itself
 }
+
+// TestRawOrEnvelopes: who asks for both gets neither.
+func TestRawOrEnvelopes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, gateway.Options{Open: true})
+	for offer, want := range map[string]ws.Code{"millrace.raw.v1": ws.CodePolicy, "millrace.topics.v1": 0, "": 0} {
+		c, err := r.srv.Upgrade(&ws.ClientRequest{Target: "/topics/a?envelope=1", Subprotocol: offer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want != 0 {
+			if end := c.ReceiveClose(); end.Code != want || !strings.Contains(end.Reason, "contradict") {
+				t.Errorf("%s: %v", offer, end)
+			}
+			continue
+		}
+		say(t, c, "", `{"subscribed":{"topic":"a","position":P,"recovered":false,"sent":0}}`)
+	}
+}
