@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -31,15 +32,17 @@ type command struct {
 	Token       *string `json:"token"`
 	Ping        *bool   `json:"ping"`
 
-	Since string          `json:"since"` // of subscribe
-	Last  int             `json:"last"`
+	Since *string         `json:"since"` // of subscribe
+	Last  *int            `json:"last"`
 	Info  json.RawMessage `json:"info"`
 
-	Data    *string `json:"data"` // of publish: one of the two
-	Binary  *[]byte `json:"binary"`
-	Key     string  `json:"key"`
-	Expires float64 `json:"expires"` // seconds
-	Kept    *bool   `json:"kept"`
+	Data    *string  `json:"data"` // of publish: one of the two
+	Binary  *string  `json:"binary"`
+	Key     *string  `json:"key"`
+	Expires *float64 `json:"expires"` // seconds
+	Kept    *bool    `json:"kept"`
+
+	bytes []byte // what binary stands for
 }
 
 // reply answers a command that was done.
@@ -62,9 +65,6 @@ type refusal struct {
 	Error   Word    `json:"error"`
 	Message string  `json:"message"`
 }
-
-// maxID is the largest number that JavaScript tells from its neighbours.
-const maxID = 1<<53 - 1
 
 // maxExpires bounds how long a message may wait in a queue.
 const maxExpires = 24 * 60 * 60 // seconds
@@ -97,11 +97,16 @@ func parseCommand(m ws.Message) (c command, err error) {
 	}
 	from := json.NewDecoder(bytes.NewReader(m.Payload))
 	from.DisallowUnknownFields()
-	if err := from.Decode(&c); err != nil {
-		if c.ID != nil && (*c.ID == 0 || *c.ID > maxID) {
-			c.ID = nil
-		}
+	err = from.Decode(&c)
+	id, wrong := lookAt(m.Payload)
+	if c.ID = &id; id == 0 {
+		c.ID = nil
+	}
+	switch {
+	case err != nil:
 		return c, badCommand(whatIsWrong(err))
+	case wrong != "":
+		return c, badCommand(wrong)
 	}
 	if _, err := from.Token(); !errors.Is(err, io.EOF) {
 		return c, badCommand("something follows the envelope")
@@ -113,8 +118,7 @@ func parseCommand(m ws.Message) (c command, err error) {
 		}
 	}
 	switch {
-	case c.ID == nil || *c.ID == 0 || *c.ID > maxID:
-		c.ID = nil
+	case c.ID == nil:
 		return c, badCommand("id is a number from 1 to 2^53-1")
 	case verbs != 1:
 		return c, badCommand("an envelope has one of subscribe, unsubscribe, publish, token and ping")
@@ -130,6 +134,8 @@ func whatIsWrong(err error) string {
 		return "an envelope has no field " + unknown
 	case errors.As(err, &kind) && kind.Field != "":
 		return kind.Field + " can not be a JSON " + kind.Value
+	case strings.Contains(err.Error(), "exceeded max depth"):
+		return "the JSON is nested too deeply"
 	}
 	return "an envelope is a JSON object"
 }
@@ -137,27 +143,44 @@ func whatIsWrong(err error) string {
 // check says which field can not work, or belongs to another verb.
 func (c *command) check() error {
 	switch {
-	case c.Subscribe == nil && (c.Since != "" || c.Last != 0 || c.Info != nil):
+	case c.Subscribe == nil && (c.Since != nil || c.Last != nil || c.Info != nil):
 		return badCommand("since, last and info belong to subscribe")
-	case c.Publish == nil && (c.Data != nil || c.Binary != nil || c.Key != "" || c.Expires != 0 || c.Kept != nil):
+	case c.Publish == nil && (c.Data != nil || c.Binary != nil || c.Key != nil || c.Expires != nil || c.Kept != nil):
 		return badCommand("data, binary, key, expires and kept belong to publish")
-	case c.Last < 0 || c.Last > maxLast:
+	case c.Last != nil && (*c.Last < 0 || *c.Last > maxLast):
 		return badCommand("last is a number from 0 to 1000000")
 	case c.Publish != nil && (c.Data == nil) == (c.Binary == nil):
 		return badCommand("publish needs data, a text, or binary, bytes in base64")
 	case c.Ping != nil && !*c.Ping:
 		return badCommand("ping is true")
 	}
-	_, err := parseExpires(c.Expires)
-	return err
+	if c.Binary != nil {
+		var err error
+		if c.bytes, err = base64.StdEncoding.Strict().DecodeString(*c.Binary); err != nil || strings.ContainsAny(*c.Binary, "\r\n") {
+			return badCommand("binary is base64 (RFC 4648 section 4), with padding")
+		}
+	}
+	if c.Expires != nil {
+		_, err := parseExpires(*c.Expires)
+		return err
+	}
+	return nil
 }
 
-// parseExpires reads a number of seconds; 0 is no bound.
+// parseExpires reads a number of seconds.
 func parseExpires(seconds float64) (time.Duration, error) {
-	if !(seconds >= 0 && seconds <= maxExpires) || seconds > 0 && seconds < 0.001 {
+	if !(seconds >= 0.001 && seconds <= maxExpires) {
 		return 0, badCommand("expires is a number of seconds from 0.001 to 86400")
 	}
 	return time.Duration(math.Round(seconds*1e3)) * time.Millisecond, nil
+}
+
+// value is what a field has, or the zero value.
+func value[T any](field *T) (v T) {
+	if field != nil {
+		v = *field
+	}
+	return v
 }
 
 // do does it, and gives the answer, nil if that is sent already.
@@ -184,11 +207,11 @@ func (s *session) do(c command) (*reply, error) {
 }
 
 func (s *session) doSubscribe(c command, r *reply) (*reply, error) {
-	since, err := pubsub.ParsePosition(c.Since)
+	since, err := pubsub.ParsePosition(value(c.Since))
 	if err != nil {
 		return nil, err
 	}
-	o := pubsub.SubscribeOptions{Since: since, Last: c.Last, Info: c.Info}
+	o := pubsub.SubscribeOptions{Since: since, Last: value(c.Last), Info: c.Info}
 	again, err := s.subscribe(*c.Subscribe, o, func(st standing) error {
 		r.Topic, r.Position, r.Recovered, r.Sent = st.Topic, st.Position, &st.Recovered, &st.Sent
 		return s.conn.SendJSON(r)
@@ -212,11 +235,13 @@ func (s *session) doPublish(c command) (pubsub.Published, error) {
 	if c.Data != nil {
 		m.Payload = []byte(*c.Data)
 	} else {
-		m.Payload, m.Opcode = *c.Binary, ws.Binary
+		m.Payload, m.Opcode = c.bytes, ws.Binary
 	}
 	o := pubsub.PublishOptions{From: s.conn, NotKept: c.Kept != nil && !*c.Kept}
-	o.Key = c.Key
-	o.Expires, _ = parseExpires(c.Expires) // it was checked
+	o.Key = value(c.Key)
+	if c.Expires != nil {
+		o.Expires, _ = parseExpires(*c.Expires) // it was checked
+	}
 	return s.publish(m, o)
 }
 

@@ -110,8 +110,30 @@ var wrongEnvelopes = map[string]string{
 	`{"id":1,"publish":"","data":""}`:                                     "1 bad_name",
 	`{"id":1,"publish":"$presence/a","data":""}`:                          "1 forbidden",
 	`{"id":1,"publish":"a","data":"` + strings.Repeat("a", 1001) + `"}`:   "1 too_big",
-	`{"id":1,"token":""}`:                                                 "1 bad_request",
-	`{"id":1,"token":"x"}`:                                                "1 unauthorized",
+	`{"id":1,"publish":"a","binary":"AP8"}`:                               "1 bad_request",
+	`{"id":1,"publish":"a","binary":"AP\n8="}`:                            "1 bad_request",
+	`{"publish":"a","binary":"?","id":7}`:                                 "7 bad_request",
+	`{"id":1,"publish":"a","data":"","expires":0}`:                        "1 bad_request",
+	`{"id":1,"publish":"a","data":"\ud800"}`:                              "1 bad_request",
+	`{"id":1,"publish":"a","data":"\ud800\ud800"}`:                        "1 bad_request",
+	`{"id":1,"publish":"a","data":"\udc00\ud800"}`:                        "1 bad_request",
+	`{"id":1,"subscribe":"a","info":["\ud83d"]}`:                          "1 bad_request",
+	`{"id":1,"Ping":true}`:                                                "1 bad_request",
+	`{"ID":1,"ping":true}`:                                                "bad_request",
+	`{"id":1,"ping":true,"ping":true}`:                                    "1 bad_request",
+	`{"id":1,"id":2,"ping":true}`:                                         "1 bad_request",
+	`{"id":1,"ping":true,"i\u0064":2}`:                                    "1 bad_request",
+	`{"id":1,"ping":true,"token":null}`:                                   "1 bad_request",
+	`{"id":1,"ping":true,"since":""}`:                                     "1 bad_request",
+	`{"id":1,"subscribe":"a","key":""}`:                                   "1 bad_request",
+	`{"id":1,"ping":tru`:                                                  "1 bad_request",
+	`{"id":1`:                                                             "1 bad_request",
+	`{"ping":true,"id":`:                                                  "bad_request",
+	`["id",1]`:                                                            "bad_request",
+	`{"a":{"id":3},"ping":true}`:                                          "bad_request",
+	`{"id":1,"subscribe":"a","info":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`: "1 bad_request",
+	`{"id":1,"token":""}`:  "1 bad_request",
+	`{"id":1,"token":"x"}`: "1 unauthorized",
 }
 
 // TestEnvelopeErrors: what is wrong is told, and the connection goes on.
@@ -348,4 +370,21 @@ func TestMissed(t *testing.T) {
 	if missed == 0 || got+missed != all {
 		t.Errorf("%d messages, and %d missed, of %d", got, missed, all)
 	}
+}
+
+// FuzzLookAt: of what nothing is wrong with, encoding/json reads the same number.
+func FuzzLookAt(f *testing.F) {
+	for text := range wrongEnvelopes {
+		if len(text) < 1000 {
+			f.Add([]byte(text))
+		}
+	}
+	f.Add([]byte(`{"publish":"\\\"","data":"\\\\","id":5}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		id, wrong := gateway.LookAt(text)
+		var want struct{ ID uint64 }
+		if err := json.Unmarshal(text, &want); err == nil && wrong == "" && want.ID < 1<<53 && id != want.ID {
+			t.Errorf("%q: %d, want %d", text, id, want.ID)
+		}
+	})
 }

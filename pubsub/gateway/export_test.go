@@ -8,3 +8,6 @@ func ParseTarget(rest, query string) (topics []string, err error) {
 	}
 	return t.topics, nil
 }
+
+// LookAt is what lookAt finds in a text.
+func LookAt(text []byte) (id uint64, wrong string) { return lookAt(text) }

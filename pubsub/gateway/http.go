@@ -237,7 +237,7 @@ func publishOptions(h http.Header) (o pubsub.PublishOptions, err error) {
 	o.Key = h.Get(keyField)
 	if text := h.Get(expiresField); text != "" {
 		seconds, err := strconv.ParseFloat(text, 64)
-		if err != nil || seconds == 0 {
+		if err != nil {
 			seconds = -1
 		}
 		if o.Expires, err = parseExpires(seconds); err != nil {

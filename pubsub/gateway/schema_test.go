@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/millrace/millrace/pubsub/gateway"
 )
 
 // docs/envelope.schema.json is read here as far as it goes: a keyword that is not known fails the test.
@@ -124,6 +126,47 @@ func validateValue(keyword string, want, v any) string {
 		return fmt.Sprintf("%v is not as %s %v says", v, keyword, want)
 	}
 	return ""
+}
+
+// TestSchemaAgrees: what the server takes fits the schema, and what it calls malformed does not.
+func TestSchemaAgrees(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, gateway.Options{Open: true})
+	for text, want := range map[string]bool{
+		`{"id":1,"subscribe":"a","since":""}`:                   true,
+		`{"id":1,"subscribe":"a","since":"","last":0}`:          true,
+		`{"id":1,"subscribe":"a","info":null}`:                  true,
+		`{"id":1,"subscribe":"a","since":null}`:                 false,
+		`{"id":1,"subscribe":"a","since":"x"}`:                  false,
+		`{"id":1,"ping":true,"since":""}`:                       false,
+		`{"id":1,"ping":true,"last":0}`:                         false,
+		`{"id":1,"ping":true,"info":null}`:                      false,
+		`{"id":1,"publish":"a","data":"","key":"","kept":true}`: true,
+		`{"id":1,"publish":"a","data":"\ud83d\ude00\\ud800\""}`: true,
+		`{"id":1,"publish":"a","data":"","expires":0}`:          false,
+		`{"id":1,"publish":"a","data":"","expires":0.001}`:      true,
+		`{"id":1,"publish":"a","data":"","expires":86401}`:      false,
+		`{"id":1,"publish":"a","data":"","since":""}`:           false,
+		`{"id":1,"publish":"a","data":null}`:                    false,
+		`{"id":1,"publish":"a","binary":""}`:                    true,
+		`{"id":1,"publish":"a","binary":"AP8="}`:                true,
+		`{"id":1,"publish":"a","binary":"AP8"}`:                 false,
+		`{"id":1,"publish":"a","binary":"A==="}`:                false,
+		`{"id":1,"publish":"a","binary":"AP8=AP8="}`:            false,
+		`{"id":1,"Publish":"a","data":""}`:                      false,
+		` {"id" : 1 , "ping" : true } `:                         true,
+		`{"ping":true,"id":9007199254740991}`:                   true,
+		`{"i\u0064":1,"ping":true}`:                             true,
+	} {
+		c := r.connect("/topics?envelope=1")
+		c.SendText(text)
+		if answer := c.ReceiveText(); strings.Contains(answer, `"ok":true`) != want {
+			t.Errorf("%s: %s", text, answer)
+		}
+		if problem := schemaProblem(t, "fromClient", text); (problem == "") != want {
+			t.Errorf("%s: %q", text, problem)
+		}
+	}
 }
 
 // TestSchema: the schema takes what is right, and nothing else.
