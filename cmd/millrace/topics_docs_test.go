@@ -101,7 +101,7 @@ func TestDocsGateway(t *testing.T) {
 	first.try(t, t.TempDir(), "http://127.0.0.1:8080", "http://"+first.start(t, t.TempDir()).addr)
 
 	chat, dir := recipeOf(t, "A chat with JWTs"), t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "token.py"), []byte(chat["text"][0]), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "make_token.py"), []byte(chat["text"][0]), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	chat.try(t, dir, "http://127.0.0.1:8080", "http://"+chat.start(t, dir).addr)
@@ -123,6 +123,12 @@ func TestDocsFeed(t *testing.T) {
 		t.Fatalf("status %d", status)
 	}
 	c.expect(opText, "Nothing happened")
+	if status := dial(t, addr).upgrade("/topics?topic=news/today", "Origin: http://"+addr); status != 101 {
+		t.Errorf("without a name in the path: status %d", status)
+	}
+	for path, want := range map[string]string{"/topicsa": "404", "/presence/news/today": "404", "/stats/news/today": "404"} {
+		expectAnswer(t, want+" ", "GET", "http://"+addr+path, "")
+	}
 	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+addr+"/topics/news/today?last=1", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ func (t *tlsOptions) renew(ctx context.Context, hangups <-chan os.Signal, log *s
 			case <-hangups:
 			}
 			if len(tells) == 0 {
-				log.Info("nothing to reload", "why", "no --tls-cert")
+				log.Info("nothing to reload", "why", "no --tls-cert; keys of topics are read again when --topics-keys changes, and those of JWTs at the start alone")
 			}
 			for files, tell := range tells {
 				tell(files.Reload())

@@ -106,7 +106,7 @@ func (t *topicsOptions) authenticators(ctx context.Context, o *gateway.Options, 
 	}
 	j := jwtauth.Options{
 		Issuer: t.issuer, Audience: t.audience, NoExpiry: t.noExpiry,
-		OnError: func(err error) { log.Warn("key set not fetched, the old keys stay", "err", err) },
+		OnError: func(err error) { log.Warn("key set not fetched", "err", err, "stay", "the keys of the last time, if there was one") },
 	}
 	if err := t.jwtKeys(&j); err != nil {
 		return err
