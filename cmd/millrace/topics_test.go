@@ -95,14 +95,24 @@ func TestTopicsDecision(t *testing.T) {
 	}
 	expectMisuse(t, nil, []string{"serve", "--topics-open"}, "--topics-open says nothing without --topics")
 	expectMisuse(t, []string{"MILLRACE_TOPICS_RULE=# messages=1"}, []string{"serve"}, "MILLRACE_TOPICS_RULE says nothing without --topics")
+	for rule, want := range map[string]string{
+		"# messages=1; a/+ messages=2":          "--topics-rule: the rule for a/+ never counts, since the one for # comes before it",
+		"$a messages=1":                         "--topics-rule: no rule can be for $a",
+		"a mesages=1":                           `in place of "mesages=1"`,
+		"a presence foo":                        `in place of "foo"`,
+		strings.Repeat("a/", 16) + "a presence": "at most 256 bytes and 16 levels",
+	} {
+		expectMisuse(t, nil, []string{"serve", "--topics", "--topics-rule", rule}, want)
+	}
+	expectMisuse(t, nil, []string{"serve", "--topics", "--topics-publish-burst", "3"}, "--topics-publish-burst says nothing without --topics-publish-rate")
 	short := tempFile(t, "secret", "too short")
 	for args, want := range map[string]string{
 		"--topics-keys /nowhere/keys":       "--topics-keys: ",
 		"--topics-keys " + short:            "--topics-keys: ",
 		"--topics-jwt-secret /nowhere/s":    "--topics-jwt-secret: ",
-		"--topics-jwt-secret " + short:      "a secret of 9 bytes: want 32 or more",
+		"--topics-jwt-secret " + short:      "--topics-jwt-secret: " + short + ": a secret of 9 bytes: want 32 or more",
 		"--topics-jwt-key " + short:         "no public key in PEM",
-		"--topics-jwt-jwks " + short:        "the key set can't be read",
+		"--topics-jwt-jwks " + short:        "--topics-jwt-jwks: " + short + ": the key set can't be read",
 		"--topics-jwt-jwks /nowhere/k.json": "--topics-jwt-jwks: ",
 	} {
 		if _, stderr, status := runToEnd(t, nil, append([]string{"serve", "--topics", "--listen", "127.0.0.1:0"}, strings.Fields(args)...)...); status != 1 || !strings.Contains(stderr, want) {

@@ -80,9 +80,15 @@ func (t *topicsOptions) check(v flags.Values) error {
 			return fmt.Errorf("%s says nothing without --topics", given.Source)
 		}
 	}
-	switch {
-	case !t.on:
+	if !t.on {
 		return nil
+	}
+	if err := t.checkRules(v["topics-rule"].Source); err != nil {
+		return err
+	}
+	switch {
+	case t.burst > 0 && t.rate == 0:
+		return fmt.Errorf("%s says nothing without --topics-publish-rate", v["topics-publish-burst"].Source)
 	case t.open && t.authenticates():
 		return fmt.Errorf("%s lets everybody do everything, so tokens say nothing: leave out either it or --topics-keys and the flags of JWTs", v["topics-open"].Source)
 	case !t.jwt() && (t.issuer != "" || t.audience != "" || t.noExpiry):
@@ -102,6 +108,21 @@ func (t *topicsOptions) check(v flags.Values) error {
 	host, _, _ := net.SplitHostPort(v["listen"].Text) // it is a loopback address
 	if addr, err := netip.ParseAddr(host); err == nil && addr.Is4() {
 		t.local = append(t.local, host)
+	}
+	return nil
+}
+
+// checkRules says which rule can not work.
+func (t *topicsOptions) checkRules(source string) error {
+	for i, rule := range t.rules {
+		if strings.HasPrefix(rule.Filter, "$") {
+			return fmt.Errorf("%s: no rule can be for %s: topics that begin with $ are the server's own, and keep nothing", source, rule.Filter)
+		}
+		for _, before := range t.rules[:i] {
+			if pubsub.Covers(before.Filter, rule.Filter) {
+				return fmt.Errorf("%s: the rule for %s never counts, since the one for %s comes before it and has all its topics: put it behind", source, rule.Filter, before.Filter)
+			}
+		}
 	}
 	return nil
 }
@@ -177,6 +198,9 @@ func topicRule(words []string) (r pubsub.Rule, err error) {
 	if r.Filter = words[0]; pubsub.CheckFilter(r.Filter) != nil {
 		return r, fmt.Errorf("a filter such as rooms/# or rooms/+/news at the rule's beginning, not %s", r.Filter)
 	}
+	if len(r.Filter) > 256 || strings.Count(r.Filter, "/") >= 16 { // as pubsub.Limits has it
+		return r, errors.New("a filter of at most 256 bytes and 16 levels at the rule's beginning")
+	}
 	policies := map[string]server.QueuePolicy{"close": server.CloseWhenFull, "drop-newest": server.DropNewest, "drop-oldest": server.DropOldest}
 	kinds := map[string]flags.Setter{
 		"messages": flags.Whole(&r.Messages, 1, 1_000_000), "age": flags.Duration(&r.Age, time.Second, maxTime), "bytes": flags.Size(&r.Bytes, 1, maxBytes),
@@ -189,7 +213,7 @@ func topicRule(words []string) (r pubsub.Rule, err error) {
 		case word == "presence":
 			r.Presence = true
 		case !has || set == nil:
-			return r, wrong
+			return r, fmt.Errorf("messages=N, age=TIME, bytes=SIZE, presence or policy=POLICY in place of %q", word)
 		default:
 			if err := set(value); err != nil {
 				return r, fmt.Errorf("behind %s= %w", name, err)

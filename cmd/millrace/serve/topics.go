@@ -106,7 +106,9 @@ func (t *topicsOptions) authenticators(ctx context.Context, o *gateway.Options, 
 	}
 	j := jwtauth.Options{
 		Issuer: t.issuer, Audience: t.audience, NoExpiry: t.noExpiry,
-		OnError: func(err error) { log.Warn("key set not fetched", "err", err, "stay", "the keys of the last time, if there was one") },
+		OnError: func(err error) {
+			log.Warn("key set not fetched", "err", err, "stay", "the keys of the last time, if there was one")
+		},
 	}
 	if err := t.jwtKeys(&j); err != nil {
 		return err
@@ -127,6 +129,9 @@ func (t *topicsOptions) jwtKeys(j *jwtauth.Options) error {
 			return fmt.Errorf("--topics-jwt-secret: %w", err)
 		}
 		j.Secrets = [][]byte{bytes.TrimSpace(secret)}
+		if err := usable("topics-jwt-secret", t.secret, jwtauth.Options{Secrets: j.Secrets}); err != nil {
+			return err
+		}
 	}
 	for _, file := range t.publicKey {
 		text, err := os.ReadFile(file)
@@ -148,7 +153,18 @@ func (t *topicsOptions) jwtKeys(j *jwtauth.Options) error {
 		if err != nil {
 			return fmt.Errorf("--topics-jwt-jwks: %w", err)
 		}
+		if err := usable("topics-jwt-jwks", where, jwtauth.Options{JWKS: [][]byte{text}}); err != nil {
+			return err
+		}
 		j.JWKS = append(j.JWKS, text)
+	}
+	return nil
+}
+
+// usable says which flag's file is of no use. Nothing is fetched for that.
+func usable(flag, file string, o jwtauth.Options) error {
+	if _, err := jwtauth.New(context.Background(), o); err != nil {
+		return fmt.Errorf("--%s: %s: %s", flag, file, strings.TrimPrefix(err.Error(), "jwtauth: "))
 	}
 	return nil
 }
