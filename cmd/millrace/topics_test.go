@@ -98,8 +98,8 @@ func TestTopicsDecision(t *testing.T) {
 	for rule, want := range map[string]string{
 		"# messages=1; a/+ messages=2":          "--topics-rule: the rule for a/+ never counts, since the one for # comes before it",
 		"$a messages=1":                         "--topics-rule: no rule can be for $a",
-		"a mesages=1":                           `in place of "mesages=1"`,
-		"a presence foo":                        `in place of "foo"`,
+		"a mesages=1":                           `which has nothing like "mesages=1"`,
+		"a presence foo":                        `which has nothing like "foo"`,
 		strings.Repeat("a/", 16) + "a presence": "at most 256 bytes and 16 levels",
 	} {
 		expectMisuse(t, nil, []string{"serve", "--topics", "--topics-rule", rule}, want)

@@ -19,8 +19,8 @@ const (
 type pastAnswer struct {
 	Topic    string            `json:"topic"`
 	Messages []json.RawMessage `json:"messages"`
-	// Complete: these are all messages behind since. Else there are more behind the last one, or there was no since, and what was
-	// before the first one is not known.
+	// Complete: these are all messages behind since, or all that there ever were. Else there are more behind the last one, or without
+	// since what was before the first one is not known.
 	Complete bool `json:"complete"`
 }
 

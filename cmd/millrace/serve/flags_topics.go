@@ -213,7 +213,7 @@ func topicRule(words []string) (r pubsub.Rule, err error) {
 		case word == "presence":
 			r.Presence = true
 		case !has || set == nil:
-			return r, fmt.Errorf("messages=N, age=TIME, bytes=SIZE, presence or policy=POLICY in place of %q", word)
+			return r, fmt.Errorf("a rule such as 'rooms/# messages=100 age=1h bytes=1MiB presence policy=drop-oldest', which has nothing like %q", word)
 		default:
 			if err := set(value); err != nil {
 				return r, fmt.Errorf("behind %s= %w", name, err)
