@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -91,6 +92,34 @@ type process struct {
 func serve(t *testing.T, env []string, flags ...string) *process {
 	t.Helper()
 	return serveTo(t, nil, env, flags...)
+}
+
+// spoken is what a process has said on stderr so far, for serveTo.
+type spoken struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *spoken) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+// expect waits until it has said something.
+func (s *spoken) expect(t *testing.T, text string) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		said := s.text.String()
+		s.mu.Unlock()
+		switch {
+		case strings.Contains(said, text):
+			return
+		case time.Now().After(end):
+			t.Fatalf("it has said %q, want %q", said, text)
+		}
+	}
 }
 
 // serveTo is serve with another stderr, unless that is nil.
