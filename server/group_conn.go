@@ -264,8 +264,8 @@ func (d *delivery) fits(g *grouped, way framing) bool {
 func (d *delivery) collect(c *Conn, g *grouped, end uint64, way framing) {
 	d.part, d.seen, d.way = g.first.part, g.seen, way
 	d.shares = g.more == nil && g.first.state() == settled
-	d.list, d.last = c.loop.groups.collect(g, end, d.list[:0])
-	d.frames, d.joined, d.notText, d.noted = d.frames[:0], d.joined[:0], 0, nil
+	d.clear()
+	d.list, d.last = c.loop.groups.collect(g, end, d.list)
 	total, kept, plain := 0, d.list[:0], way == framing{}
 	for _, p := range d.list {
 		frame := p.message.prepared.Frame()
@@ -292,11 +292,17 @@ func (d *delivery) collect(c *Conn, g *grouped, end uint64, way framing) {
 	}
 }
 
+// clear empties the lists, of which nothing stays behind their ends.
+func (d *delivery) clear() {
+	clear(d.list)
+	clear(d.frames)
+	d.list, d.frames, d.joined, d.notText, d.noted = d.list[:0], d.frames[:0], d.joined[:0], 0, nil
+}
+
 // forget lets go of the messages.
 func (d *delivery) forget() {
-	clear(d.list[:cap(d.list)]) // those of a longer one before too
-	clear(d.frames[:cap(d.frames)])
-	d.list, d.frames, d.joined, d.shares, d.notText, d.noted = d.list[:0], d.frames[:0], d.joined[:0], false, 0, nil
+	d.clear()
+	d.shares = false
 	if cap(d.list) > 1024 {
 		d.list, d.frames = nil, nil
 	}

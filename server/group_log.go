@@ -72,7 +72,7 @@ type groupMessage struct {
 	keyHash  uint32
 	inOrder  bool         // it does not take the place of the one with its key
 	expires  tick         // 0: never
-	size     atomic.Int64 // what is charged: the frame, and other forms that wait
+	size     atomic.Int64 // what is charged: the frame, the key, and other forms that wait
 	holds    atomic.Int64 // logs and queues; the last one takes the charge back
 	waits    atomic.Pointer[waitingFrame]
 }
@@ -104,15 +104,14 @@ func newGroupMessage(g *Group, p *ws.Prepared, o SendOptions, holds int) *groupM
 		m.expires = g.srv.loops[0].RightNow() + loop.TimeoutTicks(o.Expires)
 	}
 	m.holds.Store(int64(holds))
-	m.charge(p.Frame())
-	m.charge([]byte(o.Key))
+	m.charge(len(p.Frame()) + len(o.Key))
 	return m
 }
 
-// charge charges a form of the message.
-func (m *groupMessage) charge(frame []byte) {
-	m.size.Add(int64(len(frame)))
-	m.group.srv.governor.outbound.add(int64(len(frame)))
+// charge charges bytes of the message, as those of a form.
+func (m *groupMessage) charge(bytes int) {
+	m.size.Add(int64(bytes))
+	m.group.srv.governor.outbound.add(int64(bytes))
 }
 
 // release lets go of one hold.
@@ -134,7 +133,7 @@ func (m *groupMessage) share(frame []byte) *outqueue.Shared {
 	w := &waitingFrame{Shared: outqueue.Shared{Frame: frame, Key: m.key, KeyHash: m.keyHash, Expires: uint32(m.expires), Released: m.release}, next: first}
 	// If another one has made it too, both are right.
 	if m.waits.CompareAndSwap(first, w) && &frame[0] != &m.prepared.Frame()[0] {
-		m.charge(frame)
+		m.charge(len(frame))
 	}
 	return &w.Shared
 }

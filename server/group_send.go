@@ -36,13 +36,13 @@ func (g *Group) SendWith(p *ws.Prepared, o SendOptions) (Sent, error) {
 // Sent.Number is 0. Sent.Members counts who is in two groups twice. A key without
 // KeyOwner is one of the group that was made first.
 func (s *Server) SendToGroups(p *ws.Prepared, o SendOptions, groups ...*Group) (Sent, error) {
-	if err := s.checkGroupMessage(p, o); err != nil {
-		return Sent{}, err
-	}
 	if len(groups) == 1 && groups[0].srv == s {
 		sent, err := groups[0].SendWith(p, o)
 		sent.Number = 0
 		return sent, err
+	}
+	if err := s.checkGroupMessage(p, o); err != nil {
+		return Sent{}, err
 	}
 	sorted := slices.Clone(groups)
 	slices.SortFunc(sorted, func(a, b *Group) int { return cmp.Compare(a.id, b.id) })
