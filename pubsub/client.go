@@ -3,6 +3,7 @@ package pubsub
 import (
 	"encoding/json"
 	"hash/maphash"
+	"math"
 	"sync"
 	"time"
 
@@ -121,18 +122,7 @@ type presenceEvent struct {
 // Over nodes these are the members of all nodes, see also Partial; a user counts once in what is told, and leaves
 // when he has been away for Options.Heartbeat; and "occupied" and "vacated", without a member, are told too.
 func (h *Hub) Members(name string) []Member {
-	if h.nodes != nil {
-		return h.nodes.members(name)
-	}
-	t := h.find(name)
-	if t == nil {
-		return nil
-	}
-	defer h.unlock(t)
-	members := make([]Member, 0, len(t.members))
-	for _, m := range t.members {
-		members = append(members, m)
-	}
+	members, _ := h.SomeMembers(name, math.MaxInt)
 	return members
 }
 

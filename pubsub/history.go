@@ -68,15 +68,15 @@ type lines struct {
 	most  int64
 }
 
-// add puts a message behind the others, and gives those that have to go for it: the
-// oldest of all topics, beyond the bound.
-func (l *lines) add(rule int, k *kept) (gone []*kept) {
+// add puts the last of some messages behind the others, recounts those before it, and gives
+// those that have to go for it: the oldest of all topics, beyond the bound.
+func (l *lines) add(rule int, messages []*kept) (gone []*kept) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k.forms = int64(k.prepared.Forms())
+	k := messages[len(messages)-1]
 	k.place = l.rules[rule].PushBack(k)
 	l.bytes += k.size()
-	return l.overflow()
+	return l.recountLocked(messages)
 }
 
 // recount counts the forms of messages that have come to be since they were last counted, and gives
@@ -84,19 +84,17 @@ func (l *lines) add(rule int, k *kept) (gone []*kept) {
 func (l *lines) recount(messages []*kept) (gone []*kept) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, k := range messages {
-		if k.place != nil {
-			l.bytes -= k.size()
-			k.forms = int64(k.prepared.Forms())
-			l.bytes += k.size()
-		}
-	}
-	return l.overflow()
+	return l.recountLocked(messages)
 }
 
-// overflow takes out the oldest messages of all topics, as long as the bound is exceeded. The
-// caller holds mu.
-func (l *lines) overflow() (gone []*kept) {
+func (l *lines) recountLocked(messages []*kept) (gone []*kept) {
+	for _, k := range messages {
+		if k.place != nil {
+			forms := int64(k.prepared.Forms())
+			l.bytes += forms - k.forms
+			k.forms = forms
+		}
+	}
 	for l.bytes > l.most {
 		var first *kept
 		which := 0

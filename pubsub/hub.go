@@ -73,7 +73,7 @@ type topicShard struct {
 
 // Errors of Subscribe and Publish.
 var (
-	// ErrTooMany: the connection has as many topics as it may, or there are as many filters as there may be.
+	// ErrTooMany: the connection has as many topics as it may, or there are as many filters, or topics, as there may be.
 	ErrTooMany = errors.New("pubsub: too many topics or filters")
 	// ErrTooBig: the message is larger than Limits.Payload.
 	ErrTooBig = errors.New("pubsub: the message is too large")
@@ -143,7 +143,7 @@ func (h *Hub) Close() error {
 // Publish sends a message to all who are subscribed to its topic, or to filters that meet
 // it. It returns when the message has its place in the topic's order, before they have it.
 //
-// ErrName, ErrTooBig, ErrTooFast, ErrClosed, server.ErrNoRoom, server.ErrOpcode, server.ErrNotUTF8, and the broker's errors: nobody gets the message.
+// ErrName, ErrTooBig, ErrKey, ErrTooFast, ErrTooMany (of a topic that would keep its first message), ErrClosed, server.ErrNoRoom, server.ErrOpcode, server.ErrNotUTF8, and the broker's errors: nobody gets the message.
 // ErrUnknown: see there. Of the in-process broker Publish does not block.
 func (h *Hub) Publish(ctx context.Context, m Message, o PublishOptions) (Published, error) {
 	p, err := h.publish(ctx, m, o)
@@ -214,9 +214,10 @@ type receiver Hub
 // Receive implements Receiver.
 func (r *receiver) Receive(m Message, o PublishOptions) (members int, err error) {
 	h := (*Hub)(r)
-	keeps := h.keeps(m.Topic) && !o.NotKept
-	o.SendOptions = h.groupOptions(m.Topic, o.SendOptions)
-	p := prepare(m, keeps || h.brokerKeeps(m.Topic) && !o.NotKept)
+	keeps, brokerKeeps := h.keeps(m.Topic), h.brokerKeeps(m.Topic)
+	o.SendOptions = h.groupOptions(m.Topic, o.SendOptions, keeps || brokerKeeps)
+	p := prepare(m, (keeps || brokerKeeps) && !o.NotKept)
+	keeps = keeps && !o.NotKept
 	t := h.find(m.Topic)
 	for t == nil && keeps {
 		if err := h.make(m.Topic, Position{m.Position.Epoch, m.Position.Number - 1}); err != nil {
@@ -237,11 +238,11 @@ func (r *receiver) Receive(m Message, o PublishOptions) (members int, err error)
 	return members, err
 }
 
-// groupOptions are those of a topic's message for groups: a filter's is of many topics, and a topic's may be a new one.
-func (h *Hub) groupOptions(topic string, o server.SendOptions) server.SendOptions {
+// groupOptions are those of a topic's message for groups: a filter's is of many topics, and a topic's may be a new one. kept:
+// the topic has a past, and who goes on from the message's position must not lack those before.
+func (h *Hub) groupOptions(topic string, o server.SendOptions, kept bool) server.SendOptions {
 	if o.Key != "" {
-		o.Key, o.KeyOwner = topic+"\x00"+o.Key, h
-		o.InOrder = h.keeps(topic) || h.brokerKeeps(topic) // or who goes on from its position would lack those before
+		o.Key, o.KeyOwner, o.InOrder = topic+"\x00"+o.Key, h, kept
 	}
 	return o
 }

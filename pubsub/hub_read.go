@@ -70,13 +70,13 @@ func (h *Hub) SomeMembers(name string, most int) (members []Member, count int) {
 		return nil, 0
 	}
 	defer h.unlock(t)
-	return appendMembers(nil, t.members, most), len(t.members)
+	return appendMembers([]Member{}, t.members, most), len(t.members)
 }
 
 func (n *nodes) someMembers(topic string, most int) (members []Member, count int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	members, count = appendMembers(nil, n.self.members[topic], most), len(n.self.members[topic])
+	members, count = appendMembers([]Member{}, n.self.members[topic], most), len(n.self.members[topic])
 	for _, o := range n.others {
 		members = appendMembers(members, o.members[topic], most)
 		count += len(o.members[topic])

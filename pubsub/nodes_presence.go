@@ -220,19 +220,3 @@ func (n *nodes) takeAll(o *node, part *memberPart, revision uint64) {
 	}
 	o.parts, o.revision, o.synced = nil, revision, true
 }
-
-// members gives those of a topic on all nodes.
-func (n *nodes) members(topic string) (all []Member) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	all = []Member{}
-	for _, m := range n.self.members[topic] {
-		all = append(all, m)
-	}
-	for _, o := range n.others {
-		for _, m := range o.members[topic] {
-			all = append(all, m)
-		}
-	}
-	return all
-}

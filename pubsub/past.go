@@ -105,7 +105,7 @@ func (h *Hub) ask(name string, since Position) (*past, error) {
 	}
 	p := &past{from: found.From, through: found.Through}
 	for _, m := range found.Messages {
-		p.messages = append(p.messages, &kept{Message: m.Message, prepared: prepare(m.Message, true), options: h.groupOptions(m.Topic, m.Options)})
+		p.messages = append(p.messages, &kept{Message: m.Message, prepared: prepare(m.Message, true), options: h.groupOptions(m.Topic, m.Options, true)})
 	}
 	return p, nil
 }

@@ -139,12 +139,17 @@ func (t *topic) subscribe(c *server.Conn, newest Position, p *past, o SubscribeO
 	for _, k := range messages {
 		options := k.sendOptions(now)
 		options.Policy = cmp.Or(options.Policy, o.Policy)
-		if err := t.group.SendTo(c, k.prepared, options); err != nil {
-			return Subscribed{}, nil, err
+		if err = t.group.SendTo(c, k.prepared, options); err != nil {
+			break
 		}
 	}
-	gone = t.hub.lines.recount(messages)
-	if _, err := t.group.JoinWith(c, server.JoinOptions{Policy: o.Policy}); err != nil {
+	if len(messages) > 0 {
+		gone = t.hub.lines.recount(messages)
+	}
+	if err == nil {
+		_, err = t.group.JoinWith(c, server.JoinOptions{Policy: o.Policy})
+	}
+	if err != nil {
 		return Subscribed{}, gone, err
 	}
 	t.subscribers++
@@ -205,10 +210,7 @@ func (h *Hub) History(name string, since Position, most int) (messages []Message
 	if most > 0 {
 		all = all[:min(len(all), most)]
 	}
-	for _, k := range all {
-		messages = append(messages, k.Message)
-	}
-	return messages, complete, nil
+	return messagesOf(all), complete, nil
 }
 
 // Purge drops what is kept of a topic. Who comes back with an older position is told that

@@ -191,10 +191,7 @@ func (h *Hub) keep(t *topic, m Message, p *ws.Prepared, o server.SendOptions) (g
 	k.Payload = p.Payload()
 	t.ring.messages = append(t.ring.messages, k)
 	t.ring.bytes += int64(len(k.Payload))
-	gone = h.lines.add(t.rule, k)
-	if n := len(t.ring.messages); n > 1 { // all have got it meanwhile, in their forms
-		gone = append(gone, h.lines.recount(t.ring.messages[n-2:n-1])...)
-	}
+	gone = h.lines.add(t.rule, t.ring.messages[max(len(t.ring.messages)-2, 0):]) // all have got the one before, in their forms
 	for len(t.ring.messages) > rule.Messages || rule.Bytes > 0 && t.ring.bytes > rule.Bytes {
 		h.dropOldest(t)
 	}
