@@ -2,11 +2,9 @@ package pubsub
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -189,93 +187,6 @@ func (t *topic) leave(c *server.Conn) {
 	t.hub.counts.subscriptions.Add(-1)
 	t.exit(c)
 	t.hub.release(c, t.name)
-}
-
-// History gives what is kept of a topic behind a position, of the zero position all, at most so many of
-// the oldest; 0 is all. complete: these are all messages that there were behind it, and, with most, those behind
-// follow from the position of the last one. It is false of the zero position: nobody knows how a topic began.
-func (h *Hub) History(name string, since Position, most int) (messages []Message, complete bool, err error) {
-	if err := h.limits.checkName(name); err != nil {
-		return nil, false, err
-	}
-	if h.brokerKeeps(name) {
-		return h.historyOf(name, since, most)
-	}
-	t := h.find(name)
-	if t == nil {
-		return nil, false, nil
-	}
-	defer h.unlock(t)
-	all, complete := t.since(since, Position{}, nil, time.Now())
-	if most > 0 {
-		all = all[:min(len(all), most)]
-	}
-	return messagesOf(all), complete, nil
-}
-
-// Purge drops what is kept of a topic. Who comes back with an older position is told that
-// something is missing.
-func (h *Hub) Purge(name string) error {
-	if err := h.limits.checkName(name); err != nil {
-		return err
-	}
-	if h.brokerKeeps(name) {
-		ctx, cancel := context.WithTimeout(context.Background(), pastTimeout)
-		defer cancel()
-		return h.historian.Purge(ctx, name)
-	}
-	t := h.find(name)
-	if t == nil {
-		return nil
-	}
-	defer h.unlock(t)
-	for len(t.ring.messages) > 0 {
-		h.dropOldest(t)
-	}
-	return nil
-}
-
-// missed has the topics that a broker names, or all, begin their histories anew.
-func (h *Hub) missed(name string) {
-	h.counts.missed.Add(1) // what is made from here on knows of it
-	if name != "" {
-		if t := h.find(name); t != nil {
-			h.noteGap(t)
-		}
-	} else {
-		for i := range h.topics {
-			shard := &h.topics[i]
-			shard.mu.RLock()
-			topics := slices.Collect(maps.Values(shard.topics))
-			shard.mu.RUnlock()
-			for _, t := range topics {
-				t.mu.Lock()
-				h.noteGap(t)
-			}
-		}
-	}
-	h.onGapMu.Lock()
-	told := h.onGap
-	h.onGapMu.Unlock()
-	for _, tell := range told {
-		tell(name)
-	}
-}
-
-// OnMissed has a function called as Options.OnMissed is, besides others.
-func (h *Hub) OnMissed(tell func(topic string)) {
-	h.onGapMu.Lock()
-	defer h.onGapMu.Unlock()
-	h.onGap = append(h.onGap[:len(h.onGap):len(h.onGap)], tell)
-}
-
-// noteGap has a topic begin its history anew, and gives back its lock, which the caller has taken.
-func (h *Hub) noteGap(t *topic) {
-	for len(t.ring.messages) > 0 {
-		h.dropOldest(t)
-	}
-	t.ring.gap = true
-	h.unlock(t)
 }
 
 // admit counts a subscription of c that is about to come.

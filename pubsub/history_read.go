@@ -1,9 +1,54 @@
 package pubsub
 
 import (
+	"context"
 	"errors"
 	"time"
 )
+
+// History gives what is kept of a topic behind a position, of the zero position all, at most so many of
+// the oldest; 0 is all. complete: these are all messages that there were behind it, and, with most, those behind
+// follow from the position of the last one. It is false of the zero position: nobody knows how a topic began.
+func (h *Hub) History(name string, since Position, most int) (messages []Message, complete bool, err error) {
+	if err := h.limits.checkName(name); err != nil {
+		return nil, false, err
+	}
+	if h.brokerKeeps(name) {
+		return h.historyOf(name, since, most)
+	}
+	t := h.find(name)
+	if t == nil {
+		return nil, false, nil
+	}
+	defer h.unlock(t)
+	all, complete := t.since(since, Position{}, nil, time.Now())
+	if most > 0 {
+		all = all[:min(len(all), most)]
+	}
+	return messagesOf(all), complete, nil
+}
+
+// Purge drops what is kept of a topic. Who comes back with an older position is told that
+// something is missing.
+func (h *Hub) Purge(name string) error {
+	if err := h.limits.checkName(name); err != nil {
+		return err
+	}
+	if h.brokerKeeps(name) {
+		ctx, cancel := context.WithTimeout(context.Background(), pastTimeout)
+		defer cancel()
+		return h.historian.Purge(ctx, name)
+	}
+	t := h.find(name)
+	if t == nil {
+		return nil
+	}
+	defer h.unlock(t)
+	for len(t.ring.messages) > 0 {
+		h.dropOldest(t)
+	}
+	return nil
+}
 
 // Last gives the last messages that are kept of a topic, at most n, from the oldest. It copies no others. Of a broker that
 // keeps them, see HistoryBroker, it asks only for what the node does not have itself, which may block.
@@ -58,39 +103,4 @@ func (h *Hub) lastOf(name string, n int) (messages []Message, err error) {
 		since = p.through
 	}
 	return nil, errLongPast
-}
-
-// SomeMembers is Members, with at most so many of them, whichever; count is how many there are.
-func (h *Hub) SomeMembers(name string, most int) (members []Member, count int) {
-	if h.nodes != nil {
-		return h.nodes.someMembers(name, most)
-	}
-	t := h.find(name)
-	if t == nil {
-		return nil, 0
-	}
-	defer h.unlock(t)
-	return appendMembers([]Member{}, t.members, most), len(t.members)
-}
-
-func (n *nodes) someMembers(topic string, most int) (members []Member, count int) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	members, count = appendMembers([]Member{}, n.self.members[topic], most), len(n.self.members[topic])
-	for _, o := range n.others {
-		members = appendMembers(members, o.members[topic], most)
-		count += len(o.members[topic])
-	}
-	return members, count
-}
-
-// appendMembers appends members while there are fewer than most.
-func appendMembers[K comparable](members []Member, from map[K]Member, most int) []Member {
-	for _, m := range from {
-		if len(members) >= most {
-			break
-		}
-		members = append(members, m)
-	}
-	return members
 }
