@@ -39,7 +39,7 @@ type Conn struct {
 	// The turn's: only the worker whose turn it is touches these.
 	in       *inbound // unfinished bytes
 	fd       int32    // Send uses it under mu before stateClosed; -1: handed to net/http, or a bridge's
-	pingedAt tick     // when a keepalive ping went out since the last sign of life; 0: none did
+	pingedAt tick     // when a keepalive ping, or an event stream's comment, went out since the last sign of life; 0: none did
 
 	seat   loop.Seat     // its place in the loop, and what its turn leaves to the leader
 	active atomic.Uint32 // tick of the last sign of life from the peer
@@ -66,19 +66,19 @@ type facts struct {
 	lastWrittenAt tick              // when our last word was written; 0: it is not
 	acked         int64             // what the peer's side had when its progress was last seen
 	ackedAt       tick              // and when that was
+	missedAt      tick              // when MissedHandler was last told
 	pingedTo      int64             // what the peer's side has once it has our ping; 0: not noted
 	behind        bool              // bytes that the peer had not acknowledged went out before our ping, or last word
-	carries       [numCounts]uint32 // the high halves of Conn.counts
-	messageAt     tick              // with Timeouts.Idle: when the last message came
-	limits        *ownLimits        // nil: the server's
-	rates         *rates            // the turn's; nil without such limits
 	turnedAway    bool              // refused when it came: see admission
-	deflate       *deflation        // nil: no compression
-	context       *connContext      // or that of a slow Upgrade hook; nil: nobody has asked
 	shared        bool              // they are those of many: see Conn.ownFacts
 	cut           bool              // it did not end as it should, see DrainProgress
-	missed        int               // messages of groups of which MissedHandler is to be told
-	missedAt      tick              // when it was last told
+	carries       [numCounts]uint32 // the high halves of Conn.counts
+	messageAt     tick              // with Timeouts.Idle: when the last message came
+	missed        uint32            // messages of groups of which MissedHandler is to be told
+	limits        *ownLimits        // nil: the server's
+	rates         *rates            // the turn's; nil without such limits
+	deflate       *deflation        // nil: no compression
+	context       *connContext      // or that of a slow Upgrade hook; nil: nobody has asked
 	left          poller.Token      // ^token, for ID once the slot is free; 0: it still has its slot
 }
 
@@ -124,7 +124,7 @@ func (c *Conn) total(which int) uint64 {
 // Stats are a connection's counts since it was accepted.
 type Stats struct {
 	MessagesIn, MessagesOut uint64 // text and binary
-	BytesIn, BytesOut       uint64 // all bytes, the handshake included; out: accepted for sending
+	BytesIn, BytesOut       uint64 // all bytes, the handshake included; out: accepted for sending, without what was dropped from the queue
 	Queued                  int    // bytes that wait in the outbound queue
 }
 

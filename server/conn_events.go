@@ -113,7 +113,7 @@ func (c *Conn) endStreamForDrain(cause *ws.CloseError) {
 	retry := drainRetry + c.scattered(c.loop.RightNow(), loop.TicksOf(drainRetrySpread)).Time()
 	c.catchUp()
 	if c.stateNow() == stateOpen {
-		_ = c.put(ws.Close, nil, sse.AppendEvent(nil, sse.Event{Retry: retry}), nil) // as above
+		_ = c.put(ws.Close, nil, sse.AppendEvent(nil, sse.Event{Retry: retry}), nil) // as the close event it is never refused
 		c.endLocked(cause, endGraceful)
 	}
 }
@@ -136,7 +136,7 @@ func (c *Conn) comment(now tick) (dead bool) {
 		f = c.ownFacts()
 		f.behind, f.acked = true, acked
 	}
-	c.active.Store(uint32(now)) // the next one counts from here
+	c.pingedAt = max(now, 1) // the next one counts from here
 	c.loop.counters.events.comments.Add(1)
 	_ = c.put(ws.Ping, nil, []byte(sse.Comment), nil) // no queue: nothing to fail here
 	return false

@@ -265,6 +265,9 @@ func TestEventStreamKeepalive(t *testing.T) {
 		}
 		idle(t, n)
 	}
+	if conns, err := srv.Conns(t.Context(), server.ByAge, 1); err != nil || len(conns) != 1 || conns[0].Silent < 2*time.Minute {
+		t.Errorf("silent: %+v, %v; our own comments are no signs of life", conns, err)
+	}
 	pass(t, n, 12*time.Second) // a comment that nobody takes
 	pass(t, n, 12*time.Second) // which is noted
 	if srv.Stats().Open != 1 {

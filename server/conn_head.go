@@ -271,7 +271,7 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 
 	c.mu.Lock()
 	c.advance(stateOpen)
-	c.state.Or(accept.is())
+	c.state.Or(accept.bits())
 	if accept.EventStream {
 		response = append(response, sse.Comment...) // nginx passes no head on over HTTP/2 without a body
 	}
@@ -304,8 +304,8 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	w.noteSlow(c, "Open")
 }
 
-// is gives the bits of Conn.state for what the connection becomes.
-func (a *Accept) is() (what uint32) {
+// bits are those of Conn.state for what the connection becomes.
+func (a *Accept) bits() (what uint32) {
 	if _, streams := (*a.shared).(StreamHandler); streams {
 		what |= streaming
 	}

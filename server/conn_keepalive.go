@@ -34,7 +34,9 @@ func (s *Server) pingInterval() time.Duration {
 func (c *Conn) nextPing(lim *connLimits) tick {
 	active := tick(c.active.Load())
 	switch {
-	case c.pingedAt == 0 || c.is(eventStream): // whose comments nobody answers
+	case c.is(eventStream): // whose comments nobody answers
+		return max(active, c.pingedAt) + c.jittered(lim.ping)
+	case c.pingedAt == 0:
 		return active + c.jittered(lim.ping)
 	case c.pingedAt > active+lim.ping+lim.ping/5:
 		return c.pingedAt + lim.ping + 1 // as timeoutTicks

@@ -171,8 +171,7 @@ func (c *Conn) leave(from *Group) bool {
 		return false
 	}
 	m.setState(leaving, uint32(c.loop.groups.push(groupItem{part: part, conn: c})))
-	part.expected--
-	from.members--
+	part.lose()
 	return true
 }
 
@@ -319,19 +318,19 @@ func (d *delivery) send(c *Conn, z *deflation) {
 		c.sendShared(d.list[next], d.frames[next])
 	}
 	if z != nil {
-		d.noteDeflated(c, z, next)
+		for i, p := range d.list[:next] {
+			d.way.noteDeflated(c, z, p, d.frames[i])
+		}
 	}
 	if d.notText > 0 {
 		c.loop.counters.events.notText.Add(uint64(d.notText))
 	}
 }
 
-// noteDeflated notes which of the first n messages are compressed, as Conn.deflated does.
-func (d *delivery) noteDeflated(c *Conn, z *deflation, n int) {
-	for i, p := range d.list[:n] {
-		if form := d.way.form(p.message.prepared); &d.frames[i][0] != &form.Frame()[0] {
-			c.deflated(z, form.Payload(), len(d.frames[i]))
-		}
+// noteDeflated notes a frame if it is compressed, as Conn.deflated does.
+func (way *framing) noteDeflated(c *Conn, z *deflation, p pending, frame []byte) {
+	if form := way.form(p.message.prepared); &frame[0] != &form.Frame()[0] {
+		c.deflated(z, form.Payload(), len(frame))
 	}
 }
 
@@ -341,7 +340,7 @@ func (c *Conn) sendShared(p pending, frame []byte) {
 	case len(frame)-ws.MaxHeader > c.limits().maxQueue:
 		drops := c.policyFor(p) != CloseWhenFull
 		c.tooBig(drops)
-		c.noteNotTaken(drops)
+		c.countNewest(drops)
 	case c.queue() != nil:
 		c.queueShared(p, frame)
 	case c.out != nil && len(frame) < direct:

@@ -202,6 +202,15 @@ func (l *groupLog) wake() {
 	}
 }
 
+// lose counts a member less, and forgets the forms of messages when the last one has gone. The
+// caller holds Group.mu.
+func (p *groupPart) lose() {
+	p.expected--
+	if p.group.members--; p.group.members == 0 {
+		p.group.ways.Store(nil)
+	}
+}
+
 // partOn is the group's part on a loop, nil if there is none. The caller holds Group.mu.
 func (g *Group) partOn(l *groupLog) *groupPart {
 	if int(l.loop.index) >= len(g.parts) {

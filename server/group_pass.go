@@ -197,8 +197,7 @@ func (l *groupLog) leaveGroups(c *Conn) (ended int) {
 		part := l.partOf(m)
 		if m.state() != leaving {
 			part.group.mu.Lock()
-			part.group.members--
-			part.expected--
+			part.lose()
 			part.group.mu.Unlock()
 		}
 		if m.place() != noIndex {

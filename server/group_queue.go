@@ -79,10 +79,10 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 	switch {
 	case c.queued()+len(frame) > c.limits().maxQueue:
 		c.overflow(LimitQueue, errSlow, drops)
-		c.noteNotTaken(drops)
+		c.countNewest(drops)
 	case c.loop.srv.governor.outbound.full():
 		c.overflow(LimitQueueMemory, errShed, drops)
-		c.noteNotTaken(drops)
+		c.countNewest(drops)
 	default:
 		c.wait(p, frame, 0)
 		c.sentBytes(len(frame))
@@ -95,16 +95,16 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 // in order, it drops that one. It says whether the message is in.
 func (c *Conn) replaceShared(p pending, frame []byte) bool {
 	m := p.message
-	old := c.out.KeySize(m.key, m.keyHash)
+	at, old := c.out.Keyed(m.key, m.keyHash)
 	if old == 0 {
 		return false
 	}
 	before := c.out.size()
 	inPlace := !m.inOrder && c.queued()-old+len(frame) <= c.limits().maxQueue
 	if inPlace {
-		c.out.Replace(m.share(frame))
+		c.out.Replace(at, m.share(frame))
 	} else {
-		c.out.Remove(m.key, m.keyHash)
+		c.out.Remove(at)
 	}
 	c.loop.counters.groupReplaced.Add(1)
 	c.resized(before)
@@ -152,8 +152,8 @@ func (c *Conn) resized(before int) {
 	}
 }
 
-// noteNotTaken counts a message that was dropped for want of room.
-func (c *Conn) noteNotTaken(drops bool) {
+// countNewest counts a message that was dropped for want of room, and not those before it.
+func (c *Conn) countNewest(drops bool) {
 	if drops {
 		c.loop.counters.groupNewest.Add(1)
 		c.noteMissed(1)
@@ -171,7 +171,7 @@ func (c *Conn) noteMissed(messages int) {
 		return
 	}
 	if _, ok := (*c.handler).(MissedHandler); ok && messages > 0 {
-		c.ownFacts().missed += messages
+		c.ownFacts().missed += uint32(messages)
 		c.wakeMissed()
 	}
 }
@@ -192,7 +192,7 @@ func (c *Conn) missedDue() bool {
 // callMissed tells the handler what it has missed.
 func (c *Conn) callMissed(w *worker) {
 	c.mu.Lock()
-	messages := 0
+	messages := uint32(0)
 	if c.stateNow() == stateOpen && c.missedDue() {
 		messages, c.facts.missed = c.facts.missed, 0
 		c.facts.missedAt = max(c.loop.RightNow(), 1)
@@ -202,7 +202,7 @@ func (c *Conn) callMissed(w *worker) {
 		return
 	}
 	if h, ok := (*c.handler).(MissedHandler); ok {
-		h.Missed(c, messages)
+		h.Missed(c, int(messages))
 		w.noteSlow(c, "Missed")
 	}
 }

@@ -81,21 +81,24 @@ func (g *Group) SendTo(c *Conn, p *ws.Prepared, o SendOptions) error {
 	} else if z != nil {
 		way.deflate, way.z = true, z.sender
 	}
-	d := delivery{way: way}
-	m := newGroupMessage(g, p, o, 1)
-	defer m.release()
-	if frame := way.frame(p); frame != nil {
-		d.list, d.frames = []pending{{message: m, policy: cmp.Or(o.Policy, g.options.Policy)}}, [][]byte{frame}
-	} else {
-		d.notText = 1
-	}
+	frame := way.frame(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.catchUp(); c.takesNothing() {
 		return ErrClosed
 	}
-	if d.send(c, z); c.takesNothing() {
+	if frame == nil {
+		c.loop.counters.events.notText.Add(1)
+		return nil
+	}
+	m := newGroupMessage(g, p, o, 1)
+	defer m.release()
+	one := pending{message: m, policy: cmp.Or(o.Policy, g.options.Policy)}
+	if c.sendShared(one, frame); c.takesNothing() {
 		return ErrClosed
+	}
+	if z != nil {
+		way.noteDeflated(c, z, one, frame)
 	}
 	return nil
 }

@@ -60,15 +60,19 @@ func (d *details) with(attrs ...any) (all []any, ok bool) {
 // logRefusal tells of a request that is refused. r is nil where it is not known, and
 // empty if it was none.
 func (s *Server) logRefusal(refusal *ws.Refusal, remote netip.AddrPort, r *ws.Request) {
-	level := slog.LevelDebug
-	if s.LogRefusals {
-		level = slog.LevelInfo
-	}
-	if s.log().Enabled(context.Background(), level) {
+	if level := s.requestLevel(); s.log().Enabled(context.Background(), level) {
 		attrs := []any{"remote", addrName(remote), "status", refusal.Status, "reason", shorten(refusal.Reason)}
 		attrs = append(attrs, requestOf(r)...)
 		s.tellRefused(level, append(attrs, s.detailsOf(refusal, r)...))
 	}
+}
+
+// requestLevel is that of records about single requests.
+func (s *Server) requestLevel() slog.Level {
+	if s.LogRefusals {
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
 }
 
 func (s *Server) tellRefused(level slog.Level, attrs []any) {
@@ -115,10 +119,7 @@ func (s *Server) LogServed(r *ws.Request, attrs ...any) {
 
 // about are the attributes of a record about a request, and its level. ok: it is logged at all.
 func (s *Server) about(r *ws.Request, attrs []any) (level slog.Level, all []any, ok bool) {
-	level = slog.LevelDebug
-	if s.LogRefusals {
-		level = slog.LevelInfo
-	}
+	level = s.requestLevel()
 	if !s.log().Enabled(context.Background(), level) {
 		return level, nil, false
 	}

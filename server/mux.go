@@ -46,11 +46,9 @@ func (m *Mux) Handle(pattern string, h Handler) {
 	if h == nil {
 		panic(fmt.Sprintf("server: pattern %q: nil handler", pattern))
 	}
-	accept := Accept{Handler: &routeHandler{h}}
+	own := &routeHandler{h}
 	m.HandleUpgrade(pattern, func(r *ws.Request) (Accept, error) {
-		accept := accept
-		accept.EventStream = r.EventStream()
-		return accept, nil
+		return Accept{Handler: own, EventStream: r.EventStream()}, nil
 	})
 }
 

@@ -1,11 +1,6 @@
 package server
 
-import (
-	"errors"
-	"sync/atomic"
-
-	"github.com/millrace/millrace/ws"
-)
+import "sync/atomic"
 
 // EventStreamStats are about event streams, which count among all connections as well.
 type EventStreamStats struct {
@@ -30,38 +25,4 @@ func (n *eventCounters) addTo(sum *EventStreamStats) {
 	sum.Ended += n.ended.Load()
 	sum.Comments += n.comments.Load()
 	sum.NotText += n.notText.Load()
-}
-
-// countOpened counts a connection that is accepted.
-func (c *Conn) countOpened(events bool) {
-	n := &c.loop.counters
-	if events {
-		n.events.open.Add(1)
-		n.events.opened.Add(1)
-	} else {
-		n.upgraded.Add(1)
-	}
-}
-
-// countClosed counts its end.
-func (c *Conn) countClosed(cause error) {
-	n := &c.loop.counters
-	end, ok := cause.(*ws.CloseError)
-	if !ok && !errors.As(cause, &end) {
-		end = errGone
-	}
-	by := 0
-	if end.Remote || end == errGone || end == errReset || end == errDead {
-		by = 1 // as ClosedByPeer
-	}
-	switch {
-	case !c.is(eventStream):
-		n.closes[by][closeSlot(end.Code)].Add(1)
-		return
-	case by == 1:
-		n.events.left.Add(1)
-	default:
-		n.events.ended.Add(1)
-	}
-	n.events.open.Add(-1)
 }

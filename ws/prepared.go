@@ -126,7 +126,7 @@ func (p *Prepared) Event() []byte {
 		e.ID = p.more.ID
 	}
 	event := sse.AppendEvent(make([]byte, 0, len("id: \ndata: \n\n")+len(e.ID)+len(e.Data)), e)
-	p.event.CompareAndSwap(nil, &event) // as above
+	p.event.CompareAndSwap(nil, &event) // else somebody else has made the same
 	return *p.event.Load()
 }
 

@@ -43,6 +43,7 @@ type Request struct {
 	host    []byte // of the target, else of the Host field
 	http10  bool
 	hasBody bool
+	upgrade bool // the Upgrade field names websocket, see WantsUpgrade
 	fields  []field
 
 	public     []byte // the host that trusted proxies tell; nil: they do not
@@ -97,6 +98,7 @@ func (r *Request) parse(head []byte, start int) *Refusal {
 	if refusal := r.parseHost(); refusal != nil {
 		return refusal
 	}
+	r.upgrade = !r.http10 && r.hasElement("Upgrade", "websocket") // asked for several times
 	return r.parseBody()
 }
 

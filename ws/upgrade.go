@@ -42,7 +42,7 @@ type Response struct {
 // CheckUpgrade's to judge. An Upgrade in an HTTP/1.0 request is to be ignored (RFC
 // 9110 section 7.8).
 func (r *Request) WantsUpgrade() bool {
-	return r.ExtendedConnect || !r.http10 && r.hasElement("Upgrade", "websocket")
+	return r.ExtendedConnect || r.upgrade
 }
 
 // CheckUpgrade reports whether the request opens a WebSocket by RFC 6455 section

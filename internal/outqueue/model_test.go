@@ -293,8 +293,12 @@ func (p *player) replace() {
 		}
 		return false
 	})
-	if got := p.q.KeySize(shared.Key, shared.KeyHash); got != size {
-		p.t.Fatalf("KeySize %d, want %d", got, size)
+	at, got := p.q.Keyed(shared.Key, shared.KeyHash)
+	if got != size {
+		p.t.Fatalf("Keyed finds %d bytes, want %d", got, size)
+	}
+	if size == 0 {
+		return
 	}
 	if p.next(3) == 0 {
 		first := true
@@ -303,19 +307,18 @@ func (p *player) replace() {
 			first = first && !found
 			return found
 		})
-		if got := p.q.Remove(shared.Key, shared.KeyHash); got != (want == 1) {
-			p.t.Fatalf("removed: %v, want %d", got, want)
+		if want != 1 {
+			p.t.Fatalf("the model removes %d frames", want)
 		}
+		p.q.Remove(at)
 		return
 	}
 	p.m.loose[last(shared.Frame)] = shared
-	want := p.m.replace(shared)
-	if want {
-		p.hold(shared)
+	if !p.m.replace(shared) {
+		p.t.Fatal("the model replaces nothing")
 	}
-	if got := p.q.Replace(shared); got != want {
-		p.t.Fatalf("replaced: %v, want %v", got, want)
-	}
+	p.hold(shared)
+	p.q.Replace(at, shared)
 }
 
 // write writes once.

@@ -25,7 +25,7 @@ const (
 // use, and not to be copied. It has no bound of its own: see Len and Memory.
 type Queue struct {
 	// Events: what stands for frames here are events of an event stream. It is set before the
-	// first is queued. Pongs are none.
+	// first is queued. SetPong is not for these.
 	Events bool
 
 	segments []frames

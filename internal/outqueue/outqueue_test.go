@@ -290,9 +290,11 @@ func BenchmarkReplace(b *testing.B) {
 				q.Share(all[i], 0, true)
 			}
 			for i := 0; b.Loop(); i++ {
-				if !q.Replace(all[i%keys]) {
+				at, size := q.Keyed(i%keys, uint32(i%keys))
+				if size == 0 {
 					b.Fatal("the key is not there")
 				}
+				q.Replace(at, all[i%keys])
 			}
 		})
 	}

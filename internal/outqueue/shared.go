@@ -5,7 +5,7 @@ import "slices"
 // Shared is a frame that waits in many queues and is there once.
 type Shared struct {
 	Frame    []byte // must not change
-	Key      any    // may be compared; see Queue.Replace. nil: none
+	Key      any    // may be compared; see Queue.Keyed. nil: none
 	KeyHash  uint32 // the same for equal keys
 	Expires  uint32 // see Queue.Expire; 0: never
 	Released func() // called once for each Queue.Share, when that queue has let go of it
@@ -86,49 +86,29 @@ func (q *Queue) Expire(now uint32) (dropped int) {
 	return dropped
 }
 
-// Replace puts a frame in the place of the loose one with the same key, and says whether
-// there was one.
-func (q *Queue) Replace(frame *Shared) bool {
-	i := q.withKey(frame.Key, frame.KeyHash)
-	if i < 0 {
-		return false
-	}
-	s := &q.segments[i]
+// Replace puts a frame in the place, of Keyed, of the one with the same key.
+func (q *Queue) Replace(at int, frame *Shared) {
+	s := &q.segments[at]
 	q.bytes += len(frame.Frame) - len(s.shared.Frame)
 	q.free(s)
 	*s = frames{shared: frame, mark: looseMark(frame.KeyHash)}
 	q.account(s, 1)
-	return true
 }
 
-// Remove drops the loose frame with this key, of this hash, and says whether there was one.
-func (q *Queue) Remove(key any, hash uint32) bool {
-	i := q.withKey(key, hash)
-	if i < 0 {
-		return false
-	}
-	q.drop(&q.segments[i])
-	q.segments = slices.Delete(q.segments, i, i+1)
-	return true
+// Remove drops the frame at a place of Keyed.
+func (q *Queue) Remove(at int) {
+	q.drop(&q.segments[at])
+	q.segments = slices.Delete(q.segments, at, at+1)
 }
 
-// KeySize is the length of the loose frame with this key, of this hash, 0 if there is none.
-func (q *Queue) KeySize(key any, hash uint32) int {
-	i := q.withKey(key, hash)
-	if i < 0 {
-		return 0
-	}
-	return len(q.segments[i].shared.Frame)
-}
-
-// withKey is the place of the loose segment with this key, below 0: there is none. It looks
-// at frames only whose keys' hashes are the same.
-func (q *Queue) withKey(key any, hash uint32) int {
+// Keyed is the place of the loose frame with this key, of this hash, until the queue changes, and its
+// length; 0: there is none. It looks at frames only whose keys' hashes are the same.
+func (q *Queue) Keyed(key any, hash uint32) (at, size int) {
 	mark := looseMark(hash)
 	for i := range q.segments {
 		if s := &q.segments[i]; s.mark == mark && s.shared.Key != nil && s.shared.Key == key {
-			return i
+			return i, len(s.shared.Frame)
 		}
 	}
-	return -1
+	return 0, 0
 }
