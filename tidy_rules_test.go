@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 )
 
 // The rules of the source. They apply to test files too unless they say
@@ -34,7 +35,7 @@ var importers = map[string][]string{
 	"github.com/KimMachineGun":            {"internal/heapwatch", "cmd"},
 	"github.com/klauspost/compress":       {"ws"},
 	"github.com/mailru/easygo":            {"poller"},
-	"github.com/nats-io":                  {"pubsub/nats", "cmd"},
+	"github.com/nats-io":                  {"pubsub/nats"},
 	"github.com/prometheus/procfs":        {"internal/process"},
 	"github.com/prometheus/client_golang": {"server/prom", "pubsub/prom", "pubsub/gateway/prom", "pubsub/nats/prom", "cmd"},
 	"github.com/prometheus/client_model":  {"server/prom", "cmd"}, // their tests
@@ -50,18 +51,29 @@ var importers = map[string][]string{
 // but each other.
 var leaves = []string{
 	"internal/buffer", "internal/rate", "internal/heapwatch", "internal/route", "internal/addrcount", "internal/tlsrecord", "internal/netconn",
-	"proxyproto", "asynclog", "sse",
+	"proxyproto", "asynclog", "sse", "client",
 }
 
 func leafOr(others ...string) func(string) bool { return oneOf(append(others, leaves...)...) }
 
 // keptFrom says which packages must not import a folder of ours, or part of the
-// standard library; all others may. A folder may always import itself.
+// standard library; all others may. A folder may always import itself. Of a folder in another
+// one that stands here both rules hold.
 var keptFrom = map[string]func(importer string) bool{
 	"poller": leafOr("ws", "internal/outqueue"),
 	"ws":     leafOr("poller", "internal/loop"),
 	"server": leafOr("poller", "ws", "internal/loop", "internal/outqueue"),
-	"sse":    leafOr("poller", "internal/loop"),
+	"pubsub": leafOr("server", "ws", "poller", "internal", "client"),
+	"client": leafOr("server", "ws", "poller", "internal", "pubsub"),
+
+	// Users of server need not compile what they do not use.
+	"server/cert":       serverItself,
+	"server/debug":      serverItself,
+	"server/prom":       serverItself,
+	"server/servertest": serverItself,
+	"server/xconnect":   serverItself,
+
+	"sse": leafOr("poller", "internal/loop"),
 	"proxyproto": func(importer string) bool {
 		return !within(importer, "server") && !within(importer, "cmd")
 	},
@@ -81,7 +93,7 @@ var keptFrom = map[string]func(importer string) bool{
 	"internal/socketpath": notOf("server", "cmd"), // their tests
 	"internal/wsload":     notOf("internal/load", "internal/compare"),
 
-	"internal/buffer":    oneOf("proxyproto", "asynclog"),
+	"internal/buffer":    oneOf("proxyproto", "asynclog", "sse", "client"),
 	"internal/rate":      notOf("server", "pubsub"),
 	"internal/heapwatch": notOf("server"),
 	"internal/route":     notOf("server"),
@@ -114,6 +126,8 @@ var (
 )
 
 func everybody(string) bool { return true }
+
+func serverItself(importer string) bool { return importer == "server" }
 
 // notOf says that only these may import it.
 func notOf(folders ...string) func(string) bool {
@@ -274,9 +288,53 @@ func allowed(folder, imported string) bool {
 	}
 	imported = strings.TrimPrefix(imported, modulePath+"/")
 	for kept, from := range keptFrom {
-		if within(imported, kept) {
-			return within(folder, kept) || !from(folder)
+		if within(imported, kept) && !within(folder, kept) && from(folder) {
+			return false
 		}
 	}
-	return true // the standard library, or the module's root
+	return true
+}
+
+// TestTidyBorders shows what each border of the packages for users keeps out.
+func TestTidyBorders(t *testing.T) {
+	for _, tt := range []struct {
+		importer, imported string
+		may                bool
+	}{
+		{"client", "server", false},
+		{"client", "ws", false},
+		{"client", "pubsub/gateway", false},
+		{"client", "internal/buffer", false},
+		{"sse", "internal/buffer", false},
+		{"sse", "pubsub", false},
+		{"asynclog", "pubsub", false},
+		{"ws", "pubsub", false},
+		{"poller", "pubsub", false},
+		{"internal/loop", "pubsub", false},
+		{"server", "pubsub", false},
+		{"server/debug", "pubsub", false},
+		{"server", "client", false},
+		{"pubsub/gateway", "client", false},
+		{"server", "server/cert", false},
+		{"server", "server/debug", false},
+		{"server", "server/prom", false},
+		{"server", "server/servertest", false},
+		{"server", "server/xconnect", false},
+		{"poller", "server/prom", false},
+		{"cmd/millrace/serve", "server/prom", true},
+		{"server/debug", "server/prom", true},
+		{"server/prom", "server", true},
+		{"pubsub/gateway", "pubsub", true},
+		{"pubsub/gateway", "sse", true},
+		{"pubsub/gateway", "server/servertest", true}, // in its tests
+		{"cmd/millrace/serve", "pubsub/nats", true},
+		{"cmd/millrace/serve", "client", true},
+	} {
+		if may := allowed(tt.importer, modulePath+"/"+tt.imported); may != tt.may {
+			t.Errorf("%s may import %s: %v, want %v", tt.importer, tt.imported, may, tt.may)
+		}
+	}
+	if allowed("cmd/millrace/serve", "github.com/nats-io/nats.go") || !allowed("pubsub/nats", "github.com/nats-io/nats.go") {
+		t.Error("nats.go is for pubsub/nats alone")
+	}
 }
