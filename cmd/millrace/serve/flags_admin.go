@@ -37,12 +37,12 @@ const defaultAdminMode = "0600"
 
 func (a *adminOptions) options() []flags.Option {
 	return []flags.Option{
-		flags.New("admin", "ADDRESS", "HOST:PORT, unix:PATH or fd:N, that answers /healthz, /readyz, /metrics and /debug/conns whatever the\n"+
-			"main one is at; keep it on loopback or a private network", "", endpoint(&a.address)).Once(),
+		flags.New("admin", "ADDRESS", "HOST:PORT, unix:PATH or fd:N, that answers /healthz, /readyz, /metrics and all below /debug/ whatever\n"+
+			"the main one is at; keep it on loopback or a private network", "", endpoint(&a.address)).Once(),
 		flags.New("admin-mode", "MODE", "permissions of the socket's file of --admin unix:PATH, in octal: who may write may connect", defaultAdminMode, permissions(&a.mode)),
-		flags.New("admin-token-file", "FILE", "file with a token that /metrics and /debug/conns on the admin address want, as\n"+
+		flags.New("admin-token-file", "FILE", "file with a token that /metrics and all below /debug/ on the admin address want, as\n"+
 			"Authorization: Bearer TOKEN or, in a browser, as the password of any user; read again when it changes", "", flags.Text(&a.tokenFile)).Once(),
-		flags.New("admin-host", "NAMES", "names by which /metrics and /debug/conns may be asked for besides IP addresses and localhost,\n"+
+		flags.New("admin-host", "NAMES", "names by which /metrics and all below /debug/ may be asked for besides IP addresses and localhost,\n"+
 			"separated by commas (repeatable), as admin.example.com", "", flags.List(&a.hosts, hostName)).Listed(),
 		flags.New("metrics", "WHERE", "auto: /metrics is on the admin address, or on the main one if there is no other; public: on both;\n"+
 			"off: nowhere", metricsAuto, flags.Name(&a.metrics, []string{metricsAuto, metricsPublic, metricsOff})),
