@@ -221,6 +221,7 @@ var Millrace = (function (root) {
       // A topic without a position has given nothing: it begins once more.
       const missed = (this.position !== "" || this._owed) && !how.recovered;
       this._on = true;
+      this._skip = 0;
       this._owed = this._filter;
       if (how.position) this.position = how.position;
       this._settle.resolve({ recovered: !!how.recovered, sent: how.sent || 0 });
@@ -400,10 +401,23 @@ var Millrace = (function (root) {
 
     /** Has a token for the next connection. @param {boolean} refused the last one was */
     async _getToken(refused) {
-      const { token } = this._options;
-      this._token = (typeof token === "function" ? await token(refused) : token) || "";
+      this._token = await this._givenToken(refused);
       if (refused && this._token === this._refused) throw new MillraceError("unauthorized", "the token was refused, and there is no other one", 3000);
-      return this._token;
+    }
+
+    /** The token of the options. @param {boolean} refused the last one was */
+    async _givenToken(refused) {
+      const { token } = this._options;
+      return (typeof token === "function" ? await token(refused) : token) || "";
+    }
+
+    /** Has a token for a plain request. Without one the request is not made. @param {boolean} refused the last one was */
+    async _freshToken(refused) {
+      try {
+        this._token = await this._givenToken(refused);
+      } catch (error) {
+        throw new MillraceError("unauthorized", `the function for a token failed: ${error}`, 401);
+      }
     }
 
     /**
@@ -590,7 +604,7 @@ var Millrace = (function (root) {
      * @returns {Promise<any>}
      */
     async _ask(method, path, headers = {}, body) {
-      if (!this._token) await this._getToken(false);
+      if (!this._token) await this._freshToken(false);
       for (let again = false; ; again = true) {
         const stop = new AbortController();
         const timer = setTimeout(() => stop.abort(), this._patience);
@@ -600,7 +614,7 @@ var Millrace = (function (root) {
           if (answer.status === 204) return null;
           if (answer.ok) return await answer.json();
           if (answer.status === 401 && !again && typeof this._options.token === "function") {
-            if (token === this._token) this._token = (await this._options.token(true)) || "";
+            if (token === this._token) await this._freshToken(true);
             continue;
           }
           throw await refusal(answer);
@@ -881,7 +895,6 @@ var Millrace = (function (root) {
       const type = answer.headers.get("Content-Type") || "";
       if (answer.status !== 200 || !type.startsWith("text/event-stream") || !answer.body) return this._refused(answer);
       const watch = this._watch = new Watch(2 * c._silence, c._patience, null, () => c._lost(this, silent));
-      for (const s of asked) s._skip = 0;
       try {
         await readEvents(answer.body, () => watch.heard(), (name, data) => this._hear(name, data));
       } catch { /* it is over in any case */ }
@@ -940,8 +953,9 @@ var Millrace = (function (root) {
     _begins(how) {
       const s = this._client._subscriptions.get(how.topic);
       if (!s) return;
-      if (!s._since()) s._skip = Math.max(0, how.sent - s._last());
+      const unasked = s._since() ? 0 : Math.max(0, how.sent - s._last());
       s._begins(how);
+      s._skip = unasked;
     }
 
     /** @param {string} token */

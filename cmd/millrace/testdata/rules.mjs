@@ -146,6 +146,32 @@ for (const size of [1, 2, 3, 7, 64, bytes.length]) {
   assert.equal(error.word, "forbidden");
 }
 
+// What an event stream would have sent unasked, and did not, is not skipped on the WebSocket that comes after it.
+{
+  let streams = 0, subscribed = 0;
+  const got = [], gaps = [];
+  const text = `event: subscribed\ndata: {"topics":[{"topic":"a","recovered":false,"sent":3},{"topic":"b","recovered":false,"sent":3}]}\n\n`;
+  const fetch = async () => {
+    streams++;
+    FakeSocket.server = serving((socket) => {
+      if (++subscribed === 2) for (const n of [1, 2, 3]) socket.hear({ topic: "a", position: `E-${n}`, time: "2026-01-01T00:00:00.000Z", data: `${n}` });
+      if (subscribed === 2) client.close();
+    });
+    return new Response(text, { headers: { "Content-Type": "text/event-stream" } });
+  };
+  FakeSocket.server = (socket) => socket.end(1006);
+  const options = { WebSocket: FakeSocket, fetch, backOff };
+  let client;
+  await new Promise((resolve) => {
+    client = new Millrace("http://fake.test", { ...options, onState: ({ state }) => state === "closed" && resolve() });
+    client.subscribe("a", (m) => got.push(m.data), { onGap: (gap) => gaps.push(gap) });
+    client.subscribe("b", () => {}, { last: 5 });
+  });
+  assert.equal(streams, 1);
+  assert.deepEqual(got, ["1", "2", "3"]);
+  assert.deepEqual(gaps, []);
+}
+
 // A server that falls silent is asked, and left when it does not answer.
 {
   FakeSocket.made = [];
@@ -184,6 +210,7 @@ for (const size of [1, 2, 3, 7, 64, bytes.length]) {
     throw new Error("of the handler");
   }));
   await new Promise((resolve) => setTimeout(resolve));
+  process.removeAllListeners("uncaughtException");
   assert.deepEqual(thrown, ["of the handler", "of the handler"]);
   assert.equal(client.state, "open");
   client.close();
@@ -204,6 +231,21 @@ for (const size of [1, 2, 3, 7, 64, bytes.length]) {
   assert.ok(calls >= 2 && calls <= 3, `${calls} tokens`);
   assert.deepEqual(FakeSocket.made[0].protocols, ["millrace.topics.v1", "millrace.token.token0"]);
   client.close();
+}
+// A function for a token that fails is told as that, not as a network that does: what was refused is surely not done.
+{
+  const failing = async (token) => {
+    FakeSocket.server = serving();
+    const options = { transports: ["websocket"], WebSocket: FakeSocket, fetch: async () => new Response("", { status: 401 }), backOff: { least: 1000, most: 1000 } };
+    const client = new Millrace("http://fake.test", { ...options, token });
+    const fates = await Promise.allSettled([client.history("a"), client.purge("a")]);
+    client.close();
+    return fates.map(({ reason }) => `${reason.word} ${reason.code}: ${reason.message}`);
+  };
+  const told = "unauthorized 401: the function for a token failed: Error: no more";
+  const fail = () => { throw new Error("no more"); };
+  assert.deepEqual(await failing((refused) => refused ? fail() : "old"), [told, told]);
+  assert.deepEqual(await failing(fail), [told, told]);
 }
 console.log("ruled");
 process.exit(0);
