@@ -1,12 +1,10 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
 	"math"
 	"slices"
 	"strings"
@@ -42,7 +40,8 @@ type command struct {
 	Expires *float64 `json:"expires"` // seconds
 	Kept    *bool    `json:"kept"`
 
-	bytes []byte // what binary stands for
+	bytes   []byte        // what Binary stands for
+	expires time.Duration // what Expires does
 }
 
 // reply answers a command that was done.
@@ -95,21 +94,16 @@ func parseCommand(m ws.Message) (c command, err error) {
 	if m.Opcode != ws.Text {
 		return c, badCommand("a binary message: envelopes are JSON in text messages")
 	}
-	from := json.NewDecoder(bytes.NewReader(m.Payload))
-	from.DisallowUnknownFields()
-	err = from.Decode(&c)
+	err = json.Unmarshal(m.Payload, &c)
 	id, wrong := lookAt(m.Payload)
 	if c.ID = &id; id == 0 {
 		c.ID = nil
 	}
 	switch {
-	case err != nil:
-		return c, badCommand(whatIsWrong(err))
 	case wrong != "":
 		return c, badCommand(wrong)
-	}
-	if _, err := from.Token(); !errors.Is(err, io.EOF) {
-		return c, badCommand("something follows the envelope")
+	case err != nil:
+		return c, badCommand(whatIsWrong(err))
 	}
 	verbs := 0
 	for _, given := range []bool{c.Subscribe != nil, c.Unsubscribe != nil, c.Publish != nil, c.Token != nil, c.Ping != nil} {
@@ -129,13 +123,13 @@ func parseCommand(m ws.Message) (c command, err error) {
 // whatIsWrong tells clients why their text is no envelope.
 func whatIsWrong(err error) string {
 	var kind *json.UnmarshalTypeError
-	switch unknown, ok := strings.CutPrefix(err.Error(), "json: unknown field "); {
-	case ok:
-		return "an envelope has no field " + unknown
+	switch {
 	case errors.As(err, &kind) && kind.Field != "":
 		return kind.Field + " can not be a JSON " + kind.Value
 	case strings.Contains(err.Error(), "exceeded max depth"):
 		return "the JSON is nested too deeply"
+	case strings.Contains(err.Error(), "after top-level value"):
+		return "something follows the envelope"
 	}
 	return "an envelope is a JSON object"
 }
@@ -161,7 +155,8 @@ func (c *command) check() error {
 		}
 	}
 	if c.Expires != nil {
-		_, err := parseExpires(*c.Expires)
+		var err error
+		c.expires, err = parseExpires(*c.Expires)
 		return err
 	}
 	return nil
@@ -238,10 +233,7 @@ func (s *session) doPublish(c command) (pubsub.Published, error) {
 		m.Payload, m.Opcode = c.bytes, ws.Binary
 	}
 	o := pubsub.PublishOptions{From: s.conn, NotKept: c.Kept != nil && !*c.Kept}
-	o.Key = value(c.Key)
-	if c.Expires != nil {
-		o.Expires, _ = parseExpires(*c.Expires) // it was checked
-	}
+	o.Key, o.Expires = value(c.Key), c.expires
 	return s.publish(m, o)
 }
 

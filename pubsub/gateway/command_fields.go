@@ -105,6 +105,9 @@ func escaped(text []byte) rune {
 
 // nameOf is a text as it is meant.
 func nameOf(text []byte) (name string) {
+	if len(text) > 1 && bytes.IndexByte(text, '\\') < 0 {
+		return string(text[1 : len(text)-1])
+	}
 	if json.Unmarshal(text, &name) != nil {
 		return ""
 	}

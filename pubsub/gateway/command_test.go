@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -156,6 +157,9 @@ func TestEnvelopeErrors(t *testing.T) {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
+	say(t, c, `{"id":1,"ping":true}x`, `{"id":1,"error":"bad_request","message":"something follows the envelope"}`)
+	say(t, c, `{"id":1,"ping":true,"p\u006fng":1}`, `{"id":1,"error":"bad_request","message":"an envelope has no field \"pong\""}`)
+	say(t, c, `{"id":1,"ping":1}`, `{"id":1,"error":"bad_request","message":"ping can not be a JSON number"}`)
 	c.SendBinary([]byte(`{"id":1,"ping":true}`))
 	say(t, c, "", `{"error":"bad_request","message":"a binary message: envelopes are JSON in text messages"}`)
 	for i, want := range []string{`"ok":true`, `"ok":true`, `"ok":true`, `"error":"too_many"`} {
@@ -372,7 +376,7 @@ func TestMissed(t *testing.T) {
 	}
 }
 
-// FuzzLookAt: of what nothing is wrong with, encoding/json reads the same number.
+// FuzzLookAt: of what nothing is wrong with, encoding/json reads the same number, and no field that it does not know.
 func FuzzLookAt(f *testing.F) {
 	for text := range wrongEnvelopes {
 		if len(text) < 1000 {
@@ -385,6 +389,12 @@ func FuzzLookAt(f *testing.F) {
 		var want struct{ ID uint64 }
 		if err := json.Unmarshal(text, &want); err == nil && wrong == "" && want.ID < 1<<53 && id != want.ID {
 			t.Errorf("%q: %d, want %d", text, id, want.ID)
+		}
+		var fields struct{ ID, Subscribe, Unsubscribe, Publish, Token, Ping, Since, Last, Info, Data, Binary, Key, Expires, Kept any }
+		strict := json.NewDecoder(bytes.NewReader(text))
+		strict.DisallowUnknownFields()
+		if err := strict.Decode(&fields); wrong == "" && err != nil && strings.Contains(err.Error(), "unknown field") {
+			t.Errorf("%q: %v", text, err)
 		}
 	})
 }
