@@ -296,8 +296,7 @@ func (s *session) renew(token string, r *reply) error {
 	names := slices.Clone(s.names)
 	s.mu.Unlock()
 	for _, name := range names {
-		if !who.may((*Rights).maySubscribe, name) {
-			s.unsubscribe(name)
+		if !who.may((*Rights).maySubscribe, name) && s.unsubscribe(name) {
 			r.Unsubscribed = append(r.Unsubscribed, name)
 		}
 	}

@@ -225,6 +225,29 @@ func TestRenew(t *testing.T) {
 	say(t, c, "", `{"topic":"a","position":P,"time":T,"data":"for her"}`)
 }
 
+// TestRenewAfterUnsubscribeUser: what the hub has ended is not told to have ended by the token, nor twice.
+func TestRenewAfterUnsubscribeUser(t *testing.T) {
+	t.Parallel()
+	who := tokens{
+		"ann":     {User: "ann", Rights: gateway.Rights{Subscribe: []string{"#"}}},
+		"ann-few": {User: "ann", Rights: gateway.Rights{Subscribe: []string{"a"}}},
+	}
+	r := newRig(t, gateway.Options{Auth: []gateway.Authenticator{who}, Anonymous: nothing})
+	c := r.connect("/topics?envelope=1&token=ann")
+	subscribe := func(name string) {
+		t.Helper()
+		say(t, c, fmt.Sprintf(`{"id":1,"subscribe":%q}`, name), fmt.Sprintf(`{"id":1,"ok":true,"topic":%q,"position":P,"recovered":false,"sent":0}`, name))
+	}
+	for _, name := range []string{"b/c", "d"} {
+		subscribe(name)
+		if n := r.hub.UnsubscribeUser("ann", name); n != 1 {
+			t.Fatalf("%d subscriptions to %s have ended", n, name)
+		}
+	}
+	subscribe("b/c")
+	say(t, c, `{"id":2,"token":"ann-few"}`, `{"id":2,"ok":true,"unsubscribed":["b/c"]}`)
+}
+
 // TestRenewRate: bad tokens, and good ones, cost more than they bring.
 func TestRenewRate(t *testing.T) {
 	t.Parallel()

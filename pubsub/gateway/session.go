@@ -29,7 +29,7 @@ type session struct {
 	renewed rate.Bucket
 
 	mu    sync.Mutex // guards names, and is taken inside no other lock but a topic's
-	names []string   // of its subscriptions
+	names []string   // of its subscriptions, each once; also of those that Hub.UnsubscribeUser has ended
 }
 
 // opening is what the hook has found out.
@@ -140,7 +140,9 @@ func (s *session) subscribe(name string, o pubsub.SubscribeOptions, begun func(s
 			}
 		}
 		s.mu.Lock()
-		s.names, added = append(s.names, name), true // from here on it is told of gaps
+		if added = true; !slices.Contains(s.names, name) {
+			s.names = append(s.names, name) // from here on it is told of gaps
+		}
 		s.mu.Unlock()
 		return begun(standing{name, position.String(), sub.Recovered, sub.Sent})
 	}
