@@ -68,7 +68,7 @@ var Millrace = (function (root) {
   // What repeating does not mend.
   const final = ["bad_request", "bad_name", "wildcard", "too_many", "forbidden"];
   // What a subscription is tried again after, on the same connection.
-  const passing = ["too_fast", "no_room", "unknown", "closed", "internal"];
+  const passing = ["too_fast", "no_room", "unknown", "closed"];
 
   /** An error has a word for programs, as in docs/gateway.md, or "no_connection", "timeout", "stopped". */
   class MillraceError extends Error {

@@ -29,7 +29,6 @@ const (
 	NoRoom       Word = "no_room"
 	Unknown      Word = "unknown" // whether the message was published
 	Closed       Word = "closed"
-	internal     Word = "internal"
 )
 
 // Codes of close frames, from the ranges for registered ones and for private use (RFC 6455
@@ -41,7 +40,7 @@ const (
 )
 
 // answers are how a word is told by HTTP and by a close frame.
-var answers = []struct {
+var answers = [...]struct {
 	word   Word
 	status int
 	code   ws.Code
@@ -58,7 +57,6 @@ var answers = []struct {
 	{NoRoom, http.StatusServiceUnavailable, ws.CodeTryAgainLater},
 	{Unknown, http.StatusServiceUnavailable, ws.CodeTryAgainLater},
 	{Closed, http.StatusServiceUnavailable, ws.CodeGoingAway},
-	{internal, http.StatusInternalServerError, ws.CodeInternal},
 }
 
 // Error is a refusal.
@@ -70,14 +68,14 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return string(e.Word) + ": " + e.Message }
 
-// index is where the word stands in answers.
+// index is where the word stands in answers; -1: it is none of ours.
 func (e *Error) index() int {
 	for i := range answers {
 		if answers[i].word == e.Word {
 			return i
 		}
 	}
-	return len(answers) - 1
+	return -1
 }
 
 func (e *Error) status() int { return answers[e.index()].status }
@@ -129,7 +127,7 @@ func errorOf(err error) *Error {
 		}
 	}
 	var e *Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && e.index() >= 0 {
 		return e
 	}
 	return &Error{NoRoom, "the broker has failed: try again"} // it may tell of machines within

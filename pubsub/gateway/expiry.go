@@ -29,11 +29,10 @@ type expiries struct {
 
 // expiry is what the line knows of a session, guarded by expiries.mu.
 type expiry struct {
-	ends   time.Time
-	next   time.Time // what is to be done: the warning, or the end
-	warned bool
-	none   bool // there is no token, and this is the end of waiting for one
-	place  int
+	ends  time.Time
+	next  time.Time // what is to be done: the warning, or the end
+	none  bool      // there is no token, and this is the end of waiting for one
+	place int
 }
 
 // expiryLine is a heap of sessions.
@@ -118,12 +117,12 @@ func (e *expiries) next(now time.Time) (s *session, end *expiry, left time.Durat
 	if wait := s.expiry.next.Sub(now); wait > 0 {
 		return nil, nil, min(wait, rarely)
 	}
-	if s.expiry.warned || !s.expiry.ends.After(now) {
+	if !s.expiry.ends.After(now) {
 		heap.Remove(&e.line, 0)
 		end, s.expiry, s.expired = s.expiry, nil, true
 		return s, end, 0
 	}
-	s.expiry.warned, s.expiry.next = true, s.expiry.ends
+	s.expiry.next = s.expiry.ends
 	heap.Fix(&e.line, 0)
 	return s, nil, s.expiry.ends.Sub(now)
 }

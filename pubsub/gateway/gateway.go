@@ -138,7 +138,7 @@ var formNames = [forms]string{"raw", "envelope", "events"}
 // counts are those of all goroutines.
 type counts struct {
 	open               [forms]atomic.Int64
-	refused            [16]atomic.Uint64 // by place in answers
+	refused            [len(answers)]atomic.Uint64 // by place in answers
 	recovered, missing atomic.Uint64
 	expired, gaps      atomic.Uint64
 }

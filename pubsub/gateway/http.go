@@ -212,7 +212,7 @@ func (g *Gateway) publish(a ask, name string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !g.posts.take(postedBy(a)) {
+	if !g.posts.take(posterOf(a)) {
 		return nil, &Error{TooFast, "a user, or an address without one, may publish " + g.posts.bound}
 	}
 	body, held, err := g.readBody(a)

@@ -3,23 +3,29 @@ package gateway
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/millrace/millrace/internal/rate"
 )
 
-// postedBy is whose rate counts.
-func postedBy(a ask) string {
+// poster is whose rate counts: a user, or an address where there is none.
+type poster struct {
+	user string
+	addr netip.Addr // of IPv6 the first 64 bits: one client usually has all below, as of Limits by address
+}
+
+func posterOf(a ask) poster {
 	if a.who.User != "" {
-		return "user " + a.who.User
+		return poster{user: a.who.User}
 	}
 	addr := a.plan.RemoteAddr.Addr().Unmap().WithZone("")
 	if addr.Is6() {
-		prefix, _ := addr.Prefix(64) // one client usually has all below, as of Limits by address
+		prefix, _ := addr.Prefix(64)
 		addr = prefix.Addr()
 	}
-	return "address " + addr.String()
+	return poster{addr: addr}
 }
 
 // postRate bounds the messages that plain requests publish, by who sends them.
@@ -29,7 +35,7 @@ type postRate struct {
 	began time.Time
 
 	mu    sync.Mutex // no other lock is taken under it
-	full  map[string]time.Duration
+	full  map[poster]time.Duration
 	swept time.Duration // when full was last looked through; from began
 }
 
@@ -46,11 +52,11 @@ func rateInWords(perSecond, burst int) string {
 }
 
 func newPostRate(perSecond, burst int) *postRate {
-	return &postRate{limit: rate.New(int64(perSecond), int64(burst)), bound: rateInWords(perSecond, burst), began: time.Now(), full: map[string]time.Duration{}}
+	return &postRate{limit: rate.New(int64(perSecond), int64(burst)), bound: rateInWords(perSecond, burst), began: time.Now(), full: map[poster]time.Duration{}}
 }
 
 // take says whether one more is within the rate.
-func (p *postRate) take(who string) bool {
+func (p *postRate) take(who poster) bool {
 	if !p.limit.Limited() {
 		return true
 	}

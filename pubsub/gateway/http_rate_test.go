@@ -13,14 +13,14 @@ func TestManyPosters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPostRate(10, 30)
 		for i := range maxPosters {
-			p.take(strconv.Itoa(i))
+			p.take(poster{user: strconv.Itoa(i)})
 		}
 		time.Sleep(sweepEach / 2) // all are full again, but nobody has looked
-		if p.take("newcomer") || !p.take("0") {
+		if p.take(poster{user: "newcomer"}) || !p.take(poster{user: "0"}) {
 			t.Error("a newcomer comes in, or one who is known does not")
 		}
 		time.Sleep(sweepEach)
-		if !p.take("newcomer") || len(p.full) != 1 {
+		if !p.take(poster{user: "newcomer"}) || len(p.full) != 1 {
 			t.Errorf("%d posters are remembered", len(p.full))
 		}
 	})
