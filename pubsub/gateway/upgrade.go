@@ -26,21 +26,17 @@ func (g *Gateway) Upgrade(r *ws.Request) (server.Accept, error) {
 		return server.Accept{}, refuseNoTopics
 	}
 	s := &session{g: g}
+	accept := server.Accept{Handler: s, EventStream: stream, Header: g.corsHeader(r)}
 	if stream {
 		s.form = events
-	}
-	asked, err := parseTarget(rest, r.RawQuery())
-	accept := server.Accept{Handler: s, EventStream: stream}
-	if err == nil {
-		if err = s.prepare(r, asked); err == nil && len(asked.topics) > g.hub.Limits().Topics {
-			err = &Error{TooMany, fmt.Sprintf("%d topics, at most %d are allowed", len(asked.topics), g.hub.Limits().Topics)}
-		}
-	}
-	if !stream {
+	} else {
 		accept.Subprotocol = r.SelectSubprotocol(Subprotocol, RawSubprotocol)
 	}
+	asked, err := parseTarget(rest, r.RawQuery())
+	if err == nil {
+		err = s.prepare(r, asked, accept.Subprotocol)
+	}
 	accept.Enveloped = s.form == enveloped || stream && asked != nil && asked.envelope
-	accept.Header = g.corsHeader(r)
 	s.opening = &opening{asked, err}
 	if err != nil && stream {
 		refusal := g.refuse(err).refusal(s.who)
@@ -54,17 +50,16 @@ func (g *Gateway) Upgrade(r *ws.Request) (server.Accept, error) {
 
 var refuseNoTopics = &ws.Refusal{Status: http.StatusNotFound, Reason: "no WebSocket at this path: topics are at /topics/NAME"}
 
-// prepare finds out who it is, and whether he may do what the URL asks.
-func (s *session) prepare(r *ws.Request, t *target) error {
-	switch {
-	case s.form == events:
-	case r.SelectSubprotocol(Subprotocol, RawSubprotocol) == Subprotocol:
-		s.form = enveloped
-	case t.envelope:
+// prepare finds out who it is, and whether he may do what the URL asks, with the subprotocol that was chosen.
+func (s *session) prepare(r *ws.Request, t *target, chosen string) error {
+	if s.form != events && (chosen == Subprotocol || t.envelope) {
 		s.form = enveloped
 	}
-	if t.envelope && s.form == enveloped && r.SelectSubprotocol(Subprotocol, RawSubprotocol) == RawSubprotocol {
+	if t.envelope && chosen == RawSubprotocol {
 		return &Error{BadRequest, "envelope=1 and the subprotocol " + RawSubprotocol + " contradict each other"}
+	}
+	if most := s.g.hub.Limits().Topics; len(t.topics) > most {
+		return &Error{TooMany, fmt.Sprintf("%d topics, at most %d are allowed", len(t.topics), most)}
 	}
 	if err := s.g.checkLocal(r); err != nil {
 		return err

@@ -118,6 +118,10 @@ func TestURLs(t *testing.T) {
 	if end := r.connect("/topics/a?" + many.String()[1:]).ReceiveClose(); !strings.HasPrefix(end.Reason, "too_many: ") {
 		t.Errorf("%v", end)
 	}
+	judging := newRig(t, gateway.Options{Auth: []gateway.Authenticator{some}}) // it does not judge the token of too many
+	if end := judging.connect("/topics/a?token=broken" + many.String()).ReceiveClose(); !strings.HasPrefix(end.Reason, "too_many: ") {
+		t.Errorf("%v", end)
+	}
 	if n := r.hub.Stats().Subscriptions; n != 3 {
 		t.Errorf("%d subscriptions", n)
 	}
