@@ -27,16 +27,8 @@ type stream struct {
 func (r *rig) tryStream(target string, lines ...string) *stream {
 	r.t.Helper()
 	ctx, end := context.WithCancel(r.t.Context())
-	req, err := http.NewRequestWithContext(ctx, "GET", "http://example.com"+target, nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	req := r.request(ctx, "GET", target, "", lines...)
 	req.Header.Set("Accept", "text/event-stream")
-	for _, line := range lines {
-		if name, value, ok := strings.Cut(line, ": "); ok {
-			req.Header.Add(name, value)
-		}
-	}
 	client := r.srv.HTTP()
 	if r.endless {
 		client.Timeout = 0

@@ -103,10 +103,10 @@ func (a answer) word() string {
 	return e.Error
 }
 
-// ask sends a plain request, with header lines.
-func (r *rig) ask(method, target, body string, lines ...string) answer {
+// request makes a request, with header lines.
+func (r *rig) request(ctx context.Context, method, target, body string, lines ...string) *http.Request {
 	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), method, "http://example.com"+target, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, "http://example.com"+target, strings.NewReader(body))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -115,6 +115,13 @@ func (r *rig) ask(method, target, body string, lines ...string) answer {
 			req.Header.Add(name, value)
 		}
 	}
+	return req
+}
+
+// ask sends a plain request, with header lines.
+func (r *rig) ask(method, target, body string, lines ...string) answer {
+	r.t.Helper()
+	req := r.request(r.t.Context(), method, target, body, lines...)
 	resp, err := r.srv.HTTP().Do(req)
 	if err != nil {
 		r.t.Fatal(err)
