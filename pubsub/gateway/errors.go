@@ -93,7 +93,7 @@ func (e *Error) body() []byte {
 
 // header are the fields that an answer with the error has besides its own.
 func (e *Error) header() http.Header {
-	h := http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"}}
+	h := jsonHeader()
 	switch e.status() {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="topics"`)

@@ -44,16 +44,17 @@ var methods = map[string][]string{
 
 // ask is a plain request.
 type ask struct {
-	*target
-	w    http.ResponseWriter // for deadlines
-	r    *http.Request
-	plan *ws.Request // as an upgrade would be
-	who  *identity
+	*target // nil until it is parsed
+	w       http.ResponseWriter
+	r       *http.Request
+	plan    *ws.Request // as an upgrade would be
+	who     *identity   // nil until it is known
 }
 
 // serve answers a request of the gateway's.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, area, rest string) {
 	plan, err := g.srv.Admit(r)
+	a := &ask{w: w, r: r, plan: plan}
 	if err != nil {
 		refusal := &ws.Refusal{Status: http.StatusBadRequest, Reason: "malformed request"}
 		errors.As(err, &refusal)
@@ -63,11 +64,10 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, area, rest strin
 		}
 		e := g.refuse(&Error{word, refusal.Reason})
 		if plan == nil {
-			plan = &ws.Request{}
-			plan.RemoteAddr, _ = netip.ParseAddrPort(r.RemoteAddr) // there is none on a Unix socket
+			a.plan = &ws.Request{}
+			a.plan.RemoteAddr, _ = netip.ParseAddrPort(r.RemoteAddr) // there is none on a Unix socket
 		}
-		g.srv.LogRefused(plan, "status", refusal.Status, "reason", e.Error())
-		g.write(w, refusal.Status, e.header(), e.body())
+		g.writeRefused(a, refusal.Status, e)
 		return
 	}
 	for name, values := range g.corsHeader(plan) {
@@ -77,27 +77,44 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, area, rest strin
 		g.preflight(w, area)
 		return
 	}
-	answer, err := g.answer(w, r, plan, area, rest)
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
 	switch {
-	case err == errMethod:
+	case !slices.Contains(methods[area], method):
 		w.Header().Set("Allow", strings.Join(methods[area], ", "))
-		e := &Error{BadRequest, "the methods here are " + strings.Join(methods[area], ", ")}
-		g.write(w, http.StatusMethodNotAllowed, e.header(), e.body())
-	case err == errNoUpgrade:
+		g.writeRefused(a, http.StatusMethodNotAllowed, &Error{BadRequest, "the methods here are " + strings.Join(methods[area], ", ")})
+		return
+	case area == topicsArea && method == http.MethodGet:
 		if r.ProtoMajor == 1 { // HTTP/2 has no such field (RFC 9113 section 8.2.2)
 			w.Header().Set("Upgrade", "websocket")
 		}
-		e := &Error{BadRequest, "open a WebSocket here, or an event stream with Accept: text/event-stream; what is kept is at /history"}
-		g.write(w, http.StatusUpgradeRequired, e.header(), e.body())
+		g.writeRefused(a, http.StatusUpgradeRequired, &Error{BadRequest, "open a WebSocket here, or an event stream with Accept: text/event-stream; what is kept is at /history"})
+		return
+	}
+	answer, err := g.answer(a, method, area, rest)
+	switch {
 	case err != nil:
 		e := g.refuse(err)
-		g.write(w, e.status(), e.header(), e.body())
+		g.writeRefused(a, e.status(), e)
 	case answer == nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:
 		text, _ := json.Marshal(answer) // our own structs
-		g.write(w, http.StatusOK, http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"}}, text)
+		g.write(w, http.StatusOK, jsonHeader(), text)
 	}
+}
+
+// jsonHeader are the fields of every answer that has a body.
+func jsonHeader() http.Header {
+	return http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"}}
+}
+
+// writeRefused answers a request that is refused, and logs it.
+func (g *Gateway) writeRefused(a *ask, status int, e *Error) {
+	g.srv.LogRefused(a.plan, append([]any{"status", status, "reason", e.Error()}, a.who.attrs()...)...)
+	g.write(a.w, status, e.header(), e.body())
 }
 
 // writeTime is how long an answer may take: who reads slowly does not keep others out.
@@ -126,46 +143,22 @@ func (g *Gateway) preflight(w http.ResponseWriter, area string) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-var (
-	errMethod    = errors.New("gateway: no such method here")
-	errNoUpgrade = errors.New("gateway: a GET without an upgrade")
-)
-
 // answer gives what a request asks for; nil is nothing.
-func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, plan *ws.Request, area, rest string) (answer any, err error) {
-	var who *identity
-	defer func() {
-		if err != nil {
-			g.logRefused(plan, who, err)
-		}
-	}()
-	method := r.Method
-	if method == http.MethodHead {
-		method = http.MethodGet
-	}
-	if !slices.Contains(methods[area], method) {
-		return nil, errMethod
-	}
-	if area == topicsArea && method == http.MethodGet {
-		return nil, errNoUpgrade
-	}
-	t, err := parseTarget(rest, r.URL.RawQuery)
-	if err == nil {
-		err = g.checkLocal(plan)
+func (g *Gateway) answer(a *ask, method, area, rest string) (answer any, err error) {
+	if a.target, err = parseTarget(rest, a.r.URL.RawQuery); err == nil {
+		err = g.checkLocal(a.plan)
 	}
 	if err != nil {
 		return nil, err
 	}
-	token, cookie := g.tokenOf(plan, t.token)
-	if err := checkCookie(plan, cookie, method == http.MethodGet); err != nil {
+	token, cookie := g.tokenOf(a.plan, a.token)
+	if err := checkCookie(a.plan, cookie, method == http.MethodGet); err != nil {
 		return nil, err
 	}
-	a := ask{target: t, w: w, r: r, plan: plan}
-	if a.who, err = g.identify(r.Context(), token); err != nil {
+	if a.who, err = g.identify(a.r.Context(), token); err != nil {
 		return nil, err
 	}
-	who = a.who
-	name, err := t.one()
+	name, err := a.one()
 	if err != nil {
 		return nil, err
 	}
@@ -204,8 +197,8 @@ type published struct {
 	Members  int    `json:"members"`
 }
 
-func (g *Gateway) publish(a ask, name string) (any, error) {
-	if err := checkPublish(a.who, name); err != nil {
+func (g *Gateway) publish(a *ask, name string) (any, error) {
+	if err := a.who.need((*Rights).mayPublish, "publish to", name); err != nil {
 		return nil, err
 	}
 	o, err := publishOptions(a.r.Header)

@@ -51,7 +51,7 @@ func (a *account) give(size int64) {
 var errNoMemory = &Error{NoRoom, "too many large requests at once: try again"}
 
 // readBody reads what a request publishes. held is to be given back to the account of bodies, with an error too.
-func (g *Gateway) readBody(a ask) (body []byte, held int64, err error) {
+func (g *Gateway) readBody(a *ask) (body []byte, held int64, err error) {
 	most := min(g.hub.Limits().Payload, maxBody)
 	tooBig := fmt.Errorf("%w: at most %d bytes are allowed", pubsub.ErrTooBig, most)
 	if a.r.ContentLength > int64(most) {
@@ -92,7 +92,7 @@ func (g *Gateway) readBody(a ask) (body []byte, held int64, err error) {
 }
 
 // deadlineOf sets the time of a body, unless an http.Server has one of its own: that holds then.
-func deadlineOf(a ask) func(time.Time) {
+func deadlineOf(a *ask) func(time.Time) {
 	if srv, ok := a.r.Context().Value(http.ServerContextKey).(*http.Server); ok && srv.ReadTimeout > 0 {
 		return func(time.Time) {}
 	}

@@ -16,7 +16,7 @@ type poster struct {
 	addr netip.Addr // of IPv6 the first 64 bits: one client usually has all below, as of Limits by address
 }
 
-func posterOf(a ask) poster {
+func posterOf(a *ask) poster {
 	if a.who.User != "" {
 		return poster{user: a.who.User}
 	}

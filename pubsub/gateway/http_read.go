@@ -25,7 +25,7 @@ type pastAnswer struct {
 }
 
 // history answers with what is kept, behind since, or the last ones.
-func (g *Gateway) history(a ask, name string) (any, error) {
+func (g *Gateway) history(a *ask, name string) (any, error) {
 	if err := a.who.need((*Rights).mayReadHistory, "read the history of", name); err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (g *Gateway) checkPresence(name string) error {
 	return &Error{BadRequest, "nobody is told who is at " + quoted(name) + ": the topic's rule has no presence"}
 }
 
-func (g *Gateway) presence(a ask, name string) (any, error) {
+func (g *Gateway) presence(a *ask, name string) (any, error) {
 	if err := a.who.need((*Rights).maySeePresence, "see who is at", name); err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ type statsAnswer struct {
 	Position    string `json:"position"`
 }
 
-func (g *Gateway) stats(a ask, name string) (any, error) {
+func (g *Gateway) stats(a *ask, name string) (any, error) {
 	if err := a.who.need((*Rights).maySubscribe, "subscribe to", name); err != nil {
 		return nil, err
 	}

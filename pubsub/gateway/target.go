@@ -145,13 +145,18 @@ func (t *target) one() (string, error) {
 	if len(t.topics) != 1 {
 		return "", &Error{BadRequest, "name one topic, in the path or with ?topic="}
 	}
-	if err := pubsub.CheckFilter(t.topics[0]); err != nil {
-		return "", err
+	return t.topics[0], checkTopic(t.topics[0])
+}
+
+// checkTopic says why a name is not one of a topic.
+func checkTopic(name string) error {
+	if err := pubsub.CheckFilter(name); err != nil {
+		return err
 	}
-	if pubsub.IsFilter(t.topics[0]) {
-		return "", &Error{Wildcard, quoted(t.topics[0]) + " is a filter: name a topic"}
+	if pubsub.IsFilter(name) {
+		return &Error{Wildcard, quoted(name) + " is a filter: name a topic"}
 	}
-	return t.topics[0], nil
+	return nil
 }
 
 // unknownPosition is before nothing that is kept.
