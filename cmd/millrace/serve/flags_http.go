@@ -15,7 +15,6 @@ type httpOptions struct {
 }
 
 func (h *httpOptions) options() []flags.Option {
-	modes := map[string]bool{"off": false, "on": true}
 	return []flags.Option{
 		flags.New("echo", "MODE", "on: the WebSocket /echo answers each message with itself; off: there is none", "on", flags.Choice(&h.echo, modes, "on", "off")),
 		flags.New("page", "MODE", "on: a page to try the server with is at /; off: there is none", "on", flags.Choice(&h.page, modes, "on", "off")),

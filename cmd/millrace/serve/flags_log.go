@@ -22,14 +22,10 @@ func (l *logOptions) options() []flags.Option {
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}
 	formats := map[string]bool{"text": false, "json": true}
-	modes := map[string]bool{"off": false, "on": true}
 	return []flags.Option{
 		flags.New("log-level", "LEVEL", "least level that is logged: debug, info, warn or error", "info", flags.Choice(&l.level, levels, "debug", "info", "warn", "error")),
 		flags.New("log-format", "FORMAT", "a line's form: text (key=value) or json", "text", flags.Choice(&l.json, formats, "text", "json")),
-		{
-			Name: "access-log", Value: "MODE", Default: "off", Alone: "on", Set: flags.Choice(&l.access, modes, "off", "on"),
-			Help: "on, or the flag alone: log each WebSocket's and event stream's beginning and end, each\nrefused request, and what plain requests publish and purge; off",
-		},
+		switchedOn("access-log", "log each WebSocket's and event stream's beginning and end, each\nrefused request, and what plain requests publish and purge; off", &l.access),
 	}
 }
 

@@ -35,7 +35,6 @@ type natsOptions struct {
 }
 
 func (n *natsOptions) options() []flags.Option {
-	modes := map[string]bool{"off": false, "on": true}
 	interests := map[string]nats.Interest{"topic": nats.ByTopic, "partition": nats.ByPartition, "all": nats.All}
 	return []flags.Option{
 		flags.New("nats", "URLS", "servers of NATS, over which all nodes with the same ones have the same topics, separated by commas\n"+
@@ -45,14 +44,8 @@ func (n *natsOptions) options() []flags.Option {
 			flags.Choice(&n.interest, interests, "topic", "partition", "all")),
 		flags.New("nats-stream", "STREAM", "a stream of JetStream that keeps messages for all nodes, which creates it if there is none: NAME FILTER...\n"+
 			"messages=N age=TIME bytes=SIZE replicas=N memory", "", natsStream(&n.stream)).Once(),
-		{
-			Name: "nats-wait", Value: "MODE", Default: "off", Alone: "on", Set: flags.Choice(&n.wait, modes, "off", "on"),
-			Help: "on, or the flag alone: start while no server of NATS can be reached, and go on trying; off: end",
-		},
-		{
-			Name: "nats-ready", Value: "MODE", Default: "off", Alone: "on", Set: flags.Choice(&n.readiness, modes, "off", "on"),
-			Help: "on, or the flag alone: /readyz fails while there is no connection to NATS; off",
-		},
+		switchedOn("nats-wait", "start while no server of NATS can be reached, and go on trying; off: end", &n.wait),
+		switchedOn("nats-ready", "/readyz fails while there is no connection to NATS; off", &n.readiness),
 		flags.New("nats-ca", "FILE", "PEM file with the certificates that those of NATS must be signed by, in place of the system's", "", flags.Text(&n.ca)).Once(),
 		flags.New("nats-cert", "FILE", "certificate to show to NATS, a PEM file; read again for each connection", "", flags.Text(&n.cert)).Once(),
 		flags.New("nats-key", "FILE", "the certificate's key, a PEM file", "", flags.Text(&n.key)).Once(),
@@ -67,10 +60,8 @@ func (n *natsOptions) options() []flags.Option {
 func (n *natsOptions) on() bool { return len(n.urls) > 0 }
 
 func (n *natsOptions) check(v flags.Values) error {
-	for _, o := range n.options() {
-		if given := v[o.Name]; !n.on() && !given.ByDefault {
-			return fmt.Errorf("%s says nothing without --nats", given.Source)
-		}
+	if err := needs("nats", n.on(), n.options(), v); err != nil || !n.on() {
+		return err
 	}
 	ways := 0
 	for _, way := range []string{n.creds, n.nkey, n.user, n.tokenFile} {
@@ -79,8 +70,6 @@ func (n *natsOptions) check(v flags.Values) error {
 		}
 	}
 	switch {
-	case !n.on():
-		return nil
 	case v["topics"].Text != "on":
 		return fmt.Errorf("%s says nothing without --topics", v["nats"].Source)
 	case (n.cert == "") != (n.key == ""):
@@ -202,21 +191,19 @@ func natsStream(to **nats.Stream) flags.Setter {
 			"messages": flags.Whole(&s.Messages, 1, noMost), "age": flags.Duration(&s.Age, time.Second, maxTime), "bytes": flags.Size(&s.Bytes, 1, maxBytes),
 			"replicas": flags.Whole(&s.Replicas, 1, 5),
 		}
-		for _, word := range words[1:] {
-			name, value, has := strings.Cut(word, "=")
-			set := kinds[name]
+		err := settings(words[1:], kinds, func(word string) error {
 			switch {
 			case word == "memory":
 				s.Memory = true
-			case has && set != nil:
-				if err := set(value); err != nil {
-					return fmt.Errorf("behind %s= %w", name, err)
-				}
-			case has || pubsub.CheckFilter(word) != nil:
+			case strings.Contains(word, "=") || pubsub.CheckFilter(word) != nil:
 				return fmt.Errorf("a filter such as rooms/#, or messages=N, age=TIME, bytes=SIZE, replicas=N or memory, not %s", word)
 			default:
 				s.Topics = append(s.Topics, word)
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 		if err := (nats.Options{Prefix: "p", Stream: &s}).Validate(); err != nil {
 			return fmt.Errorf("a stream with a name of letters, digits, - and _, and filters of topics (%w)", err)

@@ -32,7 +32,7 @@ func (t *tlsOptions) options() []flags.Option {
 		flags.New("tls-key", "FILE", "the certificate's key, a PEM file", "", flags.Text(&t.keyFile)).Once(),
 		flags.New("tls-client-ca", "FILE", "want a certificate of each client, signed by one of those in this PEM file; read\nagain as --tls-cert", "", flags.Text(&t.clientCA)).Once(),
 		flags.New("tls-min-version", "VERSION", "least version of TLS: 1.2 or 1.3", "1.2", flags.Choice(&t.minVersion, versions, "1.2", "1.3")),
-		flags.New("http2", "MODE", "offer HTTP/2 for pages: on or off", "on", flags.Choice(&t.http2, map[string]bool{"on": true, "off": false}, "on", "off")),
+		flags.New("http2", "MODE", "offer HTTP/2 for pages: on or off", "on", flags.Choice(&t.http2, modes, "on", "off")),
 		flags.New("max-tls-handshakes", "N", "TLS handshakes that run at once; the others wait for their turn, the address with the\nfewest first", "1024", flags.Whole(&t.maxHandshakes, 0, noMost)).Sets("Limits.TLSHandshakes"),
 	}
 }

@@ -38,13 +38,9 @@ type topicsOptions struct {
 }
 
 func (t *topicsOptions) options() []flags.Option {
-	modes := map[string]bool{"off": false, "on": true}
 	expiries := map[string]bool{"required": false, "optional": true}
 	return []flags.Option{
-		{
-			Name: "topics", Value: "MODE", Default: "off", Alone: "on", Set: flags.Choice(&t.on, modes, "off", "on"),
-			Help: "on, or the flag alone: publish and subscribe at /topics, by WebSockets, event streams and plain\nrequests; off",
-		},
+		switchedOn("topics", "publish and subscribe at /topics, by WebSockets, event streams and plain\nrequests; off", &t.on),
 		flags.New("topics-rule", "RULE", "what topics keep and tell: FILTER messages=N age=TIME bytes=SIZE presence policy=POLICY, where POLICY is\n"+
 			"close, drop-newest or drop-oldest (repeatable, or separated by semicolons): the first rule whose\n"+
 			"filter meets a topic is its; without one it keeps nothing", "", topicRules(&t.rules)).Listed(),
@@ -56,10 +52,7 @@ func (t *topicsOptions) options() []flags.Option {
 		flags.New("topics-jwt-issuer", "TEXT", "the iss that JWTs must have", "", flags.Text(&t.issuer)).Once(),
 		flags.New("topics-jwt-audience", "TEXT", "the aud that JWTs must have", "", flags.Text(&t.audience)).Once(),
 		flags.New("topics-jwt-expiry", "MODE", "required: a JWT without exp is refused; optional", "required", flags.Choice(&t.noExpiry, expiries, "required", "optional")),
-		{
-			Name: "topics-open", Value: "MODE", Default: "off", Alone: "on", Set: flags.Choice(&t.open, modes, "off", "on"),
-			Help: "on, or the flag alone: everybody who can connect may do everything with the topics; off",
-		},
+		switchedOn("topics-open", "everybody who can connect may do everything with the topics; off", &t.open),
 		flags.New("topics-cookie", "NAME", "cookie that may bring the token of a browser; it counts only together with an Origin that may connect", "", cookieName(&t.cookie)).Once(),
 		flags.New("topics-cors", "ORIGINS", "pages of other origins that may use the topics, separated by commas (repeatable), as of --origin", "", flags.List(&t.cors, origin)).Listed(),
 		flags.New("topics-publish-rate", "N", "messages a second that a WebSocket publishes, or by plain requests a user or an address; more are\nrefused; 0 is no bound", "0", flags.Whole(&t.rate, 0, 1<<30)),
@@ -75,13 +68,8 @@ func (t *topicsOptions) jwt() bool {
 }
 
 func (t *topicsOptions) check(v flags.Values) error {
-	for _, o := range t.options() {
-		if given := v[o.Name]; !t.on && o.Name != "topics" && !given.ByDefault {
-			return fmt.Errorf("%s says nothing without --topics", given.Source)
-		}
-	}
-	if !t.on {
-		return nil
+	if err := needs("topics", t.on, t.options(), v); err != nil || !t.on {
+		return err
 	}
 	if err := t.checkRules(v["topics-rule"].Source); err != nil {
 		return err
@@ -206,19 +194,15 @@ func topicRule(words []string) (r pubsub.Rule, err error) {
 		"messages": flags.Whole(&r.Messages, 1, 1_000_000), "age": flags.Duration(&r.Age, time.Second, maxTime), "bytes": flags.Size(&r.Bytes, 1, maxBytes),
 		"policy": flags.Choice(&r.Policy, policies, "close", "drop-newest", "drop-oldest"),
 	}
-	for _, word := range words[1:] {
-		name, value, has := strings.Cut(word, "=")
-		set := kinds[name]
-		switch {
-		case word == "presence":
-			r.Presence = true
-		case !has || set == nil:
-			return r, fmt.Errorf("a rule such as 'rooms/# messages=100 age=1h bytes=1MiB presence policy=drop-oldest', which has nothing like %q", word)
-		default:
-			if err := set(value); err != nil {
-				return r, fmt.Errorf("behind %s= %w", name, err)
-			}
+	err = settings(words[1:], kinds, func(word string) error {
+		if word != "presence" {
+			return fmt.Errorf("a rule such as 'rooms/# messages=100 age=1h bytes=1MiB presence policy=drop-oldest', which has nothing like %q", word)
 		}
+		r.Presence = true
+		return nil
+	})
+	if err != nil {
+		return r, err
 	}
 	if r.Messages == 0 && (r.Age > 0 || r.Bytes > 0) {
 		return r, errors.New("messages=N beside age and bytes: without it nothing is kept")

@@ -2,13 +2,52 @@ package serve
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/millrace/millrace/internal/flags"
 	"github.com/millrace/millrace/ws"
 )
+
+// modes are the values of a flag that is on or off.
+var modes = map[string]bool{"off": false, "on": true}
+
+// switchedOn is a flag that is off unless it is given, alone or with on. help says what it does then, and what off does.
+func switchedOn(name, help string, to *bool) flags.Option {
+	return flags.Option{
+		Name: name, Value: "MODE", Default: "off", Alone: "on", Set: flags.Choice(to, modes, "off", "on"),
+		Help: "on, or the flag alone: " + help,
+	}
+}
+
+// needs says which of the flags in a group says nothing, since the one that they all need is not on.
+func needs(flag string, on bool, group []flags.Option, v flags.Values) error {
+	for _, o := range group {
+		if given := v[o.Name]; !on && o.Name != flag && !given.ByDefault {
+			return fmt.Errorf("%s says nothing without --%s", given.Source, flag)
+		}
+	}
+	return nil
+}
+
+// settings reads words such as messages=100, and gives other those that are of none of the kinds.
+func settings(words []string, kinds map[string]flags.Setter, other func(word string) error) error {
+	for _, word := range words {
+		name, value, has := strings.Cut(word, "=")
+		set := kinds[name]
+		if !has || set == nil {
+			if err := other(word); err != nil {
+				return err
+			}
+		} else if err := set(value); err != nil {
+			return fmt.Errorf("behind %s= %w", name, err)
+		}
+	}
+	return nil
+}
 
 // address is host:port with a number for the port.
 func address(to *string) flags.Setter {
