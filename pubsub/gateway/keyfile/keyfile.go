@@ -62,7 +62,7 @@ type File struct {
 	keys    map[hash]gateway.Identity
 	looked  time.Time
 	looking bool // somebody reads the file
-	seen    hash // of the file, zero if it could not be read; of who is looking
+	seen    hash // of the file, zero if it could not be read; belongs to the goroutine that set looking
 }
 
 // period is how often the file is read, at most: only what stands in it tells whether it has changed.

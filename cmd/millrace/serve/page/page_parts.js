@@ -42,6 +42,12 @@ class Log {
     if (this.waiting.length === 1) setTimeout(() => this.draw(), 30);
   }
 
+  // message adds a message, which is a text or bytes.
+  message(kind, way, data, topic) {
+    const isText = typeof data === "string";
+    this.add({ kind, way, text: isText ? data : hex(data), size: isText ? new TextEncoder().encode(data).length : data.length, topic });
+  }
+
   draw() {
     const { list } = this;
     const atEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 8;
@@ -87,7 +93,7 @@ Log.most = 1000; // lines
 Log.short = 500; // characters that are shown at once
 Log.long = 200000; // characters that are shown at all
 
-// whenEnter calls send when Enter is pressed in a textarea, and has the text that stands there first be selected
+// messageField calls send when Enter is pressed in a textarea, and has the text that stands there first be selected
 // when somebody goes there.
 function messageField(field, send) {
   field.addEventListener("focus", () => field.select(), { once: true });
@@ -98,7 +104,7 @@ function messageField(field, send) {
   });
 }
 
-// state says how a connection is.
+// showState says how a connection is.
 function showState(element, state, text) {
   element.dataset.state = state;
   if (element.textContent !== text) element.textContent = text;

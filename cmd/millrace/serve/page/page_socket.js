@@ -15,8 +15,7 @@
   function message(kind, way, data) {
     counts[kind]++;
     byId("count").textContent = counts.sent + " sent, " + counts.received + " received";
-    const isText = typeof data === "string";
-    log.add({ kind, way, text: isText ? data : hex(data), size: isText ? new TextEncoder().encode(data).length : data.length });
+    log.message(kind, way, data);
   }
 
   function show(state, text) {

@@ -13,7 +13,6 @@
   byId("no-topics").hidden = hasTopics;
 
   const note = (kind, way, text, topic) => log.add({ kind, way, text, topic });
-  const sizeOf = (data) => (typeof data === "string" ? new TextEncoder().encode(data).length : data.length);
 
   function count(what) {
     counts[what]++;
@@ -123,8 +122,7 @@
       if (m === shown) return;
       shown = m;
       count("received");
-      const isText = typeof m.data === "string";
-      log.add({ kind: "received", way: "← in", text: isText ? m.data : hex(m.data), size: sizeOf(m.data), topic: m.topic });
+      log.message("received", "← in", m.data, m.topic);
     }
 
     gap(reason) {
