@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,49 +18,6 @@ import (
 )
 
 const secret = "correct-horse-battery-staple"
-
-// secretFile is a file with a text.
-func secretFile(t *testing.T, text string) (path string) {
-	t.Helper()
-	path = filepath.Join(t.TempDir(), "token")
-	writeSecret(t, path, text)
-	return path
-}
-
-func writeSecret(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// asking is a request with header fields; Host is one of them.
-func asking(t *testing.T, method, page string, fields ...string) (status int, header http.Header, body string) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, page, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, field := range fields {
-		name, value, _ := strings.Cut(field, ": ")
-		if name == "Host" {
-			r.Host = value
-		}
-		r.Header.Set(name, value)
-	}
-	r.Close = true
-	client := http.Client{Timeout: patience}
-	resp, err := client.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, resp.Header, string(text)
-}
 
 func basic(t *testing.T, user, password string) string {
 	t.Helper()
@@ -74,24 +30,24 @@ func basic(t *testing.T, user, password string) string {
 // the token; whether it is well, for everybody.
 func TestAdminToken(t *testing.T) {
 	t.Parallel()
-	p := serve(t, nil, "--admin", "127.0.0.1:0", "--admin-token-file", secretFile(t, "\n"+secret+"\n"), "--log-level", "debug")
+	p := serve(t, nil, "--admin", "127.0.0.1:0", "--admin-token-file", tempFile(t, "token", "\n"+secret+"\n"), "--log-level", "debug")
 	admin := "http://" + p.admin
 	for _, path := range []string{"/metrics", "/debug/conns", "/debug/conns?format=json"} {
 		for _, right := range []string{"Authorization: Bearer " + secret, "Authorization: bearer  " + secret, basic(t, "me", secret), basic(t, "", secret)} {
-			if status, _, body := asking(t, "GET", admin+path, right); status != 200 {
+			if status, _, body := asking(t, "GET", admin+path, "", right); status != 200 {
 				t.Errorf("%s with %q: %d %s", path, right, status, body)
 			}
 		}
 		for _, wrong := range []string{"Accept: */*", "Authorization: " + secret, "Authorization: Bearer " + secret[1:], "Authorization: Bearer " + secret + "x",
 			"Authorization: Bearer ", "Authorization: Digest " + secret, basic(t, secret, ""), basic(t, "me", "wrong"), "X-Token: " + secret} {
-			status, header, body := asking(t, "GET", admin+path, wrong)
+			status, header, body := asking(t, "GET", admin+path, "", wrong)
 			if challenges := strings.Join(header.Values("WWW-Authenticate"), ", "); status != 401 || !strings.Contains(body, "--admin-token-file") ||
 				!strings.Contains(challenges, "Basic realm=") || !strings.Contains(challenges, "Bearer realm=") {
 				t.Errorf("%s with %q: %d %v %s", path, wrong, status, header, body)
 			}
 		}
 	}
-	if status, _, body := asking(t, "POST", admin+"/debug/conns?id=0.0.1", debug.ActionHeader+": close"); status != 401 {
+	if status, _, body := asking(t, "POST", admin+"/debug/conns?id=0.0.1", "", debug.ActionHeader+": close"); status != 401 {
 		t.Errorf("closing without the token: %d %s", status, body)
 	}
 	expectPage(t, admin+"/healthz", 200, "ok")
@@ -106,10 +62,10 @@ func TestAdminToken(t *testing.T) {
 // there is none, it is the one before.
 func TestAdminTokenChanges(t *testing.T) {
 	t.Parallel()
-	file := secretFile(t, secret)
+	file := tempFile(t, "token", secret)
 	p := serve(t, []string{"MILLRACE_ADMIN_TOKEN_FILE=" + file}, "--admin", "127.0.0.1:0")
 	knows := func(token string) bool {
-		status, _, _ := asking(t, "GET", "http://"+p.admin+"/metrics", "Authorization: Bearer "+token)
+		status, _, _ := asking(t, "GET", "http://"+p.admin+"/metrics", "", "Authorization: Bearer "+token)
 		return status == 200
 	}
 	await := func(token string) {
@@ -122,12 +78,12 @@ func TestAdminTokenChanges(t *testing.T) {
 	}
 	await(secret)
 	const next = "another-token-of-some-length"
-	writeSecret(t, file, next)
+	writeFile(t, file, []byte(next))
 	await(next)
 	if knows(secret) {
 		t.Error("the token before is still good")
 	}
-	writeSecret(t, file, "short")
+	writeFile(t, file, []byte("short"))
 	for end := time.Now().Add(2500 * time.Millisecond); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if !knows(next) { // also when the file has been looked at, once a second
 			t.Fatal("the token is lost with its file")
@@ -136,7 +92,7 @@ func TestAdminTokenChanges(t *testing.T) {
 	if knows("short") || knows("") {
 		t.Error("a token that is none is good")
 	}
-	writeSecret(t, file, secret)
+	writeFile(t, file, []byte(secret))
 	await(secret)
 	p.signal(syscall.SIGTERM)
 	_, stderr := p.status()
@@ -162,7 +118,7 @@ func TestAdminTokenRefused(t *testing.T) {
 		"with-an-umlaut-\u00fc-in-it":  "without space",
 		strings.Repeat("secret", 1000): "longer than 4096 bytes",
 	} {
-		file := secretFile(t, text)
+		file := tempFile(t, "token", text)
 		stdout, stderr, status := runToEnd(t, nil, "serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--admin-token-file", file)
 		expectCannotListen(t, stdout, stderr, status, "--admin-token-file: ", want)
 		if token := strings.TrimSpace(text); token != "" && strings.Contains(stderr, token) {
@@ -196,7 +152,7 @@ func TestAdminHost(t *testing.T) {
 		host := "Host: " + c.host
 		for page, want := range map[string]int{conns: c.conns, metrics: c.metrics, public: c.metrics,
 			"http://" + p.admin + "/healthz": c.alive, "http://" + p.admin + "/readyz": c.alive, "http://" + p.addr + "/healthz": c.alive} {
-			status, _, body := asking(t, "GET", page, host)
+			status, _, body := asking(t, "GET", page, "", host)
 			if status != want || want == 421 && !strings.Contains(body, "--admin-host") {
 				t.Errorf("%s with %s: %d %.200s, want %d", page, host, status, body, want)
 			}
@@ -280,7 +236,7 @@ func TestAdminWarning(t *testing.T) {
 		{[]string{"--admin", ":0"}, true},
 		{[]string{"--admin", "127.0.0.1:0"}, false},
 		{[]string{"--admin", "[::1]:0"}, false},
-		{[]string{"--admin", ":0", "--admin-token-file", secretFile(t, secret)}, false},
+		{[]string{"--admin", ":0", "--admin-token-file", tempFile(t, "token", secret)}, false},
 		{[]string{"--admin", "unix:" + socketpath.New(t)}, false},
 	} {
 		if strings.Contains(fmt.Sprint(c.flags), "::1") && !hasIPv6(t) {
@@ -308,7 +264,7 @@ func hasIPv6(t *testing.T) bool {
 // closes one.
 func TestTokenInBrowser(t *testing.T) {
 	b := startBrowser(t)
-	p := serve(t, nil, "--admin", "127.0.0.1:0", "--admin-token-file", secretFile(t, secret))
+	p := serve(t, nil, "--admin", "127.0.0.1:0", "--admin-token-file", tempFile(t, "token", secret))
 	c := open(t, p.addr)
 	page := url.URL{Scheme: "http", Host: p.admin, Path: "/debug/conns", User: url.UserPassword("operator", secret)}
 	b.navigate(page.String())

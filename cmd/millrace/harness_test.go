@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,13 +107,18 @@ func (s *spoken) Write(p []byte) (int, error) {
 	return s.text.Write(p)
 }
 
+// said is all of it.
+func (s *spoken) said() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
 // expect waits until it has said something.
 func (s *spoken) expect(t *testing.T, text string) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		s.mu.Lock()
-		said := s.text.String()
-		s.mu.Unlock()
+		said := s.said()
 		switch {
 		case strings.Contains(said, text):
 			return
@@ -241,4 +247,45 @@ func (p *process) expectStatus(want int, text string) {
 	if got, stderr := p.status(); got != want || !strings.Contains(stderr, text) {
 		p.t.Errorf("exit status %d, stderr %q; want %d and %q in it", got, stderr, want, text)
 	}
+}
+
+func writeFile(t *testing.T, name string, content []byte) string {
+	t.Helper()
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// tempFile makes a file with a text.
+func tempFile(t *testing.T, name, text string) string {
+	t.Helper()
+	return writeFile(t, filepath.Join(t.TempDir(), name), []byte(text))
+}
+
+// asking sends a request with a body and header fields; Host is one of them.
+func asking(t *testing.T, method, url, body string, fields ...string) (status int, header http.Header, answer string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range fields {
+		name, value, _ := strings.Cut(field, ": ")
+		if name == "Host" {
+			r.Host = value
+		}
+		r.Header.Add(name, value)
+	}
+	r.Close = true
+	resp, err := (&http.Client{Timeout: patience}).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header, string(text)
 }

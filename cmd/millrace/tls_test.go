@@ -17,7 +17,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -60,14 +59,6 @@ func newKeyPair(t *testing.T, name string, until time.Time) *keyPair {
 	}
 	k.pool.AddCert(cert)
 	return k
-}
-
-func writeFile(t *testing.T, name string, content []byte) string {
-	t.Helper()
-	if err := os.WriteFile(name, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return name
 }
 
 // moveTo replaces the files of another pair.
@@ -276,7 +267,7 @@ func TestUnreadableKey(t *testing.T) {
 	}
 	t.Parallel()
 	k := newKeyPair(t, "first", inAnHour())
-	log := &written{}
+	log := &spoken{}
 	p := serveTo(t, log, nil, "--tls-cert", k.cert, "--tls-key", k.key)
 	second := newKeyPair(t, "second", inAnHour())
 	hidden := k.key + ".hidden"
@@ -285,17 +276,17 @@ func TestUnreadableKey(t *testing.T) {
 	}
 	p.signal(syscall.SIGHUP)
 	const failed = "certificate not reloaded, the old one stays"
-	log.await(t, failed)
+	log.expect(t, failed)
 	p.expectCertificate("first")
 	time.Sleep(6 * time.Second) // it is tried every 5 s
 	if err := errors.Join(os.Remove(k.key), os.Rename(hidden, k.key)); err != nil {
 		t.Fatal(err)
 	}
 	p.expectCertificate("second")
-	log.await(t, "certificate reloaded")
+	log.expect(t, "certificate reloaded")
 	p.signal(syscall.SIGTERM)
 	p.expectStatus(0, "")
-	if got := strings.Count(log.text(), failed); got != 1 {
+	if got := strings.Count(log.said(), failed); got != 1 {
 		t.Errorf("the failure is logged %d times, want once", got)
 	}
 }
@@ -319,7 +310,7 @@ func TestRenewedClientCAs(t *testing.T) {
 		return all
 	}
 	writeFile(t, authorities, content(old))
-	log := &written{}
+	log := &spoken{}
 	p := serveTo(t, log, nil, "--tls-cert", k.cert, "--tls-key", k.key, "--tls-client-ca", authorities)
 	config := func(pair *keyPair) *tls.Config {
 		return &tls.Config{
@@ -350,12 +341,12 @@ func TestRenewedClientCAs(t *testing.T) {
 	writeFile(t, authorities, []byte("no PEM"))
 	p.signal(syscall.SIGHUP)
 	const failed = "client CAs not reloaded, the old ones stay"
-	log.await(t, failed)
+	log.expect(t, failed)
 	if !getsIn(before) {
 		t.Error("a wrong file keeps a client out")
 	}
 	writeFile(t, authorities, content(other))
-	log.await(t, "client CAs reloaded")
+	log.expect(t, "client CAs reloaded")
 	if !getsIn(after) {
 		t.Error("the new authority does not count")
 	}
@@ -365,34 +356,4 @@ func TestRenewedClientCAs(t *testing.T) {
 	open.echoes("still here")
 	p.signal(syscall.SIGTERM)
 	p.expectStatus(0, "")
-}
-
-// written is what a process has written, to be read while it goes on.
-type written struct {
-	mu  sync.Mutex
-	all []byte
-}
-
-// Write implements io.Writer.
-func (w *written) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.all = append(w.all, p...)
-	return len(p), nil
-}
-
-func (w *written) text() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return string(w.all)
-}
-
-// await waits until the text was written.
-func (w *written) await(t *testing.T, text string) {
-	t.Helper()
-	for end := time.Now().Add(patience); !strings.Contains(w.text(), text); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%q is not written, but %s", text, w.text())
-		}
-	}
 }

@@ -150,12 +150,7 @@ func TestDocsFeed(t *testing.T) {
 // startNginx runs nginx with lines of its http section, and of a server in it.
 func startNginx(t *testing.T, dir, inHTTP, inServer string) (addr string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = ln.Addr().String()
-	_ = ln.Close() // for nginx
+	addr = fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	config := fmt.Sprintf("daemon off; master_process off; pid %[1]s/pid; error_log stderr warn; events { worker_connections 100; }\n"+
 		"http { access_log off; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;\n%[2]s\n"+
 		"server { listen %[3]s;\n%[4]s } }\n", dir, inHTTP, addr, inServer)

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -181,11 +179,7 @@ func TestTopicsJavaScriptTalk(t *testing.T) {
 	}
 	t.Parallel()
 	const secret = "a secret of more than thirty-two bytes"
-	file := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p := serve(t, nil, "--topics", "--topics-jwt-secret", file, "--topics-rule", "# messages=100 presence")
+	p := serve(t, nil, "--topics", "--topics-jwt-secret", tempFile(t, "secret", secret+"\n"), "--topics-rule", "# messages=100 presence")
 	other := serve(t, nil)
 	out, err := node(t, "testdata/talk.mjs", "http://"+p.addr, secret, "http://"+other.addr).CombinedOutput()
 	if err != nil || !strings.HasSuffix(string(out), "talked\n") {

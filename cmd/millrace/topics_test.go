@@ -3,10 +3,7 @@ package main_test
 import (
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,39 +18,11 @@ func keyFile(t *testing.T, more string) string {
 	return tempFile(t, "keys.yaml", text)
 }
 
-func tempFile(t *testing.T, name, text string) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
 // ask sends a request with a body and header lines, and gives the answer with a status.
 func ask(t *testing.T, method, url, body string, lines ...string) (answer string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, line := range lines {
-		name, value, _ := strings.Cut(line, ": ")
-		if r.Header.Add(name, value); name == "Host" {
-			r.Host = value
-		}
-	}
-	r.Close = true
-	resp, err := (&http.Client{Timeout: patience}).Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprint(resp.StatusCode, " ", string(text))
+	status, _, text := asking(t, method, url, body, lines...)
+	return fmt.Sprint(status, " ", text)
 }
 
 // expectAnswer asks, and wants an answer that begins so, or that has it in it.
