@@ -22,6 +22,7 @@ const (
 type past struct {
 	messages      []*kept // without topic and place
 	from, through Position
+	missed        uint64 // hubCounts.missed when the broker was asked
 }
 
 // fetching is what is being asked of the broker about a topic.
@@ -98,12 +99,13 @@ func (h *Hub) ask(name string, since Position) (*past, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), pastTimeout)
 	defer cancel()
 	h.counts.fetched.Add(1)
+	missed := h.counts.missed.Load()
 	found, err := h.historian.History(ctx, name, since, HistoryBound{pastMessages, h.limits.History})
 	if err != nil {
 		h.counts.fetchFailed.Add(1)
 		return nil, err
 	}
-	p := &past{from: found.From, through: found.Through}
+	p := &past{from: found.From, through: found.Through, missed: missed}
 	for _, m := range found.Messages {
 		p.messages = append(p.messages, &kept{Message: m.Message, prepared: prepare(m.Message, true), options: h.groupOptions(m.Topic, m.Options, true)})
 	}
@@ -111,27 +113,27 @@ func (h *Hub) ask(name string, since Position) (*past, error) {
 }
 
 // reach asks the broker for what a subscription wants of the past and the topic's ring has not. The caller
-// holds the topic's lock, which reach may give back and take again, of another topic of that name. An
-// error of the broker's leaves the past out.
-func (h *Hub) reach(t *topic, newest Position, o SubscribeOptions) (*topic, Position, *past, error) {
-	var p *past
-	name := t.name
+// holds the topic's lock, which reach may give back meanwhile. An error of the broker's leaves the past out.
+func (h *Hub) reach(t *topic, newest Position, o SubscribeOptions) (p *past) {
 	for range pastAttempts {
-		if !h.brokerKeeps(name) || !t.lacks(o, newest, p) {
+		if !h.brokerKeeps(t.name) || !t.lacks(o, newest, p) {
 			break
 		}
-		h.unlock(t)
-		var failed, err error
-		p, failed = h.fetch(name, o.Since)
-		if t, newest, err = h.findOrMake(name); err != nil {
-			return nil, Position{}, nil, err
-		}
-		if failed != nil {
+		t.asking++ // it stays, and notes what comes meanwhile
+		t.mu.Unlock()
+		asked, err := h.fetch(t.name, o.Since)
+		t.mu.Lock()
+		t.asking--
+		if p = asked; err != nil {
 			break
+		}
+		if h.counts.missed.Load() != p.missed {
+			p = nil // something behind it may be missing
+			continue
 		}
 		h.prepend(t, p)
 	}
-	return t, newest, p, nil
+	return p
 }
 
 // lacks says whether a subscription wants what neither the ring nor p has. The caller holds the topic's lock.

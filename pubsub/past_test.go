@@ -3,12 +3,14 @@ package pubsub_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/ws"
 )
 
 // keeper is a broker that keeps all messages, from before the hub was there too.
@@ -136,3 +138,88 @@ func (t *taken) Start(r pubsub.Receiver) error {
 }
 
 func (t *taken) Close() error { return nil }
+
+// meanwhile is a keeper for one more hub, which does something while its first answer is under way.
+type meanwhile struct {
+	taken
+	do   func(k *keeper)
+	once sync.Once
+}
+
+func (m *meanwhile) History(ctx context.Context, topic string, since pubsub.Position, bound pubsub.HistoryBound) (pubsub.History, error) {
+	h, err := m.taken.History(ctx, topic, since, bound)
+	m.once.Do(func() { m.do(m.keeper) })
+	return h, err
+}
+
+func (k *keeper) say(topic, text string) {
+	_, _ = k.Publish(context.Background(), pubsub.Message{Topic: topic, Payload: []byte(text), Opcode: ws.Text}, pubsub.PublishOptions{}) // it does not fail
+}
+
+// deaf is a receiver that messages do not reach.
+type deaf struct{ pubsub.Receiver }
+
+func (deaf) Receive(pubsub.Message, pubsub.PublishOptions) (int, error) { return 0, nil }
+
+// TestPastMeanwhile: what comes while the broker is asked takes nothing from who comes back, whatever rule the
+// topic has, and whether others are subscribed to it.
+func TestPastMeanwhile(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		do    func(k *keeper)
+		want  []string // behind what was there before
+		asked int64
+	}{
+		"another topic's message": {func(k *keeper) { k.say("noise", "n") }, nil, 1},
+		"a message":               {func(k *keeper) { k.say("kept", "late") }, []string{"late"}, 2},
+		"a gap elsewhere":         {func(k *keeper) { k.Missed("noise") }, nil, 2},
+		"a lost message": {func(k *keeper) {
+			hears := k.Receiver
+			k.Receiver = deaf{hears}
+			k.say("kept", "lost")
+			k.Receiver = hears
+			k.Missed("kept")
+		}, []string{"lost"}, 2},
+	} {
+		for _, rule := range []pubsub.Rule{{Filter: "kept", Messages: 100}, {Filter: "kept", Presence: true}, {Filter: "other"}} {
+			for _, others := range []int{0, 1} {
+				t.Run(fmt.Sprintf("%s/%s %d/%d", name, rule.Filter, rule.Messages, others), func(t *testing.T) {
+					k := &keeper{Broker: pubsub.InProcess()}
+					old := newRig(t, pubsub.Options{Broker: k})
+					var at []pubsub.Position
+					for i := range 20 {
+						at = append(at, old.publish("kept", strconv.Itoa(i)).Position)
+					}
+					r := newRig(t, pubsub.Options{Broker: &meanwhile{taken: taken{k}, do: tt.do}, Rules: []pubsub.Rule{rule}})
+					for range others {
+						r.subscribed("kept")
+					}
+					client, conn := r.connect()
+					s := r.subscribe(conn, "kept", pubsub.SubscribeOptions{Since: at[17]})
+					if asked := k.asked.Load(); !s.Recovered || asked > tt.asked {
+						t.Errorf("%+v, asked %d times", s, asked)
+					}
+					r.publish("kept", "after")
+					expectTexts(t, client, append(append([]string{"18", "19"}, tt.want...), "after")...)
+				})
+			}
+		}
+	}
+}
+
+// TestPastDoesNotJoin: of a topic without a rule, whose past ends before the node began, nothing is sent, and
+// nobody is told that he has all.
+func TestPastDoesNotJoin(t *testing.T) {
+	t.Parallel()
+	k := &keeper{Broker: pubsub.InProcess()}
+	old := newRig(t, pubsub.Options{Broker: k})
+	var at []pubsub.Position
+	for i := range 20 {
+		at = append(at, old.publish("kept", strconv.Itoa(i)).Position)
+	}
+	r := newRig(t, pubsub.Options{Broker: pages{k}, Rules: []pubsub.Rule{{Filter: "other"}}})
+	_, conn := r.connect()
+	if s := r.subscribe(conn, "kept", pubsub.SubscribeOptions{Since: at[0]}); s.Recovered || s.Sent != 0 {
+		t.Errorf("%+v", s)
+	}
+}

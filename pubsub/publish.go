@@ -100,7 +100,7 @@ func (r *receiver) Receive(m Message, o PublishOptions) (members int, err error)
 	}
 	members, err = h.send(h.metBy(t), t, p, o)
 	var gone []*kept
-	if err == nil {
+	if err == nil && (t.rule >= 0 || brokerKeeps) {
 		gone = h.received(t, m, p, o.SendOptions, keeps)
 	}
 	h.unlock(t)

@@ -76,11 +76,7 @@ func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscr
 		h.release(c, name)
 		return Subscribed{}, h.countTooMany(err)
 	}
-	var p *past
-	if t, newest, p, err = h.reach(t, newest, o); err != nil {
-		h.release(c, name)
-		return Subscribed{}, h.countTooMany(err)
-	}
+	p := h.reach(t, newest, o)
 	var gone []*kept
 	defer func() {
 		h.unlock(t)

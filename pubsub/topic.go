@@ -25,6 +25,7 @@ type topic struct {
 	metAs       uint64     // Hub.generation as of met; 0: never
 	met         []*topic   // the filters that meet the name, as of metBy
 	subscribers int
+	asking      int // of those who want its past, while the broker is asked
 	ring        ring
 	received    Position // of the last message that might be kept; zero: none was since the topic is there
 	members     map[*server.Conn]Member
@@ -143,7 +144,7 @@ func (h *Hub) unlock(t *topic) {
 }
 
 // idle says whether nobody needs the topic. The caller holds mu.
-func (t *topic) idle() bool { return t.subscribers == 0 && len(t.ring.messages) == 0 }
+func (t *topic) idle() bool { return t.subscribers == 0 && t.asking == 0 && len(t.ring.messages) == 0 }
 
 // metBy are the filters that meet a topic. The caller holds its lock.
 func (h *Hub) metBy(t *topic) []*topic {
@@ -160,12 +161,9 @@ func (h *Hub) meeting(name string, to []*topic) []*topic {
 	return h.filters.match(name, to)
 }
 
-// received notes a message, and puts it into the history if it is to be kept. The caller holds
-// the topic's lock.
+// received notes a message of a topic that has a past, and puts it into the history if it is to be kept. The caller
+// holds the topic's lock.
 func (h *Hub) received(t *topic, m Message, p *ws.Prepared, o server.SendOptions, keep bool) (gone []*kept) {
-	if t.rule < 0 {
-		return nil // it has no past
-	}
 	if last := t.last(); last.Epoch != m.Position.Epoch && last != (Position{}) {
 		for len(t.ring.messages) > 0 { // numbers begin anew
 			h.dropOldest(t)
@@ -249,13 +247,13 @@ func (h *Hub) expire(now time.Time) {
 // ring's own. complete: these are all that there were. newest is where the broker was
 // when the topic was there already, past what it keeps from before. The caller holds the topic's lock.
 func (t *topic) since(p, newest Position, past *past, now time.Time) (messages []*kept, complete bool) {
-	if past == nil && (t.rule < 0 || t.hub.rules[t.rule].Messages == 0) {
-		return nil, false
-	}
 	if past != nil && t.joins(past) {
 		all, floor, last := t.joined(past)
 		behind := sort.Search(len(all), func(i int) bool { return all[i].Position.Number > p.Number })
 		return all[behind:], p.Epoch == last.Epoch && p.Number >= floor.Number && p.Number <= max(last.Number, newest.Number)
+	}
+	if t.rule < 0 || t.hub.rules[t.rule].Messages == 0 {
+		return nil, false
 	}
 	all, floor, first := t.ring.messages, t.ring.floor, 0
 	for age := t.hub.rules[t.rule].Age; age > 0 && first < len(all) && now.Sub(all[first].Time) > age; first++ {
