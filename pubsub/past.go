@@ -192,6 +192,8 @@ func (h *Hub) prepend(t *topic, p *past) {
 		return
 	}
 	rule := &h.rules[t.rule]
+	floor := p.from
+	var front []*kept // from the newest to the oldest
 	for _, k := range slices.Backward(p.messages) {
 		if !t.ring.before(k) {
 			continue
@@ -199,14 +201,15 @@ func (h *Hub) prepend(t *topic, p *past) {
 		mine := &kept{Message: k.Message, prepared: k.prepared, options: k.options, topic: t}
 		mine.Topic, mine.Payload = t.name, k.prepared.Payload()
 		size := int64(len(mine.Payload))
-		if len(t.ring.messages) >= rule.Messages || rule.Bytes > 0 && t.ring.bytes+size > rule.Bytes || !h.lines.addFirst(t.rule, mine) {
-			t.ring.floor = mine.Position
-			return
+		if len(front)+len(t.ring.messages) >= rule.Messages || rule.Bytes > 0 && t.ring.bytes+size > rule.Bytes || !h.lines.addFirst(t.rule, mine) {
+			floor = mine.Position
+			break
 		}
-		t.ring.messages = slices.Insert(t.ring.messages, 0, mine)
+		front = append(front, mine)
 		t.ring.bytes += size
 	}
-	t.ring.floor = p.from
+	slices.Reverse(front)
+	t.ring.messages, t.ring.floor = append(front, t.ring.messages...), floor
 }
 
 // historyOf is History of a topic that the broker keeps.
