@@ -72,6 +72,8 @@ type History struct {
 	// Through is how far it goes. Each message up to there has been received, if the topic was of interest
 	// when it was published, and those behind it will be.
 	Through Position
+	// More: messages behind Through were left out. It is then a later position than the one that was asked for.
+	More bool
 }
 
 // KeptMessage is a message with what it was published with.

@@ -2,7 +2,6 @@ package pubsub
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
@@ -69,7 +68,11 @@ func (h *Hub) Last(name string, n int) ([]Message, error) {
 	if !broker {
 		return nil, nil
 	}
-	return h.lastOf(name, n)
+	p, err := h.pastLast(name, n)
+	if err != nil {
+		return nil, err
+	}
+	return messagesOf(p.messages), nil
 }
 
 func messagesOf(all []*kept) []Message {
@@ -78,29 +81,4 @@ func messagesOf(all []*kept) []Message {
 		messages = append(messages, k.Message)
 	}
 	return messages
-}
-
-// errLongPast: see lastOf.
-var errLongPast = errors.New("pubsub: the broker keeps more of the topic than can be read in time")
-
-// lastOf is Last of a topic that the broker keeps. A broker gives a past from its beginning, and a part at a time.
-func (h *Hub) lastOf(name string, n int) (messages []Message, err error) {
-	var since Position
-	for end := time.Now().Add(pastTimeout); time.Now().Before(end); {
-		p, err := h.fetch(name, since)
-		if err != nil {
-			return nil, err
-		}
-		behind := p.messages
-		for len(behind) > 0 && behind[0].Position.Epoch == since.Epoch && behind[0].Position.Number <= since.Number {
-			behind = behind[1:] // somebody else's question was about more
-		}
-		messages = append(messages, messagesOf(behind)...)
-		messages = messages[max(len(messages)-n, 0):]
-		if p.through == (Position{}) || p.through.Epoch == since.Epoch && p.through.Number <= since.Number {
-			return messages, nil
-		}
-		since = p.through
-	}
-	return nil, errLongPast
 }

@@ -58,7 +58,7 @@ func (p pages) History(ctx context.Context, topic string, since pubsub.Position,
 	h, err := p.keeper.History(ctx, topic, since, bound)
 	if len(h.Messages) > 3 {
 		h.Messages = h.Messages[:3]
-		h.Through = h.Messages[2].Position
+		h.Through, h.More = h.Messages[2].Position, true
 	}
 	return h, err
 }
@@ -90,6 +90,39 @@ func TestLastOfBroker(t *testing.T) {
 		if _, err := r.hub.Last("kept", 99); err == nil {
 			t.Errorf("%s: no error of a broker that is down", rule.Filter)
 		}
+	}
+}
+
+// busy is pages of a broker with much to do in other topics: each answer goes farther.
+type busy struct{ pages }
+
+func (b busy) History(ctx context.Context, topic string, since pubsub.Position, bound pubsub.HistoryBound) (pubsub.History, error) {
+	b.say("noise", "n")
+	return b.pages.History(ctx, topic, since, bound)
+}
+
+// TestLastOfLongPast: the last messages of a past that a broker gives in parts are those of the last part, for a
+// subscription too, and no part is asked for twice.
+func TestLastOfLongPast(t *testing.T) {
+	t.Parallel()
+	for _, rule := range []pubsub.Rule{{Filter: "kept", Messages: 100}, {Filter: "other"}} {
+		k := &keeper{Broker: pubsub.InProcess()}
+		old := newRig(t, pubsub.Options{Broker: k})
+		for i := range 20 {
+			old.publish("kept", strconv.Itoa(i))
+		}
+		r := newRig(t, pubsub.Options{Broker: busy{pages{k}}, Rules: []pubsub.Rule{rule}})
+		if got := r.last("kept", 2); got != "1819" {
+			t.Errorf("%s: the last two: %q", rule.Filter, got)
+		}
+		before := k.asked.Load()
+		client, conn := r.connect()
+		s := r.subscribe(conn, "kept", pubsub.SubscribeOptions{Last: 2})
+		if asked := k.asked.Load() - before; s.Sent != 2 || asked > 7 {
+			t.Errorf("%s: %+v, and the broker was asked for %d parts", rule.Filter, s, asked)
+		}
+		r.publish("kept", "20")
+		expectTexts(t, client, "18", "19", "20")
 	}
 }
 

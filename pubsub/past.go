@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -22,6 +23,7 @@ const (
 type past struct {
 	messages      []*kept // without topic and place
 	from, through Position
+	more          bool   // the broker has some behind through
 	missed        uint64 // hubCounts.missed when the broker was asked
 }
 
@@ -41,9 +43,18 @@ func (h *Hub) brokerKeeps(name string) bool {
 	return h.historian != nil && !IsFilter(name) && h.historian.Keeps(name)
 }
 
-// fetch asks the broker for the past of a topic behind a position; the zero one: all. It waits for
-// somebody else's question that is about it too.
-func (h *Hub) fetch(name string, since Position) (*past, error) {
+// fetch asks the broker for the past of a topic behind a position; the zero one: all.
+func (h *Hub) fetch(name string, since Position) (p *past, err error) {
+	for range pastAttempts {
+		if p, err = h.share(name, since); err != nil || !p.more || p.through.Epoch != since.Epoch || p.through.Number > since.Number {
+			break // else somebody else's question was about more, of which this is not the part
+		}
+	}
+	return p, err
+}
+
+// share asks the broker, or waits for somebody else's question that is about the same or more.
+func (h *Hub) share(name string, since Position) (*past, error) {
 	h.fetchesMu.Lock()
 	f := h.fetches[name]
 	if f == nil {
@@ -105,7 +116,7 @@ func (h *Hub) ask(name string, since Position) (*past, error) {
 		h.counts.fetchFailed.Add(1)
 		return nil, err
 	}
-	p := &past{from: found.From, through: found.Through, missed: missed}
+	p := &past{from: found.From, through: found.Through, more: found.More, missed: missed}
 	for _, m := range found.Messages {
 		p.messages = append(p.messages, &kept{Message: m.Message, prepared: prepare(m.Message, true), options: h.groupOptions(m.Topic, m.Options, true)})
 	}
@@ -121,10 +132,15 @@ func (h *Hub) reach(t *topic, newest Position, o SubscribeOptions) (p *past) {
 		}
 		t.asking++ // it stays, and notes what comes meanwhile
 		t.mu.Unlock()
-		asked, err := h.fetch(t.name, o.Since)
+		var err error
+		if o.Since != (Position{}) {
+			p, err = h.fetch(t.name, o.Since)
+		} else {
+			p, err = h.pastLast(t.name, o.Last)
+		}
 		t.mu.Lock()
 		t.asking--
-		if p = asked; err != nil {
+		if err != nil {
 			break
 		}
 		if h.counts.missed.Load() != p.missed {
@@ -134,6 +150,47 @@ func (h *Hub) reach(t *topic, newest Position, o SubscribeOptions) (p *past) {
 		h.prepend(t, p)
 	}
 	return p
+}
+
+// errLongPast: see pastLast.
+var errLongPast = errors.New("pubsub: the broker keeps more of the topic than can be read in time")
+
+// pastLast asks the broker for the last messages of a topic, at most n. A broker gives a past from its beginning, and
+// a part at a time.
+func (h *Hub) pastLast(name string, n int) (*past, error) {
+	all := &past{missed: h.counts.missed.Load()}
+	for end := time.Now().Add(pastTimeout); time.Now().Before(end); {
+		p, err := h.fetch(name, all.through)
+		if err != nil {
+			return nil, err
+		}
+		if all.through != (Position{}) && p.through.Epoch != all.through.Epoch { // numbers have begun anew
+			all = &past{missed: all.missed}
+			continue
+		}
+		behind := p.messages
+		for len(behind) > 0 && behind[0].Position.Epoch == all.through.Epoch && behind[0].Position.Number <= all.through.Number {
+			behind = behind[1:] // somebody else's question was about more
+		}
+		all.add(p, behind, n)
+		if !p.more {
+			return all, nil
+		}
+	}
+	return nil, errLongPast
+}
+
+// add goes on with the next part, and keeps the last n messages.
+func (p *past) add(next *past, behind []*kept, n int) {
+	if next.from.Epoch != p.through.Epoch || next.from.Number > p.through.Number { // it does not follow on
+		p.from = next.from
+	}
+	p.through, p.missed = next.through, min(p.missed, next.missed)
+	p.messages = append(p.messages, behind...)
+	if more := len(p.messages) - n; more > 0 {
+		p.from = later(p.from, p.messages[more-1].Position)
+		p.messages = slices.Delete(p.messages, 0, more)
+	}
 }
 
 // lacks says whether a subscription wants what neither the ring nor p has. The caller holds the topic's lock.

@@ -226,7 +226,7 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 		return pubsub.History{}, err
 	}
 	at := func(number uint64) pubsub.Position { return pubsub.Position{Epoch: epoch, Number: number} }
-	h := pubsub.History{From: at(since.Number), Through: at(max(from.Number, p.last))}
+	h := pubsub.History{From: at(since.Number), Through: at(max(from.Number, p.last)), More: p.more}
 	switch {
 	case p.more: // there is one at least
 		h.Through = at(numberOf(p.messages[len(p.messages)-1]))

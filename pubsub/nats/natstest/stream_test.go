@@ -94,7 +94,7 @@ func TestStreamHistory(t *testing.T) {
 			t.Errorf("%s since %v: %q, complete: %v, want %q, %v", tt.topic, tt.since, got, complete, tt.want, tt.complete)
 		}
 	}
-	if h, err := b.History(t.Context(), "kept/a", at[8], pubsub.HistoryBound{Messages: 2, Bytes: 1}); err != nil || len(h.Messages) != 2 || h.From != at[8] || h.Through != at[12] {
+	if h, err := b.History(t.Context(), "kept/a", at[8], pubsub.HistoryBound{Messages: 2, Bytes: 1}); err != nil || len(h.Messages) != 2 || h.From != at[8] || h.Through != at[12] || !h.More {
 		t.Errorf("two of three: %+v, %v", h, err)
 	}
 	if _, err := a.Publish(t.Context(), pubsub.Message{Topic: "kept/few", Payload: []byte("3")}, pubsub.PublishOptions{NotKept: true}); err != nil {
