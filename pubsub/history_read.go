@@ -8,23 +8,31 @@ import (
 // History gives what is kept of a topic behind a position, of the zero position all, at most so many of
 // the oldest; 0 is all. complete: these are all messages that there were behind it, and, with most, those behind
 // follow from the position of the last one. It is false of the zero position: nobody knows how a topic began.
+// Of a broker that keeps them, see HistoryBroker, it asks only if the node does not have all itself, which may block; of
+// more than the broker gives at once it gives the first part, which is not complete.
 func (h *Hub) History(name string, since Position, most int) (messages []Message, complete bool, err error) {
 	if err := h.limits.checkName(name); err != nil {
 		return nil, false, err
 	}
-	if h.brokerKeeps(name) {
-		return h.historyOf(name, since, most)
+	broker := h.brokerKeeps(name)
+	if t := h.find(name); t != nil {
+		all, complete := t.since(since, Position{}, nil, time.Now())
+		if most > 0 {
+			all = all[:min(len(all), most)]
+		}
+		lacks := broker && (!complete || since == Position{})
+		if !lacks {
+			messages = messagesOf(all)
+		}
+		h.unlock(t)
+		if !lacks {
+			return messages, complete, nil
+		}
 	}
-	t := h.find(name)
-	if t == nil {
+	if !broker {
 		return nil, false, nil
 	}
-	defer h.unlock(t)
-	all, complete := t.since(since, Position{}, nil, time.Now())
-	if most > 0 {
-		all = all[:min(len(all), most)]
-	}
-	return messagesOf(all), complete, nil
+	return h.historyOf(name, since, most)
 }
 
 // Purge drops what is kept of a topic. Who comes back with an older position is told that

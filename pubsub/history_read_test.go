@@ -2,7 +2,10 @@ package pubsub_test
 
 import (
 	"context"
+	"math"
+	"runtime"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/millrace/millrace/pubsub"
@@ -124,6 +127,80 @@ func TestLastOfLongPast(t *testing.T) {
 		r.publish("kept", "20")
 		expectTexts(t, client, "18", "19", "20")
 	}
+}
+
+// TestHistoryOfBroker: what this node has itself the broker is not asked for, and of it for no more than is wanted; a part
+// of the past is not complete.
+func TestHistoryOfBroker(t *testing.T) {
+	t.Parallel()
+	k := &keeper{Broker: pubsub.InProcess()}
+	old := newRig(t, pubsub.Options{Broker: k})
+	var at []pubsub.Position
+	for i := range 20 {
+		at = append(at, old.publish("kept", strconv.Itoa(i)).Position)
+	}
+	r := newRig(t, pubsub.Options{Broker: pages{k}, Rules: []pubsub.Rule{{Filter: "kept", Messages: 100}}})
+	_, conn := r.connect()
+	first := r.subscribe(conn, "kept", pubsub.SubscribeOptions{Since: at[16]})
+	_, conn = r.connect()
+	if second := r.subscribe(conn, "kept", pubsub.SubscribeOptions{}); first.Position != at[19] || second.Position != at[19] {
+		t.Errorf("behind a past the subscriptions begin at %v and %v, want %v", first.Position, second.Position, at[19])
+	}
+	for _, tt := range []struct {
+		since    pubsub.Position
+		most     int
+		want     string
+		complete bool
+		asked    int64
+		bound    int64
+	}{
+		{at[17], 1, "18", true, 0, 0},
+		{at[17], 0, "1819", true, 0, 0},
+		{at[5], 2, "67", true, 1, 3},
+		{at[5], math.MaxInt, "678", false, 1, 10_000},
+		{at[5], 0, "678", false, 1, 10_000},
+		{pubsub.Position{}, 1, "0", false, 1, 2},
+	} {
+		before := k.asked.Load()
+		messages, complete, err := r.hub.History("kept", tt.since, tt.most)
+		got := ""
+		for _, m := range messages {
+			got += string(m.Payload)
+		}
+		asked := k.asked.Load() - before
+		if err != nil || got != tt.want || complete != tt.complete && tt.since != (pubsub.Position{}) || asked != tt.asked || asked > 0 && k.bound.Load() != tt.bound {
+			t.Errorf("%v, %d: %q, %v, %v, asked %d times for %d", tt.since, tt.most, got, complete, err, asked, k.bound.Load())
+		}
+	}
+}
+
+// TestSharedPart: who waits for somebody else's part of the past, which ends before his own begins, gets his own.
+func TestSharedPart(t *testing.T) {
+	t.Parallel()
+	k := &keeper{Broker: pubsub.InProcess(), answer: make(chan struct{})}
+	old := newRig(t, pubsub.Options{Broker: k})
+	var at []pubsub.Position
+	for i := range 20 {
+		at = append(at, old.publish("kept", strconv.Itoa(i)).Position)
+	}
+	r := newRig(t, pubsub.Options{Broker: pages{k}})
+	var all sync.WaitGroup
+	ask := func(since int) {
+		all.Go(func() {
+			messages, _, err := r.hub.History("kept", at[since], 0)
+			if err != nil || len(messages) != 3 || string(messages[0].Payload) != strconv.Itoa(since+1) {
+				t.Errorf("since %d: %v, %v", since, messages, err)
+			}
+		})
+	}
+	ask(0)
+	r.eventually("the first question", func() bool { return k.asked.Load() == 1 })
+	for range 20 {
+		ask(10)
+	}
+	runtime.Gosched() // most of them wait now
+	close(k.answer)
+	all.Wait()
 }
 
 // TestSomeMembers: of many members some, and how many there are.

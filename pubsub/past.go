@@ -14,7 +14,7 @@ import (
 // when many come back at once the broker hears of few.
 
 const (
-	pastMessages = 10_000           // that are asked for at once
+	pastMessages = 10_000           // that are asked for at once, at most
 	pastTimeout  = 10 * time.Second // for the broker to answer
 	pastAttempts = 3                // of those who find that the ring does not join on
 )
@@ -87,7 +87,7 @@ func (h *Hub) share(name string, since Position) (*past, error) {
 		f.running, f.next = mine, nil
 	}
 	h.fetchesMu.Unlock()
-	mine.past, mine.err = h.ask(name, mine.since)
+	mine.past, mine.err = h.ask(name, mine.since, pastMessages)
 	h.fetchesMu.Lock()
 	if f.running = nil; f.next == nil {
 		delete(h.fetches, name)
@@ -105,13 +105,13 @@ func earlier(a, b Position) Position {
 	return Position{a.Epoch, min(a.Number, b.Number)}
 }
 
-// ask asks the broker.
-func (h *Hub) ask(name string, since Position) (*past, error) {
+// ask asks the broker for so many messages at most.
+func (h *Hub) ask(name string, since Position, most int) (*past, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), pastTimeout)
 	defer cancel()
 	h.counts.fetched.Add(1)
 	missed := h.counts.missed.Load()
-	found, err := h.historian.History(ctx, name, since, HistoryBound{pastMessages, h.limits.History})
+	found, err := h.historian.History(ctx, name, since, HistoryBound{most, h.limits.History})
 	if err != nil {
 		h.counts.fetchFailed.Add(1)
 		return nil, err
@@ -266,12 +266,18 @@ func (h *Hub) prepend(t *topic, p *past) {
 		t.ring.bytes += size
 	}
 	slices.Reverse(front)
+	t.received = t.last() // the floor is before it now
 	t.ring.messages, t.ring.floor = append(front, t.ring.messages...), floor
 }
 
-// historyOf is History of a topic that the broker keeps.
+// historyOf is History of a topic that the broker keeps, of which this node has not all.
 func (h *Hub) historyOf(name string, since Position, most int) (messages []Message, complete bool, err error) {
-	p, err := h.fetch(name, since)
+	var p *past
+	if most > 0 {
+		p, err = h.ask(name, since, min(most, pastMessages-1)+1) // nobody else wants just these
+	} else {
+		p, err = h.fetch(name, since)
+	}
 	if err != nil {
 		return nil, false, err
 	}
@@ -280,5 +286,6 @@ func (h *Hub) historyOf(name string, since Position, most int) (messages []Messa
 			messages = append(messages, k.Message)
 		}
 	}
-	return messages, (since == Position{} || p.from.Epoch == since.Epoch) && p.from.Number <= since.Number, nil
+	complete = (since == Position{} || p.from.Epoch == since.Epoch) && p.from.Number <= since.Number
+	return messages, complete && (!p.more || len(messages) == most), nil
 }

@@ -20,6 +20,7 @@ type keeper struct {
 	mu     sync.Mutex
 	kept   []pubsub.Message
 	asked  atomic.Int64
+	bound  atomic.Int64 // messages of the last question
 	down   atomic.Bool
 	answer chan struct{} // if not nil, a question waits for it
 }
@@ -39,8 +40,9 @@ func (k *keeper) Receive(m pubsub.Message, o pubsub.PublishOptions) (int, error)
 
 func (k *keeper) Keeps(topic string) bool { return topic == "kept" }
 
-func (k *keeper) History(_ context.Context, topic string, since pubsub.Position, _ pubsub.HistoryBound) (pubsub.History, error) {
+func (k *keeper) History(_ context.Context, topic string, since pubsub.Position, bound pubsub.HistoryBound) (pubsub.History, error) {
 	k.asked.Add(1)
+	k.bound.Store(int64(bound.Messages))
 	if k.answer != nil {
 		<-k.answer
 	}

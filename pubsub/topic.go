@@ -27,7 +27,7 @@ type topic struct {
 	subscribers int
 	asking      int // of those who want its past, while the broker is asked
 	ring        ring
-	received    Position // of the last message that might be kept; zero: none was since the topic is there
+	received    Position // of the last message that might be kept, or not before it; zero: none was since the topic is there
 	members     map[*server.Conn]Member
 }
 
