@@ -31,6 +31,7 @@ type want struct {
 	wanted  bool
 	left    time.Time     // when it was not wanted any more
 	gone    bool          // it has lingered, and is not in the map any more
+	told    bool          // the server is told of it, or is just being told
 	ready   chan struct{} // closed when the server knows it
 	isReady bool
 	early   bool // something relied on it when it was not ready
@@ -92,6 +93,7 @@ func (i *interests) begin() {
 		if w.isReady {
 			w.ready, w.isReady = make(chan struct{}), false
 		}
+		w.told = false
 		unready++
 		i.changed = append(i.changed, w)
 	}
@@ -131,20 +133,36 @@ func (i *interests) metBy(topic string) []*want {
 	return met
 }
 
-// changes gives the wants that the server has to be told of: new ones, and those that are gone.
+// changes gives the wants that the server has to be told of: new ones, and those that are gone, unless it was never
+// told of them.
 func (i *interests) changes(linger time.Duration) (batch []*want) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	batch, i.changed = i.changed, nil
+	var gone []*want
 	for now := time.Now(); len(i.leaving) > 0 && now.Sub(i.leaving[0].left) >= linger; i.leaving = i.leaving[1:] {
 		w, left := i.leaving[0].want, i.leaving[0].left
-		if !w.wanted && !w.gone && w.left.Equal(left) {
-			w.gone = true
-			i.remove(w.name)
+		if w.wanted || w.gone || !w.left.Equal(left) {
+			continue
+		}
+		w.gone = true
+		if !w.isReady { // nobody has to wait for it
+			w.isReady = true
+			close(w.ready)
+			i.unready.Add(-1)
+		}
+		i.remove(w.name)
+		if w.told {
+			gone = append(gone, w)
+		}
+	}
+	for _, w := range i.changed {
+		if !w.gone {
+			w.told = true
 			batch = append(batch, w)
 		}
 	}
-	return batch
+	i.changed = nil
+	return append(batch, gone...)
 }
 
 // confirm says that the server knows a batch, and gives the names of which something may have

@@ -3,6 +3,7 @@ package natstest
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -131,6 +132,21 @@ func TestLinger(t *testing.T) {
 	other := startNode(t, nats.Options{URLs: []string{s.url()}, Prefix: "l"})
 	other.send("b", "from afar")
 	n.expect("b", "local", "from afar")
+}
+
+// TestLeavesAtOnce: topics that come and go faster than the server is told of them leave nothing behind.
+func TestLeavesAtOnce(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	n := startNode(t, nats.Options{URLs: []string{s.url()}, Prefix: "o", Linger: time.Nanosecond})
+	before := s.NumSubscriptions()
+	for i := range 10_000 {
+		name := strconv.Itoa(i % 100)
+		n.Interest(name, true)
+		n.Interest(name, false)
+	}
+	n.want("last")
+	eventually(t, "1 subscription", func() bool { return s.NumSubscriptions() == before+1 && n.Stats().Subscriptions == 1 })
 }
 
 // TestStartFails: what can't work is said in one line.
