@@ -55,7 +55,7 @@ func (b *Broker) connect() (*session, error) {
 		nats.ErrorHandler(s.failed),
 		nats.LameDuckModeHandler(func(c *nats.Conn) { go c.Close() }), // the server ends soon: now is better
 	)
-	if s.conn, err = nats.Connect(strings.Join(append(slices.Clone(b.options.URLs), *b.found.Load()...), ","), options...); err != nil {
+	if s.conn, err = nats.Connect(strings.Join(b.servers(), ","), options...); err != nil {
 		return nil, fmt.Errorf("nats: %s: %w", strings.Join(redacted(b.options.URLs), ", "), err)
 	}
 	s.maxPayload, s.again = int(s.conn.MaxPayload()), b.counts.connects.Load() > 0
@@ -70,8 +70,7 @@ func (b *Broker) connect() (*session, error) {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
 	b.counts.connects.Add(1)
-	found := s.conn.DiscoveredServers()
-	b.found.Store(&found)
+	b.find(s.conn.DiscoveredServers())
 	b.interests.begin()
 	b.session.Store(s)
 	b.why.Store(nil)
@@ -81,6 +80,38 @@ func (b *Broker) connect() (*session, error) {
 	b.log.Info("connected to NATS", "server", s.conn.ConnectedUrlRedacted())
 	b.ended.Go(s.subscribe)
 	return s, nil
+}
+
+// mostFound bounds the servers that are known besides those of the options: addresses may change for ever.
+const mostFound = 16
+
+// find notes servers that a session was told of, before those that are known: with those it was made, and so is not
+// told of them.
+func (b *Broker) find(told []string) {
+	var found []string
+	for _, u := range slices.Concat(told, *b.found.Load()) {
+		if !slices.Contains(found, u) && len(found) < mostFound {
+			found = append(found, u)
+		}
+	}
+	b.found.Store(&found)
+}
+
+// servers are the URLs to connect to. Those that were found have the user of the first of the options.
+func (b *Broker) servers() []string {
+	urls := slices.Clone(b.options.URLs)
+	first, _, _ := strings.Cut(urls[0], ",")
+	if _, rest, ok := strings.Cut(first, "://"); ok {
+		first = rest
+	}
+	user := first[:strings.LastIndex(first, "@")+1]
+	for _, u := range *b.found.Load() {
+		if scheme, host, ok := strings.Cut(u, "://"); ok && !strings.Contains(host, "@") {
+			u = scheme + "://" + user + host
+		}
+		urls = append(urls, u)
+	}
+	return urls
 }
 
 // stays says whether waiting does not mend it: the server has refused the node, or can't do what it needs.

@@ -3,9 +3,11 @@ package natstest
 import (
 	"context"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/pubsub/nats"
@@ -84,5 +86,24 @@ func TestCluster(t *testing.T) {
 			t.Errorf("node %d: %d sent, %d came, %d are missing, %v", i, sent, came, missing, n.missed)
 		}
 		t.Logf("node %d: %d messages, %+v", i, came, n.Stats())
+	}
+}
+
+// TestFoundServers: a node that was told of one server finds the others of its cluster, and does not forget them when it
+// has connected to one of them; it is known there by the user of the one.
+func TestFoundServers(t *testing.T) {
+	servers := startCluster(t, func(o *natsserver.Options) { o.Username, o.Password = "me", "pass" })
+	n := startNode(t, nats.Options{URLs: []string{strings.Replace(servers[0].url(), "://", "://me:pass@", 1)}})
+	for connects := range uint64(2) {
+		at := n.Stats().Server
+		for _, s := range servers {
+			if strings.HasSuffix(at, strings.TrimPrefix(s.url(), "nats://")) {
+				s.stop()
+			}
+		}
+		eventually(t, "the next server", func() bool {
+			stats := n.Stats()
+			return stats.Connected && stats.Connects == connects+2 && stats.Server != at
+		})
 	}
 }

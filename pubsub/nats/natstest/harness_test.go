@@ -87,7 +87,7 @@ func (s *natsServer) cut() {
 }
 
 // startCluster starts three servers.
-func startCluster(t testing.TB) (servers []*natsServer) {
+func startCluster(t testing.TB, change ...func(*natsserver.Options)) (servers []*natsServer) {
 	t.Helper()
 	var routes []int
 	for range 3 {
@@ -100,6 +100,9 @@ func startCluster(t testing.TB) (servers []*natsServer) {
 		}}
 		for _, port := range routes {
 			s.options.Routes = append(s.options.Routes, natsserver.RoutesFromStr(fmt.Sprintf("nats://127.0.0.1:%d", port))...)
+		}
+		for _, c := range change {
+			c(&s.options)
 		}
 		servers = append(servers, s)
 		t.Cleanup(func() {
