@@ -166,15 +166,15 @@ func (i *interests) changes(linger time.Duration) (batch []*want) {
 }
 
 // confirm says that the server knows a batch, and gives the names of which something may have
-// been missed before it did.
-func (i *interests) confirm(batch []*want, base uint64) (missed []string) {
+// been missed before it did. Those of a stream's topics begin behind base.
+func (i *interests) confirm(batch []*want, base uint64, streams bool) (missed []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, w := range batch {
 		if w.gone || w.isReady {
 			continue
 		}
-		if !w.hasBase {
+		if streams && !w.hasBase {
 			w.base, w.hasBase = base, true
 			i.fresh = min(i.fresh-1, base) + 1
 			if before, unready, _ := i.baseLocked(w.name); unready == nil { // filters have it come already

@@ -38,15 +38,15 @@ func TestLeavesEarly(t *testing.T) {
 	next := i.changes(0)
 	expect(next, "next", "-told")
 	<-told[0].ready
-	i.confirm(told, 0)
-	i.confirm(next, 0)
+	i.confirm(told, 0, false)
+	i.confirm(next, 0, false)
 	b.Interest("next", false)
 	expect(i.changes(0), "-next")
 	if unready, count := i.unready.Load(), i.count(); unready != 0 || count != 0 {
 		t.Errorf("%d wants are not ready, of %d", unready, count)
 	}
 	b.Interest("again", true)
-	i.confirm(i.changes(0), 0)
+	i.confirm(i.changes(0), 0, false)
 	i.begin() // the next server is told of nothing yet
 	b.Interest("again", false)
 	expect(i.changes(0))

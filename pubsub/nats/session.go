@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // session is one connection to NATS, from its first to its last message.
@@ -25,6 +26,7 @@ type session struct {
 	elected    chan *nats.Msg // the stream has a leader, perhaps another one
 	maxPayload int
 	again      bool          // it is not the first one
+	found      bool          // the stream: see stream.open
 	first      chan struct{} // the server knows all that was wanted at the beginning
 	subs       map[string]*subscription
 
@@ -176,6 +178,7 @@ func (b *Broker) serve(s *session) {
 	}
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
+	looks := looking{broker: b, session: s, answer: make(chan *jetstream.StreamInfo, 1)}
 	for {
 		select {
 		case msg := <-s.in:
@@ -185,11 +188,13 @@ func (b *Broker) serve(s *session) {
 			for len(s.elected) > 0 {
 				<-s.elected
 			}
-			b.look(s)
+			looks.ask(true)
 		case <-tick.C:
 			if b.stream != nil {
-				b.look(s)
+				looks.ask(false)
 			}
+		case info := <-looks.answer:
+			looks.answered(info)
 		case <-s.closed:
 			for len(s.in) > 0 {
 				b.next(s, <-s.in)
@@ -238,31 +243,53 @@ func (b *Broker) next(s *session, msg *nats.Msg) {
 
 // subscribe tells the server what is wanted, until the session ends.
 func (s *session) subscribe() {
-	b, first := s.broker, true
+	b := s.broker
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	var batch []*want // that the server knows, and the stream does not confirm yet
-	for {
+	// Wants of the stream's topics that the server knows: those for which the stream is asked where it is, and later ones.
+	var asking, waiting []*want
+	answers, failed := make(chan answer, 1), false
+	for first := true; ; {
 		changes := b.interests.changes(b.options.Linger)
 		if err := s.apply(changes); err != nil {
 			b.log.Warn("subscribing at NATS failed", "err", err)
 			s.conn.Close()
 			return
 		}
-		if batch = append(batch, changes...); s.confirm(batch) {
-			batch = nil
+		waiting = append(waiting, s.confirm(changes)...)
+		if len(asking) == 0 && len(waiting) > 0 && !failed {
+			asking, waiting = waiting, nil
+			b.ended.Go(func() {
+				base, err := b.stream.last(s)
+				answers <- answer{base, err}
+			})
 		}
-		if first {
+		if first && len(asking) == 0 {
+			first = false
 			close(s.first)
 		}
-		first = false
 		select {
 		case <-b.interests.wake:
 		case <-tick.C:
+			failed = false
+		case a := <-answers:
+			if failed = a.err != nil; failed {
+				b.log.Warn("the stream does not answer: subscribing later", "stream", b.stream.Name, "err", a.err)
+				waiting = append(asking, waiting...)
+			} else {
+				b.confirm(asking, a.base, true)
+			}
+			asking = nil
 		case <-s.closed:
 			return
 		}
 	}
+}
+
+// answer is where the stream is.
+type answer struct {
+	base uint64
+	err  error
 }
 
 // apply brings a batch of changes to the server, and waits for it to know them.
@@ -280,23 +307,31 @@ func (s *session) apply(batch []*want) error {
 	return s.conn.FlushTimeout(2 * writeTimeout)
 }
 
-// confirm notes where the stream is, and that the server knows a batch. ok is false if the stream does not answer.
-func (s *session) confirm(batch []*want) (ok bool) {
-	b, base := s.broker, uint64(0)
-	if len(batch) == 0 {
-		return true
+// confirm notes that the server knows a batch, but for the stream's topics, which it gives: for these the stream has to say
+// where they begin.
+func (s *session) confirm(batch []*want) (streams []*want) {
+	b := s.broker
+	if b.stream == nil {
+		b.confirm(batch, 0, false)
+		return nil
 	}
-	if b.stream != nil {
-		var err error
-		if base, err = b.stream.last(s); err != nil {
-			b.log.Warn("the stream does not answer: subscribing later", "stream", b.stream.Name, "err", err)
-			return false
+	var others []*want
+	for _, w := range batch {
+		if b.stream.meets(w.name) {
+			streams = append(streams, w)
+		} else {
+			others = append(others, w)
 		}
 	}
-	for _, name := range b.interests.confirm(batch, base) {
+	b.confirm(others, 0, false)
+	return streams
+}
+
+// confirm notes that the server knows a batch, and tells what may have been missed before it did.
+func (b *Broker) confirm(batch []*want, base uint64, streams bool) {
+	for _, name := range b.interests.confirm(batch, base, streams) {
 		b.missed(name)
 	}
-	return true
 }
 
 // subjects are those to subscribe to for a name.

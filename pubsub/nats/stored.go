@@ -133,14 +133,57 @@ func (b *Broker) fill(s *session, topic string, after, through uint64) {
 	}
 }
 
-// look looks whether the stream is still the same, and has the same leader.
-func (b *Broker) look(s *session) {
-	st := b.stream
-	info, err := st.info(s)
-	if err != nil {
-		b.log.Debug("the stream does not answer: looking again later", "stream", st.Name, "err", err)
+// looking asks now and then how the stream is. It waits for the answer aside: a stream without a leader holds up
+// no messages. The session's receiving goroutine has it.
+type looking struct {
+	broker  *Broker
+	session *session
+	answer  chan *jetstream.StreamInfo // nil: none
+	epoch   string                     // when it was asked
+	asked   bool                       // and there is no answer yet
+	again   bool                       // to be asked once more
+}
+
+// ask asks, unless it waits for an answer; anew: behind this one once more.
+func (k *looking) ask(anew bool) {
+	if k.asked {
+		k.again = k.again || anew
 		return
 	}
+	b, s := k.broker, k.session
+	k.asked, k.again, k.epoch = true, false, b.stream.current()
+	state := b.stream.info
+	if !s.found {
+		state = b.stream.find
+	}
+	b.ended.Go(func() {
+		info, err := state(s)
+		if err != nil {
+			b.log.Debug("the stream does not answer: looking again later", "stream", b.stream.Name, "err", err)
+			if info = nil; stays(err) {
+				b.log.Warn("the stream can not be used any more", "stream", b.stream.Name, "err", err)
+				s.conn.Close() // the next session says so
+			}
+		}
+		k.answer <- info
+	})
+}
+
+// answered takes the answer, if it still is about the stream of which it was asked.
+func (k *looking) answered(info *jetstream.StreamInfo) {
+	k.asked = false
+	if info != nil && k.epoch == k.broker.stream.current() {
+		k.session.found = true
+		k.broker.look(k.session, info)
+	}
+	if k.again {
+		k.ask(false)
+	}
+}
+
+// look looks whether the stream is still the same, and has the same leader.
+func (b *Broker) look(s *session, info *jetstream.StreamInfo) {
+	st := b.stream
 	if b.renewed(s, info) {
 		return
 	}
@@ -181,6 +224,10 @@ func (b *Broker) renewed(s *session, info *jetstream.StreamInfo) bool {
 func (b *Broker) catchUp(s *session) {
 	st := b.stream
 	from := st.seen.Load() + 1
+	if !s.found {
+		st.resume(from)
+		return
+	}
 	last, err := st.last(s)
 	if err != nil {
 		st.later(b, from, err)
@@ -193,9 +240,16 @@ func (b *Broker) catchUp(s *session) {
 // fill fetch what is missing of that.
 func (st *stream) later(b *Broker, from uint64, err error) {
 	b.log.Warn("the stream does not answer: catching up later", "stream", st.Name, "err", err)
+	st.resume(from)
+}
+
+// resume has the next look go through the stream from a number.
+func (st *stream) resume(from uint64) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.behind = from
+	if st.behind == 0 || from < st.behind {
+		st.behind = from
+	}
 }
 
 // goThrough delivers what the stream has between two numbers that is wanted and was not received.

@@ -128,12 +128,17 @@ func (st *stream) hasAll(name string) bool {
 	})
 }
 
+// meets says that the stream may have the topic of that name, or topics of the filter.
+func (st *stream) meets(name string) bool {
+	return slices.ContainsFunc(st.Topics, func(f string) bool { return overlap(f, name) })
+}
+
 // subjects are those to subscribe to for a name.
 func (st *stream) subjects(name string, names naming) (subjects []string) {
 	if !st.hasAll(name) {
 		subjects = names.wanted(name)
 	}
-	if slices.ContainsFunc(st.Topics, func(f string) bool { return overlap(f, name) }) {
+	if st.meets(name) {
 		for _, subject := range names.wanted(name) {
 			subjects = append(subjects, st.live+subject)
 		}
@@ -151,14 +156,35 @@ func (st *stream) position(base uint64) pubsub.Position {
 	return pubsub.Position{Epoch: st.epoch, Number: max(base, st.seen.Load())}
 }
 
-// open finds the stream, or creates it, for a new session.
+// open finds the stream, or creates it, for a new session. If an earlier session has found it, this one begins also without
+// an answer of JetStream, which may have no leader: the stream's topics wait, and all others do not.
 func (st *stream) open(s *session) error {
 	if err := recent(s.conn.ConnectedServerVersion()); err != nil {
 		return err
 	}
+	if _, err := s.conn.ChanSubscribe("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED."+st.Name, s.elected); err != nil {
+		return err
+	}
+	info, err := st.find(s)
+	if err != nil && st.current() != "" && !stays(err) {
+		s.broker.log.Warn("the stream can not be used yet", "stream", st.Name, "err", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.found = true
+	if epoch := st.epochOf(info.Created); epoch != st.current() {
+		st.renew(s.broker, epoch, info.State.LastSeq)
+	}
+	return nil
+}
+
+// find gives what the stream's leader says of it. A stream that is not there it creates.
+func (st *stream) find(s *session) (*jetstream.StreamInfo, error) {
 	js, err := jetstream.New(s.conn)
 	if err != nil {
-		return fmt.Errorf("nats: %w", err)
+		return nil, fmt.Errorf("nats: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*requestTimeout)
 	defer cancel()
@@ -169,19 +195,15 @@ func (st *stream) open(s *session) error {
 	}
 	switch {
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return fmt.Errorf("nats: the stream %s: JetStream is not enabled on the servers, or has no leader yet: %w", st.Name, err)
+		return nil, fmt.Errorf("nats: the stream %s: JetStream is not enabled on the servers, or has no leader yet: %w", st.Name, err)
 	case err != nil:
-		return fmt.Errorf("nats: the stream %s: %w", st.Name, err)
+		return nil, fmt.Errorf("nats: the stream %s: %w", st.Name, err)
 	}
 	have := found.CachedInfo()
 	if republish := have.Config.RePublish; !have.Config.AllowDirect || republish == nil || republish.Destination != want.RePublish.Destination {
-		return fmt.Errorf("%w: %s is there, but without AllowDirect, or RePublish to %s", errStream, st.Name, want.RePublish.Destination)
+		return nil, fmt.Errorf("%w: %s is there, but without AllowDirect, or RePublish to %s", errStream, st.Name, want.RePublish.Destination)
 	}
-	if st.epochOf(have.Created) != st.current() {
-		st.renew(s.broker, st.epochOf(have.Created), have.State.LastSeq)
-	}
-	_, err = s.conn.ChanSubscribe("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED."+st.Name, s.elected)
-	return err
+	return have, nil
 }
 
 var (
@@ -229,7 +251,7 @@ func (st *stream) renew(b *Broker, epoch string, last uint64) {
 // missedStream tells that something may be missing of all that the stream has.
 func (b *Broker) missedStream() {
 	for _, name := range b.interests.names() {
-		if slices.ContainsFunc(b.stream.Topics, func(f string) bool { return overlap(f, name) }) {
+		if b.stream.meets(name) {
 			b.missed(name)
 		}
 	}

@@ -2,6 +2,7 @@ package natstest
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/pubsub/nats"
 )
 
@@ -86,6 +88,79 @@ func TestCluster(t *testing.T) {
 			t.Errorf("node %d: %d sent, %d came, %d are missing, %v", i, sent, came, missing, n.missed)
 		}
 		t.Logf("node %d: %d messages, %+v", i, came, n.Stats())
+	}
+}
+
+// TestWithoutStream: nodes that have found their stream go on when there is no JetStream for a while, or it has no leader:
+// all other topics live, new ones too, and those of the stream go on with it, with nothing lost, or told.
+func TestWithoutStream(t *testing.T) {
+	t.Parallel()
+	servers := startCluster(t)
+	var nodes []*node
+	for range 2 {
+		o := streamed("", "WS")
+		o.URLs = []string{servers[0].url(), servers[1].url(), servers[2].url()}
+		o.Stream.Replicas = 3
+		nodes = append(nodes, startNode(t, o))
+	}
+	from, to := nodes[0], nodes[1]
+	to.want("kept/t", "kept/old", "core/t")
+	from.send("kept/t", "0")
+	to.expect("kept/t", "0")
+	core := servers[1]
+	core.stop()
+	core.options.JetStream = false
+	core.start()
+	servers[0].stop()
+	servers[2].stop()
+	for _, n := range nodes {
+		eventually(t, "a connection to the server that is left", func() bool { return n.Stats().Server == core.url() })
+	}
+	to.want("kept/new") // in vain
+	live := func(when string) {
+		t.Helper()
+		missed := to.misses("core/t")
+		for i := range 10 {
+			topic := "core/" + when + strconv.Itoa(i)
+			to.want(topic)
+			from.send(topic, "new")
+			to.expect(topic, "new")
+			if n := to.misses(topic); n > 0 {
+				t.Errorf("%s: missed %d times", topic, n)
+			}
+		}
+		from.send("core/t", when)
+		to.last("core/t", when)
+		if n := to.misses("core/t"); n != missed {
+			t.Errorf("missed %d times more", n-missed)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := from.Publish(ctx, pubsub.Message{Topic: "kept/t", Payload: []byte("lost")}, pubsub.PublishOptions{}); !errors.Is(err, nats.ErrNoStream) && !errors.Is(err, pubsub.ErrUnknown) {
+			t.Errorf("published to a stream that is not there: %v", err)
+		}
+	}
+	eventually(t, "what a lost connection has missed to be told", func() bool { return to.misses("core/t") > 0 })
+	live("without JetStream")
+	servers[0].start()
+	live("without a leader")
+	servers[2].start()
+	stops := map[string]func() int{}
+	for _, topic := range []string{"kept/old", "kept/new"} {
+		stops[topic] = publishing(from, topic)
+	}
+	for topic, stop := range stops {
+		eventually(t, "messages of the stream", func() bool { return len(to.texts(topic)) > 20 })
+		sent := stop()
+		to.last(topic, strconv.Itoa(sent-1))
+		if came, missing := to.gapless(topic); topic == "kept/old" && (missing != 0 || came != sent) {
+			t.Errorf("%d sent, %d came, %d are missing", sent, came, missing)
+		}
+	}
+	from.send("kept/t", "1")
+	to.last("kept/t", "1")
+	if n := to.misses("kept/t"); n != 0 {
+		t.Errorf("missed %d times of the stream", n)
 	}
 }
 

@@ -116,8 +116,10 @@ func startCluster(t testing.TB, change ...func(*natsserver.Options)) (servers []
 		all.Go(s.start)
 	}
 	all.Wait()
-	eventually(t, "a leader of JetStream", func() bool {
-		return slices.ContainsFunc(servers, func(s *natsServer) bool { return s.JetStreamIsLeader() }) &&
+	eventually(t, "a leader of JetStream that knows all", func() bool {
+		return slices.ContainsFunc(servers, func(s *natsServer) bool {
+			return s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(servers)
+		}) &&
 			!slices.ContainsFunc(servers, func(s *natsServer) bool { return !s.JetStreamIsCurrent() })
 	})
 	return servers
