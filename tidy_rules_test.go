@@ -85,6 +85,7 @@ var keptFrom = map[string]func(importer string) bool{
 	"interop":  everybody,
 	"examples": everybody,
 
+	"internal/reload":     notOf("server/cert", "cmd"),
 	"internal/flags":      notOf("cmd", "internal/compare"),
 	"internal/load":       func(importer string) bool { return importer != "bench" && importer != "internal/compare" },
 	"internal/report":     notOf("cmd", "internal/compare"),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -241,4 +242,34 @@ func TestTopicsJWT(t *testing.T) {
 	if reason := c.expectClose(3000); !strings.Contains(reason, "expired") {
 		t.Errorf("%q", reason)
 	}
+}
+
+// TestTopicsJWTReloaded: keys of JWTs are those that the files have now; while these are of no use, those of before.
+func TestTopicsJWTReloaded(t *testing.T) {
+	t.Parallel()
+	first, second := strings.Repeat("0123456789", 4), strings.Repeat("9876543210", 4)
+	file := tempFile(t, "secret", first)
+	var log spoken
+	p := serveTo(t, &log, nil, "--topics", "--topics-jwt-secret", file)
+	publish := func(secret, want string) {
+		t.Helper()
+		token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+			"exp": time.Now().Add(time.Hour).Unix(), "millrace": map[string]any{"publish": []string{"#"}},
+		}).SignedString([]byte(secret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		expectAnswer(t, want, "POST", "http://"+p.addr+"/topics/a", "x", "Authorization: Bearer "+token)
+	}
+	publish(first, "200 ")
+	publish(second, "401 ")
+	writeFile(t, file, []byte("short"))
+	p.signal(syscall.SIGHUP)
+	log.expect(t, "keys of JWTs not reloaded, the old ones stay")
+	log.expect(t, "a secret of 5 bytes: want 32 or more")
+	publish(first, "200 ")
+	writeFile(t, file, []byte(second))
+	log.expect(t, "keys of JWTs reloaded") // looked at every 5 s
+	publish(first, "401 ")
+	publish(second, "200 ")
 }

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/millrace/millrace/internal/reload"
 )
 
 // Pair is a certificate and its key in two PEM files, as they were when they were
@@ -20,24 +22,21 @@ type Pair struct{ files[tls.Certificate] }
 // Load reads a certificate, with its chain behind it, and its key. An error says
 // which file is wrong; a certificate whose time is over, or has not begun, is one.
 func Load(certFile, keyFile string) (*Pair, error) {
-	p := &Pair{files[tls.Certificate]{
-		names: []string{certFile, keyFile},
-		load:  func() (*tls.Certificate, error) { return load(certFile, keyFile) },
-	}}
-	if err := p.Reload(); err != nil {
+	f, err := reload.Read([]string{certFile, keyFile}, func() (*tls.Certificate, error) { return load(certFile, keyFile) })
+	if err != nil {
 		return nil, err
 	}
-	return p, nil
+	return &Pair{files[tls.Certificate]{f}}, nil
 }
 
 // GetCertificate is for tls.Config.GetCertificate: it answers the last certificate
 // that was read, whatever the client asks for.
 func (p *Pair) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return p.current.Load(), nil
+	return p.from.Current(), nil
 }
 
 // Certificate is the last one that was read.
-func (p *Pair) Certificate() *tls.Certificate { return p.current.Load() }
+func (p *Pair) Certificate() *tls.Certificate { return p.from.Current() }
 
 func load(certFile, keyFile string) (*tls.Certificate, error) {
 	certPEM, err := os.ReadFile(certFile)

@@ -6,6 +6,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
+
+	"github.com/millrace/millrace/internal/reload"
 )
 
 // Pool is the certificates of authorities in a PEM file, as they were when they were
@@ -15,15 +17,15 @@ type Pool struct{ files[x509.CertPool] }
 // LoadPool reads a PEM file. One without certificates, or that is cut off within one,
 // is an error.
 func LoadPool(file string) (*Pool, error) {
-	p := &Pool{files[x509.CertPool]{names: []string{file}, load: func() (*x509.CertPool, error) { return loadPool(file) }}}
-	if err := p.Reload(); err != nil {
+	f, err := reload.Read([]string{file}, func() (*x509.CertPool, error) { return loadPool(file) })
+	if err != nil {
 		return nil, err
 	}
-	return p, nil
+	return &Pool{files[x509.CertPool]{f}}, nil
 }
 
 // CertPool is the last one that was read. It is not to be changed.
-func (p *Pool) CertPool() *x509.CertPool { return p.current.Load() }
+func (p *Pool) CertPool() *x509.CertPool { return p.from.Current() }
 
 func loadPool(file string) (*x509.CertPool, error) {
 	rest, err := os.ReadFile(file)

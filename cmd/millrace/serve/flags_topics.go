@@ -46,9 +46,9 @@ func (t *topicsOptions) options() []flags.Option {
 			"filter meets a topic is its; without one it keeps nothing", "", topicRules(&t.rules)).Listed(),
 		flags.New("topics-history", "SIZE", "memory of all that topics keep; beyond it the oldest messages go", "64MiB", flags.Size(&t.history, 1, maxBytes)),
 		flags.New("topics-keys", "FILE", "file in YAML with the hashes of keys, and what each may; read again when it changes", "", flags.Text(&t.keys)).Once(),
-		flags.New("topics-jwt-secret", "FILE", "file with a secret of 32 bytes or more that verifies JWTs by HMAC", "", flags.Text(&t.secret)).Once(),
-		flags.New("topics-jwt-key", "FILE", "file in PEM with public keys or certificates that verify JWTs by RSA, ECDSA or Ed25519 (repeatable)", "", flags.Texts(&t.publicKey)).Listed(),
-		flags.New("topics-jwt-jwks", "WHERE", "JSON Web Key Set that verifies JWTs: a file, or an https URL, which is fetched each hour and for new\nkeys (repeatable)", "", keySet(&t.jwks)).Listed(),
+		flags.New("topics-jwt-secret", "FILE", "file with a secret of 32 bytes or more that verifies JWTs by HMAC; read again on SIGHUP and when it\nchanges", "", flags.Text(&t.secret)).Once(),
+		flags.New("topics-jwt-key", "FILE", "file in PEM with public keys or certificates that verify JWTs by RSA, ECDSA or Ed25519;\nread again likewise (repeatable)", "", flags.Texts(&t.publicKey)).Listed(),
+		flags.New("topics-jwt-jwks", "WHERE", "JSON Web Key Set that verifies JWTs: a file, read again likewise, or an https URL, which is fetched\neach hour and for new keys (repeatable)", "", keySet(&t.jwks)).Listed(),
 		flags.New("topics-jwt-issuer", "TEXT", "the iss that JWTs must have", "", flags.Text(&t.issuer)).Once(),
 		flags.New("topics-jwt-audience", "TEXT", "the aud that JWTs must have", "", flags.Text(&t.audience)).Once(),
 		flags.New("topics-jwt-expiry", "MODE", "required: a JWT without exp is refused; optional", "required", flags.Choice(&t.noExpiry, expiries, "required", "optional")),
@@ -213,7 +213,7 @@ func topicRule(words []string) (r pubsub.Rule, err error) {
 // keySet is a file, or a URL.
 func keySet(to *[]string) flags.Setter {
 	return func(text string) error {
-		if strings.Contains(text, "://") {
+		if isURL(text) {
 			u, err := url.Parse(text)
 			if err != nil || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(net.JoinHostPort(u.Hostname(), "0"))) {
 				return errors.New("a file, or a URL with https, or with http at a loopback address: whoever changes the keys on the way is let in")

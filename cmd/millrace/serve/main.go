@@ -121,7 +121,9 @@ func run(c *config, log *slog.Logger, signals, hangups <-chan os.Signal, stdout 
 	admin.serve(adminPages(srv, &c.admin, topics, metricsPage(metrics, log), log))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	c.tls.renew(ctx, hangups, log)
+	files := c.tls.reloads(log)
+	topics.addReloads(files, log)
+	files.run(ctx, hangups, log)
 	fmt.Fprintf(patient{stdout}, "listening on %s\n%s", urlOf(c.tls.scheme(), addr), admin.where())
 
 	select {

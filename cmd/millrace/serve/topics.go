@@ -1,20 +1,13 @@
 package serve
 
 import (
-	"bytes"
 	"context"
-	"crypto"
-	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/pubsub/gateway"
-	"github.com/millrace/millrace/pubsub/gateway/jwtauth"
-	"github.com/millrace/millrace/pubsub/gateway/keyfile"
 	gatewayprom "github.com/millrace/millrace/pubsub/gateway/prom"
 	"github.com/millrace/millrace/pubsub/nats"
 	natsprom "github.com/millrace/millrace/pubsub/nats/prom"
@@ -28,6 +21,7 @@ type topics struct {
 	gateway *gateway.Gateway
 	broker  *nats.Broker // nil: this process
 	follow  bool         // readiness follows the broker
+	tokens  reloaded     // nil: no files have keys of JWTs
 	end     context.CancelFunc
 }
 
@@ -42,7 +36,8 @@ func (t *topicsOptions) begin(srv *server.Server, n *natsOptions, log *slog.Logg
 	}
 	ctx, end := context.WithCancel(context.Background())
 	o := gateway.Options{Open: t.open, Local: t.local != nil, Cookie: t.cookie, CORS: t.cors, PublishRate: t.rate, PublishBurst: t.burst}
-	if err := t.authenticators(ctx, &o, log); err != nil {
+	tokens, err := t.authenticators(ctx, &o, log)
+	if err != nil {
 		end()
 		return nil, err
 	}
@@ -65,7 +60,7 @@ func (t *topicsOptions) begin(srv *server.Server, n *natsOptions, log *slog.Logg
 	if broker != nil {
 		warnOfPayload(broker.Stats(), limits.Payload, log)
 	}
-	return &topics{hub, g, broker, n.readiness, end}, nil
+	return &topics{hub, g, broker, n.readiness, tokens, end}, nil
 }
 
 // warnOfPayload tells of messages that may come and can't be published.
@@ -86,87 +81,18 @@ func (t *topics) unready() string {
 // maxPayload keeps a size within an int.
 const maxPayload = 1 << 30
 
-// authenticators reads the keys.
-func (t *topicsOptions) authenticators(ctx context.Context, o *gateway.Options, log *slog.Logger) error {
-	if t.keys != "" {
-		keys, err := keyfile.Read(t.keys, func(err error) {
-			if err != nil {
-				log.Error("topic keys not reloaded, the old ones stay", "err", err)
-			} else {
-				log.Info("topic keys reloaded")
-			}
-		})
+// addReloads adds the files with keys of JWTs.
+func (t *topics) addReloads(all reloads, log *slog.Logger) {
+	if t == nil || t.tokens == nil {
+		return
+	}
+	all[t.tokens] = func(err error) {
 		if err != nil {
-			return fmt.Errorf("--topics-keys: %w", err)
+			log.Error("keys of JWTs not reloaded, the old ones stay", "err", err, "again", "until they can be read")
+			return
 		}
-		o.Auth, o.Anonymous = append(o.Auth, keys), keys.Anonymous()
+		log.Info("keys of JWTs reloaded")
 	}
-	if !t.jwt() {
-		return nil
-	}
-	j := jwtauth.Options{
-		Issuer: t.issuer, Audience: t.audience, NoExpiry: t.noExpiry,
-		OnError: func(err error) {
-			log.Warn("key set not fetched", "err", err, "stay", "the keys of the last time, if there was one")
-		},
-	}
-	if err := t.jwtKeys(&j); err != nil {
-		return err
-	}
-	tokens, err := jwtauth.New(ctx, j)
-	if err != nil {
-		return fmt.Errorf("--topics-jwt-...: %w", err)
-	}
-	o.Auth = append(o.Auth, tokens)
-	return nil
-}
-
-// jwtKeys reads the files with keys for JWTs.
-func (t *topicsOptions) jwtKeys(j *jwtauth.Options) error {
-	if t.secret != "" {
-		secret, err := os.ReadFile(t.secret)
-		if err != nil {
-			return fmt.Errorf("--topics-jwt-secret: %w", err)
-		}
-		j.Secrets = [][]byte{bytes.TrimSpace(secret)}
-		if err := usable("topics-jwt-secret", t.secret, jwtauth.Options{Secrets: j.Secrets}); err != nil {
-			return err
-		}
-	}
-	for _, file := range t.publicKey {
-		text, err := os.ReadFile(file)
-		var keys []crypto.PublicKey
-		if err == nil {
-			keys, err = jwtauth.ParseKeys(text)
-		}
-		if err != nil {
-			return fmt.Errorf("--topics-jwt-key %s: %w", file, err)
-		}
-		j.Keys = append(j.Keys, keys...)
-	}
-	for _, where := range t.jwks {
-		if strings.Contains(where, "://") {
-			j.JWKSURLs = append(j.JWKSURLs, where)
-			continue
-		}
-		text, err := os.ReadFile(where)
-		if err != nil {
-			return fmt.Errorf("--topics-jwt-jwks: %w", err)
-		}
-		if err := usable("topics-jwt-jwks", where, jwtauth.Options{JWKS: [][]byte{text}}); err != nil {
-			return err
-		}
-		j.JWKS = append(j.JWKS, text)
-	}
-	return nil
-}
-
-// usable says which flag's file is of no use. Nothing is fetched for that.
-func usable(flag, file string, o jwtauth.Options) error {
-	if _, err := jwtauth.New(context.Background(), o); err != nil {
-		return fmt.Errorf("--%s: %s: %s", flag, file, strings.TrimPrefix(err.Error(), "jwtauth: "))
-	}
-	return nil
 }
 
 // register has Prometheus see the topics.

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -59,26 +60,22 @@ const (
 
 // Verifier is a gateway.Authenticator. Several goroutines may use it.
 type Verifier struct {
-	options Options
-	sets    *sets
-	parser  *jwt.Parser
+	given  atomic.Pointer[given]
+	sets   *sets
+	parser *jwt.Parser
+}
+
+// given are the keys that Options has itself.
+type given struct {
+	keys []any // secrets too
+	sets [][]setKey
 }
 
 // New makes a Verifier. What it fetches it fetches until the context ends.
 func New(ctx context.Context, o Options) (*Verifier, error) {
-	v := &Verifier{options: o}
-	for _, secret := range o.Secrets {
-		if len(secret) < minSecret {
-			return nil, fmt.Errorf("jwtauth: a secret of %d bytes: want %d or more, as from: openssl rand -base64 48", len(secret), minSecret)
-		}
-	}
-	for _, key := range o.Keys {
-		if err := checkKey(key); err != nil {
-			return nil, fmt.Errorf("jwtauth: %w", err)
-		}
-	}
-	if len(o.Secrets)+len(o.Keys)+len(o.JWKS)+len(o.JWKSURLs) == 0 {
-		return nil, errors.New("jwtauth: there is no key")
+	v := &Verifier{}
+	if err := v.SetKeys(o); err != nil {
+		return nil, err
 	}
 	var err error
 	if v.sets, err = newSets(ctx, o); err != nil {
@@ -99,6 +96,44 @@ func New(ctx context.Context, o Options) (*Verifier, error) {
 	}
 	v.parser = jwt.NewParser(parserOptions...)
 	return v, nil
+}
+
+// SetKeys has Secrets, Keys and JWKS of the options in the place of those before, such as when a file was read again.
+// All else of the options counts for New alone. On an error all stays as it was. A connection whose
+// token a key has verified that is no more stays until the token expires.
+func (v *Verifier) SetKeys(o Options) error {
+	g := &given{}
+	for _, secret := range o.Secrets {
+		if len(secret) < minSecret {
+			return fmt.Errorf("jwtauth: a secret of %d bytes: want %d or more, as from: openssl rand -base64 48", len(secret), minSecret)
+		}
+		g.keys = append(g.keys, secret)
+	}
+	for _, key := range o.Keys {
+		if err := checkKey(key); err != nil {
+			return fmt.Errorf("jwtauth: %w", err)
+		}
+		g.keys = append(g.keys, key)
+	}
+	for _, text := range o.JWKS {
+		keys, err := parseSet(text)
+		switch {
+		case err != nil:
+			return fmt.Errorf("jwtauth: the key set can't be read: %w", err)
+		case len(keys) == 0:
+			return errors.New("jwtauth: the key set has no public key for signatures")
+		}
+		g.sets = append(g.sets, keys)
+	}
+	urls := o.JWKSURLs
+	if v.sets != nil {
+		urls = v.sets.urls
+	}
+	if len(g.keys)+len(g.sets)+len(urls) == 0 {
+		return errors.New("jwtauth: there is no key")
+	}
+	v.given.Store(g)
+	return nil
 }
 
 // claims are what of a token counts.
@@ -149,7 +184,7 @@ func (v *Verifier) verify(token string) (c *claims, unknown bool, err error) {
 	c = &claims{}
 	_, err = v.parser.ParseWithClaims(token, c, func(t *jwt.Token) (any, error) {
 		id, named := t.Header["kid"].(string)
-		unknown = named && v.sets.lacks(id)
+		unknown = named && v.sets.lack(id, v.given.Load().sets)
 		return v.keysFor(t)
 	})
 	unknown = unknown && (errors.Is(err, errNoKey) || errors.Is(err, jwt.ErrTokenSignatureInvalid))
@@ -167,10 +202,8 @@ func (v *Verifier) keysFor(t *jwt.Token) (any, error) {
 			found.Keys = append(found.Keys, key)
 		}
 	}
-	for _, secret := range v.options.Secrets {
-		add(secret)
-	}
-	for _, key := range v.options.Keys {
+	g := v.given.Load()
+	for _, key := range g.keys {
 		add(key)
 	}
 	var id *string
@@ -178,7 +211,7 @@ func (v *Verifier) keysFor(t *jwt.Token) (any, error) {
 		text, _ := named.(string)
 		id = &text // what is no text names no key
 	}
-	for _, key := range v.sets.find(id, t.Method.Alg()) {
+	for _, key := range v.sets.find(id, t.Method.Alg(), g.sets) {
 		add(key)
 	}
 	if len(found.Keys) == 0 {

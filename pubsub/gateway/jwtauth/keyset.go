@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -63,7 +64,7 @@ func parseSet(text []byte) (keys []setKey, err error) {
 	return keys, nil
 }
 
-// sets are the key sets of a Verifier.
+// sets are the key sets that are fetched.
 type sets struct {
 	ctx     context.Context
 	client  *http.Client
@@ -71,30 +72,19 @@ type sets struct {
 	urls    []string
 
 	mu      sync.Mutex    // no other lock is taken under it
-	keys    [][]setKey    // of the texts, then of each URL
+	keys    [][]setKey    // of each URL
 	asked   time.Time     // when keys were last fetched for a token
 	running chan struct{} // closed when that fetch is over; nil: there is none
 	waiting int
 }
 
-// newSets reads the texts, and fetches the URLs for the first time.
+// newSets fetches the URLs for the first time.
 func newSets(ctx context.Context, o Options) (*sets, error) {
-	s := &sets{ctx: ctx, client: o.Client, onError: o.OnError, urls: o.JWKSURLs}
-	for _, text := range o.JWKS {
-		keys, err := parseSet(text)
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("the key set can't be read: %w", err)
-		case len(keys) == 0:
-			return nil, errors.New("the key set has no public key for signatures")
-		}
-		s.keys = append(s.keys, keys)
-	}
+	s := &sets{ctx: ctx, client: o.Client, onError: o.OnError, urls: o.JWKSURLs, keys: make([][]setKey, len(o.JWKSURLs))}
 	for _, text := range s.urls {
 		if u, err := url.ParseRequestURI(text); err != nil || u.Host == "" {
 			return nil, fmt.Errorf("%q is no URL of a key set", text)
 		}
-		s.keys = append(s.keys, nil)
 	}
 	if s.client == nil {
 		s.client = &http.Client{Timeout: fetchTime, CheckRedirect: keepHTTPS}
@@ -142,7 +132,7 @@ func (s *sets) fetch() (next time.Duration) {
 			keys, err := s.get(ctx, from)
 			if errs[i] = err; err == nil {
 				s.mu.Lock()
-				s.keys[len(s.keys)-len(s.urls)+i] = keys
+				s.keys[i] = keys
 				s.mu.Unlock()
 			}
 		})
@@ -185,32 +175,27 @@ func (s *sets) get(ctx context.Context, from string) ([]setKey, error) {
 	return parseSet(text)
 }
 
-// find gives the keys for an algorithm: those of this id, or all if the token names none (nil).
-func (s *sets) find(id *string, alg string) (keys []crypto.PublicKey) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, set := range s.keys {
-		for _, k := range set {
-			if (id == nil || k.id == *id) && (k.alg == "" || k.alg == alg) {
-				keys = append(keys, k.key)
-			}
+// find gives the keys for an algorithm: those of this id, or all if the token names none (nil), of other sets and of
+// these.
+func (s *sets) find(id *string, alg string, others [][]setKey) (keys []crypto.PublicKey) {
+	for _, k := range s.and(others) {
+		if (id == nil || k.id == *id) && (k.alg == "" || k.alg == alg) {
+			keys = append(keys, k.key)
 		}
 	}
 	return keys
 }
 
-// lacks says whether no set has a key of this id.
-func (s *sets) lacks(id string) bool {
+// lack says whether neither these sets, of which there are some, nor others have a key of this id.
+func (s *sets) lack(id string, others [][]setKey) bool {
+	return len(s.urls) > 0 && !slices.ContainsFunc(s.and(others), func(k setKey) bool { return k.id == id })
+}
+
+// and gives the keys of others, and then of these.
+func (s *sets) and(others [][]setKey) []setKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, set := range s.keys {
-		for _, k := range set {
-			if k.id == id {
-				return false
-			}
-		}
-	}
-	return len(s.urls) > 0
+	return slices.Concat(slices.Concat(others, s.keys)...)
 }
 
 // refresh has the sets fetched for a token that names an unknown key, and waits for that as long as the token's

@@ -2,10 +2,12 @@ package jwtauth_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -184,5 +186,53 @@ func TestEncryptionKey(t *testing.T) {
 		if _, err := v.Authenticate(t.Context(), sign(t, jwt.SigningMethodRS256, rsaKey, claims(), header...)); err == nil {
 			t.Errorf("%q: it is good", header)
 		}
+	}
+}
+
+// TestSetKeys: keys that were given are those of the last time, while those that are fetched stay; what is of no use changes
+// nothing.
+func TestSetKeys(t *testing.T) {
+	t.Parallel()
+	fetched, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &source{text: keySetOf(jwk("fetched", &fetched.PublicKey, ""))}
+	o := s.options()
+	o.Secrets = [][]byte{secret}
+	v := verifier(t, o)
+	tokens := map[string]string{
+		"secret": sign(t, jwt.SigningMethodHS256, secret, claims()), "key": sign(t, jwt.SigningMethodES256, p256, claims()),
+		"set": sign(t, jwt.SigningMethodRS256, rsaKey, claims(), "kid", "given"), "fetched": sign(t, jwt.SigningMethodRS256, fetched, claims(), "kid", "fetched"),
+	}
+	expect := func(when string, want ...string) {
+		t.Helper()
+		for name, token := range tokens {
+			if _, err := v.Authenticate(t.Context(), token); (err == nil) != slices.Contains(want, name) {
+				t.Errorf("%s: %s: %v", when, name, err)
+			}
+		}
+	}
+	expect("at first", "secret", "fetched")
+	for _, o := range []jwtauth.Options{
+		{Secrets: [][]byte{[]byte("short")}}, {Keys: []crypto.PublicKey{nil}}, {JWKS: [][]byte{[]byte("no JSON")}}, {JWKS: [][]byte{[]byte(keySetOf())}},
+	} {
+		if v.SetKeys(o) == nil {
+			t.Errorf("%+v is taken", o)
+		}
+	}
+	expect("after errors", "secret", "fetched")
+	set := [][]byte{[]byte(keySetOf(jwk("given", &rsaKey.PublicKey, "")))}
+	if err := v.SetKeys(jwtauth.Options{Keys: []crypto.PublicKey{&p256.PublicKey}, JWKS: set}); err != nil {
+		t.Fatal(err)
+	}
+	expect("others", "key", "set", "fetched")
+	if err := v.SetKeys(jwtauth.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	expect("none", "fetched")
+	alone := verifier(t, jwtauth.Options{Secrets: [][]byte{secret}})
+	if alone.SetKeys(jwtauth.Options{}) == nil {
+		t.Error("nobody could come in")
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// certPeriod is how often the files are looked at.
-const certPeriod = 5 * time.Second
+// reloadPeriod is how often files are looked at.
+const reloadPeriod = 5 * time.Second
 
 // reloaded is what is read again.
 type reloaded interface {
@@ -16,19 +16,26 @@ type reloaded interface {
 	Watch(ctx context.Context, period time.Duration, tell func(error))
 }
 
-// renew reads the certificate, and the authorities of clients, again on SIGHUP and when
-// their files change, and what can not be read until it can, until ctx is done. Without
-// a certificate SIGHUP changes nothing.
-func (t *tlsOptions) renew(ctx context.Context, hangups <-chan os.Signal, log *slog.Logger) {
-	tells := map[reloaded]func(error){}
+// reloads are what is read again on SIGHUP and when its files change, and what can not be read until it can. Each has who is
+// told of it.
+type reloads map[reloaded]func(error)
+
+// reloads are the certificate, and the authorities of clients.
+func (t *tlsOptions) reloads(log *slog.Logger) reloads {
+	all := reloads{}
 	if t.pair != nil {
-		tells[t.pair] = func(err error) { t.tellPair(log, err) }
+		all[t.pair] = func(err error) { t.tellPair(log, err) }
 	}
 	if t.clientCAs != nil {
-		tells[t.clientCAs] = func(err error) { t.tellClientCAs(log, err) }
+		all[t.clientCAs] = func(err error) { t.tellClientCAs(log, err) }
 	}
-	for files, tell := range tells {
-		go files.Watch(ctx, certPeriod, tell)
+	return all
+}
+
+// run reads until ctx is done.
+func (r reloads) run(ctx context.Context, hangups <-chan os.Signal, log *slog.Logger) {
+	for files, tell := range r {
+		go files.Watch(ctx, reloadPeriod, tell)
 	}
 	go func() {
 		for {
@@ -37,10 +44,10 @@ func (t *tlsOptions) renew(ctx context.Context, hangups <-chan os.Signal, log *s
 				return
 			case <-hangups:
 			}
-			if len(tells) == 0 {
-				log.Info("nothing to reload", "why", "no --tls-cert; keys of topics are read again when --topics-keys changes, and those of JWTs at the start alone")
+			if len(r) == 0 {
+				log.Info("nothing to reload", "why", "neither --tls-cert nor files with keys of JWTs; keys of topics are read again when --topics-keys changes")
 			}
-			for files, tell := range tells {
+			for files, tell := range r {
 				tell(files.Reload())
 			}
 		}
