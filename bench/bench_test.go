@@ -140,6 +140,9 @@ func TestPlanErrors(t *testing.T) {
 		{target, bench.Broadcast{Publishers: 7, Load: brief()}, "bench: Publishers: 7; allowed are 1 to 6"},
 		{target, bench.Broadcast{Load: with(func(l *bench.Load) { l.Messages.MinSize = 19 })}, "bench: Messages.MinSize: 19; allowed are 20 to"},
 		{target, bench.Broadcast{Limit: -1}, "bench: Limit: "},
+		{target, bench.Broadcast{EventStreams: true, Load: with(func(l *bench.Load) { l.Messages.Binary = true })}, "bench: EventStreams: they are of text"},
+		{bench.Target{URL: target.URL, Deflate: bench.DeflateOn}, bench.Broadcast{EventStreams: true}, "bench: EventStreams: they are not compressed"},
+		{target, bench.Broadcast{EventStreams: true, Publishers: -1, Load: brief()}, "bench: EventStreams: all of the 6 connections publish"},
 		{target, bench.Broadcast{Limit: time.Second, Step: 2, Publishers: 3, Load: brief()}, "bench: Step: 2; allowed are "},
 	} {
 		r, err := bench.Run(t.Context(), tt.target, tt.scenario)

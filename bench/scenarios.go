@@ -167,11 +167,16 @@ type Broadcast struct {
 	Limit time.Duration
 	// Step is at least Client.Loops for each publisher. Default 1,000.
 	Step int
+	// EventStreams: the connections that do not publish are event streams (Server-Sent
+	// Events): a GET of the same path with Accept: text/event-stream, without Target.Subprotocol.
+	// Messages are neither binary nor compressed then.
+	EventStreams bool
 }
 
 func (s Broadcast) record() result.Plan {
 	p := s.Load.record(result.Broadcast)
 	p.Rate, p.Publishers, p.InFlight, p.RampLimit, p.RampStep = s.PerSecond, s.Publishers, s.InFlight, s.Limit, s.Step
+	p.EventStreams = s.EventStreams
 	return p
 }
 

@@ -36,7 +36,8 @@ func (e *echo) Message(c *server.Conn, m ws.Message) {
 	_ = c.Send(m.Opcode, m.Payload) // Close tells
 }
 
-// broadcast sends each message to all connections, the sender's too.
+// broadcast sends each message to all connections, the sender's too, and to all event
+// streams.
 type broadcast struct{ all *server.Group }
 
 func (b *broadcast) Open(c *server.Conn) { _, _ = b.all.Join(c) } // Close tells
@@ -65,7 +66,7 @@ func run() error {
 	engine := flag.String("poller", "", "poller engine: "+fmt.Sprint(poller.Engines())+" (default the system's)")
 	stallEvery := flag.Uint64("stall-every", 0, "every `N`th message sleeps in its handler; 0: none")
 	stall := flag.Duration("stall", 50*time.Millisecond, "how long it sleeps")
-	toAll := flag.Bool("broadcast", false, "send each message to all connections, not back")
+	toAll := flag.Bool("broadcast", false, "send each message to all connections and event streams, not back")
 	cert := flag.String("cert", "", "`file` with the certificate for TLS")
 	key := flag.String("key", "", "`file` with its key")
 	deflate := flag.Bool("deflate", false, "compress for clients that offer it, as the library does by default")
@@ -88,7 +89,7 @@ func run() error {
 		Handler: &echo{stallEvery: *stallEvery, stall: *stall},
 	}
 	if *toAll {
-		srv.Handler = &broadcast{all: srv.NewGroup(server.GroupOptions{})}
+		srv.Handler, srv.EventStreams = &broadcast{all: srv.NewGroup(server.GroupOptions{})}, true
 	}
 	if *deflate || *takeover {
 		srv.Deflate = &server.Deflate{ServerTakeover: *takeover, ClientTakeover: *takeover}

@@ -72,8 +72,13 @@ func TestBroadcast(t *testing.T) {
 		}
 		for _, s := range []bench.Broadcast{
 			{Load: load, PerSecond: 100}, {Load: load, PerSecond: 100, Publishers: -1}, {Load: load, InFlight: 4, Publishers: 3},
+			{Load: load, PerSecond: 100, Publishers: 3, EventStreams: true},
 		} {
-			t.Run(fmt.Sprint(flags, s.Publishers, s.InFlight), func(t *testing.T) {
+			t.Run(fmt.Sprint(flags, s.Publishers, s.InFlight, s.EventStreams), func(t *testing.T) {
+				target := target
+				if s.EventStreams {
+					target.Deflate = bench.DeflateOff // they are not compressed, whatever the server could do
+				}
 				r, err := bench.Run(t.Context(), target, s)
 				if err != nil {
 					t.Fatal(err)
@@ -81,7 +86,7 @@ func TestBroadcast(t *testing.T) {
 				if p := r.Publication; len(r.Troubles) > 0 || r.Count == 0 || p.Published == 0 || !p.Own || *p.Missing+p.Doubled > 0 {
 					t.Errorf("%d deliveries, publication %+v, troubles %+v", r.Count, p, r.Troubles)
 				}
-				if compressed := r.Wire != nil; compressed != (len(flags) > 1) {
+				if compressed := r.Wire != nil; compressed != (len(flags) > 1 && !s.EventStreams) {
 					t.Errorf("wire %+v", r.Wire)
 				}
 			})

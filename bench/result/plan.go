@@ -79,6 +79,8 @@ type Plan struct {
 	// RampStep connections; 0: it adds none.
 	RampLimit time.Duration `json:"ramp_limit_ns,omitempty"`
 	RampStep  int           `json:"ramp_step,omitempty"`
+	// EventStreams: the connections of a broadcast that do not publish are event streams.
+	EventStreams bool `json:"event_streams,omitempty"`
 
 	// Hello is what each connection sends first in receive; "": nothing.
 	Hello string `json:"hello,omitempty"`

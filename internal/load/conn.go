@@ -14,7 +14,7 @@ const (
 	absent     state = iota // not begun, or ended
 	connecting              // the kernel is at it
 	securing                // TLS shakes hands
-	upgrading               // the request is sent
+	upgrading               // the request is sent, be it for an event stream
 	open
 	closing // our close frame is sent
 )
@@ -36,6 +36,7 @@ type conn struct {
 
 	wire      *wire      // of TLS; nil: there is none
 	deflate   *deflating // nil: nothing is compressed
+	stream    *stream    // of an event stream; nil: it is a WebSocket
 	handshake *handshake
 	unsent    []byte // what the kernel did not take yet
 

@@ -144,7 +144,7 @@ func (l *loop) free(c *conn) {
 	}
 	c.wire.cut()
 	c.deflate.free()
-	c.state, c.wire, c.deflate, c.handshake, c.unsent = absent, nil, nil, nil, nil
+	c.state, c.wire, c.deflate, c.stream, c.handshake, c.unsent = absent, nil, nil, nil, nil, nil
 	c.in = incoming{}
 	l.behaviour.ended(l, c, was == closing)
 }
@@ -165,7 +165,7 @@ func (l *loop) end(c *conn) {
 // server's right.
 func (l *loop) lose(c *conn, format string, args ...any) {
 	if c.state == upgrading && c.handshake.refusal != nil {
-		format, args = "%s", []any{l.tellRefusal(c.handshake)} // however its end came
+		format, args = "%s", []any{l.tellRefusal(c)} // however its end came
 	}
 	switch {
 	case c.slow && c.state == open:
@@ -202,13 +202,19 @@ func (l *loop) connected(c *conn) {
 	l.request(c)
 }
 
-// request asks for the upgrade.
+// request asks for the upgrade, or for the event stream.
 func (l *loop) request(c *conn) {
+	c.state = upgrading
+	if l.streams(c) {
+		c.handshake, c.stream = &handshake{}, &stream{}
+		l.out = appendEventRequest(l.out[:0], &l.target.request)
+		l.write(c, l.out)
+		return
+	}
 	var random [16]byte
 	binary.LittleEndian.PutUint64(random[:8], l.random.Uint64())
 	binary.LittleEndian.PutUint64(random[8:], l.random.Uint64())
 	c.handshake = &handshake{key: ws.NewClientKey(random)}
-	c.state = upgrading
 	l.out = l.target.request.Append(l.out[:0], c.handshake.key)
 	l.write(c, l.out)
 }
@@ -220,7 +226,7 @@ func (l *loop) upgrade(c *conn, in []byte) (rest []byte) {
 	h.head = append(h.head, in...)
 	skipped, err := ws.SkipInterim(h.head)
 	if err != nil {
-		l.lose(c, "upgrade: %s", brief(err))
+		l.lose(c, "%s: %s", c.asked(), brief(err))
 		return nil
 	}
 	answer := h.head[skipped:]
@@ -229,21 +235,21 @@ func (l *loop) upgrade(c *conn, in []byte) (rest []byte) {
 	switch {
 	case string(answer[:start]) != answerStart[:start]:
 		l.notHTTP(answer)
-		l.lose(c, "upgrade: the answer is not HTTP")
+		l.lose(c, "%s: the answer is not HTTP", c.asked())
 		return nil
 	case size == 0 && len(answer) <= maxHead:
 		return nil
 	case size == 0 || size > maxHead:
-		l.lose(c, "upgrade: the response's head is longer than %d bytes", maxHead)
+		l.lose(c, "%s: the response's head is longer than %d bytes", c.asked(), maxHead)
 		return nil
 	}
-	agreed, err := l.target.request.CheckResponse(answer[:size], h.key)
+	agreed, err := l.judge(c, answer[:size])
 	switch {
 	case errors.As(err, new(*ws.RefusedError)):
 		l.refused(c, answer, size, err)
 		return nil
 	case err != nil:
-		l.lose(c, "upgrade: %s", brief(err))
+		l.lose(c, "%s: %s", c.asked(), brief(err))
 		return nil
 	case agreed.Agreed():
 		c.deflate = newDeflating(agreed)
@@ -261,6 +267,14 @@ func (l *loop) upgrade(c *conn, in []byte) (rest []byte) {
 	return in[skipped+size-before:]
 }
 
+// judge says what is wrong with the head of an answer, or what it agrees to.
+func (l *loop) judge(c *conn, head []byte) (agreed ws.DeflateParams, err error) {
+	if c.stream != nil {
+		return agreed, l.acceptStream(c, head)
+	}
+	return l.target.request.CheckResponse(head, c.handshake.key)
+}
+
 // sweepDeadlines ends the connections that took too long.
 func (l *loop) sweepDeadlines() {
 	for i := range l.conns {
@@ -276,7 +290,7 @@ func (l *loop) sweepDeadlines() {
 			l.lose(c, "tls: no handshake within %s", inWords(l.plan.ConnectTimeout))
 		case upgrading:
 			l.tryAfterNothing(c)
-			l.lose(c, "upgrade: no full answer within %s", inWords(l.plan.ConnectTimeout))
+			l.lose(c, "%s: no full answer within %s", c.asked(), inWords(l.plan.ConnectTimeout))
 		case closing:
 			l.lose(c, "close: the server did not end the connection within %s", inWords(l.plan.endTimeout()))
 		}

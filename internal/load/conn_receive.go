@@ -50,6 +50,10 @@ func (l *loop) eat(c *conn, in []byte) {
 	if c.state == upgrading {
 		in = l.upgrade(c, in)
 	}
+	if c.stream != nil {
+		l.eatBody(c, in)
+		return
+	}
 	for c.state >= open && (len(in) > 0 || c.in.inFrame && c.in.left == 0) {
 		if !c.in.inFrame {
 			in = l.eatHeader(c, in)
@@ -69,7 +73,9 @@ func (l *loop) peerGone(c *conn) {
 		l.readFailed(c, syscall.ECONNRESET) // it was told to the one that wrote
 	case c.state == upgrading:
 		l.tryAfterNothing(c)
-		l.lose(c, "upgrade: the server ended the connection without a full answer")
+		l.lose(c, "%s: the server ended the connection without a full answer", c.asked())
+	case c.state == open && c.stream != nil:
+		l.lose(c, "the server ended the event stream")
 	case c.state == open:
 		l.lose(c, "the server ended the connection without a close frame")
 	default:
@@ -84,7 +90,7 @@ func (l *loop) readFailed(c *conn, err error) {
 		l.end(c) // the server was faster
 	case reset && c.state == upgrading:
 		l.tryAfterNothing(c)
-		l.lose(c, "upgrade: the server reset the connection")
+		l.lose(c, "%s: the server reset the connection", c.asked())
 	case reset:
 		l.lose(c, "the server reset the connection")
 	default:
@@ -192,14 +198,19 @@ func (l *loop) eatPayload(c *conn, in []byte) (rest []byte) {
 	case !c.packed() && l.mayFollow(i) > 0:
 		l.wrongEcho(c, "it ends after %d of %d bytes", i.size-int(l.mayFollow(i)), i.size)
 	default:
-		i.message = 0
-		l.countWire(c)
-		if l.checking != published || c.in.of.publisher != c.number {
-			l.meter.Returned++
-		}
-		l.behaviour.received(l, c)
+		l.whole(c)
 	}
 	return rest
+}
+
+// whole is called when a message is whole, and right.
+func (l *loop) whole(c *conn) {
+	c.in.message = 0
+	l.countWire(c)
+	if l.checking != published || c.in.of.publisher != c.number {
+		l.meter.Returned++
+	}
+	l.behaviour.received(l, c)
 }
 
 // showsLife tells whether all that a connection receives shows that the server sends
@@ -255,7 +266,10 @@ func (l *loop) control(c *conn) {
 
 // saidInClose is what a close frame says: its code, and the reason if it has one.
 func saidInClose(payload []byte) string {
-	code, reason := ws.ParseClose(payload)
+	return inCloseWords(ws.ParseClose(payload))
+}
+
+func inCloseWords(code ws.Code, reason string) string {
 	if reason == "" {
 		return code.String()
 	}

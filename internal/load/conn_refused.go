@@ -20,7 +20,7 @@ import (
 
 // # Refusals
 //
-// What a server says when it does not upgrade is worth more than its status: one
+// What a server says when it does not upgrade, or gives no event stream, is worth more than its status: one
 // connection waits for the beginning of the answer's body, and a note tells it, with
 // what to try next. All others end at once.
 
@@ -30,12 +30,12 @@ const (
 	bodyPatience = 200 * time.Millisecond // for them
 )
 
-// refused ends a connection whose upgrade was refused, the first one once the answer's
+// refused ends a connection that was refused what it asked for, the first one once the answer's
 // body is there.
 func (l *loop) refused(c *conn, answer []byte, size int, err error) {
 	h := c.handshake
 	if h.refusal == nil && l.refusalTold.Swap(true) {
-		l.lose(c, "upgrade: %s", brief(err))
+		l.lose(c, "%s: %s", c.asked(), brief(err))
 		return
 	}
 	if h.refusal == nil {
@@ -48,8 +48,11 @@ func (l *loop) refused(c *conn, answer []byte, size int, err error) {
 }
 
 // tellRefusal notes what the server said, and gives the line for the trouble.
-func (l *loop) tellRefusal(h *handshake) (what string) {
-	said := "the server's answer to the upgrade"
+func (l *loop) tellRefusal(c *conn) (what string) {
+	h, said := c.handshake, "the server's answer to the upgrade"
+	if c.stream != nil {
+		said = "the server's answer to the GET of an event stream"
+	}
 	status := 0
 	if refused, ok := errors.AsType[*ws.RefusedError](h.refusal); ok {
 		status = refused.Status
@@ -59,8 +62,8 @@ func (l *loop) tellRefusal(h *handshake) (what string) {
 	} else {
 		said += fmt.Sprintf(" was %s, without a body", strings.TrimPrefix(brief(h.refusal), "refused with "))
 	}
-	l.meter.note(said + "; " + l.tryAfter(status, h))
-	return "upgrade: " + brief(h.refusal)
+	l.meter.note(said + "; " + l.tryAfter(status, c))
+	return c.asked() + ": " + brief(h.refusal)
 }
 
 // markup is what of a page of HTML is not to be read.
@@ -84,8 +87,8 @@ func excerpt(h *handshake) string {
 }
 
 // tryAfter is what to try after a refusal.
-func (l *loop) tryAfter(status int, h *handshake) string {
-	path := l.target.request.Target
+func (l *loop) tryAfter(status int, c *conn) string {
+	h, path := c.handshake, l.target.request.Target
 	if location := field(h.answer, "Location"); status/100 == 3 && location != "" {
 		return fmt.Sprintf("it redirects to %q: try that", location)
 	}
@@ -101,6 +104,9 @@ func (l *loop) tryAfter(status int, h *handshake) string {
 		return "the server refuses so many: try fewer --connections, or a --connect-rate"
 	case 502, 504:
 		return "a proxy is before the server and does not reach it"
+	}
+	if c.stream != nil {
+		return fmt.Sprintf("are there event streams at %s? try another path, or leave out --event-streams", path)
 	}
 	return fmt.Sprintf("is a WebSocket served at %s? try another path", path)
 }

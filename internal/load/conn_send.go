@@ -91,9 +91,9 @@ func (l *loop) writeFailed(c *conn, err error) {
 }
 
 // close begins the end of an open connection: with a close handshake, or at once
-// if the plan says so.
+// if the plan says so, or if it is an event stream.
 func (l *loop) close(c *conn) {
-	if l.plan.Reset {
+	if l.plan.Reset || c.stream != nil {
 		l.drop(c)
 		return
 	}

@@ -10,7 +10,7 @@ package load
 
 // The prefix of a file is its chapter: run_ the phases of a run, outside the loops;
 // scenario_ what each scenario does in them, and how it answers what happens to
-// connections; conn_ a connection, opened, sending, receiving, under TLS and
-// compressed; process_ a run that is shared among processes. slices.go loads a server
+// connections; conn_ a connection, opened, sending, receiving, under TLS,
+// compressed and as an event stream; process_ a run that is shared among processes. slices.go loads a server
 // now and then, as it is told. plan.go has defaults and limits, loop.go an event loop,
 // meter.go its counts, server_process.go the server from outside.

@@ -105,6 +105,42 @@ func EndedEarly(ctx context.Context, err error) string {
 // HeadSize is how long a published message's head is.
 const HeadSize = markSize
 
+// StreamEvent is an event that came. Last: it says why the server ends the stream.
+type StreamEvent struct {
+	Data string
+	Last bool
+}
+
+// ReadEvents gives the events of a stream that comes in pieces. ended tells whether the
+// last chunk has come, if it is chunked.
+func ReadEvents(chunked bool, pieces [][]byte) (all []StreamEvent, ended bool, err error) {
+	var k chunks
+	var e events
+	data := ""
+	take := func(in []byte) {
+		for len(in) > 0 {
+			is, part, rest := e.next(in)
+			if data += string(part); is == eventEnd || is == lastEnd {
+				all, data = append(all, StreamEvent{data, is == lastEnd}), ""
+			}
+			in = rest
+		}
+	}
+	for _, in := range pieces {
+		for chunked && len(in) > 0 && k.place != chunksEnded {
+			var part []byte
+			if part, in, err = k.next(in); err != nil {
+				return all, false, err
+			}
+			take(part)
+		}
+		if !chunked {
+			take(in)
+		}
+	}
+	return all, k.place == chunksEnded, nil
+}
+
 // AppendHead appends a head.
 func AppendHead(dst []byte, publisher, number uint32, due time.Duration) []byte {
 	return appendHead(dst, head{publisher, number, due})

@@ -204,7 +204,7 @@ func (l *loop) stop() {
 				_ = l.poller.CloseFD(int(c.fd)) // nothing hangs on it any more
 				c.wire.cut()
 				c.deflate.free()
-				c.state, c.wire, c.deflate = absent, nil, nil
+				c.state, c.wire, c.deflate, c.stream = absent, nil, nil, nil
 			}
 		}
 		l.quitting = true

@@ -74,6 +74,9 @@ func (p *plan) complete() error {
 	if least := p.Publishers * p.Loops; p.RampLimit > 0 && p.RampStep < min(least, p.Connections) {
 		return wrong("RampStep", "%d; allowed are %d to 100000000 for so many publishers and loops", p.RampStep, least)
 	}
+	if err := p.checkEventStreams(); err != nil {
+		return err
+	}
 	return p.checkDescriptors()
 }
 
@@ -93,6 +96,7 @@ var only = map[string][]string{
 	"Publishers":     {result.Broadcast},
 	"RampLimit":      {result.Broadcast},
 	"RampStep":       {result.Broadcast},
+	"EventStreams":   {result.Broadcast},
 	"Hello":          {result.Receive},
 }
 

@@ -112,6 +112,7 @@ var (
 	errNoneOpened  = nothingOpen("no connection could be opened")
 	errNoneAgain   = nothingOpen("no connection could be opened again,")
 	errNoPublisher = nothingOpen("no connection that publishes was open,")
+	errNoStream    = nothingOpen("no event stream was open,")
 )
 
 // nothingOpen is an errNothingOpen.

@@ -121,7 +121,10 @@ func (r *run) awaitsReplies() bool { return r.plan.Scenario != result.Receive }
 
 // advice is what to try if nothing comes back.
 func (r *run) advice() string {
-	if r.plan.Scenario == result.Broadcast {
+	switch {
+	case r.plan.EventStreams:
+		return "broadcast --event-streams needs a server that sends each message of a WebSocket to all event streams, as bench/echo --broadcast does"
+	case r.plan.Scenario == result.Broadcast:
 		return "broadcast needs a server that sends each message to all connections, as bench/echo --broadcast does; " +
 			"to one that sends it back, try echo"
 	}

@@ -42,6 +42,9 @@ const subscribing = 200 * time.Millisecond
 
 // beginPublishing has all loops ready to receive, and then some of them publish.
 func (r *run) beginPublishing(ctx context.Context) error {
+	if r.plan.EventStreams && r.await(barrier{At: "event streams", Left: r.sum((*loop).openStreams)}).Left == 0 {
+		return errNoStream
+	}
 	if err := pause(ctx, subscribing); err != nil {
 		return err
 	}

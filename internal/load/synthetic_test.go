@@ -21,6 +21,7 @@ import (
 	"github.com/millrace/millrace/internal/process"
 	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/poller/simnet"
+	"github.com/millrace/millrace/sse"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -86,6 +87,7 @@ type synthetic struct {
 type synthConn struct {
 	fd       int
 	upgraded bool
+	stream   bool // it is an event stream
 	gone     bool
 	unread   []byte // the begin of a head or a frame
 }
@@ -124,6 +126,7 @@ const synthAddress = "10.0.0.1:80"
 // world is what a simulated run meets.
 type world struct {
 	service service
+	toAll   bool                                  // each message is answered on all connections, event streams among them
 	window  int                                   // bytes of a connection that may wait for the server; 0: 64 KiB
 	frozen  func(now time.Duration) time.Duration // until when the server does nothing, not even read; nil: it never is
 	forget  func()                                // a connection has ended; nil: the service does not mind
@@ -277,7 +280,24 @@ func (s *synthetic) read(c *synthConn, token poller.Token) {
 			return
 		}
 		s.answer(c, s.service(s.net.Now()), ws.AppendFrame(nil, op, payload))
+		if s.toAll {
+			s.answerOthers(c, ws.AppendFrame(nil, op, payload), sse.AppendEvent(nil, sse.Event{Data: payload}))
+		}
 		c.unread = c.unread[size:]
+	}
+}
+
+// answerOthers answers on all connections but one, as a frame or as an event.
+func (s *synthetic) answerOthers(c *synthConn, frame, event []byte) {
+	at := s.service(s.net.Now())
+	for token := poller.Token(1); token <= s.last; token++ {
+		switch other := s.conns[token]; {
+		case other == nil || other == c || !other.upgraded:
+		case other.stream:
+			s.answer(other, at, event)
+		default:
+			s.answer(other, at, frame)
+		}
 	}
 }
 
@@ -311,6 +331,9 @@ func (s *synthetic) upgrade(c *synthConn) bool {
 	head := "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 	if ok {
 		c.upgraded, head = true, upgraded(request.Header.Get("Sec-WebSocket-Key"), "")
+		if c.stream = request.Header.Get("Accept") == sse.ContentType; c.stream {
+			head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+		}
 	}
 	if after == 0 {
 		s.write(c, []byte(head))

@@ -133,6 +133,8 @@ func TestSummaryOfBroadcast(t *testing.T) {
 			published(r)
 			r.Publication.PerSecond, r.Publication.Missing = result.Unknown(), nil
 		}, []string{"published      5,000 messages: -, each to all others and back to its publisher too; - missing, 3 doubled"}, "0 missing"},
+		{result.Broadcast, func(r *result.Result) { r.Plan.EventStreams = true },
+			[]string{"1,000 connections, one publishes 64 B messages at 100 /s to event", "streams, for 10 s"}, "to WebSockets"},
 		{result.Broadcast, func(r *result.Result) { r.Plan.Publishers, r.Publication = 1000, nil }, []string{"1,000 connections, all publish 64 B"}, "published"},
 		{result.Churn, func(r *result.Result) {
 			r.Handshakes = &result.Handshakes{Count: 1000, PerSecond: 100, All: 1500, Resumed: 1400}

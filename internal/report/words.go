@@ -33,7 +33,7 @@ func load(p *result.Plan) string {
 		return fmt.Sprintf("%s, %s of them reading %s, %ss, %s", connections, percent(p.SlowShare), slowness(p),
 			message, window(p))
 	case result.Broadcast:
-		return fmt.Sprintf("%s, %s %ss %s, %s", ramped(p), publishers(p), message, pace(p), window(p))
+		return fmt.Sprintf("%s, %s %ss %s%s, %s", ramped(p), publishers(p), message, pace(p), toStreams(p), window(p))
 	case result.Receive:
 		return fmt.Sprintf("%s that only receive, %s", connections, window(p))
 	}
@@ -80,6 +80,14 @@ func pace(p *result.Plan) string {
 		return number(float64(p.InFlight)) + " in flight"
 	}
 	return "at " + Format(p.Rate, "1/s")
+}
+
+// toStreams says to what a broadcast's messages go if it is not WebSockets.
+func toStreams(p *result.Plan) string {
+	if !p.EventStreams {
+		return ""
+	}
+	return " to event streams"
 }
 
 // payload is the size of a plan's messages.

@@ -83,6 +83,7 @@ var settings = []struct {
 	{"broadcast --publishers 10", func(p *result.Plan) { p.Publishers = 10 }},
 	{"broadcast --publishers all", func(p *result.Plan) { p.Publishers = -1 }},
 	{"broadcast --limit 500ms --step 50", func(p *result.Plan) { p.RampLimit, p.RampStep = 500*time.Millisecond, 50 }},
+	{"broadcast --event-streams", func(p *result.Plan) { p.EventStreams = true }},
 	{"receive --hello subscribe", func(p *result.Plan) { p.Hello = "subscribe" }},
 	{"echo --warmup off", func(p *result.Plan) { p.Warmup = -1 }},
 	{"echo --warmup -1", func(p *result.Plan) { p.Warmup = -1 }},

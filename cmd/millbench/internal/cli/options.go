@@ -149,6 +149,8 @@ func (c *config) special() []option {
 			"message's last receiver exceeds it; --duration is for each step, and --in-flight is 4\n"+
 			"if it is not given; 0 is all connections at once", "0", duration(&c.broadcast.Limit), "Limit", broadcast),
 		opt("step", "N", "connections that --limit adds at a time", "1000", whole(&c.broadcast.Step), "Step", broadcast),
+		opt("event-streams", "", "the connections that do not publish are event streams (Server-Sent Events): a GET of the\n"+
+			"URL's path with Accept: text/event-stream", "", flags.Bool(&c.broadcast.EventStreams), "EventStreams", broadcast),
 		opt("hello", "TEXT", "a message that each connection sends when it is open; none is no message", "", flags.Text(&c.receive.Hello), "Hello", []string{result.Receive}),
 		opt("sweep-factor", "N", "by how much each rate exceeds the one before", "1.5", decimal(&c.sweep.Factor), "Factor", sweep),
 		opt("sweep-max", "N", "the highest rate to try; 0 is until the server falls behind", "0", decimal(&c.sweep.To), "To", sweep),
