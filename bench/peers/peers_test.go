@@ -26,12 +26,12 @@ type rival struct {
 	command  []string
 	lacking  string // why it can not be started, if so
 	shortest int    // bytes of the shortest message that it echoes
-	can      string // of echo, broadcast, tls, deflate and takeover; the rest it refuses
+	can      string // of echo, broadcast, events, tls, deflate and takeover; the rest it refuses
 	ours     bool   // it does not print that it listens, and asks for its own origin
 }
 
 var goRivals = []rival{
-	{name: "gorilla", can: "echo, broadcast, tls, deflate"},
+	{name: "gorilla", can: "echo, broadcast, events, tls, deflate"},
 	{name: "gws", can: "echo, broadcast, tls, deflate, takeover"},
 	{name: "nbio", can: "echo, broadcast, tls, deflate", shortest: 1}, // it does not tell its handler of an empty message
 	{name: "coder", can: "echo, broadcast, tls, deflate, takeover"},
@@ -87,13 +87,13 @@ func build(t *testing.T, folder string) []rival {
 		}
 	}
 
-	ours := rival{name: "millrace", can: "echo, broadcast, tls, deflate, takeover", ours: true, command: []string{filepath.Join(folder, "echo")}}
+	ours := rival{name: "millrace", can: "echo, broadcast, events, tls, deflate, takeover", ours: true, command: []string{filepath.Join(folder, "echo")}}
 	run(t, "go", "-C", "../..", "build", "-o", ours.command[0], "./bench/echo")
 	tornado := rival{name: "tornado", can: "echo, broadcast, tls, takeover", command: []string{python, "tornado/echo.py"}}
 	if exec.Command(python, "-c", "import tornado").Run() != nil {
 		tornado.lacking = "no " + python + " with tornado: install Debian's package python3-tornado"
 	}
-	node := rival{name: "node-ws", can: "echo, broadcast, tls, deflate, takeover", command: []string{"node", "node-ws/echo.js"}}
+	node := rival{name: "node-ws", can: "echo, broadcast, events, tls, deflate, takeover", command: []string{"node", "node-ws/echo.js"}}
 	if _, err := exec.LookPath("node"); err != nil {
 		node.lacking = "no node: install Node.js"
 	} else if _, err := os.Stat("node-ws/node_modules/ws"); err != nil {

@@ -7,8 +7,8 @@ package compare
 // help.
 var known = []server{
 	{name: ours, make: millrace, can: allLoads},
-	{name: "floor", make: floor, can: words("echo broadcast")},
-	rival("gorilla", "echo broadcast tls deflate", "github.com/gorilla/websocket"),
+	{name: "floor", make: floor, can: words("echo broadcast"), limit: true},
+	rival("gorilla", "echo broadcast events tls deflate", "github.com/gorilla/websocket"),
 	rival("gws", "echo broadcast tls deflate takeover", "github.com/lxzan/gws"),
 	rival("nbio", "echo broadcast tls deflate", "github.com/lesismal/nbio"),
 	rival("coder", "echo broadcast tls deflate takeover", "github.com/coder/websocket"),
@@ -56,6 +56,10 @@ var scenarios = []scenario{
 		words("broadcast --connections 10000 --rate 10 --size 64"), nil, words("cpu p99 last-p99 skew-p99"), words("broadcast")},
 	{"all-to-all-300", "300 connections that all publish, 300/s of 64 B together",
 		words("broadcast --connections 300 --publishers all --rate 300 --size 64"), nil, words("cpu p99 last-p99"), words("broadcast")},
+	{"stream-1k-100", "broadcast to 1,000 event streams (of the floor: WebSockets), 100/s of 64 B",
+		words("broadcast --connections 1001 --event-streams --rate 100 --size 64"), nil, words("cpu p99 last-p99 skew-p99"), words("broadcast events")},
+	{"stream-1k-1k", "broadcast to 1,000 event streams (of the floor: WebSockets), 1,000/s of 64 B",
+		words("broadcast --connections 1001 --event-streams --rate 1000 --size 64"), nil, words("rate cpu p99"), words("broadcast events")},
 	{"round-1k", "broadcast to 1,000 connections, 4 in flight",
 		words("broadcast --connections 1000 --in-flight 4 --size 64"), nil, words("rate cpu last-p95"), words("broadcast")},
 	{"round-500ms", "how many connections 4 broadcasts in flight reach within 500 ms (p95)",

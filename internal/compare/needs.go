@@ -18,11 +18,12 @@ import (
 	"github.com/millrace/millrace/internal/flags"
 )
 
-// What a scenario may need of a server. Each but the echo is asked for with a flag of
+// What a scenario may need of a server. Each but the echo and event streams is asked for with a flag of
 // that name, and TLS with --cert FILE --key FILE.
 const (
 	echoes     = "echo"
 	broadcasts = "broadcast" // each message to all connections
+	streams    = "events"    // and to all event streams, as a broadcast
 	speaksTLS  = "tls"
 	deflates   = "deflate"  // each message by itself
 	takesOver  = "takeover" // with those before it in mind
@@ -30,7 +31,18 @@ const (
 
 // canAll tells whether a server has what a scenario needs.
 func (s *server) canAll(sc scenario) bool {
-	return !slices.ContainsFunc(sc.needs, func(need string) bool { return !slices.Contains(s.can, need) })
+	return !slices.ContainsFunc(sc.of(s).needs, func(need string) bool { return !slices.Contains(s.can, need) })
+}
+
+// of gives a scenario as a server is loaded under it: a limit without event streams has
+// WebSockets in their place.
+func (sc scenario) of(s *server) scenario {
+	if !s.limit || slices.Contains(s.can, streams) || !slices.Contains(sc.needs, streams) {
+		return sc
+	}
+	sc.needs = slices.DeleteFunc(slices.Clone(sc.needs), func(need string) bool { return need == streams })
+	sc.load = slices.DeleteFunc(slices.Clone(sc.load), func(arg string) bool { return arg == "--event-streams" })
+	return sc
 }
 
 // under gives a server as it is started for a scenario: with the flags for what that
@@ -39,7 +51,7 @@ func (s *server) under(sc scenario, cert certificate) *server {
 	var needed []string
 	for _, need := range sc.needs {
 		switch need {
-		case echoes:
+		case echoes, streams:
 		case speaksTLS:
 			needed = append(needed, "--cert", cert.file, "--key", cert.key)
 		default:

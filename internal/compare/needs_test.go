@@ -66,14 +66,14 @@ func studyOf(t *testing.T, servers, scenarios string) *study {
 // learns what it has not.
 func TestLeaveOut(t *testing.T) {
 	s := studyOf(t, "millrace,floor,centrifuge,gnet,mine=./s LISTEN,flagged=./s LISTEN FLAGS,stalled",
-		"echo-100,fan-1k-100,tls-64,deflate-1k,takeover-1k,fan-deflate")
-	if err := s.leaveOut(); err != nil || len(s.scenarios) != 6 {
+		"echo-100,fan-1k-100,stream-1k-100,tls-64,deflate-1k,takeover-1k,fan-deflate")
+	if err := s.leaveOut(); err != nil || len(s.scenarios) != 7 {
 		t.Fatalf("%v, %d scenarios", err, len(s.scenarios))
 	}
 	for name, want := range map[string]string{
-		"millrace": "echo-100 fan-1k-100 tls-64 deflate-1k takeover-1k fan-deflate", "floor": "echo-100 fan-1k-100", "centrifuge": "fan-1k-100",
+		"millrace": "echo-100 fan-1k-100 stream-1k-100 tls-64 deflate-1k takeover-1k fan-deflate", "floor": "echo-100 fan-1k-100 stream-1k-100", "centrifuge": "fan-1k-100",
 		"gnet": "echo-100 fan-1k-100 deflate-1k fan-deflate", "mine": "echo-100",
-		"flagged": "echo-100 fan-1k-100 tls-64 deflate-1k takeover-1k fan-deflate", "stalled": "echo-100",
+		"flagged": "echo-100 fan-1k-100 stream-1k-100 tls-64 deflate-1k takeover-1k fan-deflate", "stalled": "echo-100",
 	} {
 		i := slices.IndexFunc(s.servers, func(o server) bool { return o.name == name })
 		var got []string
@@ -88,6 +88,27 @@ func TestLeaveOut(t *testing.T) {
 	}
 	if want := "floor takes no part in tls-64, deflate-1k, takeover-1k, fan-deflate: it does not have what they need"; !slices.Contains(s.result.Notes, want) {
 		t.Errorf("notes %q, want %q", s.result.Notes, want)
+	}
+}
+
+// TestStreamsOfTheFloor: the floor has WebSockets in place of event streams, and no other
+// server has.
+func TestStreamsOfTheFloor(t *testing.T) {
+	s := studyOf(t, "floor,millrace,gws", "stream-1k-100,fan-1k-100")
+	for i, want := range []string{
+		"broadcast --connections 1001 --rate 100 --size 64", "broadcast --connections 1001 --event-streams --rate 100 --size 64", "broadcast --connections 1001 --event-streams --rate 100 --size 64",
+	} {
+		o := &s.servers[i]
+		sc := s.scenarios[0].of(o)
+		if got := strings.Join(sc.load, " "); got != want || o.canAll(s.scenarios[0]) != (o.name != "gws") {
+			t.Errorf("%s: %q, want %q; can %v", o.name, got, want, o.canAll(s.scenarios[0]))
+		}
+		if got := strings.Join(o.under(sc, certificate{}).command, " "); !strings.HasSuffix(got, "--broadcast") {
+			t.Errorf("%s is started with %q", o.name, got)
+		}
+		if other := s.scenarios[1].of(o); !slices.Equal(other.load, s.scenarios[1].load) || !slices.Contains(s.scenarios[0].load, "--event-streams") {
+			t.Errorf("%s: %q", o.name, other.load)
+		}
 	}
 }
 

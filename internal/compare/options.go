@@ -149,9 +149,9 @@ can be made so, or else run by run. Servers given by name are built from the che
 of millrace that this runs in; your own are NAME=COMMAND, or NAME/PATH=COMMAND for
 another path of the URL than /, where COMMAND is one program with arguments as sh
 reads them, in which LISTEN stands for the host:port to listen on and PORT for the
-port. A server that has the flags --broadcast, --cert FILE --key FILE, --deflate and
---takeover has FLAGS in its command where they go: then it takes part in the scenarios
-that need them, too.
+port. A server that has the flags --broadcast, with event streams, --cert FILE --key FILE,
+--deflate and --takeover has FLAGS in its command where they go: then it takes part in the
+scenarios that need them, too.
 
   millbench compare --servers 'millrace,mine/ws=./server -addr LISTEN'`
 

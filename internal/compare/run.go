@@ -88,6 +88,7 @@ func (s *started) why(err error) error {
 func (l *lab) run(ctx context.Context, s *server, sc scenario) (*measured, error) {
 	ctx, cancel := l.limited(ctx)
 	defer cancel()
+	sc = sc.of(s)
 	server, err := l.startServer(s, sc)
 	if err != nil {
 		return nil, err

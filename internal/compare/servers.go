@@ -22,14 +22,17 @@ type server struct {
 	// can are the loads that it is made for, which each have a flag of bench/peers: see
 	// its README. Nil: not known.
 	can []string
+	// limit: it is no rival but a limit, and where receivers are to be event streams, which it
+	// has not, they are WebSockets.
+	limit bool
 	// scenarios are the only ones that it takes part in; nil: all. One that has some
 	// is compared when it is asked for, not by default.
 	scenarios []string
 }
 
-// allLoads are what a server may be made for: echo is without a flag, and tls takes
-// --cert and --key.
-var allLoads = words("echo broadcast tls deflate takeover")
+// allLoads are what a server may be made for: echo is without a flag, events come with
+// broadcast, and tls takes --cert and --key.
+var allLoads = words("echo broadcast events tls deflate takeover")
 
 var (
 	serverName  = regexp.MustCompile(`^[A-Za-z0-9_.+-]+$`)

@@ -1,4 +1,5 @@
-// Command gorilla is an echo and broadcast server on github.com/gorilla/websocket.
+// Command gorilla is an echo and broadcast server on github.com/gorilla/websocket, which
+// broadcasts to the event streams of net/http too.
 package main
 
 import (
@@ -25,13 +26,18 @@ func main() {
 	})
 	upgrader.EnableCompression = command.Deflate // level 1
 	serve := func(c *websocket.Conn) { peer.Echo(c) }
+	streams := &peer.Streams{}
 	if command.Broadcast {
-		room := peer.Room[*websocket.PreparedMessage]{Prepare: websocket.NewPreparedMessage}
+		room := peer.Room[*websocket.PreparedMessage]{Prepare: websocket.NewPreparedMessage, Streams: streams}
 		serve = func(c *websocket.Conn) { room.Serve(c) }
 	}
 	// The connection is left to a goroutine of its own, so that the request and the
 	// larger stack of the HTTP server's goroutine are free.
 	log.Fatal(http.Serve(command.Listen(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if command.Broadcast && streams.Wanted(r) {
+			streams.ServeHTTP(w, r)
+			return
+		}
 		c, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
 			return // it has answered

@@ -1,4 +1,5 @@
-// echo.js: an echo and broadcast server on npm's ws.
+// echo.js: an echo and broadcast server on npm's ws, which broadcasts to event streams of
+// node:http too.
 //
 //   npm ci && node echo.js --listen 127.0.0.1:9001 [--broadcast] [--cert FILE --key FILE] [--deflate|--takeover]
 
@@ -39,8 +40,23 @@ const wss = new WebSocketServer({
   perMessageDeflate: values.deflate || values.takeover
 });
 
+// Event streams are responses that do not end.
+const streams = new Set();
+if (values.broadcast) {
+  server.on('request', (request, response) => {
+    response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
+    response.flushHeaders();
+    streams.add(response);
+    response.on('close', () => streams.delete(response));
+  });
+}
+
 // The README's "Server broadcast".
 const all = (data, isBinary) => {
+  if (!isBinary && streams.size > 0) {
+    const event = Buffer.from(`data: ${data.toString().replaceAll('\n', '\ndata: ')}\n\n`);
+    for (const stream of streams) stream.write(event);
+  }
   for (const client of wss.clients) {
     if (client.readyState === WebSocket.OPEN) client.send(data, { binary: isBinary });
   }

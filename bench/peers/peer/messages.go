@@ -48,6 +48,9 @@ func receive[Prepared any](c Messages[Prepared], handle func(kind int, message [
 	return handle(kind, message.Bytes())
 }
 
+// text is the kind of a message that is text.
+const text = 1
+
 // queued is how many messages may wait for a connection's writer: what the
 // example chat of gorilla has.
 const queued = 256
@@ -59,8 +62,11 @@ const queued = 256
 // concurrent reader and one concurrent writer"), so each has a queue and a
 // goroutine that writes, as in the example chat. That one cuts a connection whose
 // queue is full; here the sender waits, so that nothing is lost under load.
+//
+// Texts go to Streams too, if there are some.
 type Room[Prepared any] struct {
 	Prepare func(kind int, message []byte) (Prepared, error)
+	Streams *Streams
 	members Hub[*member[Prepared]]
 }
 
@@ -93,6 +99,9 @@ func (r *Room[Prepared]) send(kind int, message []byte) error {
 	}
 	for _, m := range r.members.All() {
 		m.send(p)
+	}
+	if r.Streams != nil && kind == text {
+		r.Streams.Send(message)
 	}
 	return nil
 }
