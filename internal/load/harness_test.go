@@ -220,6 +220,7 @@ const (
 	roleVariable = "MILLRACE_BENCH_TEST_ROLE"
 	roleEcho     = "echo"
 	roleLate     = "late echo"
+	roleAll      = "broadcast"
 	roleLoad     = "load"
 )
 
@@ -227,6 +228,7 @@ func init() {
 	role := map[string]func() error{
 		roleEcho: func() error { return echoProcess(plainEcho{}) },
 		roleLate: func() error { return echoProcess(newLateEcho()) },
+		roleAll:  func() error { return echoProcess(&hub{}) },
 		roleLoad: loadProcess,
 	}[os.Getenv(roleVariable)]
 	if role == nil {
@@ -327,7 +329,7 @@ func echoProcess(handler server.Handler) error {
 	if _, _, err := poller.RaiseDescriptorLimit(); err != nil {
 		return err
 	}
-	srv := &server.Server{Handler: handler, Runtime: server.Runtime{Loops: 1}}
+	srv := &server.Server{Handler: handler, EventStreams: true, Runtime: server.Runtime{Loops: 1}}
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

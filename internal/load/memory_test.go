@@ -45,14 +45,20 @@ func heapNow() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// TestAllocations: a message costs no allocation, in closed and in open loops.
+// TestAllocations: a message costs no allocation, in closed and in open loops, nor does a
+// delivery.
 // The window itself costs some hundred, as /proc is read for its CPU time.
 func TestAllocations(t *testing.T) {
 	if raceDetector() {
 		t.Skip("the race detector makes the client too slow to tell messages from the rest")
 	}
 	url, _ := startEcho(t)
+	all, _ := startServer(t, roleAll)
+	toAll := func(p *result.Plan) { p.Scenario, p.URL, p.Connections, p.Rate = result.Broadcast, all, 200, 200 }
 	for name, change := range map[string]func(*result.Plan){
+		"broadcast":     toAll,
+		"event streams": func(p *result.Plan) { toAll(p); p.EventStreams = true },
+
 		"echo":         func(*result.Plan) {},
 		"16 in flight": func(p *result.Plan) { p.InFlight = 16 },
 		"64 KiB":       func(p *result.Plan) { p.MinSize, p.InFlight = 64<<10, 8 },

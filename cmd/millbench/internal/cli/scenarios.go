@@ -43,7 +43,8 @@ var scenarios = []scenario{
 			"each to all connections, or keep --in-flight messages on their way. Latency is from\n" +
 			"when a message was due to each arrival, last to its last arrival, skew from its first\n" +
 			"to its last. The server may send a message to its publisher too, or not. With --limit\n" +
-			"it finds how many connections are served in time."},
+			"it finds how many connections are served in time. With --event-streams those that do not\n" +
+			"publish are event streams."},
 	{result.Receive, "only receive what the server sends by itself",
 		"Opens connections, sends --hello on each if it is given, and counts what the server\n" +
 			"sends. Latency is the time between two messages of a connection."},
