@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,73 +114,71 @@ type past struct {
 // past fetches a topic's messages behind a number, with the one numbered through, if that is not 0.
 func (st *stream) past(s *session, topic string, after, through uint64, bound pubsub.HistoryBound) (p past, err error) {
 	subject := s.broker.names.subject(topic)
-	if p.last, err = st.lastOf(s, subject); err != nil {
+	last, err := st.lastOf(s, subject)
+	if err != nil {
 		return p, err
 	}
-	p.last = max(p.last, through)
+	last = max(last, through)
 	for attempt := range attempts {
-		if attempt > 0 {
-			time.Sleep(time.Duration(attempt) * 50 * time.Millisecond) // a replica catches up
-		}
-		var found []*nats.Msg
-		if found, p.more, err = st.all(s, subject, max(after, 1), p.last, bound); err == nil {
-			return st.prove(s, subject, after, p, found, bound)
+		time.Sleep(time.Duration(attempt) * 50 * time.Millisecond) // a replica catches up
+		if p, err = st.pastOnce(s, subject, after, last, bound); err == nil {
+			break
 		}
 	}
 	return p, err
 }
 
-// prove says whether what was found of a topic is complete.
-func (st *stream) prove(s *session, subject string, after uint64, p past, found []*nats.Msg, bound pubsub.HistoryBound) (past, error) {
-	if len(found) > 0 && numberOf(found[0]) <= after { // the inclusive one
-		p.messages, p.complete = found[1:], true
-		return p, nil
-	}
-	p.messages = found
+// pastOnce asks for a subject's messages behind a number once, and says whether they are complete.
+func (st *stream) pastOnce(s *session, subject string, after, last uint64, bound pubsub.HistoryBound) (p past, err error) {
+	var before page // the last message up to there, if there is one
 	if after > 0 {
-		before, err := st.fetch(s, get{MultiLast: []string{subject}, UpTo: after})
-		if err != nil {
+		if before, err = st.fetch(s, get{MultiLast: []string{subject}, UpTo: after}); err != nil {
 			return p, err
 		}
-		if len(before.messages) > 0 {
-			again, more, err := st.all(s, subject, before.last, p.last, bound)
-			if err != nil || len(again) == 0 || numberOf(again[0]) != before.last {
-				return p, err // another replica, or it has gone meanwhile
-			}
-			p.messages, p.complete, p.more = again[1:], true, more
-			return p, nil
-		}
+	}
+	if p, err = st.all(s, subject, cmp.Or(before.last, after, 1), after, last, bound); err != nil || p.complete || before.last > 0 {
+		return p, err
 	}
 	info, err := st.info(s)
 	if err != nil {
 		return p, err
 	}
 	p.complete = info.State.FirstSeq <= after+1 && info.State.LastSeq >= after &&
-		(info.Config.MaxMsgsPerSubject <= 0 || int64(len(found)) < info.Config.MaxMsgsPerSubject)
+		(info.Config.MaxMsgsPerSubject <= 0 || int64(len(p.messages)) < info.Config.MaxMsgsPerSubject)
 	return p, nil
 }
 
-// all fetches the messages of a subject from a number on to its last one, or as many as the bound
-// allows, and one.
-func (st *stream) all(s *session, subject string, from, last uint64, bound pubsub.HistoryBound) (found []*nats.Msg, more bool, err error) {
+// all fetches the messages of a subject behind a number and up to its last one, or as many as the bound allows and at least
+// one. It begins at from. If that finds one up to after, those behind it are complete.
+func (st *stream) all(s *session, subject string, from, after, last uint64, bound pubsub.HistoryBound) (past, error) {
+	p := past{last: last}
 	for bytes := int64(0); from <= last; {
-		if len(found) > bound.Messages || bytes > bound.Bytes {
-			return found, true, nil
+		if n := len(p.messages); n > 0 && (n >= bound.Messages || bytes > bound.Bytes) {
+			p.more = true
+			break
 		}
-		p, err := st.fetch(s, get{Seq: from, NextFor: subject, Batch: min(pageSize, bound.Messages+1-len(found))})
+		batch := bound.Messages - len(p.messages)
+		if from <= after {
+			batch++
+		}
+		found, err := st.fetch(s, get{Seq: from, NextFor: subject, Batch: min(pageSize, max(batch, 1))})
 		if err != nil {
-			return nil, false, err
+			return past{}, err
 		}
-		if len(p.messages) == 0 {
-			return nil, false, errBehind
+		if len(found.messages) == 0 {
+			return past{}, errBehind
 		}
-		for _, msg := range p.messages {
+		for _, msg := range found.messages {
 			bytes += int64(len(msg.Data))
+			if numberOf(msg) > after {
+				p.messages = append(p.messages, msg)
+			} else {
+				p.complete = true
+			}
 		}
-		found = append(found, p.messages...)
-		from = p.last + 1
+		from = found.last + 1
 	}
-	return found, false, nil
+	return p, nil
 }
 
 // lastOf is the number of a subject's last message, as the leader knows it; 0: there is none.

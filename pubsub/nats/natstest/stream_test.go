@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/pubsub"
@@ -105,6 +106,60 @@ func TestStreamHistory(t *testing.T) {
 	}
 	if !b.Keeps("kept/a") || b.Keeps("other") {
 		t.Error("what is kept")
+	}
+}
+
+// requests gives how often a node asks JetStream meanwhile, by subject.
+func requests(t *testing.T, s *natsServer, n *node, do func()) map[string]int {
+	t.Helper()
+	other := dial(t, s.url())
+	asked, err := other.SubscribeSync(">")
+	if err != nil || other.Flush() != nil {
+		t.Fatal(err)
+	}
+	do()
+	n.send("done", "all") // behind all that it has asked
+	requests := map[string]int{}
+	for {
+		m, err := asked.NextMsg(patience)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case strings.HasSuffix(m.Subject, ".done"):
+			return requests
+		case strings.HasPrefix(m.Subject, "$JS.API."):
+			requests[m.Subject]++
+		}
+	}
+}
+
+// TestHistoryReadOnce: the messages behind a position are read once, whatever topic's position it is.
+func TestHistoryReadOnce(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, func(o *natsserver.Options) { o.MaxPayload = 8 << 20 })
+	n := startNode(t, streamed(s.url(), "HO"))
+	first := n.send("kept/a", "0").Position
+	other := n.send("kept/b", "x").Position
+	var want []string
+	for i := range 300 {
+		want = append(want, strconv.Itoa(i))
+		n.send("kept/a", want[i])
+	}
+	for _, since := range []pubsub.Position{first, other} {
+		asked := requests(t, s, n, func() {
+			if got, complete := history(t, n, "kept/a", since); got != strings.Join(want, " ") || !complete {
+				t.Errorf("since %v: %q, complete: %v", since, got, complete)
+			}
+		})
+		if pages := asked["$JS.API.DIRECT.GET.HO"]; pages != 1+2 {
+			t.Errorf("since %v: %v", since, asked)
+		}
+	}
+	large := n.send("kept/a", strings.Repeat("x", 5<<20)).Position
+	n.send("kept/a", "1")
+	h, err := n.History(t.Context(), "kept/a", large, pubsub.HistoryBound{Messages: 10, Bytes: 1})
+	if err != nil || len(h.Messages) != 1 || h.From != large || h.More {
+		t.Errorf("behind a large message: %d messages, %v, %v, %v, %v", len(h.Messages), h.From, h.Through, h.More, err)
 	}
 }
 
