@@ -187,15 +187,12 @@ func (st *stream) lastOf(s *session, subject string) (uint64, error) {
 		Message struct {
 			Seq uint64 `json:"seq"`
 		} `json:"message"`
-		Error *jetstream.APIError `json:"error"`
 	}
-	if err := st.ask(s, "STREAM.MSG.GET", get{LastFor: subject}, &answer); err != nil {
-		return 0, err
+	err := st.ask(context.Background(), s, "STREAM.MSG.GET", get{LastFor: subject}, &answer)
+	if refusal, ok := errors.AsType[*jetstream.APIError](err); ok && refusal.Code == http.StatusNotFound {
+		return 0, nil
 	}
-	if answer.Error != nil && answer.Error.Code != http.StatusNotFound {
-		return 0, answer.Error
-	}
-	return answer.Message.Seq, nil
+	return answer.Message.Seq, err
 }
 
 func numberOf(msg *nats.Msg) uint64 {
@@ -273,19 +270,14 @@ func (b *Broker) Purge(ctx context.Context, topic string) error {
 		return ErrDisconnected
 	}
 	subject := b.names.subject(topic)
-	js, err := jetstream.New(s.conn)
-	if err != nil {
+	request := struct {
+		Filter string `json:"filter"`
+	}{subject}
+	if err := b.stream.ask(ctx, s, "STREAM.PURGE", request, &struct{}{}); err != nil {
 		return err
-	}
-	found, err := js.Stream(ctx, b.stream.Name)
-	if err != nil {
-		return fmt.Errorf("nats: the stream %s: %w", b.stream.Name, err)
-	}
-	if err := found.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
-		return fmt.Errorf("nats: the stream %s: %w", b.stream.Name, err)
 	}
 	msg := nats.NewMsg(subject)
 	msg.Header.Set(headerPurged, "1")
-	_, err = b.store(ctx, s, msg)
+	_, err := b.store(ctx, s, msg)
 	return err
 }

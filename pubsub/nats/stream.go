@@ -259,26 +259,35 @@ func (b *Broker) missedStream() {
 
 // info is what the stream's leader says of it.
 func (st *stream) info(s *session) (*jetstream.StreamInfo, error) {
-	var answer struct {
-		jetstream.StreamInfo
-		Error *jetstream.APIError `json:"error"`
-	}
-	if err := st.ask(s, "STREAM.INFO", nil, &answer); err != nil {
+	info := new(jetstream.StreamInfo)
+	if err := st.ask(context.Background(), s, "STREAM.INFO", nil, info); err != nil {
 		return nil, err
 	}
-	if answer.Error != nil {
-		return nil, answer.Error
-	}
-	return &answer.StreamInfo, nil
+	return info, nil
 }
 
-// ask makes a request of JetStream's API about the stream.
-func (st *stream) ask(s *session, what string, request, answer any) error {
+// ask makes a request of JetStream's API about the stream, until ctx's deadline; if there is none for requestTimeout. What
+// the API refuses is a *jetstream.APIError.
+func (st *stream) ask(ctx context.Context, s *session, what string, request, answer any) error {
 	text, err := marshal(request)
 	if err != nil {
 		return err
 	}
-	msg, err := s.conn.Request("$JS.API."+what+"."+st.Name, text, requestTimeout)
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+	}
+	var refusal struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	msg, err := s.conn.RequestWithContext(ctx, "$JS.API."+what+"."+st.Name, text)
+	if err == nil {
+		err = json.Unmarshal(msg.Data, &refusal)
+	}
+	if err == nil && refusal.Error != nil {
+		err = refusal.Error
+	}
 	if err != nil {
 		return fmt.Errorf("nats: %s of the stream %s: %w", what, st.Name, err)
 	}

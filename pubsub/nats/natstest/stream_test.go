@@ -170,8 +170,13 @@ func TestPurge(t *testing.T) {
 	a, b := startNode(t, streamed(s.url(), "P")), startNode(t, streamed(s.url(), "P"))
 	b.want("kept/a")
 	before := a.send("kept/a", "1").Position
-	if err := a.Purge(t.Context(), "kept/a"); err != nil {
-		t.Fatal(err)
+	asked := requests(t, s, a, func() {
+		if err := a.Purge(t.Context(), "kept/a"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if len(asked) != 1 || asked["$JS.API.STREAM.PURGE.P"] != 1 {
+		t.Errorf("a purge asks %v", asked)
 	}
 	after := a.send("kept/a", "2").Position
 	a.send("kept/a", "3")
@@ -357,6 +362,12 @@ func TestRecreated(t *testing.T) {
 	defer cancel()
 	if _, err := a.Publish(ctx, pubsub.Message{Topic: "kept/t", Payload: []byte("no stream")}, pubsub.PublishOptions{}); !errors.Is(err, nats.ErrNoStream) {
 		t.Errorf("published without a stream: %v", err)
+	}
+	if err := a.Purge(t.Context(), "kept/t"); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("purged without a stream: %v", err)
+	}
+	if _, err := a.History(t.Context(), "kept/t", pubsub.Position{}, pubsub.HistoryBound{Messages: 1}); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("read without a stream: %v", err)
 	}
 	if _, err := js.CreateStream(t.Context(), found.CachedInfo().Config); err != nil {
 		t.Fatal(err)
