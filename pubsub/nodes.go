@@ -68,24 +68,22 @@ type nodeMessage struct {
 
 // nodes is what a hub knows of the nodes, itself among them.
 type nodes struct {
-	hub     *Hub
-	bus     NodeBroker
-	id      string // of this node
-	beat    time.Duration
-	started time.Time
-	wake    chan struct{}
+	hub  *Hub
+	bus  NodeBroker
+	beat time.Duration
+	wake chan struct{}
 
 	mu       sync.Mutex // the innermost of the hub's; guards what follows
-	self     *node
+	self     *node      // its ID stays, and is read without mu
 	others   map[string]*node
-	topics   map[string]*crowd // the members of all nodes
-	leaving  []leaver          // from the first to the last to leave
-	changes  []memberChange    // of self, that others do not know yet
-	events   []presenceEvent   // to be told
-	askers   []string          // nodes that want all members of self
-	asking   []string          // nodes whose members self wants
-	greeted  bool              // somebody wants a beat
-	detached bool              // the last beat did not go out
+	topics   map[string]map[string]*holder // the members of all nodes, by topic and key
+	leaving  []leaver                      // from the first to the last to leave
+	changes  []memberChange                // of self, that others do not know yet
+	events   []presenceEvent               // to be told
+	askers   []string                      // nodes that want all members of self
+	asking   []string                      // nodes whose members self wants
+	greeted  bool                          // somebody wants a beat
+	detached bool                          // the last beat did not go out
 }
 
 // node is one of them.
@@ -108,11 +106,10 @@ func newNodes(h *Hub, bus NodeBroker, beat time.Duration) *nodes {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version = info.Main.Version
 	}
-	now := time.Now()
 	return &nodes{
-		hub: h, bus: bus, id: bus.Node(), beat: cmp.Or(beat, 3*time.Second), started: now, wake: make(chan struct{}, 1),
-		self:   &node{Node: Node{ID: bus.Node(), Host: host, Version: version, Started: now}, synced: true, members: map[string]map[string]Member{}},
-		others: map[string]*node{}, topics: map[string]*crowd{},
+		hub: h, bus: bus, beat: cmp.Or(beat, 3*time.Second), wake: make(chan struct{}, 1),
+		self:   &node{Node: Node{ID: bus.Node(), Host: host, Version: version, Started: time.Now()}, synced: true, members: map[string]map[string]Member{}},
+		others: map[string]*node{}, topics: map[string]map[string]*holder{},
 	}
 }
 
@@ -148,7 +145,7 @@ func (n *nodes) run() {
 
 // tell sends a message.
 func (n *nodes) tell(to string, m nodeMessage) {
-	m.From = n.id
+	m.From = n.self.ID
 	data, err := json.Marshal(m)
 	if err == nil {
 		err = n.bus.Tell(to, data)
@@ -175,18 +172,17 @@ func (n *nodes) sendBeat() {
 	n.flush() // the revision is of what was told
 	stats := n.hub.srv.Stats()
 	n.mu.Lock()
+	n.self.Ready, n.self.Draining = n.knowsOthers(), !n.hub.srv.Ready()
+	n.self.Connections, n.self.Subscriptions = stats.Open, n.hub.counts.subscriptions.Load()
 	beat := n.self.Node
-	beat.Ready, beat.Draining = n.readyLocked(), !n.hub.srv.Ready()
-	beat.Connections, beat.Subscriptions = stats.Open, n.hub.counts.subscriptions.Load()
-	n.self.Node = beat
 	revision := n.self.revision - uint64(len(n.changes)) // but for those that came just now
 	n.mu.Unlock()
 	n.tell("", nodeMessage{Beat: &beat, Revision: revision})
 }
 
-// readyLocked says whether this node knows the others. The caller holds mu.
-func (n *nodes) readyLocked() bool {
-	if time.Since(n.started) < 2*n.beat {
+// knowsOthers says whether this node does. The caller holds mu.
+func (n *nodes) knowsOthers() bool {
+	if time.Since(n.self.Started) < 2*n.beat {
 		return false
 	}
 	for _, o := range n.others {
@@ -231,7 +227,7 @@ func (n *nodes) flush() {
 func (r *receiver) Heard(data []byte) {
 	n := (*Hub)(r).nodes
 	var m nodeMessage
-	if err := json.Unmarshal(data, &m); err != nil || m.From == "" || m.From == n.id {
+	if err := json.Unmarshal(data, &m); err != nil || m.From == "" || m.From == n.self.ID {
 		n.hub.counts.nodesFailed.Add(1)
 		return
 	}
@@ -259,7 +255,7 @@ func (n *nodes) heard(m *nodeMessage) {
 		}
 		return
 	case o == nil:
-		o = &node{Node: Node{ID: strings.Clone(m.From)}, members: map[string]map[string]Member{}}
+		o = &node{Node: Node{ID: m.From}, members: map[string]map[string]Member{}}
 		n.others[o.ID] = o
 	}
 	o.heard, o.Gone = time.Now(), false

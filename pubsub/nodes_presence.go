@@ -30,9 +30,6 @@ type memberPart struct {
 	Last    bool           `json:"last,omitempty"`
 }
 
-// crowd is the members of a topic, on all nodes.
-type crowd struct{ holders map[string]*holder }
-
 // holder is a user, or a connection of nobody.
 type holder struct {
 	member Member    // one of his
@@ -88,25 +85,25 @@ func (n *nodes) apply(o *node, c memberChange) {
 
 // add notes a connection of a member. The caller holds mu.
 func (n *nodes) add(topic string, m Member) {
-	t := n.topics[topic]
-	if t == nil {
-		t = &crowd{map[string]*holder{}}
-		n.topics[topic] = t
+	holders := n.topics[topic]
+	if holders == nil {
+		holders = map[string]*holder{}
+		n.topics[topic] = holders
 		n.happened("occupied", topic, Member{})
 	}
 	key := m.key()
-	if h := t.holders[key]; h != nil {
+	if h := holders[key]; h != nil {
 		h.count++
 		return
 	}
-	t.holders[key] = &holder{member: m, count: 1}
+	holders[key] = &holder{member: m, count: 1}
 	n.happened("join", topic, m)
 }
 
 // remove notes that one has gone. The caller holds mu.
 func (n *nodes) remove(topic string, m Member) {
 	key := m.key()
-	h := n.topics[topic].holders[key]
+	h := n.topics[topic][key]
 	if h.count--; h.count == 0 {
 		h.member, h.left = m, time.Now()
 		n.leaving = append(n.leaving, leaver{topic, key, h.left})
@@ -115,12 +112,13 @@ func (n *nodes) remove(topic string, m Member) {
 
 // leave is for a holder who has lingered, unless he has come back. The caller holds mu.
 func (n *nodes) leave(l leaver) {
-	t := n.topics[l.topic]
-	if t == nil || t.holders[l.key] == nil || t.holders[l.key].count > 0 || !t.holders[l.key].left.Equal(l.at) {
+	holders := n.topics[l.topic]
+	h := holders[l.key]
+	if h == nil || h.count > 0 || !h.left.Equal(l.at) {
 		return
 	}
-	n.happened("leave", l.topic, t.holders[l.key].member)
-	if delete(t.holders, l.key); len(t.holders) == 0 {
+	n.happened("leave", l.topic, h.member)
+	if delete(holders, l.key); len(holders) == 0 {
 		delete(n.topics, l.topic)
 		n.happened("vacated", l.topic, Member{})
 	}
@@ -128,7 +126,7 @@ func (n *nodes) leave(l leaver) {
 
 // happened has an event be told, if this node is the topic's home. The caller holds mu.
 func (n *nodes) happened(event, topic string, m Member) {
-	if n.home(topic) == n.id {
+	if n.home(topic) == n.self.ID {
 		n.events = append(n.events, presenceEvent{event, topic, m})
 	}
 }
