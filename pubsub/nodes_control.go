@@ -29,7 +29,7 @@ func (h *Hub) UnsubscribeUser(user, name string) (here int) {
 
 func (h *Hub) order(o nodeOrder) (here int) {
 	if o.User == "" {
-		return 0 // nobody
+		return 0 // nobody: other nodes need not hear it
 	}
 	if h.nodes != nil {
 		h.nodes.tell("", nodeMessage{Order: &o})
@@ -39,12 +39,15 @@ func (h *Hub) order(o nodeOrder) (here int) {
 
 // obey does what is ordered, here.
 func (h *Hub) obey(o nodeOrder) (done int) {
+	if o.User == "" {
+		return 0 // connections of nobody are not one user's
+	}
 	for i := range h.clients {
 		shard := &h.clients[i]
 		var his []*server.Conn
 		shard.mu.Lock()
 		for c, cl := range shard.clients {
-			if cl.user == o.User && o.User != "" {
+			if cl.user == o.User {
 				his = append(his, c)
 			}
 		}

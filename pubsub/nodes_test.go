@@ -232,6 +232,15 @@ func TestNodesControl(t *testing.T) {
 	if one.hub.CloseUser("", 4000, "") != 0 {
 		t.Error("nobody's connections were closed")
 	}
+	nobody := one.enter("", "room/1")
+	for _, text := range []string{`{"from":"two","order":{"code":4000}}`, "nothing"} {
+		if err := b.nodes["two"].Tell("one", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one.eventually("both to be heard", func() bool { return one.hub.Stats().NodesFailed > 0 })
+	one.publish("room/1", "here too")
+	expectTexts(t, nobody, "here too")
 }
 
 // FuzzHeard: whatever another node tells, a hub reads it or counts it.
