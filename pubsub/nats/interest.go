@@ -176,7 +176,9 @@ func (i *interests) confirm(batch []*want, base uint64, streams bool) (missed []
 		}
 		if streams && !w.hasBase {
 			w.base, w.hasBase = base, true
-			i.fresh = min(i.fresh-1, base) + 1
+			if i.fresh == 0 || base < i.fresh-1 {
+				i.fresh = base + 1
+			}
 			if before, unready, _ := i.baseLocked(w.name); unready == nil { // filters have it come already
 				w.base = min(base, before)
 			}
