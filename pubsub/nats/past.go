@@ -75,7 +75,7 @@ func (st *stream) fetch(s *session, request get) (p page, err error) {
 		case msg := <-answers:
 			timeout.Reset(requestTimeout)
 			if status := msg.Header.Get("Status"); status != "" {
-				return p.ended(msg, status)
+				return p.closing(msg, status)
 			}
 			number, _, _, ok := storedAt(msg)
 			if !ok {
@@ -90,8 +90,8 @@ func (st *stream) fetch(s *session, request get) (p page, err error) {
 	}
 }
 
-// ended is the page when its last answer has come.
-func (p page) ended(msg *nats.Msg, status string) (page, error) {
+// closing is the page when its last answer has come.
+func (p page) closing(msg *nats.Msg, status string) (page, error) {
 	switch code, _ := strconv.Atoi(status); code {
 	case http.StatusNoContent:
 		var err error
@@ -111,8 +111,8 @@ type past struct {
 	more     bool   // the bound left out those behind the messages
 }
 
-// past fetches a topic's messages behind a number, with the one numbered through, if that is not 0.
-func (st *stream) past(s *session, topic string, after, through uint64, bound pubsub.HistoryBound) (p past, err error) {
+// pastOf fetches a topic's messages behind a number, with the one numbered through, if that is not 0.
+func (st *stream) pastOf(s *session, topic string, after, through uint64, bound pubsub.HistoryBound) (p past, err error) {
 	subject := s.broker.names.subject(topic)
 	last, err := st.lastOf(s, subject)
 	if err != nil {
@@ -217,7 +217,7 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 	if _, err := st.last(s); err != nil { // or it is another stream
 		return pubsub.History{}, err
 	}
-	p, err := st.past(s, topic, since.Number, 0, bound)
+	p, err := st.pastOf(s, topic, since.Number, 0, bound)
 	if err != nil {
 		return pubsub.History{}, err
 	}

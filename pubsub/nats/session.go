@@ -30,9 +30,9 @@ type session struct {
 	first      chan struct{} // the server knows all that was wanted at the beginning
 	subs       map[string]*subscription
 
-	mu   sync.Mutex // guards slow
+	mu   sync.Mutex // guards what follows
 	slow map[*nats.Subscription]struct{}
-	shed uint64 // messages that were taken out of in, guarded by mu
+	shed uint64 // messages that were taken out of in
 }
 
 // subscription is one at the server, for one or several names. The session's subscriber owns it.

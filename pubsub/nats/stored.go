@@ -121,12 +121,12 @@ func (b *Broker) deliver(topic string, msg *nats.Msg) {
 
 // fill fetches what is missing of a topic between two numbers, the second of which is there.
 func (b *Broker) fill(s *session, topic string, after, through uint64) {
-	past, err := b.stream.past(s, topic, after, through, pubsub.HistoryBound{Messages: catchUpMost, Bytes: fillBytes})
-	if err != nil || !past.complete || past.more {
+	p, err := b.stream.pastOf(s, topic, after, through, pubsub.HistoryBound{Messages: catchUpMost, Bytes: fillBytes})
+	if err != nil || !p.complete || p.more {
 		b.log.Warn("messages of a topic are missing", "topic", topic, "err", err)
 		b.missed(topic)
 	}
-	for _, msg := range past.messages {
+	for _, msg := range p.messages {
 		if number, _, _, _ := storedAt(msg); number <= through {
 			b.deliver(topic, msg)
 		}
