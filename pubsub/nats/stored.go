@@ -267,9 +267,13 @@ func (b *Broker) goThrough(s *session, from, through uint64, most int) {
 			st.later(b, from, err)
 			return
 		}
+		if len(page.messages) > 0 {
+			attempt = 0
+		}
 		for _, msg := range page.messages {
 			number := numberOf(msg)
 			if number > through {
+				attempt = attempts // what is not there up to through has gone
 				break
 			}
 			if number > next {
