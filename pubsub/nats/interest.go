@@ -112,6 +112,16 @@ func (i *interests) remove(name string) {
 // mostMet bounds the topics of which it is known which filters meet them.
 const mostMet = 10_000
 
+// overlaps says whether a message that comes for a name may be for another name too.
+func (i *interests) overlaps(name string, interest Interest) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if interest == ByTopic && !pubsub.IsFilter(name) {
+		return len(i.metBy(name)) > 0
+	}
+	return pubsub.IsFilter(name) || len(i.filters) > 0
+}
+
 // metBy are the filters that meet a topic. The caller holds mu.
 func (i *interests) metBy(topic string) []*want {
 	if len(i.filters) == 0 {

@@ -299,7 +299,7 @@ func (s *session) apply(batch []*want) error {
 	}
 	for _, w := range batch {
 		for _, subject := range s.broker.subjects(w.name) {
-			if err := s.change(subject, !w.gone); err != nil {
+			if err := s.change(subject, w); err != nil {
 				return err
 			}
 		}
@@ -343,12 +343,15 @@ func (b *Broker) subjects(name string) []string {
 }
 
 // change subscribes to a subject for one name more or less.
-func (s *session) change(subject string, more bool) (err error) {
+//
+// Of several subscriptions that meet a message the server picks one. Until it knows that this one has left it may be this one: then
+// it stays here until the server has answered, or the message would be lost to the others.
+func (s *session) change(subject string, w *want) (err error) {
 	sub := s.subs[subject]
 	switch {
-	case more && sub != nil:
+	case !w.gone && sub != nil:
 		sub.names++
-	case more:
+	case !w.gone:
 		sub = &subscription{names: 1}
 		sub.Subscription, err = s.conn.ChanQueueSubscribe(subject, s.queue, s.in)
 		s.subs[subject] = sub
@@ -363,7 +366,11 @@ func (s *session) change(subject string, more bool) (err error) {
 			s.shed += uint64(max(dropped, 0))
 			delete(s.slow, sub.Subscription)
 		}
-		err = sub.Unsubscribe()
+		if s.broker.interests.overlaps(w.name, s.broker.options.Interest) {
+			err = sub.Drain()
+		} else {
+			err = sub.Unsubscribe()
+		}
 	}
 	return err
 }

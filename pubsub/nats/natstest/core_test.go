@@ -134,6 +134,32 @@ func TestLinger(t *testing.T) {
 	n.expect("b", "local", "from afar")
 }
 
+// TestFilterLeaves: a filter that comes and goes takes no message from a topic that it meets.
+func TestFilterLeaves(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	for name, interest := range interests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := nats.Options{URLs: []string{s.url()}, Prefix: strconv.Itoa(int(interest)), Interest: interest, Linger: time.Nanosecond}
+			n, other := startNode(t, o), startNode(t, o)
+			n.want("a/b")
+			stop := publishing(other, "a/b")
+			for range 100 {
+				n.want("a/+")
+				n.Interest("a/+", false)
+				n.want("a/c") // the filter is told to the server before it
+				n.Interest("a/c", false)
+			}
+			sent := stop()
+			n.last("a/b", strconv.Itoa(sent-1))
+			if came, missing := n.gapless("a/b"); missing != 0 || came != sent {
+				t.Errorf("%d sent, %d came, %d are missing", sent, came, missing)
+			}
+		})
+	}
+}
+
 // TestLeavesAtOnce: topics that come and go faster than the server is told of them leave nothing behind.
 func TestLeavesAtOnce(t *testing.T) {
 	t.Parallel()
