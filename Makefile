@@ -185,7 +185,7 @@ bars: ## the goals of docs/performance.md, against the bare C floor, side by sid
 	go run ./cmd/millbench compare --servers floor,millrace,stalled --load wsload --bars --reps 6 --warmup 1s --duration 3s $(BARS)
 
 # A repetition of round-500ms takes up to 8 minutes, so there would never be an interval.
-results: ## bench/RESULTS.md anew: all rivals, nearly all scenarios, up to 4 hours (RESULTS="--at-most 1m": quick)
+results: ## bench/RESULTS.md anew: all rivals, nearly all scenarios, more than 4 hours (RESULTS="--at-most 1m": quick)
 	go run ./cmd/millbench compare --scenarios all,-round-500ms --until 5% --at-most 10m --bars --markdown bench/RESULTS.md --pictures bench/results $(RESULTS)
 
 clean: ## remove what was built

@@ -100,16 +100,12 @@ func newClient(t testing.TB, conn net.Conn) *client {
 	return &client{Conn: conn, t: t, r: bufio.NewReader(patient{conn})}
 }
 
-// patient reads from a connection and waits for the next bytes anew whenever some
-// have come.
+// patient reads from a connection, and waits anew whenever somebody reads.
 type patient struct{ net.Conn }
 
 func (p patient) Read(b []byte) (int, error) {
-	n, err := p.Conn.Read(b)
-	if err == nil {
-		_ = p.SetReadDeadline(time.Now().Add(patience)) // closed meanwhile: the next Read tells
-	}
-	return n, err
+	_ = p.SetReadDeadline(time.Now().Add(patience)) // closed: Read tells
+	return p.Conn.Read(b)
 }
 
 // dial connects to a server on real sockets.
