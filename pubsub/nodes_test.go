@@ -86,7 +86,7 @@ func (b *busBroker) cutOff(cut bool) {
 	b.cut = cut
 }
 
-const beat = 60 * time.Millisecond
+const beat = 200 * time.Millisecond
 
 func (b *bus) rig(t *testing.T, name string) (*rig, *busBroker) { return b.rigAt(t, name, beat) }
 
