@@ -2,14 +2,11 @@ package natstest
 
 import (
 	"context"
-	"fmt"
-	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	natsserver "github.com/nats-io/nats-server/v2/server"
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/millrace/millrace/pubsub"
@@ -110,38 +107,6 @@ func BenchmarkStore(b *testing.B) {
 	}, c.came.Load)
 }
 
-// BenchmarkInterest is 100,000 topics, with each way of interest: memory of the node and of the server together,
-// and the time to subscribe to all again when the connection was cut.
-func BenchmarkInterest(b *testing.B) {
-	const topics = 100_000
-	for name, interest := range interests {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				s := startServer(b, func(o *natsserver.Options) { o.JetStream = false })
-				broker, _ := startCounter(b, nats.Options{URLs: []string{s.url()}, Prefix: "p", Interest: interest})
-				memory := heap()
-				for i := range topics {
-					broker.Interest(fmt.Sprintf("rooms/%d/messages", i), true)
-				}
-				began := time.Now()
-				broker.Position(fmt.Sprintf("rooms/%d/messages", topics-1))
-				b.ReportMetric(float64(time.Since(began).Milliseconds()), "ms/subscribe")
-				b.ReportMetric(float64(heap()-memory)/topics, "B/topic")
-				connects := broker.Stats().Connects
-				s.cut()
-				began = time.Now()
-				for broker.Stats().Connects == connects {
-					time.Sleep(time.Millisecond)
-				}
-				broker.Position(fmt.Sprintf("rooms/%d/messages", topics-1))
-				b.ReportMetric(float64(time.Since(began).Milliseconds()), "ms/again")
-				_ = broker.Close()
-				s.stop()
-			}
-		})
-	}
-}
-
 // cpu is what the process has used.
 func cpu(b *testing.B) time.Duration {
 	b.Helper()
@@ -150,12 +115,4 @@ func cpu(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
-
-func heap() int64 {
-	var stats runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&stats)
-	return int64(stats.HeapAlloc)
 }

@@ -1,3 +1,3 @@
 // Package natstest tests package pubsub/nats with real servers of NATS, which run in the tests'
-// process. It is a module of its own, so that users of the library never see the server.
+// process; command measure measures it. It is a module of its own, so that users of the library never see the server.
 package natstest

@@ -18,6 +18,7 @@ import (
 
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/pubsub/nats"
+	"github.com/millrace/millrace/pubsub/nats/natstest/natsd"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
 )
@@ -34,7 +35,11 @@ func TestMain(m *testing.M) {
 		return
 	}
 	if os.Getenv(natsProgram) != "" {
-		runNATS()
+		if err := natsd.Run(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	os.Exit(runTests(m))
 }

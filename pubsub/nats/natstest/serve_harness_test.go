@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,36 +18,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
 // The tests of "millrace serve": the program itself, on servers of NATS.
 
 // natsProgram is set in a process that is nats-server, with its arguments.
 const natsProgram = "MILLRACE_TEST_NATS_SERVER"
-
-// runNATS is nats-server, as its own main does it.
-func runNATS() {
-	set := flag.NewFlagSet("nats-server", flag.ExitOnError)
-	options, err := natsserver.ConfigureOptions(set, os.Args[1:], func() {}, set.Usage, func() {})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	server, err := natsserver.NewServer(options)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	server.ConfigureLogger()
-	if err := natsserver.Run(server); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	server.WaitForShutdown()
-	os.Exit(0)
-}
 
 // programs is the folder of the programs, which are made when a test needs them.
 var programs string
