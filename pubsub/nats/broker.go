@@ -42,7 +42,7 @@ type Broker struct {
 	interests interests
 	number    atomic.Uint64
 	seed      maphash.Seed
-	lines     [256]sync.Mutex // of topics: one message after the other, numbered
+	lines     [256]line // of topics, by their hash
 
 	hearing sync.Mutex // held by the session whose nodes are heard
 
@@ -138,29 +138,25 @@ func (b *Broker) Stats() Stats {
 	return stats
 }
 
-func (b *Broker) line(topic string) *sync.Mutex {
-	return &b.lines[maphash.String(b.seed, topic)%uint64(len(b.lines))]
-}
-
 // Publish implements pubsub.Broker. ErrDisconnected and ErrNoStream: nobody gets the message.
 //
 // Without a stream it does not wait for the server: what is lost with the connection is lost. With a
 // stream it waits for the stream's answer, and asks again, until ctx ends or 10 s are over.
 func (b *Broker) Publish(ctx context.Context, m pubsub.Message, o pubsub.PublishOptions) (pubsub.Published, error) {
 	s := b.session.Load()
-	msg := encode(b.names.subject(m.Topic), m, o)
+	header := header(&m, &o)
 	switch {
 	case s == nil:
 		return pubsub.Published{}, ErrDisconnected
-	case msg.Size()-len(msg.Subject) > s.maxPayload:
+	case len(m.Payload) > s.maxPayload || header != nil && (&nats.Msg{Header: header, Data: m.Payload}).Size() > s.maxPayload:
 		return pubsub.Published{}, fmt.Errorf("%w: NATS takes %d bytes", pubsub.ErrTooBig, s.maxPayload)
 	case b.stream.has(m.Topic):
 		if b.interests.unready.Load() > 0 {
 			b.await(m.Topic) // or this node may not get it
 		}
-		return b.store(ctx, s, msg)
+		return b.store(ctx, s, &nats.Msg{Subject: b.names.subject(m.Topic), Header: header, Data: m.Payload})
 	}
-	p, err := b.send(s, msg, m, o)
+	p, err := b.send(s, header, &m, &o)
 	if b.interests.unready.Load() > 0 {
 		b.await(m.Topic) // the first message made it: from here on others' are to come too
 	}
@@ -168,18 +164,24 @@ func (b *Broker) Publish(ctx context.Context, m pubsub.Message, o pubsub.Publish
 }
 
 // send has who is here receive a message, and gives it to NATS.
-func (b *Broker) send(s *session, msg *nats.Msg, m pubsub.Message, o pubsub.PublishOptions) (pubsub.Published, error) {
-	line := b.line(m.Topic)
+func (b *Broker) send(s *session, header nats.Header, m *pubsub.Message, o *pubsub.PublishOptions) (pubsub.Published, error) {
+	line, hash := b.line(m.Topic)
 	line.Lock()
 	defer line.Unlock()
 	if b.closed.Load() || s.ended() {
 		return pubsub.Published{}, ErrDisconnected
 	}
-	p, err := b.receive(m, o)
+	p, err := b.receive(m, o, time.Now())
 	if err != nil {
 		return pubsub.Published{}, err
 	}
-	if err := s.conn.PublishMsg(msg); err != nil {
+	subject := line.subjectOf(b.names, m.Topic, hash)
+	if header == nil {
+		err = s.conn.Publish(subject, m.Payload)
+	} else {
+		err = s.conn.PublishMsg(&nats.Msg{Subject: subject, Header: header, Data: m.Payload})
+	}
+	if err != nil {
 		return pubsub.Published{}, fmt.Errorf("%w: %w", pubsub.ErrUnknown, err) // who is here has it
 	}
 	b.counts.published.Add(1)
@@ -187,9 +189,9 @@ func (b *Broker) send(s *session, msg *nats.Msg, m pubsub.Message, o pubsub.Publ
 }
 
 // receive has the hub receive a message that no stream numbers. The caller holds its line.
-func (b *Broker) receive(m pubsub.Message, o pubsub.PublishOptions) (p pubsub.Published, err error) {
-	m.Position, m.Time = b.at(b.number.Add(1)), time.Now()
-	members, err := b.receiver.Receive(m, o)
+func (b *Broker) receive(m *pubsub.Message, o *pubsub.PublishOptions, at time.Time) (p pubsub.Published, err error) {
+	m.Position, m.Time = b.at(b.number.Add(1)), at
+	members, err := b.receiver.Receive(*m, *o)
 	return pubsub.Published{Position: m.Position, Members: members}, err
 }
 
@@ -202,7 +204,7 @@ func (b *Broker) at(number uint64) pubsub.Position {
 // 2 s: if it does not know it then, something may be missed, and this will be told.
 func (b *Broker) Position(topic string) pubsub.Position {
 	base := b.await(topic)
-	line := b.line(topic)
+	line, _ := b.line(topic)
 	line.Lock()
 	defer line.Unlock()
 	if b.stream.has(topic) {
@@ -217,20 +219,22 @@ func (b *Broker) take(s *session, msg *nats.Msg) {
 	if b.stream != nil {
 		subject, live = strings.CutPrefix(subject, b.stream.live)
 	}
-	topic, ok := b.names.topic(subject)
+	topic, line := s.topicOf(subject)
 	switch {
-	case !ok:
+	case line == nil:
 		b.counts.foreign.Add(1)
 	case b.stream.has(topic) && live:
 		b.takeStored(s, topic, msg)
 	case live || b.stream.has(topic): // on its way to the stream
 	case b.options.Interest == ByTopic || b.interests.meets(topic):
 		b.counts.received.Add(1)
-		m, o := decode(msg)
-		m.Topic = topic
-		line := b.line(topic)
+		m := pubsub.Message{Topic: topic, Payload: msg.Data, Opcode: opcode(msg)}
+		var o pubsub.PublishOptions
+		if len(msg.Header) > 0 {
+			o = options(msg.Header)
+		}
 		line.Lock()
-		_, err := b.receive(m, o)
+		_, err := b.receive(&m, &o, s.now)
 		line.Unlock()
 		if err != nil {
 			b.refused(topic, err)

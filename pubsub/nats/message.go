@@ -23,14 +23,13 @@ const (
 	headerPurged  = "Millrace-Purged" // the topic's history ends here
 )
 
-// encode makes what goes over NATS.
-func encode(subject string, m pubsub.Message, o pubsub.PublishOptions) *nats.Msg {
-	msg := &nats.Msg{Subject: subject, Data: m.Payload}
+// header makes the headers of a message; nil: it has none.
+func header(m *pubsub.Message, o *pubsub.PublishOptions) (h nats.Header) {
 	set := func(key, value string) {
-		if msg.Header == nil {
-			msg.Header = nats.Header{}
+		if h == nil {
+			h = nats.Header{}
 		}
-		msg.Header[key] = []string{value}
+		h[key] = []string{value}
 	}
 	if m.Opcode == ws.Binary && utf8.Valid(m.Payload) {
 		set(headerBinary, "1")
@@ -47,26 +46,33 @@ func encode(subject string, m pubsub.Message, o pubsub.PublishOptions) *nats.Msg
 	if o.NotKept {
 		set(headerNotKept, "1")
 	}
-	return msg
+	return h
 }
 
-// decode is the inverse, but for the topic and its position. What is no value of a header counts as
-// none: the message comes from outside.
-func decode(msg *nats.Msg) (m pubsub.Message, o pubsub.PublishOptions) {
-	m = pubsub.Message{Payload: msg.Data, Opcode: ws.Text}
-	if !utf8.Valid(msg.Data) || msg.Header.Get(headerBinary) == "1" {
-		m.Opcode = ws.Binary
+// decode makes a message of what came, but for its topic and its position.
+func decode(msg *nats.Msg) (pubsub.Message, pubsub.PublishOptions) {
+	return pubsub.Message{Payload: msg.Data, Opcode: opcode(msg)}, options(msg.Header)
+}
+
+func opcode(msg *nats.Msg) ws.Opcode {
+	if !utf8.Valid(msg.Data) || len(msg.Header) > 0 && msg.Header.Get(headerBinary) == "1" {
+		return ws.Binary
 	}
-	if len(msg.Header) == 0 {
-		return m, o
+	return ws.Text
+}
+
+// options are those of a message. What is no value of a header counts as none: the message comes from outside.
+func options(h nats.Header) (o pubsub.PublishOptions) {
+	if len(h) == 0 {
+		return o
 	}
-	o.Key, _ = url.PathUnescape(msg.Header.Get(headerKey)) // with an error ""
-	if seconds, err := strconv.ParseFloat(msg.Header.Get(headerExpires), 64); err == nil && seconds > 0 && seconds < 1e9 {
+	o.Key, _ = url.PathUnescape(h.Get(headerKey)) // with an error ""
+	if seconds, err := strconv.ParseFloat(h.Get(headerExpires), 64); err == nil && seconds > 0 && seconds < 1e9 {
 		o.Expires = time.Duration(seconds * float64(time.Second))
 	}
-	if policy, err := strconv.Atoi(msg.Header.Get(headerPolicy)); err == nil && policy > 0 && policy <= int(server.DropOldest) {
+	if policy, err := strconv.Atoi(h.Get(headerPolicy)); err == nil && policy > 0 && policy <= int(server.DropOldest) {
 		o.Policy = server.QueuePolicy(policy)
 	}
-	o.NotKept = msg.Header.Get(headerNotKept) == "1"
-	return m, o
+	o.NotKept = h.Get(headerNotKept) == "1"
+	return o
 }

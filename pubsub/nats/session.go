@@ -25,6 +25,8 @@ type session struct {
 	closed     chan struct{}  // the connection has ended: nothing more comes
 	elected    chan *nats.Msg // the stream has a leader, perhaps another one
 	maxPayload int
+	heard      heard         // the broker's own goroutine has it,
+	now        time.Time     // and when it began to take those that are there
 	again      bool          // it is not the first one
 	found      bool          // the stream: see stream.open
 	first      chan struct{} // the server knows all that was wanted at the beginning
@@ -182,6 +184,7 @@ func (b *Broker) serve(s *session) {
 	for {
 		select {
 		case msg := <-s.in:
+			s.now = time.Now()
 			b.next(s, msg)
 			b.some(s)
 		case <-s.elected:
@@ -197,6 +200,7 @@ func (b *Broker) serve(s *session) {
 			looks.answered(info)
 		case <-s.closed:
 			for len(s.in) > 0 {
+				s.now = time.Now()
 				b.next(s, <-s.in)
 			}
 			return
@@ -204,7 +208,7 @@ func (b *Broker) serve(s *session) {
 	}
 }
 
-// some takes messages that are there, which is cheaper than to select each.
+// some takes messages that are there, which is cheaper than to select each, and to ask for the time.
 func (b *Broker) some(s *session) {
 	for range 256 {
 		select {

@@ -95,7 +95,7 @@ func (b *Broker) deliver(topic string, msg *nats.Msg) {
 	m, o := decode(msg)
 	m.Topic, m.Time, m.Position = topic, at, pubsub.Position{Epoch: b.stream.current(), Number: number}
 	st, purged := b.stream, msg.Header.Get(headerPurged) != ""
-	line := b.line(topic)
+	line, _ := b.line(topic)
 	line.Lock() // when Position has told a number, nothing up to it is delivered any more
 	if last, wanted := st.expected(b, topic); !wanted || number <= last {
 		line.Unlock()
