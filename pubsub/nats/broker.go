@@ -20,8 +20,9 @@ import (
 const (
 	pingInterval   = 15 * time.Second // a server that does not answer two of them is gone
 	connectTimeout = 2 * time.Second
-	writeTimeout   = 5 * time.Second // for bytes that the kernel does not take
-	readyTimeout   = 2 * time.Second // for the server to know a subscription
+	writeTimeout   = 5 * time.Second  // for bytes that the kernel does not take
+	applyTimeout   = 2 * pingInterval // for the server to know some thousand subscriptions: pings find out before if it is gone
+	readyTimeout   = 2 * time.Second  // that somebody waits for the server to know a subscription
 	firstBackoff   = 50 * time.Millisecond
 	lastBackoff    = 2 * time.Second
 )
@@ -64,6 +65,7 @@ type Stats struct {
 	Error         string // why it is not connected
 	MaxPayload    int    // bytes of a message with its headers that the server takes
 	Subscriptions int    // of topics and filters, lingering ones too
+	Unready       int    // of these, those that the server does not know yet; of a connection that is lost, as they were
 	Connects      uint64 // connections made so far
 	Lost          uint64 // those of them that have ended by themselves
 	Gaps          uint64 // times that Receiver.Missed was called
@@ -125,8 +127,8 @@ func (b *Broker) Close() error {
 // Stats are the figures as they stand.
 func (b *Broker) Stats() Stats {
 	stats := Stats{
-		Subscriptions: b.interests.count(),
-		Connects:      b.counts.connects.Load(), Lost: b.counts.lost.Load(), Gaps: b.counts.gaps.Load(), Dropped: b.counts.dropped.Load(),
+		Subscriptions: b.interests.count(), Unready: int(b.interests.unready.Load()),
+		Connects: b.counts.connects.Load(), Lost: b.counts.lost.Load(), Gaps: b.counts.gaps.Load(), Dropped: b.counts.dropped.Load(),
 		Received: b.counts.received.Load(), Published: b.counts.published.Load(), Refused: b.counts.refused.Load(), Foreign: b.counts.foreign.Load(),
 	}
 	if s := b.session.Load(); s != nil {

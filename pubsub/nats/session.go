@@ -171,12 +171,14 @@ func (s *session) dropped() uint64 {
 
 // serve passes messages on until the connection ends.
 func (b *Broker) serve(s *session) {
-	select {
-	case <-s.first:
-		if s.again && b.stream != nil {
-			b.catchUp(s)
+	if b.stream != nil {
+		select {
+		case <-s.first:
+			if s.again {
+				b.catchUp(s)
+			}
+		case <-s.closed:
 		}
-	case <-s.closed:
 	}
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
@@ -254,13 +256,14 @@ func (s *session) subscribe() {
 	var asking, waiting []*want
 	answers, failed := make(chan answer, 1), false
 	for first := true; ; {
-		changes := b.interests.changes(b.options.Linger)
-		if err := s.apply(changes); err != nil {
-			b.log.Warn("subscribing at NATS failed", "err", err)
-			s.conn.Close()
-			return
+		for some := range slices.Chunk(b.interests.changes(b.options.Linger), applyMost) {
+			if err := s.apply(some); err != nil {
+				b.log.Warn("subscribing at NATS failed", "err", err)
+				s.conn.Close()
+				return
+			}
+			waiting = append(waiting, s.confirm(some)...)
 		}
-		waiting = append(waiting, s.confirm(changes)...)
 		if len(asking) == 0 && len(waiting) > 0 && !failed {
 			asking, waiting = waiting, nil
 			b.ended.Go(func() {
@@ -296,11 +299,12 @@ type answer struct {
 	err  error
 }
 
+// applyMost bounds the names of which a server is told at once. A server that many nodes tell of very many at a time may
+// be busy for long: so these wait here, and not on the way, where they would look like a server that is gone.
+const applyMost = 4096
+
 // apply brings a batch of changes to the server, and waits for it to know them.
 func (s *session) apply(batch []*want) error {
-	if len(batch) == 0 {
-		return nil
-	}
 	for _, w := range batch {
 		for _, subject := range s.broker.subjects(w.name) {
 			if err := s.change(subject, w); err != nil {
@@ -308,7 +312,7 @@ func (s *session) apply(batch []*want) error {
 			}
 		}
 	}
-	return s.conn.FlushTimeout(2 * writeTimeout)
+	return s.conn.FlushTimeout(applyTimeout)
 }
 
 // confirm notes that the server knows a batch, but for the stream's topics, which it gives: for these the stream has to say

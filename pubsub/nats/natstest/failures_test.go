@@ -95,6 +95,35 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// TestManyTopics: a node that wants very many topics, and whose connection ends while it tells the server of them, gets the
+// messages of each of them afterwards.
+func TestManyTopics(t *testing.T) {
+	t.Parallel()
+	const topics = 10_000
+	s := startServer(t)
+	a, b := startNode(t, nats.Options{URLs: []string{s.url()}, Interest: nats.All}), startNode(t, nats.Options{URLs: []string{s.url()}})
+	name := func(i int) string { return "many/" + strconv.Itoa(i) }
+	for i := range topics {
+		b.Interest(name(i), true)
+	}
+	for range 2 {
+		eventually(t, "the server to know some", func() bool { return b.Stats().Unready < topics })
+		before := b.Stats().Connects
+		s.cut()
+		eventually(t, "another connection", func() bool { return a.Stats().Connected && b.Stats().Connected && b.Stats().Connects > before })
+	}
+	eventually(t, "the server to know all", func() bool { return b.Stats().Unready == 0 })
+	for i := range topics {
+		if i%1000 == 0 { // no more than there is room for
+			eventually(t, "what was sent", func() bool { return b.Stats().Received == uint64(i) })
+		}
+		a.send(name(i), "1")
+	}
+	for i := range topics {
+		b.expect(name(i), "1")
+	}
+}
+
 // TestSlowNode: a node that is too slow loses messages that are counted, tells so, and goes on.
 func TestSlowNode(t *testing.T) {
 	t.Parallel()

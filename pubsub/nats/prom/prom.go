@@ -43,6 +43,7 @@ var metrics = []metric{
 		return 0
 	}),
 	gauge("subscriptions", "Topics and filters that the node wants from NATS, now.", func(s *nats.Stats) float64 { return float64(s.Subscriptions) }),
+	gauge("subscriptions_unready", "Those that the server does not know yet.", func(s *nats.Stats) float64 { return float64(s.Unready) }),
 	counter("connects_total", "Connections made to NATS.", func(s *nats.Stats) uint64 { return s.Connects }),
 	counter("connections_lost_total", "Connections to NATS that ended by themselves.", func(s *nats.Stats) uint64 { return s.Lost }),
 	counter("gaps_total", "Times that the hub was told that messages may be missing.", func(s *nats.Stats) uint64 { return s.Gaps }),
