@@ -5,8 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
-	"os"
 	"time"
 
 	"github.com/millrace/millrace/poller"
@@ -30,12 +28,11 @@ func runBroadcastNode(ctx context.Context, args []string) error {
 	if _, _, err := poller.RaiseDescriptorLimit(); err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	o := nats.Options{URLs: []string{*url}, Logger: log}
+	o := nats.Options{URLs: []string{*url}, Logger: warnings()}
 	if *stream {
 		o.Stream = &nats.Stream{Name: "M", Topics: []string{channel}, Messages: 1000}
 	}
-	srv := &server.Server{Logger: log}
+	srv := &server.Server{Logger: warnings()}
 	hub, err := pubsub.New(srv, pubsub.Options{Broker: nats.New(o), Rules: []pubsub.Rule{{Filter: channel, Messages: 100}}})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -145,6 +146,11 @@ func obey(orders map[string]func() (string, error)) error {
 		fmt.Println(answer)
 	}
 	return nil
+}
+
+// warnings is a logger for what should not happen, or only when it is meant to.
+func warnings() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 func freePort() (int, error) {

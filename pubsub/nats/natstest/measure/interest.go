@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -116,7 +115,7 @@ func (r *interestRun) publish(how string) (stop func(), err error) {
 		all.Wait()
 	})
 	for from, s := range r.others {
-		b := nats.New(nats.Options{URLs: []string{s.url}, Prefix: "p", Interest: interest, Logger: slog.New(slog.DiscardHandler)})
+		b := nats.New(nats.Options{URLs: []string{s.url}, Prefix: "p", Interest: interest, Logger: warnings()})
 		if err := b.Start(nobody{}); err != nil {
 			stop()
 			return nil, err

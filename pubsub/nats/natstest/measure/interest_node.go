@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -64,7 +63,7 @@ func runInterestNode(_ context.Context, args []string) error {
 		return err
 	}
 	n := &interestNode{topics: *topics}
-	n.Broker = nats.New(nats.Options{URLs: strings.Split(*urls, ","), Prefix: "p", Interest: interest, Logger: slog.New(slog.DiscardHandler)})
+	n.Broker = nats.New(nats.Options{URLs: strings.Split(*urls, ","), Prefix: "p", Interest: interest, Logger: warnings()})
 	if err := n.Start(n); err != nil {
 		return err
 	}
@@ -113,18 +112,14 @@ func (n *interestNode) again() (string, error) {
 	return fmt.Sprintf("again %d", n.Stats().Connects-n.connects), err
 }
 
-// ready waits until the server knows all topics. It knows them at once, or the last ones last; Position waits for one of them, but
-// not for long.
+// ready waits until the server knows all topics.
 func (n *interestNode) ready() error {
-	const almost = 1900 * time.Millisecond // of the 2 s that it waits
-	for begin := time.Now(); time.Since(begin) < patience; {
-		asked := time.Now()
-		n.Position(topicName(n.topics - 1))
-		if time.Since(asked) < almost && n.Stats().Connected {
+	for begin := time.Now(); time.Since(begin) < patience; time.Sleep(time.Millisecond) {
+		if stats := n.Stats(); stats.Connected && stats.Unready == 0 {
 			return nil
 		}
 	}
-	return errors.New("the server does not know all topics")
+	return fmt.Errorf("the server does not know %d topics", n.Stats().Unready)
 }
 
 // expect has messages to all of the sample be missing.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -24,6 +23,7 @@ const window = 1000
 type path struct {
 	publish func() error
 	came    *atomic.Int64
+	server  *natsServer
 	figures figures
 }
 
@@ -39,7 +39,7 @@ func measurePublish(ctx context.Context, args []string) error {
 		return err
 	}
 	table(fmt.Sprintf("a message of %d bytes", *size), []string{"pubsub/nats", "nats.go"}, both)
-	for _, name := range []string{cpuTime, wallTime} {
+	for _, name := range []string{cpuTime, allTime, wallTime} {
 		var ratios []float64
 		for i, v := range both[0].values[name] {
 			ratios = append(ratios, v/both[1].values[name][i])
@@ -70,6 +70,7 @@ func publishBoth(ctx context.Context, pairs, messages, size int) (all []*figures
 	defer endBare()
 	both := []*path{ours, bare}
 	for _, p := range both { // to warm up
+		p.server = s
 		if err := p.pass(ctx, messages); err != nil {
 			return nil, err
 		}
@@ -87,6 +88,7 @@ func publishBoth(ctx context.Context, pairs, messages, size int) (all []*figures
 
 const (
 	cpuTime  = "CPU of publisher and subscriber, ns"
+	allTime  = "CPU of publisher, subscriber and nats-server, ns"
 	wallTime = "time, ns"
 )
 
@@ -97,6 +99,10 @@ func (p *path) pass(ctx context.Context, messages int) error {
 		return err
 	}
 	before, err := self.Usage()
+	if err != nil {
+		return err
+	}
+	servers, err := p.server.use()
 	if err != nil {
 		return err
 	}
@@ -126,8 +132,13 @@ func (p *path) pass(ctx context.Context, messages int) error {
 	passed := time.Since(began)
 	runtime.ReadMemStats(&memoryThen)
 	after, err := self.Usage()
-	each := float64(messages)
-	p.figures.add(cpuTime, float64(after.CPU-before.CPU)/each)
+	if err != nil {
+		return err
+	}
+	serversThen, err := p.server.use()
+	each, own := float64(messages), after.CPU-before.CPU
+	p.figures.add(cpuTime, float64(own)/each)
+	p.figures.add(allTime, float64(own+serversThen.cpu-servers.cpu)/each)
 	p.figures.add(wallTime, float64(passed)/each)
 	p.figures.add("allocations", float64(memoryThen.Mallocs-memory.Mallocs)/each)
 	p.figures.add("bytes allocated", float64(memoryThen.TotalAlloc-memory.TotalAlloc)/each)
@@ -156,7 +167,7 @@ func throughNodes(url string, payload []byte) (*path, func(), error) {
 		}
 	}
 	for _, r := range []pubsub.Receiver{nobody{}, c} {
-		b := nats.New(nats.Options{URLs: []string{url}, Logger: slog.New(slog.DiscardHandler)})
+		b := nats.New(nats.Options{URLs: []string{url}, Logger: warnings()})
 		if err := b.Start(r); err != nil {
 			end()
 			return nil, nil, err
