@@ -175,13 +175,18 @@ func (i *interests) changes(linger time.Duration) (batch []*want) {
 	return append(batch, gone...)
 }
 
-// confirm says that the server knows a batch, and gives the names of which something may have
-// been missed before it did. Those of a stream's topics begin behind base.
-func (i *interests) confirm(batch []*want, base uint64, streams bool) (missed []string) {
+// confirm says that the server knows a batch. Those of a stream's topics begin behind base. It leaves out, and gives, those of which
+// something may have been missed before: this is to be told before anything comes.
+func (i *interests) confirm(batch []*want, base uint64, streams bool) (early []*want) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, w := range batch {
 		if w.gone || w.isReady {
+			continue
+		}
+		if w.early {
+			w.early = false
+			early = append(early, w)
 			continue
 		}
 		if streams && !w.hasBase {
@@ -196,12 +201,8 @@ func (i *interests) confirm(batch []*want, base uint64, streams bool) (missed []
 		w.isReady = true
 		close(w.ready)
 		i.unready.Add(-1)
-		if w.early {
-			w.early = false
-			missed = append(missed, w.name)
-		}
 	}
-	return missed
+	return early
 }
 
 // rebase has all wants begin at the stream's very beginning: it is a new one.
@@ -214,7 +215,7 @@ func (i *interests) rebase() {
 }
 
 // base is the number of the stream's last message when the server knew that a topic is wanted, by
-// its name or by a filter: of several the lowest. unready is one of them that it does not know yet, if
+// its name or by a filter: of several the lowest. unready is one of them of which that is not known yet, if
 // there is no other; wanted: there is any.
 func (i *interests) base(topic string) (base uint64, unready *want, wanted bool) {
 	i.mu.Lock()
@@ -223,13 +224,13 @@ func (i *interests) base(topic string) (base uint64, unready *want, wanted bool)
 }
 
 func (i *interests) baseLocked(topic string) (base uint64, unready *want, wanted bool) {
-	ready := false
+	known := false
 	note := func(w *want) {
 		switch wanted = true; {
-		case !w.isReady:
+		case !w.hasBase:
 			unready = w
-		case !ready || w.base < base:
-			base, ready = w.base, true
+		case !known || w.base < base:
+			base, known = w.base, true
 		}
 	}
 	if w := i.wants[topic]; w != nil {
@@ -238,7 +239,7 @@ func (i *interests) baseLocked(topic string) (base uint64, unready *want, wanted
 	for _, w := range i.metBy(topic) {
 		note(w)
 	}
-	if ready {
+	if known {
 		unready = nil
 	}
 	return base, unready, wanted
@@ -292,6 +293,19 @@ func (b *Broker) await(topic string) (base uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return w.base
+}
+
+// place waits until it is known from where a topic is wanted, if whoever wants it is just being told. If it was waited for in vain
+// already, it does not wait.
+func (b *Broker) place(s *session, topic string) {
+	i := &b.interests
+	i.mu.Lock()
+	_, unready, _ := i.baseLocked(topic)
+	waits := unready != nil && !unready.early
+	i.mu.Unlock()
+	if waits {
+		b.settle(s, unready)
+	}
 }
 
 // settle waits until the server knows a want. If that takes too long something may be missed, and will be told.

@@ -335,10 +335,13 @@ func (s *session) confirm(batch []*want) (streams []*want) {
 	return streams
 }
 
-// confirm notes that the server knows a batch, and tells what may have been missed before it did.
+// confirm notes that the server knows a batch, and tells before what may have been missed until then.
 func (b *Broker) confirm(batch []*want, base uint64, streams bool) {
-	for _, name := range b.interests.confirm(batch, base, streams) {
-		b.missed(name)
+	for len(batch) > 0 {
+		batch = b.interests.confirm(batch, base, streams)
+		for _, w := range batch {
+			b.missed(w.name)
+		}
 	}
 }
 

@@ -45,9 +45,7 @@ func (b *Broker) takeStored(s *session, topic string, msg *nats.Msg) {
 		b.counts.foreign.Add(1)
 		return
 	}
-	if _, unready, _ := b.interests.base(topic); unready != nil {
-		b.settle(s, unready) // whoever wants it is just being told where that begins
-	}
+	b.place(s, topic)
 	last, wanted := st.expected(b, topic)
 	if wanted && number <= last && number > st.caughtUp() {
 		if info, err := st.info(s); err == nil { // it came before, or the stream is a new one
@@ -65,15 +63,12 @@ func (b *Broker) takeStored(s *session, topic string, msg *nats.Msg) {
 }
 
 // expected is the number of the last message of a topic that was received, or behind which
-// messages are expected.
+// messages are expected. As long as it is not known from where a topic is wanted, it is not.
 func (st *stream) expected(b *Broker, topic string) (last uint64, wanted bool) {
 	base, unready, wanted := b.interests.base(topic)
-	if unready != nil {
-		base = 0
-	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return max(base, st.topics[topic], st.floor), wanted
+	return max(base, st.topics[topic], st.floor), wanted && unready == nil
 }
 
 func (st *stream) caughtUp() uint64 {
@@ -282,6 +277,7 @@ func (b *Broker) goThrough(s *session, from, through uint64, most int) {
 			}
 			next = number + 1
 			if topic, ok := b.names.topic(msg.Header.Get(jetstream.SubjectHeader)); ok && st.has(topic) {
+				b.place(s, topic)
 				b.deliver(topic, msg)
 			}
 		}
