@@ -84,13 +84,13 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, area, rest strin
 	switch {
 	case !slices.Contains(methods[area], method):
 		w.Header().Set("Allow", strings.Join(methods[area], ", "))
-		g.writeRefused(a, http.StatusMethodNotAllowed, &Error{BadRequest, "the methods here are " + strings.Join(methods[area], ", ")})
+		g.writeRefused(a, http.StatusMethodNotAllowed, g.refuse(&Error{BadRequest, "the methods here are " + strings.Join(methods[area], ", ")}))
 		return
 	case area == topicsArea && method == http.MethodGet:
 		if r.ProtoMajor == 1 { // HTTP/2 has no such field (RFC 9113 section 8.2.2)
 			w.Header().Set("Upgrade", "websocket")
 		}
-		g.writeRefused(a, http.StatusUpgradeRequired, &Error{BadRequest, "open a WebSocket here, or an event stream with Accept: text/event-stream; what is kept is at /history"})
+		g.writeRefused(a, http.StatusUpgradeRequired, g.refuse(&Error{BadRequest, "open a WebSocket here, or an event stream with Accept: text/event-stream; what is kept is at /history"}))
 		return
 	}
 	answer, err := g.answer(a, method, area, rest)

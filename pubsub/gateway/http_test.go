@@ -179,16 +179,24 @@ func TestPaths(t *testing.T) {
 			t.Errorf("%s: %d, want %d", target, got.status, want)
 		}
 	}
+	refused := uint64(0)
 	for _, c := range []struct{ method, target, allow string }{
 		{"PUT", "/topics/a", "GET, POST"}, {"DELETE", "/topics/a", "GET, POST"}, {"POST", "/history/a", "GET, DELETE"}, {"POST", "/presence/a", "GET"},
 		{"DELETE", "/stats/a", "GET"}, {"POS", "/topics/a", "GET, POST"}, {"ET", "/topics/a", "GET, POST"},
 	} {
-		if a := r.ask(c.method, c.target, ""); a.status != 405 && a.status != 501 || a.status == 405 && a.header.Get("Allow") != c.allow {
+		a := r.ask(c.method, c.target, "")
+		if a.status != 405 && a.status != 501 || a.status == 405 && a.header.Get("Allow") != c.allow {
 			t.Errorf("%s %s: %+v", c.method, c.target, a)
+		}
+		if a.status == 405 {
+			refused++
 		}
 	}
 	if a := r.expect(426, "bad_request", "GET", "/topics/a", ""); a.header.Get("Upgrade") != "websocket" {
 		t.Errorf("%+v", a)
+	}
+	if got := r.g.Stats().Refused[gateway.BadRequest]; got != refused+1 {
+		t.Errorf("%d requests are counted as refused, want %d", got, refused+1)
 	}
 	if a := r.ask("HEAD", "/history/a", ""); a.status != 200 || a.body != "" {
 		t.Errorf("%+v", a)

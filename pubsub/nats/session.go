@@ -282,7 +282,7 @@ func (s *session) subscribe() {
 		case a := <-answers:
 			if failed = a.err != nil; failed {
 				b.log.Warn("the stream does not answer: subscribing later", "stream", b.stream.Name, "err", a.err)
-				waiting = append(asking, waiting...)
+				waiting = slices.DeleteFunc(append(asking, waiting...), func(w *want) bool { return w.gone })
 			} else {
 				b.confirm(asking, a.base, true)
 			}
