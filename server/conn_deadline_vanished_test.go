@@ -239,8 +239,12 @@ func TestDeafPeerLastWords(t *testing.T) {
 // silence fails the test if anything comes, the end included, within a moment.
 func (c *client) silence() {
 	c.t.Helper()
+	if n := c.r.Buffered(); n > 0 {
+		c.t.Fatalf("%d bytes, want nothing yet", n)
+	}
 	failOn(c.t, c.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
-	b, err := c.r.ReadByte()
+	b := make([]byte, 1)
+	_, err := c.Conn.Read(b) // c.r is patient
 	var timeout net.Error
 	if !errors.As(err, &timeout) || !timeout.Timeout() {
 		c.t.Fatalf("byte %x, error %v, want nothing yet", b, err)
