@@ -134,11 +134,7 @@ func TestLastOfLongPast(t *testing.T) {
 func TestHistoryOfBroker(t *testing.T) {
 	t.Parallel()
 	k := &keeper{Broker: pubsub.InProcess()}
-	old := newRig(t, pubsub.Options{Broker: k})
-	var at []pubsub.Position
-	for i := range 20 {
-		at = append(at, old.publish("kept", strconv.Itoa(i)).Position)
-	}
+	at := k.fill(t)
 	r := newRig(t, pubsub.Options{Broker: pages{k}, Rules: []pubsub.Rule{{Filter: "kept", Messages: 100}}})
 	_, conn := r.connect()
 	first := r.subscribe(conn, "kept", pubsub.SubscribeOptions{Since: at[16]})
@@ -178,11 +174,7 @@ func TestHistoryOfBroker(t *testing.T) {
 func TestSharedPart(t *testing.T) {
 	t.Parallel()
 	k := &keeper{Broker: pubsub.InProcess(), answer: make(chan struct{})}
-	old := newRig(t, pubsub.Options{Broker: k})
-	var at []pubsub.Position
-	for i := range 20 {
-		at = append(at, old.publish("kept", strconv.Itoa(i)).Position)
-	}
+	at := k.fill(t)
 	r := newRig(t, pubsub.Options{Broker: pages{k}})
 	var all sync.WaitGroup
 	ask := func(since int) {

@@ -154,6 +154,15 @@ func (m *meanwhile) History(ctx context.Context, topic string, since pubsub.Posi
 	return h, err
 }
 
+// fill has 20 messages published, of before the hubs that a test looks at.
+func (k *keeper) fill(t *testing.T) (at []pubsub.Position) {
+	old := newRig(t, pubsub.Options{Broker: k})
+	for i := range 20 {
+		at = append(at, old.publish("kept", strconv.Itoa(i)).Position)
+	}
+	return at
+}
+
 func (k *keeper) say(topic, text string) {
 	_, _ = k.Publish(context.Background(), pubsub.Message{Topic: topic, Payload: []byte(text), Opcode: ws.Text}, pubsub.PublishOptions{}) // it does not fail
 }
@@ -187,11 +196,7 @@ func TestPastMeanwhile(t *testing.T) {
 			for _, others := range []int{0, 1} {
 				t.Run(fmt.Sprintf("%s/%s %d/%d", name, rule.Filter, rule.Messages, others), func(t *testing.T) {
 					k := &keeper{Broker: pubsub.InProcess()}
-					old := newRig(t, pubsub.Options{Broker: k})
-					var at []pubsub.Position
-					for i := range 20 {
-						at = append(at, old.publish("kept", strconv.Itoa(i)).Position)
-					}
+					at := k.fill(t)
 					r := newRig(t, pubsub.Options{Broker: &meanwhile{taken: taken{k}, do: tt.do}, Rules: []pubsub.Rule{rule}})
 					for range others {
 						r.subscribed("kept")
@@ -214,11 +219,7 @@ func TestPastMeanwhile(t *testing.T) {
 func TestPastDoesNotJoin(t *testing.T) {
 	t.Parallel()
 	k := &keeper{Broker: pubsub.InProcess()}
-	old := newRig(t, pubsub.Options{Broker: k})
-	var at []pubsub.Position
-	for i := range 20 {
-		at = append(at, old.publish("kept", strconv.Itoa(i)).Position)
-	}
+	at := k.fill(t)
 	r := newRig(t, pubsub.Options{Broker: pages{k}, Rules: []pubsub.Rule{{Filter: "other"}}})
 	_, conn := r.connect()
 	if s := r.subscribe(conn, "kept", pubsub.SubscribeOptions{Since: at[0]}); s.Recovered || s.Sent != 0 {
