@@ -30,7 +30,12 @@ func (epollEngine) NewPoller() (Poller, error) {
 		return nil, systemError("epoll_create1", err)
 	}
 	p := &epollPoller{epfd: epfd}
+	if err := p.parking.open(epfd); err != nil {
+		unix.Close(epfd)
+		return nil, systemError("fcntl", err)
+	}
 	if p.wakefd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		p.parking.close()
 		unix.Close(epfd)
 		return nil, systemError("eventfd2", err)
 	}
@@ -64,6 +69,8 @@ type epollPoller struct {
 	woken atomic.Bool
 	// buffer receives the kernel's events; it belongs to the one that waits.
 	buffer []unix.EpollEvent
+	// parking is how it waits while there is little to do.
+	parking parking
 }
 
 func (p *epollPoller) Add(fd int, t Token) error {
@@ -102,7 +109,7 @@ func (p *epollPoller) control(op, fd int, events uint32, t Token) error {
 
 // Wait looks without blocking first: a call that can't block needs none of the
 // scheduler's bookkeeping, and on a busy server there nearly always is an event.
-// If not, other goroutines have their turn before it blocks.
+// If not, it parks; or it blocks, after other goroutines had their turn. See parking.
 func (p *epollPoller) Wait(events []Event, timeout time.Duration) (int, error) {
 	if len(events) == 0 {
 		return 0, nil
@@ -111,22 +118,27 @@ func (p *epollPoller) Wait(events []Event, timeout time.Duration) (int, error) {
 		p.buffer = make([]unix.EpollEvent, len(events))
 	}
 	ready := p.buffer[:len(events)]
-	n, errno := p.look(ready)
-	if n == 0 && errno == 0 && timeout != 0 {
+	n, errno := look(p.epfd, ready)
+	switch {
+	case n > 0 || errno != 0 || timeout == 0:
+	case p.parking.calm():
+		n, errno = p.parking.wait(ready, timeout)
+	default:
 		runtime.Gosched()
 		n, errno = p.block(ready, timeout)
 	}
 	if errno != 0 {
 		return 0, os.NewSyscallError("epoll_pwait", errno)
 	}
+	p.parking.count(n)
 	return p.translate(events, ready[:n]), nil
 }
 
 // look asks for events without blocking.
-func (p *epollPoller) look(ready []unix.EpollEvent) (int, syscall.Errno) {
+func look(epfd int, ready []unix.EpollEvent) (int, syscall.Errno) {
 	for {
 		// unsafe: the kernel writes the events through this pointer.
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epfd),
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd),
 			uintptr(unsafe.Pointer(&ready[0])), uintptr(len(ready)), 0, 0, 0)
 		if errno == 0 {
 			return int(n), 0
@@ -223,6 +235,7 @@ func (p *epollPoller) Close() error {
 		return ErrClosed
 	}
 	p.closed = true
+	p.parking.close()
 	unix.Close(p.wakefd)
 	return os.NewSyscallError("close", unix.Close(p.epfd))
 }

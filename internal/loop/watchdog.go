@@ -30,17 +30,26 @@ func (d *watchdog) start(g *Group) {
 	go d.run() // ends with Group.End
 }
 
+// run looks once in a period while there are turns. A turn that wakes it after a longer
+// pause is looked at at once: if it is over already, as nearly all are, no period begins, and a
+// loop with a turn now and then costs one wake-up for each, not three.
 func (d *watchdog) run() {
-	period := time.NewTicker(watchdogPeriod)
+	period := time.NewTimer(watchdogPeriod)
 	defer period.Stop()
+	var woken time.Time
+	rare := true // there was a pause before it was woken
 	for {
-		if !d.look() {
-			period.Stop()
+		if moved, inTurn := d.look(); !moved || rare && !inTurn {
 			if !d.park() {
 				return
 			}
-			period.Reset(watchdogPeriod)
+			now := time.Now()
+			rare, woken = now.Sub(woken) > watchdogPeriod, now
+			if rare {
+				continue
+			}
 		}
+		period.Reset(watchdogPeriod)
 		select {
 		case <-period.C:
 		case <-d.done:
@@ -49,9 +58,9 @@ func (d *watchdog) run() {
 	}
 }
 
-// look takes the loops whose turn is slow, asks the busy ones how late they are,
-// and says whether any loop has moved since the last look.
-func (d *watchdog) look() (busy bool) {
+// look takes the loops whose turn is slow, and asks those that have moved since the last
+// look how late they are. It says whether any has, and whether any is in a turn.
+func (d *watchdog) look() (moved, inTurn bool) {
 	now := time.Now()
 	ask := now.Sub(d.asked) >= probePeriod
 	for i, l := range d.group.loops {
@@ -59,15 +68,17 @@ func (d *watchdog) look() (busy bool) {
 		if under(turn) && turn == d.seen[i] {
 			d.group.replace(l, turn)
 		}
-		moved := under(turn) || turn != d.seen[i]
-		d.seen[i] = turn
-		busy = busy || moved
-		if moved && ask {
-			d.asked = now
-			l.base().askLag()
+		inTurn = inTurn || under(turn)
+		if under(turn) || turn != d.seen[i] {
+			moved = true
+			if ask {
+				d.asked = now
+				l.base().askLag()
+			}
 		}
+		d.seen[i] = turn
 	}
-	return busy
+	return moved, inTurn
 }
 
 // park sleeps until a turn begins; false means that the group has ended. A leader
