@@ -135,6 +135,55 @@ var Millrace = (function (root) {
     return new MillraceError(word || known[code] || "no_connection", message || reason || `the connection ended with code ${code}`, code);
   }
 
+  // # When to try again
+
+  /** Whether repeating does not help. @param {MillraceError} error */
+  function isFinal(error) {
+    if (error.code === 3003 || final.includes(error.word)) return true;
+    return error.code === 1008 && error.word === "no_connection" && !/too (slowly|many|long)/.test(error.message);
+  }
+
+  /**
+   * Says when to try again after a connection has ended. A Millrace goes by one; so may whoever keeps up a WebSocket of his own.
+   * Waits are at random, so that clients do not come together.
+   */
+  class BackOff {
+    /** @param {{least?: number, most?: number}} [bounds] milliseconds between tries. Default: 250 to 30,000 */
+    constructor(bounds = {}) {
+      this._bounds = { least: 250, most: 30000, ...bounds };
+      this._tries = 0; // in a row that led to nothing lasting
+      this._openedAt = 0; // 0: it is not open
+    }
+
+    /** Begins anew, as if nothing had failed. @returns {void} */
+    reset() { this._tries = this._openedAt = 0; }
+
+    /** The connection is open. @returns {void} */
+    opened() { this._openedAt = Date.now(); }
+
+    /**
+     * The connection has ended, or could not be opened.
+     * @param {{code: number, reason: string}} end a CloseEvent has both
+     * @returns {{error: MillraceError, retryIn: number}} retryIn: milliseconds, or Infinity if the same request will be refused again
+     */
+    closed({ code, reason }) {
+      const error = closeError(code, reason), wait = this._wait(error);
+      return { error, retryIn: error.word === "unauthorized" || code === 4410 ? Infinity : wait };
+    }
+
+    /** How long to wait: closed, but that there may be a new token, or another position. @param {MillraceError} error */
+    _wait(error) {
+      if (this._openedAt && Date.now() - this._openedAt >= steady) this._tries = 0;
+      this._openedAt = 0;
+      if (isFinal(error)) return Infinity;
+      const { least, most } = this._bounds, tries = this._tries++;
+      const bound = Math.min(most, least * 2 ** Math.min(tries, 20));
+      const soon = tries < 2 && [1001, 1012, 1013, 4410].includes(error.code);
+      const wait = soon ? Math.random() * Math.min(1000, most) : bound / 2 + Math.random() * bound / 2;
+      return error.code === 1008 || error.word === "too_fast" ? wait + 1000 : wait; // it was too much: not again at once
+    }
+  }
+
   // # Event streams, by fetch
   //
   // EventSource hides the status of a refusal and sets no headers; fetch does neither, and exists in Node.
@@ -256,7 +305,7 @@ var Millrace = (function (root) {
       /** @type {"websocket" | "events" | ""} */
       this.transport = "";
       this._options = options;
-      this._backOff = { least: 250, most: 30000, ...options.backOff };
+      this._backOff = new BackOff(options.backOff);
       this._silence = options.silence || 30000;
       this._patience = options.patience || 10000;
       this._WebSocket = options.WebSocket || root.WebSocket;
@@ -269,7 +318,6 @@ var Millrace = (function (root) {
       this._waiting = [];
       this._waitingBytes = 0;
       this._lastID = 0;
-      this._tries = 0; // in a row that led to nothing lasting
       this._token = "";
       this._renewedAt = 0;
       this._refused = null; // the token that was
@@ -293,7 +341,7 @@ var Millrace = (function (root) {
         root.addEventListener("online", this._wake);
         if (root.document) root.document.addEventListener("visibilitychange", this._wake);
       }
-      this._tries = 0;
+      this._backOff.reset();
       this._refused = null;
       this.state = "connecting";
       queueMicrotask(() => { if (this.state === "connecting" && !this._connection) this._again(); });
@@ -445,7 +493,7 @@ var Millrace = (function (root) {
       if (this._connection !== connection || this.state === "open") return;
       this._everOpen = true;
       this._refused = null;
-      connection.openedAt = Date.now();
+      this._backOff.opened();
       this.transport = transport;
       this._become("open");
       for (const item of this._waiting.splice(0)) {
@@ -459,43 +507,27 @@ var Millrace = (function (root) {
     /**
      * The connection is over. Tries again, if that can help.
      * @param {any} connection @param {MillraceError} error
-     * @param {{final?: boolean, after?: number, soon?: boolean}} [how] after: milliseconds that the server wants
+     * @param {{final?: boolean, after?: number}} [how] after: milliseconds that the server wants
      */
     _lost(connection, error, how = {}) {
       if (this._connection !== connection) return;
-      this._leave(error.message);
-      if (connection.openedAt && Date.now() - connection.openedAt >= steady) this._tries = 0;
+      this._leave(error.message, error.code);
       if (error.code === 4410) { // nothing behind the positions can be had
         for (const s of this._subscriptions.values()) {
           s._owed = s._owed || s.position !== "";
           s.position = "";
         }
       }
-      if (how.final || this._isFinal(error)) return this._end(error);
-      let wait = this._pause(how.soon || [1001, 1012, 1013, 4410].includes(error.code));
+      let wait = this._backOff._wait(error);
+      if (how.final || wait === Infinity) return this._end(error);
       if (error.word === "unauthorized" && error.code) {
         if (this._refused === null) wait = 0; // the first time: with a new token at once
         this._refused = this._token;
         if (typeof this._options.token !== "function") return this._end(error);
       }
-      if (error.code === 1008 || error.word === "too_fast") wait += 1000; // it was too much: not again at once
       wait = Math.max(wait, how.after || 0);
-      this._tries++;
       this._timer = setTimeout(() => this._again(), wait);
       this._become("waiting", error, wait);
-    }
-
-    /** Whether repeating does not help. @param {MillraceError} error */
-    _isFinal(error) {
-      if (error.code === 3003 || final.includes(error.word)) return true;
-      return error.code === 1008 && error.word === "no_connection" && !/too (slowly|many|long)/.test(error.message);
-    }
-
-    /** How long to wait, in milliseconds: at random, so that clients do not come together. @param {boolean} soon */
-    _pause(soon) {
-      const { least, most } = this._backOff;
-      const bound = Math.min(most, least * 2 ** Math.min(this._tries, 20));
-      return soon && this._tries < 2 ? Math.random() * Math.min(1000, most) : bound / 2 + Math.random() * bound / 2;
     }
 
     _again() {
@@ -510,8 +542,8 @@ var Millrace = (function (root) {
       else if (this.state === "open") this._connection.probe();
     }
 
-    /** Lets the connection go. What it owes an answer is unknown. @param {string} why */
-    _leave(why) {
+    /** Lets the connection go. What it owes an answer is unknown. @param {string} why @param {number} [code] */
+    _leave(why, code) {
       const connection = this._connection;
       this._connection = null;
       clearTimeout(this._timer);
@@ -519,7 +551,7 @@ var Millrace = (function (root) {
       for (const s of this._subscriptions.values()) s._on = false;
       for (const { failed, timer } of [...this._requests.values()]) {
         clearTimeout(timer);
-        failed(new MillraceError("unknown", `the connection ended before the answer: ${why}`));
+        failed(new MillraceError("unknown", `the connection ended before the answer: ${why}`, code));
       }
       this._requests.clear();
     }
@@ -649,7 +681,8 @@ var Millrace = (function (root) {
       if (typeof error === "string") return new MillraceError(error, String(message), answer.status);
     } catch { /* it is not the gateway's */ }
     const word = { 401: "unauthorized", 403: "refused", 404: "refused", 429: "too_fast" }[answer.status] || "no_connection";
-    return new MillraceError(word, `${answer.url} answered ${answer.status} ${text.slice(0, 200).trim()}`, answer.status);
+    const says = text.slice(0, 200).replace(`${answer.status} `, "").trim(); // Go's own pages begin with the status
+    return new MillraceError(word, `${answer.url} answered ${answer.status} ${says}`, answer.status);
   }
 
   // # The transports
@@ -703,7 +736,6 @@ var Millrace = (function (root) {
     /** @param {Millrace} client */
     constructor(client) {
       this._client = client;
-      this.openedAt = 0;
       this.live = false; // it takes subscriptions
       /** @type {WebSocket | null} */
       this._socket = null;
@@ -862,7 +894,6 @@ var Millrace = (function (root) {
     /** @param {Millrace} client */
     constructor(client) {
       this._client = client;
-      this.openedAt = 0;
       this.live = false; // it takes subscriptions
       this._stop = new AbortController();
       this._closing = /** @type {MillraceError | null} */ (null);
@@ -975,7 +1006,6 @@ var Millrace = (function (root) {
         const c = this._client;
         if (c._connection !== this) return;
         const next = new Events(c);
-        next.openedAt = this.openedAt;
         c._connection = next;
         this.drop();
         for (const s of c._subscriptions.values()) s._on = false;
@@ -995,7 +1025,7 @@ var Millrace = (function (root) {
     publish(topic, data, options) { return this._client._post(topic, data, options); }
   }
 
-  return Object.assign(Millrace, { Error: MillraceError });
+  return Object.assign(Millrace, { Error: MillraceError, BackOff });
 })(/** @type {any} */ (globalThis));
 /** @type {any} */ (globalThis).Millrace = Millrace;
 if (typeof module === "object" && module.exports) module.exports = Millrace;

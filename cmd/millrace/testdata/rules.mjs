@@ -67,6 +67,29 @@ for (const [code, reason, state, least, most, word] of [
   assert.equal(got.error.word, word, `${code} ${reason}`);
   if (state === "waiting") assert.ok(got.retryIn >= least && got.retryIn <= most, `${code} ${reason}: again in ${got.retryIn}`);
   got.client.close();
+  const { error, retryIn } = new Millrace.BackOff().closed({ code, reason }); // which has no other token, and no other position
+  assert.equal(error.word, word, `${code} ${reason}`);
+  if (state === "closed" || code === 4410) assert.equal(retryIn, Infinity, `${code} ${reason}`);
+  else assert.ok(retryIn >= least && retryIn <= most, `${code} ${reason}: alone again in ${retryIn}`);
+}
+
+// A connection that lasts begins the pauses anew, and so does reset.
+{
+  const pauses = new Millrace.BackOff(backOff), now = Date.now;
+  const ends = (least, most) => {
+    const { retryIn } = pauses.closed({ code: 1006, reason: "" });
+    assert.ok(retryIn >= least && retryIn <= most, `${retryIn} is not ${least} to ${most}`);
+  };
+  ends(4, 8);
+  pauses.opened();
+  ends(8, 16);
+  pauses.opened();
+  Date.now = () => now() + 5000;
+  ends(4, 8);
+  ends(8, 16);
+  Date.now = now;
+  pauses.reset();
+  ends(4, 8);
 }
 
 // 4410 is told as a gap, and the position is not asked for again.
@@ -195,6 +218,7 @@ for (const size of [1, 2, 3, 7, 64, bytes.length]) {
   const client = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, backOff, patience: 50, maxWaiting: 2 });
   const fates = await Promise.allSettled([client.publish("a", "1"), client.publish("a", "2"), client.publish("a", "3")]);
   assert.deepEqual(fates.map((f) => f.reason.word), ["unknown", "no_connection", "no_room"]);
+  assert.equal(fates[0].reason.code, 1006);
   assert.equal(FakeSocket.made.flatMap((s) => s.said).filter((m) => m.publish).length, 1);
   client.close();
 }
