@@ -54,7 +54,11 @@ func TestBrowserPageTopics(t *testing.T) {
 
 	p.signal(syscall.SIGTERM)
 	p.expectStatus(0, `msg="drain over"`)
-	b.waitForText("#topics-state", "could not connect to http://"+addr+": nothing listens there, or the server refused: wrong path, origin", "Trying again in")
+	b.waitForText("#topics-state", "could not connect to http://"+addr+": nothing listens there, or the server refused: wrong path, origin", "Tries again")
+	b.waitUntil("it counts the seconds", func() bool {
+		text, _ := b.run(`return document.querySelector("#topics-state").parentElement.textContent`).(string)
+		return countdown.MatchString(text)
+	})
 	shoot(b, "7-topics-away.png")
 	serve(t, nil, flags...)
 	b.run(`document.querySelector("#topics-connect").click()`) // it says Try now, if it waits
@@ -89,14 +93,34 @@ func TestBrowserPageAccessible(t *testing.T) {
 		}
 	}
 	b.keys("#tab-topics", "\ue014") // the right arrow
-	if focus := b.run(`return document.activeElement.id`); focus != "tab-socket" {
-		t.Errorf("the arrow leads to %v", focus)
-	}
+	b.expectFocus("tab-socket")
 	b.keys("#url", enter)
 	b.waitForText("#state", "connected")
-	if focus := b.run(`return document.activeElement.id`); focus != "message" {
-		t.Errorf("once connected, %v has the focus", focus)
-	}
+	b.expectFocus("message")
 	b.keys("#message", "by keys"+enter)
 	b.waitForText("#log .received", "by keys")
+	// A button that can not be used any more passes the focus on.
+	b.keys("#disconnect", enter)
+	b.waitForText("#state", "disconnected")
+	b.expectFocus("connect")
+	b.keys("#connect", enter)
+	b.waitForText("#state", "connected")
+	b.expectFocus("message")
+	b.keys("#kind", "hex") // the keyboard chooses by the first letters
+	b.typeInto("#message", "68 65 78"+enter)
+	b.waitForText("#log .received:last-child", "68 65 78")
+	b.keys("#tab-socket", "\ue012") // the left arrow
+	b.keys("#topics-disconnect", enter)
+	b.waitForText("#topics-state", "disconnected")
+	b.expectFocus("topics-connect")
+	b.keys("#topics-connect", enter)
+	b.waitForText("#topics-state", "connected")
+	b.expectFocus("topic")
+	b.keys("#topic", enter)
+	b.waitForText("#topics li", "rooms/hall")
+	b.keys("#publish-message", "by keys too"+enter)
+	b.waitForText("#messages .received", "by keys too")
+	b.keys("#topics .small", enter)
+	b.waitForText("#messages", "unsubscribed")
+	b.expectFocus("topic")
 }

@@ -60,7 +60,7 @@ func TestBrowser(t *testing.T) {
 
 	b.typeInto("#url", "ws://"+p.addr+"/nowhere")
 	b.click("#connect")
-	b.waitForText("#log .error:last-child", "could not connect to ws://"+p.addr+"/nowhere: nothing listens there, or the server refused: wrong path, origin")
+	b.waitForText("#log .error:last-child", "could not connect to ws://"+p.addr+"/nowhere: the server answers 404, there is nothing at /nowhere")
 	b.waitForText("#state", "failed")
 	for _, line := range b.complaints() {
 		if !isRefusal(line) {
@@ -100,8 +100,10 @@ func TestBrowserDeflate(t *testing.T) {
 	}
 }
 
-// isRefusal: the browser itself reports the connection that is refused on purpose.
-func isRefusal(line string) bool { return strings.Contains(line, "/nowhere' failed:") }
+// isRefusal: the browser itself reports the connection that is refused on purpose, and that the page has asked why.
+func isRefusal(line string) bool {
+	return strings.Contains(line, "/nowhere' failed:") || strings.Contains(line, "/nowhere - Failed to load resource")
+}
 
 func shoot(b *browser, name string) {
 	if dir := os.Getenv("MILLRACE_SCREENSHOTS"); dir != "" {

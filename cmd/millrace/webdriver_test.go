@@ -162,6 +162,14 @@ func (b *browser) text(selector string) (text string) {
 	return text
 }
 
+// expectFocus fails the test if another element than that of the id has the focus.
+func (b *browser) expectFocus(id string) {
+	b.t.Helper()
+	if focus := b.run(`return document.activeElement.id`); focus != id {
+		b.t.Errorf("%q has the focus, want %q", focus, id)
+	}
+}
+
 // waitForText waits until an element's text has all the words.
 func (b *browser) waitForText(selector string, words ...string) {
 	b.t.Helper()

@@ -22,7 +22,7 @@ func routePage(pages *http.ServeMux, topics bool) {
 		html = bytes.Replace(html, []byte(`data-topics="off"`), []byte(`data-topics="on"`), 1)
 	}
 	pages.HandleFunc("GET /{$}", servePage("page.html", html))
-	for _, name := range []string{"page.css", "page_parts.js", "page_socket.js", "page_topics.js"} {
+	for _, name := range []string{"page.css", "page_connection.js", "page_parts.js", "page_socket.js", "page_topics.js"} {
 		content, _ := pageFiles.ReadFile("page/" + name)
 		pages.HandleFunc("GET /"+name, servePage(name, content))
 	}

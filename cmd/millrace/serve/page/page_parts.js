@@ -93,21 +93,23 @@ Log.most = 1000; // lines
 Log.short = 500; // characters that are shown at once
 Log.long = 200000; // characters that are shown at all
 
-// messageField calls send when Enter is pressed in a textarea, and has the text that stands there first be selected
+// onSubmit has f called when a form is submitted with what it asks for.
+function onSubmit(id, f) {
+  byId(id).onsubmit = (event) => {
+    event.preventDefault();
+    f();
+  };
+}
+
+// messageField submits the form when Enter is pressed in a textarea, and has the text that stands there first be selected
 // when somebody goes there.
-function messageField(field, send) {
+function messageField(field) {
   field.addEventListener("focus", () => field.select(), { once: true });
   field.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
-    send();
+    field.form.requestSubmit();
   });
-}
-
-// showState says how a connection is.
-function showState(element, state, text) {
-  element.dataset.state = state;
-  if (element.textContent !== text) element.textContent = text;
 }
 
 // # Tabs, as the ARIA Authoring Practices have them: arrows go from one to the other.

@@ -6,7 +6,9 @@
   const counts = { published: 0, received: 0 };
   const log = new Log(byId("messages"));
   const rows = new Map(); // of subscriptions, by topic
+  const panel = new Panel("topics-", byId("topic"), byId("server"), byId("token"));
   let client = null;
+  let told = ""; // why it is not connected: the log has it once, however often it is tried
   let shown = null; // the last message: several subscriptions may get it
 
   byId("server").value = new URL(".", location.href).href.replace(/\/$/, "");
@@ -16,54 +18,50 @@
 
   function count(what) {
     counts[what]++;
-    byId("topics-count").textContent = counts.published + " published, " + counts.received + " received";
+    byId("topics-count").textContent = counts.published.toLocaleString("en") + " published, " + counts.received.toLocaleString("en") + " received";
   }
 
-  // advice says what to do about an error.
-  function advice(error) {
-    const what = {
-      unauthorized: "put a key or a token that is valid into the field above",
-      forbidden: "bring a token with the right to it",
-      refused: "is that a server with topics? millrace serve --topics has them",
-      too_fast: "wait a moment",
-      unknown: "look whether it is there before you publish it again",
-    }[error.word];
-    return error.message + (what ? ": " + what : "");
-  }
+  const advice = (error) => error.message + whatToDo(error, {
+    unauthorized: (client ? "disconnect, and " : "") + "put a valid key or token into the field above",
+    refused: "is that a server with topics? millrace serve --topics has them",
+  });
 
   // # The connection
 
-  function show(state, text) {
-    showState(byId("topics-state"), state, text);
-    byId("topics-connect").textContent = state === "waiting" ? "Try now" : "Connect";
-    byId("topics-connect").disabled = client !== null && state !== "waiting";
-    byId("server").readOnly = byId("token").readOnly = client !== null;
-    byId("topics-disconnect").disabled = client === null;
-    byId("subscribe").disabled = byId("publish").disabled = client === null;
+  function show(state, text, retryIn) {
+    panel.show(state, text, retryIn);
+    for (const [button, field] of [["subscribe", "topic"], ["publish", "publish-message"]]) {
+      if (client) byId(button).disabled = false;
+      else disable(byId(button), byId(field));
+    }
   }
 
   function onState({ state, transport, error, retryIn }) {
     if (state === "open") {
+      told = "";
       const by = transport === "events" ? "event streams, since no WebSocket could be opened" : "WebSocket";
       note("opened", "• open", `connected to ${client.url} by ${by}`);
       return show("open", "connected" + (transport === "events" ? " by event streams" : ""));
     }
     if (state === "connecting") return show("connecting", "connecting");
-    if (error) note("closed", "× close", advice(error));
-    if (state === "waiting") return show("waiting", `${advice(error)}. Trying again in ${(retryIn / 1000).toFixed(1)} s`);
-    client = null;
-    show(error ? "failed" : "closed", error ? advice(error) : "disconnected");
+    if (state === "closed") client = null;
+    const text = error ? advice(error) : "disconnected";
+    if (error && text !== told) note("closed", "× close", text);
+    told = text;
+    if (state === "waiting") return show("waiting", text, retryIn);
+    show(error ? "failed" : "closed", text);
   }
 
   function connect() {
-    const server = byId("server").value;
-    // The page may ask its own server alone by plain requests: another one has to be there by WebSocket.
-    const own = new URL(server, location.href).host === location.host;
+    let server;
     try {
-      client = new Millrace(server, { token: byId("token").value, transports: own ? ["websocket", "events"] : ["websocket"], onState });
+      byId("server").value = server = address(byId("server").value, "http").replace(/\/$/, "");
     } catch (err) {
       return show("failed", err.message);
     }
+    // The page may ask its own server alone by plain requests: another one has to be there by WebSocket.
+    const own = new URL(server).origin === location.origin;
+    client = new Millrace(server, { token: byId("token").value, transports: own ? ["websocket", "events"] : ["websocket"], onState });
     for (const row of rows.values()) row.begin(); // where it was
     show("connecting", "connecting");
   }
@@ -152,6 +150,8 @@
 
     fail(error) {
       note("error", "× error", advice(error), this.topic);
+      byId("subscribed").textContent = advice(error);
+      if (this.element.contains(document.activeElement)) byId("topic").focus();
       this.remove();
     }
 
@@ -212,7 +212,8 @@
   function subscribe() {
     const topic = byId("topic").value;
     if (!client) return;
-    if (rows.has(topic)) return note("error", "× error", "subscribed already", topic);
+    byId("subscribed").textContent = rows.has(topic) ? "subscribed to it already" : "";
+    if (rows.has(topic)) return;
     rows.set(topic, new Row(topic, Number(byId("last").value)));
     byId("topic").select();
   }
@@ -241,16 +242,10 @@
     }
   }
 
-  const onSubmit = (id, f) => {
-    byId(id).onsubmit = (event) => {
-      event.preventDefault();
-      f();
-    };
-  };
   onSubmit("topics-connection", () => { client ? client.connect() : connect(); });
   onSubmit("subscribing", subscribe);
   onSubmit("publishing", publish);
-  messageField(byId("publish-message"), publish);
+  messageField(byId("publish-message"));
   byId("topics-disconnect").onclick = () => client?.close();
   byId("topics-clear").onclick = () => log.clear();
   if (hasTopics) connect();
