@@ -55,21 +55,15 @@ func TestBrowserClient(t *testing.T) {
 	}
 }
 
-// TestBrowserClientDocs runs the first and the last example of docs/client.md, and reads the others.
+// TestBrowserClientDocs runs the first and the last example of docs/client.md, also behind a restart of the server, and reads the others.
 func TestBrowserClientDocs(t *testing.T) {
 	b := startBrowser(t)
-	text, err := os.ReadFile("../../docs/client.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var blocks []string
-	for _, found := range regexp.MustCompile("(?s)```js\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
-		blocks = append(blocks, found[1])
-	}
+	blocks := javaScriptIn(t, "client.md")
 	if len(blocks) < 5 {
 		t.Fatalf("only %d examples", len(blocks))
 	}
-	p := serve(t, nil, "--topics", "--topics-rule", "# messages=100")
+	flags := []string{"--listen", fmt.Sprintf("127.0.0.1:%d", freePort(t)), "--topics", "--topics-rule", "# messages=100"}
+	p := serve(t, nil, flags...)
 	b.navigate("http://" + p.addr + "/echo") // 426: a page without the policy of /
 	b.run(`
 		window.seen = [];
@@ -92,4 +86,25 @@ func TestBrowserClientDocs(t *testing.T) {
 		seen, _ := b.run(`return seen.sort().join()`).(string)
 		return seen == "logged hello,logged to all,shown hello,shown to all"
 	})
+	p.end()
+	p = serve(t, nil, flags...) // without what was kept
+	b.waitUntil("the last example is told that something is missing", func() bool { return b.run(`return seen.includes("reloaded")`) == true })
+	post(t, p.addr, "rooms/hall", "once more")
+	b.waitUntil("both go on", func() bool {
+		seen, _ := b.run(`return seen.slice(4).sort().join()`).(string)
+		return seen == "logged once more,reloaded,shown once more"
+	})
+}
+
+// javaScriptIn are the blocks of JavaScript in a page of the docs.
+func javaScriptIn(t *testing.T, page string) (blocks []string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/" + page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, found := range regexp.MustCompile("(?s)```js\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		blocks = append(blocks, found[1])
+	}
+	return blocks
 }

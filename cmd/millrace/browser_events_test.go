@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +97,56 @@ func TestBrowserEventSource(t *testing.T) {
 	b.waitForText("#log", `message "the last" id e-last`)
 	_ = c.Close(ws.CodeNormal, "over")
 	b.waitForText("#log", "close 1000 over", "gave up")
+}
+
+// TestBrowserEventSourceDocs: the lines of docs/gateway.md for an EventSource come back also behind the 502 of a proxy whose server is away.
+func TestBrowserEventSourceDocs(t *testing.T) {
+	b := startBrowser(t)
+	blocks := slices.DeleteFunc(javaScriptIn(t, "gateway.md"), func(block string) bool { return !strings.Contains(block, "new EventSource") })
+	if len(blocks) != 1 {
+		t.Fatalf("%d examples", len(blocks))
+	}
+	flags := []string{"--listen", fmt.Sprintf("127.0.0.1:%d", freePort(t)), "--topics", "--topics-rule", "# messages=100"}
+	p := serve(t, nil, flags...)
+	b.navigate("http://" + p.addr + "/echo") // 426: a page without the policy of /
+	b.run(`
+		window.seen = [];
+		window.show = text => seen.push("shown " + text);
+		window.reload = () => seen.push("reloaded");`)
+	b.run(blocks[0])
+	seen := func(want string) {
+		t.Helper()
+		b.waitUntil("the page has seen "+want, func() bool { return b.run(`return seen.join()`) == want })
+	}
+	seen("reloaded") // it begins
+	post(t, p.addr, "rooms/hall", "hello")
+	seen("reloaded,shown hello")
+	p.end()
+	asked := make(chan string, 100)
+	ln, err := net.Listen("tcp", p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httptest.Server{Listener: ln, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusBadGateway)
+		asked <- r.Header.Get("Last-Event-ID") + r.URL.RawQuery
+	})}}
+	proxy.Start()
+	for _, want := range []string{"-1", "since="} { // it has given up, and has begun anew
+		select {
+		case got := <-asked:
+			if !strings.Contains(got, want) {
+				t.Errorf("it asks with %q, want %q", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("it does not ask with %q", want)
+		}
+	}
+	proxy.Close()
+	p = serve(t, nil, flags...)
+	seen("reloaded,shown hello,reloaded")
+	post(t, p.addr, "rooms/hall", "once more")
+	seen("reloaded,shown hello,reloaded,shown once more")
 }
 
 // TestBrowserEventSourceHTTP2: over TLS a page has more than six streams at once.
