@@ -158,6 +158,7 @@
     end() {
       this.subscription?.unsubscribe();
       note("closed", "− off", "unsubscribed", this.topic);
+      byId("subscribed").textContent = "";
       this.remove();
       byId("topic").focus();
     }
