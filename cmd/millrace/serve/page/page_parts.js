@@ -87,7 +87,12 @@ class Log {
     return details;
   }
 
-  clear() { this.list.replaceChildren(); }
+  // clear takes away what is shown, and what was to be.
+  clear() {
+    this.waiting = [];
+    this.left = 0;
+    this.list.replaceChildren();
+  }
 }
 Log.most = 1000; // lines
 Log.short = 500; // characters that are shown at once
