@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -479,4 +480,37 @@ func TestEventStreamEnds(t *testing.T) {
 	if got := log.count("as asked"); got != 1 {
 		t.Errorf("%d panics are logged", got)
 	}
+}
+
+// TestEventStreamBehindTickets: a queue that is there before the request, since the client does not take what follows the
+// handshake, knows what it holds from then on. It is cut short behind a whole event.
+func TestEventStreamBehindTickets(t *testing.T) {
+	t.Parallel()
+	conns := make(chan *server.Conn, 1)
+	n, addr, _ := startTLSSim(t, simnet.Config{SendBuffer: 20}, withEvents(func(srv *server.Server) {
+		srv.Handler, srv.Limits.Message, srv.Queue.Max = opened(conns), 100_000, 250_000
+	}))
+	raw, err := n.Dial(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := clientTLS()
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(1) // it wants tickets
+	c, _ := secured(t, raw, config)
+	c.send(eventRequest("/"))
+	conn := <-conns
+	if conn.Buffered() == 0 {
+		t.Fatal("nothing waits before the first event")
+	}
+	event := strings.Repeat("x", 100_000) // more than TLS takes at once
+	if err := conn.SendText(event); err != nil {
+		t.Fatal(err)
+	}
+	stream := c.expectStream()
+	idle(t, n) // the event is begun
+	for err == nil {
+		err = conn.SendText(event)
+	}
+	stream.expectData(event)
+	stream.expectOver(`{"code":1008,"reason":"outbound queue full: reading too slowly"}`)
 }

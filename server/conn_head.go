@@ -272,6 +272,9 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	c.mu.Lock()
 	c.advance(stateOpen)
 	c.state.Or(accept.bits())
+	if c.queue() != nil {
+		c.fitQueue() // it is of the TLS handshake
+	}
 	if accept.EventStream {
 		response = append(response, sse.Comment...) // nginx passes no head on over HTTP/2 without a body
 	}

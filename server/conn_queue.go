@@ -144,9 +144,13 @@ func (o *outbound) memory() int { return queueMemory + o.Queue.Memory() }
 // it.
 func (c *Conn) openQueue() {
 	c.out = &outbound{started: c.loop.RightNow()}
-	c.out.conn, c.out.Events = c, c.is(eventStream)
+	c.out.conn = c
+	c.fitQueue()
 	c.loop.queues.add(&c.out.entry)
 }
+
+// fitQueue has the queue know what the connection is. The caller holds mu.
+func (c *Conn) fitQueue() { c.out.Events = c.is(eventStream) }
 
 // openForRest opens the queue behind a write that took n of so many bytes, for the caller to
 // put in what is left of them and to charge it. false: nothing is left, or the connection takes
