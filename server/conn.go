@@ -34,7 +34,7 @@ type Conn struct {
 	// it while it is needed (in, out, facts).
 
 	loop    *shard
-	handler *Handler // set at the upgrade, before Open
+	handler *handling // set at the upgrade, before Open
 
 	// The turn's: only the worker whose turn it is touches these.
 	in       *inbound // unfinished bytes

@@ -240,23 +240,17 @@ func (s *Server) withDefaults(r *ws.Request, accept Accept) (_ Accept, err error
 		return accept, errNoEventStream
 	case !events && accept.EventStream:
 		return accept, errNoWebSocket
-	case accept.Handler == nil:
-		if accept.shared = &s.fallback; s.Handler == nil {
-			s.warnUnhandled()
-		}
-	default:
-		if route, ok := accept.Handler.(*routeHandler); ok {
-			accept.shared = &route.Handler
-			break
-		}
-		own := accept.Handler // not accept itself, which stays off the heap so
-		accept.shared = &own
+	case accept.Handler == nil && s.Handler == nil:
+		s.warnUnhandled()
+	}
+	if accept.shared, err = s.handlingFor(accept.Handler, accept.MissedNotice); err != nil {
+		return accept, err
 	}
 	if accept.Subprotocol == "" && len(s.Subprotocols) > 0 && !accept.EventStream {
 		accept.Subprotocol = r.SelectSubprotocol(s.Subprotocols...)
 	}
 	if accept.Limits != nil {
-		_, streams := (*accept.shared).(StreamHandler)
+		_, streams := accept.shared.Handler.(StreamHandler)
 		compressed := s.Deflate != nil && !accept.NoDeflate
 		accept.own, err = s.ownLimits(*accept.Limits, !streams || compressed)
 	}
@@ -303,13 +297,13 @@ func (c *Conn) open(w *worker, r *ws.Request, accept Accept, response []byte) {
 	c.mu.Unlock()
 
 	defer c.afterOpen(w, accept.KeepRequest) // also if Open panics: w.facts is the worker's
-	(*c.handler).Open(c)
+	c.handler.Open(c)
 	w.noteSlow(c, "Open")
 }
 
 // bits are those of Conn.state for what the connection becomes.
 func (a *Accept) bits() (what uint32) {
-	if _, streams := (*a.shared).(StreamHandler); streams {
+	if _, streams := a.shared.Handler.(StreamHandler); streams {
 		what |= streaming
 	}
 	if a.EventStream {

@@ -137,6 +137,9 @@ func (q *queueWriter) Writev(pieces [][]byte) (n int, err error) {
 	return s.write(b.B)
 }
 
+// Missing implements outqueue.Writer.
+func (q *queueWriter) Missing(messages int) []byte { return (*Conn)(q).tellMissed(messages) }
+
 // memory is what the queue is to be charged with, without what a stream holds.
 func (o *outbound) memory() int { return queueMemory + o.Queue.Memory() }
 
@@ -150,7 +153,9 @@ func (c *Conn) openQueue() {
 }
 
 // fitQueue has the queue know what the connection is. The caller holds mu.
-func (c *Conn) fitQueue() { c.out.Events = c.is(eventStream) }
+func (c *Conn) fitQueue() {
+	c.out.Events, c.out.Gaps = c.is(eventStream), c.handler != nil && c.handler.missed != nil
+}
 
 // openForRest opens the queue behind a write that took n of so many bytes, for the caller to
 // put in what is left of them and to charge it. false: nothing is left, or the connection takes

@@ -157,13 +157,13 @@ func (c *Conn) deliver(w *worker, m ws.Message) (goOn bool) {
 		return false
 	case ws.Ping:
 		c.pong(m.Payload)
-		if h, ok := (*c.handler).(PingHandler); ok && c.stateNow() == stateOpen {
+		if h, ok := c.handler.Handler.(PingHandler); ok && c.stateNow() == stateOpen {
 			h.Ping(c, m.Payload)
 			w.noteSlow(c, "Ping")
 			c.loop.srv.spoil(m.Payload)
 		}
 	case ws.Pong:
-		if h, ok := (*c.handler).(PongHandler); ok && c.stateNow() == stateOpen {
+		if h, ok := c.handler.Handler.(PongHandler); ok && c.stateNow() == stateOpen {
 			h.Pong(c, m.Payload)
 			w.noteSlow(c, "Pong")
 			c.loop.srv.spoil(m.Payload)
@@ -178,11 +178,11 @@ func (c *Conn) callMessage(w *worker, m ws.Message) {
 		c.facts.messageAt = c.loop.RightNow()
 	}
 	if c.is(streaming) {
-		(*c.handler).(StreamHandler).Piece(c, m)
+		c.handler.Handler.(StreamHandler).Piece(c, m)
 		w.noteSlow(c, "Piece")
 		return
 	}
-	(*c.handler).Message(c, m)
+	c.handler.Message(c, m)
 	w.noteSlow(c, "Message")
 }
 

@@ -31,7 +31,7 @@ func (c *Conn) conclude(w *worker) {
 		if c.handler != nil {
 			c.countClosed(cause)
 			c.logFailure(cause)
-			(*c.handler).Close(c, cause)
+			c.handler.Close(c, cause)
 			w.noteSlow(c, "Close")
 		}
 	}

@@ -108,7 +108,7 @@ func (c *Conn) callDrained(w *worker) {
 	if c.stateNow() != stateOpen {
 		return
 	}
-	if h, ok := (*c.handler).(DrainedHandler); ok {
+	if h, ok := c.handler.Handler.(DrainedHandler); ok {
 		h.Drained(c)
 		w.noteSlow(c, "Drained")
 	}

@@ -156,6 +156,7 @@ func (c *Conn) resized(before int) {
 func (c *Conn) countNewest(drops bool) {
 	if drops {
 		c.loop.counters.groupNewest.Add(1)
+		c.leaveGap()
 		c.noteMissed(1)
 	}
 }
@@ -167,10 +168,10 @@ const missedEvery = time.Second
 // noteMissed has the handler told, in a turn, of messages that were dropped, if it wants to
 // know. The caller holds mu.
 func (c *Conn) noteMissed(messages int) {
-	if f, ok := (*c.handler).(HandlerFuncs); ok && f.OnMissed == nil {
+	if f, ok := c.handler.Handler.(HandlerFuncs); ok && f.OnMissed == nil {
 		return
 	}
-	if _, ok := (*c.handler).(MissedHandler); ok && messages > 0 {
+	if _, ok := c.handler.Handler.(MissedHandler); ok && messages > 0 {
 		c.ownFacts().missed += uint32(messages)
 		c.wakeMissed()
 	}
@@ -201,7 +202,7 @@ func (c *Conn) callMissed(w *worker) {
 	if messages == 0 {
 		return
 	}
-	if h, ok := (*c.handler).(MissedHandler); ok {
+	if h, ok := c.handler.Handler.(MissedHandler); ok {
 		h.Missed(c, int(messages))
 		w.noteSlow(c, "Missed")
 	}

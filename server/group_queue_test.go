@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"net"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -16,32 +17,86 @@ import (
 type slowMember struct {
 	t      *testing.T
 	n      *simnet.Network
+	opened chan *server.Conn
 	srv    *server.Server
 	client *client
 	conn   *server.Conn
+	next   func() (op byte, text string) // the next message, or event: "name:data" if it has a name
+	came   *countedConn
+}
+
+// countedConn counts what is read.
+type countedConn struct {
+	net.Conn
+	bytes uint64
+}
+
+func (c *countedConn) Read(p []byte) (n int, err error) {
+	n, err = c.Conn.Read(p)
+	c.bytes += uint64(n)
+	return n, err
 }
 
 // newSlowMember starts a server whose connections have queues of 10,000 bytes, and fills
 // what the network takes.
 func newSlowMember(t *testing.T, configure ...func(*server.Server)) *slowMember {
 	t.Helper()
+	m := startSlowMember(t, configure)
+	m.next = m.client.upgraded().frame
+	m.fill()
+	return m
+}
+
+// newSlowStream is newSlowMember for an event stream.
+func newSlowStream(t *testing.T, configure ...func(*server.Server)) *slowMember {
+	t.Helper()
+	m := startSlowMember(t, configure)
+	m.next = m.client.streamed().nextText
+	m.fill()
+	return m
+}
+
+// nextText is the next event as slowMember.next gives it.
+func (c *eventClient) nextText() (op byte, text string) {
+	c.t.Helper()
+	switch e := c.next(); e.Name {
+	case "close":
+		return opClose, string(e.Data)
+	case "message":
+		return opText, string(e.Data)
+	default:
+		return opText, e.Name + ":" + string(e.Data)
+	}
+}
+
+func startSlowMember(t *testing.T, configure []func(*server.Server)) *slowMember {
+	t.Helper()
 	conns := make(chan *server.Conn, 1)
 	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000, RecvBuffer: 1000}, func(srv *server.Server) {
 		srv.Handler, srv.Limits.Message, srv.Queue.Max, srv.Queue.HighWater = opened(conns), 9000, 10_000, 2000
-		srv.Keepalive.Interval = -1
+		srv.Keepalive.Interval, srv.EventStreams = -1, true
 		for _, c := range configure {
 			c(srv)
 		}
 	})
-	m := &slowMember{t: t, n: n, srv: srv, client: dialSim(t, n, addr).upgraded()}
-	m.conn = <-conns
+	conn, err := n.Dial(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	came := &countedConn{Conn: conn}
+	return &slowMember{t: t, n: n, srv: srv, client: newClient(t, came), opened: conns, came: came}
+}
+
+// fill fills what the network takes.
+func (m *slowMember) fill() {
+	m.t.Helper()
+	m.conn = <-m.opened
 	for m.conn.Buffered() == 0 {
 		if err := m.conn.SendText(strings.Repeat("-", 600)); err != nil {
-			t.Fatal(err)
+			m.t.Fatal(err)
 		}
 	}
-	idle(t, n)
-	return m
+	idle(m.t, m.n)
 }
 
 // group makes a group that the member is in.
@@ -74,8 +129,14 @@ func (m *slowMember) read() (numbers []string) {
 			time.Sleep(time.Millisecond)
 		}
 	}()
+	return m.readAll()
+}
+
+// readAll reads up to "end", or to the close.
+func (m *slowMember) readAll() (numbers []string) {
+	m.t.Helper()
 	for {
-		op, text := m.client.frame()
+		op, text := m.next()
 		if op != opText || text == "end" {
 			return numbers
 		}

@@ -65,7 +65,7 @@ type DrainedHandler interface {
 // among them, but not those whose place a newer one with the same key took. It is called in a
 // turn of the connection's, soon after the first; then once a second at most, until half of the queue
 // is free. The connection may have got newer messages by then. What Missed sends makes room for itself
-// among what may be dropped.
+// among what may be dropped. What is to stand where the messages were is a MissedNotice.
 type MissedHandler interface {
 	Missed(c *Conn, messages int)
 }
@@ -91,6 +91,9 @@ type Accept struct {
 	// Enveloped has messages of groups, and SendPrepared, come in the form that
 	// ws.PrepareOptions.Envelope makes, where there is one. All else is sent as it is.
 	Enveloped bool
+	// MissedNotice is what the connection gets in the place of messages of groups that were dropped, since
+	// it reads too slowly; nil is nothing. It must not be changed any more.
+	MissedNotice *MissedNotice
 	// Header is added to the 101 response. The handshake's own fields may not be
 	// in it.
 	Header http.Header
@@ -110,8 +113,34 @@ type Accept struct {
 	Abandoned func()
 
 	deflate *deflation
-	shared  *Handler   // Handler, where many connections have the same
+	shared  *handling  // Handler and MissedNotice, where many connections have the same
 	own     *ownLimits // Limits
+}
+
+// handling is what an Accept has said of a connection for all its life. Connections may share it.
+type handling struct {
+	Handler
+	missed *MissedNotice // nil: none
+}
+
+// handlingFor is what an Accept comes to, shared where many have the same.
+func (s *Server) handlingFor(h Handler, missed *MissedNotice) (*handling, error) {
+	if missed != nil {
+		if err := missed.check(); err != nil {
+			return nil, err
+		}
+	}
+	shared := &s.fallback
+	switch route, ok := h.(*routeHandler); {
+	case ok:
+		shared = &route.handling
+	case h != nil:
+		return &handling{h, missed}, nil
+	}
+	if missed != nil {
+		return &handling{shared.Handler, missed}, nil
+	}
+	return shared, nil
 }
 
 var (

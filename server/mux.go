@@ -38,7 +38,7 @@ type Mux struct {
 
 // routeHandler is the Handler of a route, which all its connections share. A hook around
 // Mux.Upgrade may put another one in its place.
-type routeHandler struct{ Handler }
+type routeHandler struct{ handling }
 
 // Handle routes requests that match the pattern to h, those for event streams (Server.EventStreams)
 // too.
@@ -46,7 +46,7 @@ func (m *Mux) Handle(pattern string, h Handler) {
 	if h == nil {
 		panic(fmt.Sprintf("server: pattern %q: nil handler", pattern))
 	}
-	own := &routeHandler{h}
+	own := &routeHandler{handling{Handler: h}}
 	m.HandleUpgrade(pattern, func(r *ws.Request) (Accept, error) {
 		return Accept{Handler: own, EventStream: r.EventStream()}, nil
 	})

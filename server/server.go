@@ -119,7 +119,7 @@ type Server struct {
 
 	groupSent, groupRefused, groupIDs atomic.Uint64
 
-	fallback  Handler // of connections whose Accept names none
+	fallback  handling // of connections whose Accept says nothing else
 	engine    poller.Engine
 	instance  uint64 // a random number, for ids
 	loops     []*shard

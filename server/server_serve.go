@@ -119,8 +119,8 @@ func (s *Server) startLoops() error {
 	}
 	s.admission.addresses = addrcount.New()
 	s.instance = rand.Uint64()
-	if s.fallback = s.Handler; s.fallback == nil {
-		s.fallback = ignore{}
+	if s.fallback.Handler = s.Handler; s.Handler == nil {
+		s.fallback.Handler = ignore{}
 	}
 	s.listeners = make(map[listening]chan error)
 	s.halt = make(chan struct{})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/millrace/millrace/internal/buffer"
@@ -21,7 +22,10 @@ type sink struct {
 	takes  int
 	wire   []byte
 	pieces [][]byte // of the last call
+	tell   func(missing int) []byte
 }
+
+func (s *sink) Missing(frames int) []byte { return s.tell(frames) }
 
 func (s *sink) Write(p []byte) (int, error) { return s.take([][]byte{p}) }
 
@@ -50,27 +54,56 @@ func (s *sink) take(pieces [][]byte) (n int, err error) {
 
 // model is a queue in plain slices.
 type model struct {
-	units [][]byte                   // what waits: frames, behind plain bytes perhaps
-	plain bool                       // the first is no frame
-	off   int                        // bytes of the first that are written
-	loose map[*byte]*outqueue.Shared // frames that may be dropped, by their last byte
-	pong  []byte
-	wire  []byte // what was written
+	keepsGaps bool
+	units     []unit                     // what waits: frames, behind plain bytes perhaps, and gaps
+	plain     bool                       // the first is no frame
+	off       int                        // bytes of the first that are written
+	loose     map[*byte]*outqueue.Shared // frames that may be dropped, by their last byte
+	pong      []byte
+	wire      []byte // what was written
 }
 
-func (m *model) unwritten() (n int) {
-	for _, u := range m.units {
-		n += len(u)
+// unit is a frame, or so many that are missing.
+type unit struct {
+	frame   []byte
+	missing int
+}
+
+func (m *model) add(frames ...[]byte) {
+	for _, f := range frames {
+		m.units = append(m.units, unit{frame: f})
 	}
-	return n - m.off
+}
+
+// settle has gaps that stand side by side be one.
+func (m *model) settle() {
+	var kept []unit
+	for _, u := range m.units {
+		if last := len(kept) - 1; u.missing > 0 && last >= 0 && kept[last].missing > 0 {
+			kept[last].missing += u.missing
+		} else {
+			kept = append(kept, u)
+		}
+	}
+	m.units = kept
+}
+
+// unwritten is how many bytes wait, and gaps how many gaps.
+func (m *model) unwritten() (bytes, gaps int) {
+	for _, u := range m.units {
+		bytes += len(u.frame)
+		gaps += min(u.missing, 1)
+	}
+	return bytes - m.off, gaps
 }
 
 func (m *model) write(n int) {
 	for n > 0 {
-		k := min(n, len(m.units[0])-m.off)
-		m.wire = append(m.wire, m.units[0][m.off:m.off+k]...)
+		first := m.units[0].frame
+		k := min(n, len(first)-m.off)
+		m.wire = append(m.wire, first[m.off:m.off+k]...)
 		n -= k
-		if m.off += k; m.off == len(m.units[0]) {
+		if m.off += k; m.off == len(first) {
 			m.units, m.off, m.plain = m.units[1:], 0, false
 		}
 	}
@@ -78,10 +111,10 @@ func (m *model) write(n int) {
 
 // looseAt is the frame at a place if it may be dropped.
 func (m *model) looseAt(i int) *outqueue.Shared {
-	if i == 0 && (m.off > 0 || m.plain) {
+	if i == 0 && (m.off > 0 || m.plain) || m.units[i].missing > 0 {
 		return nil
 	}
-	return m.loose[last(m.units[i])]
+	return m.loose[last(m.units[i].frame)]
 }
 
 // last is where a frame's last byte is: what tells it from others.
@@ -89,35 +122,39 @@ func last(frame []byte) *byte { return &frame[len(frame)-1] }
 
 // drop drops what may be and is to be, and says how many frames that were.
 func (m *model) drop(which func(*outqueue.Shared) bool) (n int) {
-	var kept [][]byte
+	var kept []unit
 	for i, u := range m.units {
-		if s := m.looseAt(i); s != nil && which(s) {
-			n++
-		} else {
+		if s := m.looseAt(i); s == nil || !which(s) {
 			kept = append(kept, u)
+			continue
+		}
+		if n++; m.keepsGaps {
+			kept = append(kept, unit{missing: 1})
 		}
 	}
 	m.units = kept
+	m.settle()
 	return n
 }
 
 // looseBytes are those that may be dropped.
 func (m *model) looseBytes() (n int) {
-	m.drop(func(s *outqueue.Shared) bool {
-		n += len(s.Frame)
-		return false
-	})
+	for i := range m.units {
+		if s := m.looseAt(i); s != nil {
+			n += len(s.Frame)
+		}
+	}
 	return n
 }
 
-func (m *model) replace(with *outqueue.Shared) bool {
+// keyed is the place of the frame that may be dropped with a key, below 0: there is none.
+func (m *model) keyed(key any) int {
 	for i := range m.units {
-		if s := m.looseAt(i); s != nil && s.Key != nil && s.Key == with.Key {
-			m.units[i] = with.Frame
-			return true
+		if s := m.looseAt(i); s != nil && s.Key != nil && s.Key == key {
+			return i
 		}
 	}
-	return false
+	return -1
 }
 
 func (m *model) truncate() {
@@ -168,7 +205,7 @@ func (p *player) units(plain int) (units [][]byte, all []byte) {
 
 // before is how many of these bytes were written before they are queued.
 func (p *player) before(all []byte) (n int) {
-	if p.q.Unwritten() == 0 {
+	if len(p.m.units) == 0 {
 		n = min(p.next(256)*p.next(256), len(all)-1)
 	}
 	p.sink.wire = append(p.sink.wire, all[:n]...)
@@ -176,10 +213,10 @@ func (p *player) before(all []byte) (n int) {
 }
 
 func (p *player) step() {
-	switch p.next(12) {
+	switch p.next(13) {
 	case 0, 1:
 		plain := 0
-		if p.q.Unwritten() == 0 {
+		if len(p.m.units) == 0 {
 			plain = p.next(4) * 50
 		}
 		units, all := p.units(plain)
@@ -188,7 +225,8 @@ func (p *player) step() {
 			cut -= p.next(2) * (len(all) - 2)
 		}
 		p.q.Add(all[:cut], all[cut:], plain, n)
-		p.m.units, p.m.plain = append(p.m.units, units...), p.m.plain || plain > 0
+		p.m.add(units...)
+		p.m.plain = p.m.plain || plain > 0
 		p.m.write(n)
 		clear(all) // it was copied
 	case 2:
@@ -197,7 +235,7 @@ func (p *player) step() {
 		buf := buffer.Get(len(all))
 		buf.B = append(buf.B, all...)
 		p.q.Adopt(buf, n)
-		p.m.units = append(p.m.units, units...)
+		p.m.add(units...)
 		p.m.write(n)
 	case 3, 4, 5:
 		p.write(p.next(256)*p.next(256), 1+p.next(256)*p.next(256)*p.next(256))
@@ -209,7 +247,7 @@ func (p *player) step() {
 	case 8:
 		if p.next(4) == 0 {
 			p.q.Release()
-			p.m = model{wire: p.m.wire, loose: p.m.loose}
+			p.m = model{wire: p.m.wire, loose: p.m.loose, keepsGaps: p.m.keepsGaps}
 		}
 	case 9:
 		p.share()
@@ -217,7 +255,25 @@ func (p *player) step() {
 		p.drop()
 	case 11:
 		p.replace()
+	case 12:
+		missing := 1 + p.next(3)
+		if p.q.AddGap(missing); p.q.Gaps {
+			p.m.units = append(p.m.units, unit{missing: missing})
+			p.m.settle()
+		}
 	}
+}
+
+// tell fills the first gap.
+func (p *player) tell(missing int) []byte {
+	at := slices.IndexFunc(p.m.units, func(u unit) bool { return u.missing > 0 })
+	if at < 0 || p.m.units[at].missing != missing {
+		p.t.Fatalf("%d frames are missing in the gap at %d of %v", missing, at, p.m.units)
+	}
+	p.count++
+	frame := p.framed(sizes[p.next(len(sizes))])
+	p.m.units[at] = unit{frame: bytes.Clone(frame)}
+	return frame
 }
 
 // framed is a frame, or an event, with so many bytes of payload.
@@ -259,7 +315,7 @@ func (p *player) share() {
 		n := p.before(shared.Frame)
 		p.hold(shared)
 		p.q.Share(shared, n, loose)
-		p.m.units = append(p.m.units, shared.Frame)
+		p.m.add(shared.Frame)
 		p.m.write(n)
 	}
 }
@@ -286,13 +342,10 @@ func (p *player) drop() {
 
 func (p *player) replace() {
 	shared := p.frame()
-	size := 0
-	p.m.drop(func(s *outqueue.Shared) bool {
-		if size == 0 && s.Key != nil && s.Key == shared.Key {
-			size = len(s.Frame)
-		}
-		return false
-	})
+	size, place := 0, p.m.keyed(shared.Key)
+	if place >= 0 {
+		size = len(p.m.units[place].frame)
+	}
 	at, got := p.q.Keyed(shared.Key, shared.KeyHash)
 	if got != size {
 		p.t.Fatalf("Keyed finds %d bytes, want %d", got, size)
@@ -301,29 +354,20 @@ func (p *player) replace() {
 		return
 	}
 	if p.next(3) == 0 {
-		first := true
-		want := p.m.drop(func(s *outqueue.Shared) bool {
-			found := first && s.Key != nil && s.Key == shared.Key
-			first = first && !found
-			return found
-		})
-		if want != 1 {
-			p.t.Fatalf("the model removes %d frames", want)
-		}
+		p.m.units = slices.Delete(p.m.units, place, place+1)
+		p.m.settle()
 		p.q.Remove(at)
 		return
 	}
 	p.m.loose[last(shared.Frame)] = shared
-	if !p.m.replace(shared) {
-		p.t.Fatal("the model replaces nothing")
-	}
+	p.m.units[place].frame = shared.Frame
 	p.hold(shared)
 	p.q.Replace(at, shared)
 }
 
 // write writes once.
 func (p *player) write(takes, most int) {
-	if p.q.Unwritten() == 0 {
+	if len(p.m.units) == 0 {
 		return
 	}
 	p.sink.takes = takes
@@ -331,8 +375,9 @@ func (p *player) write(takes, most int) {
 	if n > most || (n == 0) != (err == errAgain) {
 		p.t.Fatalf("Write of %d bytes at most: %d, %v", most, n, err)
 	}
-	if n < min(takes, most, p.m.unwritten()) && len(p.sink.pieces) < 16 {
-		p.t.Fatalf("Write offered %d bytes of %d", n, min(most, p.m.unwritten()))
+	all, gaps := p.m.unwritten()
+	if n < min(takes, most, all) && gaps == 0 && len(p.sink.pieces) < 16 {
+		p.t.Fatalf("Write offered %d bytes of %d", n, min(most, all))
 	}
 	p.m.write(n)
 }
@@ -353,7 +398,8 @@ func (p *player) pong() {
 		want := []byte(nil)
 		if p.m.pong != nil && len(p.m.units) == 0 {
 			want = ws.AppendFrame(nil, ws.Pong, p.m.pong)
-			p.m.units, p.m.pong = append(p.m.units, want), nil
+			p.m.add(want)
+			p.m.pong = nil
 		}
 		if n := p.q.FramePong(); n != len(want) {
 			p.t.Fatalf("FramePong: %d, want %d", n, len(want))
@@ -363,14 +409,24 @@ func (p *player) pong() {
 
 // check compares the counts, and the memory with the buffers that a Writer is shown.
 func (p *player) check() {
-	q, bytes := &p.q, p.m.unwritten()
+	q := &p.q
+	bytes, gaps := p.m.unwritten()
 	if q.Loose() != p.m.looseBytes() {
 		p.t.Fatalf("Loose %d, want %d", q.Loose(), p.m.looseBytes())
 	}
-	if q.Unwritten() != bytes || q.Len() != bytes+len(p.m.pong) || q.Empty() != (bytes == 0 && p.m.pong == nil) {
+	if q.Unwritten() != bytes || q.Len() != bytes+len(p.m.pong) || q.Empty() != (len(p.m.units) == 0 && p.m.pong == nil) {
 		p.t.Fatalf("Unwritten %d, Len %d, Empty %v; %d bytes wait, and a pong of %d", q.Unwritten(), q.Len(), q.Empty(), bytes, len(p.m.pong))
 	}
-	room := q.Memory()
+	shares := 0
+	for _, u := range p.m.units {
+		if u.missing == 0 && p.shared[last(u.frame)] > 0 {
+			shares++
+		}
+	}
+	if p.shares != shares {
+		p.t.Fatalf("%d shared frames are not released, %d wait", p.shares, shares)
+	}
+	room := q.Memory() - 96*gaps
 	if p.m.pong != nil {
 		room -= ws.MaxControlPayload
 	}
@@ -380,23 +436,24 @@ func (p *player) check() {
 		}
 		return
 	}
+	if gaps > 0 {
+		return // a Write would fill them
+	}
 	p.sink.takes = 0
 	_, _ = q.Write(&p.sink, math.MaxInt) // it only looks
 	if len(p.sink.pieces) == 16 {
 		return // there may be more
 	}
-	waiting := 0
+	p.checkMemory(room)
+}
+
+// checkMemory compares the room that is counted with the pieces that were shown.
+func (p *player) checkMemory(room int) {
 	for i, piece := range p.sink.pieces {
 		room -= 96
-		switch isShared := p.shared[last(piece)] > 0; {
-		case isShared:
-			waiting++
-		case i > 0:
+		if i > 0 && p.shared[last(piece)] == 0 {
 			room -= cap(piece)
 		}
-	}
-	if p.shares != waiting {
-		p.t.Fatalf("%d shared frames are not released, %d wait", p.shares, waiting)
 	}
 	if p.shared[last(p.sink.pieces[0])] > 0 {
 		if room != 0 {
@@ -410,18 +467,19 @@ func (p *player) check() {
 }
 
 // play plays the script, and then writes all.
-func play(t *testing.T, events bool, script []byte) {
+func play(t *testing.T, events, gaps bool, script []byte) {
 	script = script[:min(len(script), 500)]
 	p := &player{t: t, script: script, shared: map[*byte]int{}}
 	p.m.loose = map[*byte]*outqueue.Shared{}
-	p.q.Events = events
-	p.sink.t = t
+	p.q.Events, p.q.Gaps, p.m.keepsGaps = events, gaps, gaps
+	p.sink.t, p.sink.tell = t, p.tell
 	for len(p.script) > 0 {
 		p.step()
 		p.check()
 	}
-	for p.q.Unwritten() > 0 {
+	for len(p.m.units) > 0 {
 		p.write(math.MaxInt, math.MaxInt)
+		p.check()
 	}
 	if p.shares != 0 {
 		t.Errorf("%d shared frames are never released", p.shares)
@@ -438,17 +496,19 @@ func TestModel(t *testing.T) {
 		random := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
 		script := make([]byte, 20+seed)
 		_, _ = random.Read(script) // it does not fail
-		events := seed%3 == 0
-		play(t, events, script)
+		events, gaps := seed%3 == 0, seed%2 == 0
+		play(t, events, gaps, script)
 		if t.Failed() {
-			t.Fatalf("with seed %d, events %v", seed, events)
+			t.Fatalf("with seed %d, events %v, gaps %v", seed, events, gaps)
 		}
 	}
 }
 
 func FuzzModel(f *testing.F) {
-	f.Add(false, []byte{0, 0, 0, 3, 0, 0, 3, 3, 1, 9, 1, 6, 0, 0, 4, 3, 255, 255, 255, 255, 9})
-	f.Add(false, []byte{0, 2, 1, 7, 0, 9, 7, 2, 3, 10, 1, 255, 1, 1, 6})
-	f.Add(true, []byte{2, 0, 16, 100, 100, 3, 200, 200, 255, 255, 255, 6, 7, 0, 100, 7, 2})
+	f.Add(false, false, []byte{0, 0, 0, 3, 0, 0, 3, 3, 1, 9, 1, 6, 0, 0, 4, 3, 255, 255, 255, 255, 9})
+	f.Add(false, false, []byte{0, 2, 1, 7, 0, 9, 7, 2, 3, 10, 1, 255, 1, 1, 6})
+	f.Add(true, false, []byte{2, 0, 16, 100, 100, 3, 200, 200, 255, 255, 255, 6, 7, 0, 100, 7, 2})
+	f.Add(false, true, []byte{9, 4, 1, 0, 0, 0, 0, 12, 2, 9, 4, 1, 0, 1, 0, 10, 1, 255, 3, 3, 255, 255, 255, 255, 255, 13, 2})
+	f.Add(true, true, []byte{0, 0, 0, 3, 0, 0, 0, 9, 5, 2, 3, 0, 0, 9, 3, 1, 0, 0, 1, 10, 0, 2, 11, 1, 0, 3, 3, 99, 99, 99, 99, 13, 1})
 	f.Fuzz(play)
 }

@@ -27,6 +27,8 @@ type Queue struct {
 	// Events: what stands for frames here are events of an event stream. It is set before the
 	// first is queued. SetPong is not for these.
 	Events bool
+	// Gaps: what is dropped is told in its place, see Writer.Missing. It is set as Events is.
+	Gaps bool
 
 	segments []frames
 	bytes    int // in the segments, not yet written
@@ -38,13 +40,13 @@ type Queue struct {
 }
 
 // frames is a run of whole frames, of which the first off bytes are written. They stand
-// in a buffer of the queue's own, or are one frame that is shared.
+// in a buffer of the queue's own, or are one frame that is shared. Or they are missing: see gap.
 type frames struct {
 	buf    *buffer.Buffer
 	shared *Shared // nil with buf
-	off    int
-	plain  int32  // bytes at its head that are no frames
-	mark   uint32 // the looseMark of its key; 0: it may not be dropped, or is begun
+	off    int     // of a gap: how many are missing
+	plain  int32   // bytes at its head that are no frames
+	mark   uint32  // the looseMark of its key; 0: it may not be dropped, or is begun
 }
 
 // loose says whether a run may be dropped.
@@ -58,6 +60,9 @@ func looseMark(hash uint32) uint32 { return hash | 1 }
 type Writer interface {
 	Write(p []byte) (n int, err error)
 	Writev(pieces [][]byte) (n int, err error) // of two pieces at least
+	// Missing gives a frame, which is copied, that tells that so many are missing. It is called before a write, and
+	// only with Queue.Gaps. The frame may not be dropped any more.
+	Missing(frames int) []byte
 }
 
 // Add queues head and tail, which together are whole frames, behind plain other bytes
@@ -138,7 +143,7 @@ func (q *Queue) DropPong() { q.pong = nil }
 // FramePong queues the pong that waits, if it is its time, and returns the length of
 // its frame; 0: there is none to queue.
 func (q *Queue) FramePong() int {
-	if q.bytes > 0 || q.pong == nil {
+	if len(q.segments) > 0 || q.pong == nil {
 		return 0
 	}
 	var frame [ws.MaxHeader + ws.MaxControlPayload]byte
@@ -149,8 +154,11 @@ func (q *Queue) FramePong() int {
 }
 
 // Write gives w the next bytes, in one call and at most so many, and takes off what w
-// has taken. The errors are w's. There must be Unwritten bytes.
+// has taken. The errors are w's. More than a pong must wait.
 func (q *Queue) Write(w Writer, most int) (n int, err error) {
+	if q.Gaps {
+		q.fillGaps(w)
+	}
 	if len(q.segments) == 1 {
 		p := q.segments[0].rest()
 		n, err = w.Write(p[:min(len(p), most)])
@@ -232,6 +240,9 @@ func (q *Queue) Truncate() {
 		return
 	}
 	first := &q.segments[0]
+	if first.gap() {
+		first.off = 0
+	}
 	end := q.boundary(first)
 	if first.buf != nil { // else it is one frame
 		first.buf.B = first.buf.B[:end]
@@ -266,17 +277,18 @@ func (q *Queue) Release() {
 // free gives a segment's buffer, or frame, back.
 func (q *Queue) free(s *frames) {
 	q.account(s, -1)
-	if s.buf == nil {
-		s.shared.Released()
-	} else {
+	switch {
+	case s.buf != nil:
 		q.room -= cap(s.buf.B)
 		s.buf.Free()
+	case s.shared != nil:
+		s.shared.Released()
 	}
 	*s = frames{}
 }
 
-// Empty says that nothing waits, no pong either.
-func (q *Queue) Empty() bool { return q.bytes == 0 && q.pong == nil }
+// Empty says that nothing waits, no pong and no gap either.
+func (q *Queue) Empty() bool { return len(q.segments) == 0 && q.pong == nil }
 
 // Unwritten is how many bytes wait to be written, without a pong that waits for them.
 func (q *Queue) Unwritten() int { return q.bytes }

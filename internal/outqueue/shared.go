@@ -49,22 +49,16 @@ func (q *Queue) DropOldest(bytes int) (dropped int) {
 			q.drop(s)
 		}
 	}
-	first := end
-	for i := end - 1; i >= 0; i-- {
-		if s := q.segments[i]; s != (frames{}) {
-			first--
-			q.segments[first] = s
-		}
-	}
-	clear(q.segments[:first])
-	q.dropFirst(first)
+	q.dropFirst(keepFront(q.segments, end))
 	return dropped
 }
 
-// drop takes the bytes of a loose segment off the queue.
+// drop takes the bytes of a loose segment off the queue. What it leaves is for keep.
 func (q *Queue) drop(s *frames) {
 	q.bytes -= len(s.shared.Frame)
-	q.free(s)
+	if q.free(s); q.Gaps {
+		s.off = 1
+	}
 }
 
 // Expire drops the loose frames that have expired by now, and returns how many that were.
@@ -77,9 +71,8 @@ func (q *Queue) Expire(now uint32) (dropped int) {
 		if s.loose() && s.shared.Expires != 0 && s.shared.Expires <= now {
 			dropped++
 			q.drop(&s)
-		} else {
-			kept = append(kept, s)
 		}
+		kept = keep(kept, s)
 	}
 	clear(q.segments[len(kept):])
 	q.segments = kept
@@ -95,10 +88,17 @@ func (q *Queue) Replace(at int, frame *Shared) {
 	q.account(s, 1)
 }
 
-// Remove drops the frame at a place of Keyed.
+// Remove takes out the frame at a place of Keyed. It leaves no gap.
 func (q *Queue) Remove(at int) {
-	q.drop(&q.segments[at])
-	q.segments = slices.Delete(q.segments, at, at+1)
+	s := &q.segments[at]
+	q.bytes -= len(s.shared.Frame)
+	q.free(s)
+	end := at + 1
+	if at > 0 && end < len(q.segments) && q.segments[at-1].gap() && q.segments[end].gap() {
+		q.segments[at-1].off += q.segments[end].off
+		end++
+	}
+	q.segments = slices.Delete(q.segments, at, end)
 }
 
 // Keyed is the place of the loose frame with this key, of this hash, until the queue changes, and its
