@@ -974,7 +974,10 @@ var Millrace = (function (root) {
         for (const how of m.topics) this._begins(how);
       }
       if (name === "message") c._deliver(m);
-      if (name === "missed") c._tellGap("slow", "#");
+      if (name === "missed") {
+        for (const s of c._subscriptions.values()) s._skip = 0; // nobody knows whether those were to be skipped
+        c._tellGap("slow", "#");
+      }
       if (name === "gap") c._tellGap("broker", m.gap);
       if (name === "expires") c._renew(this, m.expires_in);
       if (name === "close") this._closing = closeError(m.code, m.reason || "");

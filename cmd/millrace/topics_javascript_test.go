@@ -49,8 +49,8 @@ func post(t *testing.T, addr, topic, text string) {
 type followed struct {
 	Error     string
 	Followers []struct {
-		Transport               string
-		Last, Told, Connections int
+		Transport                     string
+		Last, Told, Slow, Connections int
 	}
 	Publishers []struct {
 		Transport     string

@@ -25,15 +25,21 @@ type lossyProxy struct {
 	to     atomic.Value // the server's address
 	random func() int64
 	cuts   atomic.Int64
+	dial   func(addr string) (net.Conn, error)
 }
 
 func startLossyProxy(t *testing.T, random func() int64) *lossyProxy {
+	t.Helper()
+	return startProxy(t, random, func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) })
+}
+
+func startProxy(t *testing.T, random func() int64, dial func(addr string) (net.Conn, error)) *lossyProxy {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &lossyProxy{ln: ln, random: random}
+	p := &lossyProxy{ln: ln, random: random, dial: dial}
 	t.Cleanup(func() { _ = ln.Close() }) // ends run
 	go p.run()
 	return p
@@ -45,7 +51,7 @@ func (p *lossyProxy) run() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.to.Load().(string))
+		server, err := p.dial(p.to.Load().(string))
 		if err != nil {
 			_ = client.Close() // the server is away
 			continue
@@ -72,8 +78,16 @@ type follower struct {
 	position string
 	last     int  // number seen
 	gap      bool // it was told that something may be missing
+	dropped  int  // messages that it was told to be missing, since the last one of its connection
+	missed   int  // in all
 	told     int
 	conns    int
+}
+
+// missing notes that so many messages are missing behind the last one.
+func (f *follower) missing(n int) {
+	f.dropped += n
+	f.missed += n
 }
 
 // begins notes how a subscription begins.
@@ -92,17 +106,18 @@ func (f *follower) begins(position string, recovered bool) {
 // message notes a message; false: it is wrong.
 func (f *follower) message(position, data string) bool {
 	var n int
-	if _, err := fmt.Sscan(data, &n); err != nil || n <= f.last || n != f.last+1 && !f.gap {
-		f.t.Errorf("message %q behind %d, told of a gap: %v", data, f.last, f.gap)
+	if _, err := fmt.Sscan(data, &n); err != nil || n <= f.last || n != f.last+1+f.dropped && !f.gap {
+		f.t.Errorf("message %.20q behind %d, told of a gap: %v, and of %d dropped ones", data, f.last, f.gap, f.dropped)
 		return false
 	}
-	f.last, f.gap, f.position = n, false, position
+	f.last, f.gap, f.dropped, f.position = n, false, 0, position
 	return true
 }
 
 // follow comes back until the message of this number is there.
 func (f *follower) follow(end int, once func() error) {
 	for began := time.Now(); f.last < end && !f.t.Failed(); f.conns++ {
+		f.dropped = 0 // they come after all, if they are kept
 		if err := once(); err != nil && time.Since(began) > 2*patience {
 			f.t.Errorf("%d of %d: %v", f.last, end, err)
 		}
@@ -135,6 +150,12 @@ func (f *follower) byEvents(end int) error {
 			if !f.message(e.ID, string(e.Data)) {
 				return nil
 			}
+		case "missed":
+			var told struct{ Missed int }
+			if err := json.Unmarshal(e.Data, &told); err != nil || told.Missed < 1 {
+				return fmt.Errorf("missed %q: %w", e.Data, err)
+			}
+			f.missing(told.Missed)
 		case "subscribed":
 			var told struct{ Topics []struct{ Recovered bool } }
 			if err := json.Unmarshal(e.Data, &told); err != nil || len(told.Topics) != 1 {
@@ -180,13 +201,17 @@ func (f *follower) byEnvelopes(end int) error {
 		var m struct {
 			OK, Recovered         bool
 			Topic, Position, Data string
+			Missed                int
 		}
 		if err := json.Unmarshal(text, &m); err != nil {
 			return err
 		}
-		if m.OK {
+		switch {
+		case m.OK:
 			f.begins(m.Position, m.Recovered)
-		} else if !f.message(m.Position, m.Data) {
+		case m.Missed > 0:
+			f.missing(m.Missed)
+		case !f.message(m.Position, m.Data):
 			return nil
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/pubsub/gateway"
+	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/server/servertest"
 )
 
@@ -36,15 +37,46 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// all is how many messages each topic gets. The last one is kept in any case, so everybody sees it.
+// TestResumeSlow is TestResume with clients that read too slowly, and with small queues from which messages are dropped. Who
+// has seen a message behind dropped ones was told before it how many they were.
+func TestResumeSlow(t *testing.T) {
+	t.Parallel()
+	seeds := uint64(5)
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range seeds {
+		for name, run := range map[string]func(*resumed, *rand.Rand, []string){"envelopes": (*resumed).envelopes, "events": (*resumed).events} {
+			for policy, what := range map[server.QueuePolicy]string{server.DropNewest: "newest", server.DropOldest: "oldest"} {
+				t.Run(fmt.Sprint(name, " drop ", what, seed), func(t *testing.T) {
+					rules := []pubsub.Rule{{Filter: "brief", Messages: 3, Policy: policy}, {Filter: "#", Messages: 1 << 20, Policy: policy}}
+					r := &resumed{slow: true, rig: newRigWith(t, gateway.Options{Open: true}, pubsub.Options{Rules: rules}, func(s *server.Server) {
+						s.Limits.Message, s.Queue.Max = 8<<10, 20<<10
+					})}
+					r.run(seed, run)
+					if r.missed.Load() < 50 {
+						t.Errorf("only %d messages were told to be dropped", r.missed.Load())
+					}
+				})
+			}
+		}
+	}
+}
+
+// all is how many messages each topic gets. The last one is kept in any case, so everybody sees it; slow clients see one behind it.
 const all = 400
 
 // resumed is one run.
 type resumed struct {
 	*rig
-	told  atomic.Int64
-	came  atomic.Int64 // messages
-	again atomic.Int64 // connections
+	slow   bool
+	told   atomic.Int64
+	came   atomic.Int64 // messages
+	again  atomic.Int64 // connections
+	missed atomic.Int64 // messages that were told to be dropped
+	ended  atomic.Bool  // all clients have all
+
+	published atomic.Int64
 }
 
 func (r *resumed) run(seed uint64, client func(*resumed, *rand.Rand, []string)) {
@@ -54,20 +86,26 @@ func (r *resumed) run(seed uint64, client func(*resumed, *rand.Rand, []string)) 
 	}
 	for _, topic := range []string{"a", "b", "brief"} {
 		publishers.Go(func() {
-			for n := range all {
-				r.publish(topic, strconv.Itoa(n+1))
+			for n := 1; n <= all || r.slow && !r.ended.Load(); n++ {
+				text := strconv.Itoa(n)
+				if r.slow {
+					text = fmt.Sprintf("%02000d", n)
+				}
+				r.publish(topic, text)
+				r.published.Add(1)
 				for range 300 { // clients come and go meanwhile
 					runtime.Gosched()
 				}
 			}
 		})
 	}
-	publishers.Wait()
 	clients.Wait()
+	r.ended.Store(true)
+	publishers.Wait()
 	if r.again.Load() < 10 || r.came.Load() < 2*all {
 		r.t.Errorf("%d messages on %d connections: too little has happened", r.came.Load(), r.again.Load())
 	}
-	r.t.Logf("%d messages on %d connections, told %d times that something is missing", r.came.Load(), r.again.Load(), r.told.Load())
+	r.t.Logf("%d messages on %d connections, told %d times that something is missing, and that %d were dropped", r.came.Load(), r.again.Load(), r.told.Load(), r.missed.Load())
 }
 
 // seen is what a client has seen of a topic.
@@ -77,12 +115,39 @@ type seen struct {
 	gap      bool // it was told that something may be missing
 }
 
+// dropped is how many messages a client was told to be dropped on its connection, without those that it has found to be missing.
+type dropped struct {
+	n     int
+	alone bool // there is one topic, of which all is kept
+}
+
+// missing notes what a connection was told.
+func (r *resumed) missing(d *dropped, n int) {
+	d.n += n
+	r.missed.Add(int64(n))
+}
+
+// dawdle has a slow client read nothing for a while, often: more is published than anything on the way has room for.
+func (r *resumed) dawdle(random *rand.Rand) {
+	if !r.slow || random.IntN(30) > 0 {
+		return
+	}
+	for end := r.published.Load() + 150; r.published.Load() < end; {
+		runtime.Gosched()
+	}
+}
+
 // message notes a message's number.
-func (r *resumed) message(s *seen, topic, position, data string) {
+func (r *resumed) message(s *seen, d *dropped, topic, position, data string) {
 	n, err := strconv.Atoi(data)
 	begins := topic == "brief" && s.last == 0 // with what is kept
-	if err != nil || n <= s.last || n != s.last+1 && !s.gap && !begins {
-		r.t.Errorf("%s: message %q behind %d, told of a gap: %v", topic, data, s.last, s.gap)
+	if hole := n - s.last - 1; !s.gap && !begins {
+		if d.n -= hole; d.n < 0 || d.alone && d.n > 0 {
+			r.t.Errorf("%s: message %d behind %d, told of dropped ones: %d more than are missing", topic, n, s.last, d.n)
+		}
+	}
+	if err != nil || n <= s.last {
+		r.t.Errorf("%s: message %d (%v) behind %d", topic, n, err, s.last)
 	}
 	r.came.Add(1)
 	s.last, s.gap = n, false
@@ -114,17 +179,17 @@ func (r *resumed) envelopes(random *rand.Rand, topics []string) {
 		inURL := random.IntN(2) == 0
 		for _, topic := range topics {
 			if inURL {
-				target += "&last=500&topic=" + topic + "&since=" + url.QueryEscape(state[topic].position)
+				target += "&last=100000&topic=" + topic + "&since=" + url.QueryEscape(state[topic].position)
 			}
 		}
 		c := r.srv.Connect(target)
 		if !inURL {
 			for i, topic := range topics {
-				text, _ := json.Marshal(map[string]any{"id": i + 1, "subscribe": topic, "since": state[topic].position, "last": 500})
+				text, _ := json.Marshal(map[string]any{"id": i + 1, "subscribe": topic, "since": state[topic].position, "last": 100000})
 				c.SendText(string(text))
 			}
 		}
-		r.readEnvelopes(c, state, random.IntN(120))
+		r.readEnvelopes(c, random, state)
 		c.Abort()
 	}
 }
@@ -132,18 +197,20 @@ func (r *resumed) envelopes(random *rand.Rand, topics []string) {
 // ended says whether a client has seen the last message of each topic.
 func ended(state map[string]*seen) bool {
 	for _, s := range state {
-		if s.last != all {
+		if s.last < all {
 			return false
 		}
 	}
 	return true
 }
 
-// readEnvelopes reads so many, or to the end.
-func (r *resumed) readEnvelopes(c *servertest.Client, state map[string]*seen, most int) {
-	for n := 0; n < most && !ended(state); n++ {
+// readEnvelopes reads some, or to the end.
+func (r *resumed) readEnvelopes(c *servertest.Client, random *rand.Rand, state map[string]*seen) {
+	d := &dropped{alone: len(state) == 1 && state["brief"] == nil}
+	for most := random.IntN(120); most > 0 && !ended(state); most-- {
+		r.dawdle(random)
 		var m struct {
-			ID                    int
+			ID, Missed            int
 			OK, Recovered         bool
 			Topic, Position, Data string
 			Error                 string
@@ -159,10 +226,12 @@ func (r *resumed) readEnvelopes(c *servertest.Client, state map[string]*seen, mo
 			r.t.Error(m.Error)
 		case m.Subscribed != nil:
 			r.begins(state[m.Subscribed.Topic], m.Subscribed.Position, m.Subscribed.Recovered)
+		case m.Missed > 0:
+			r.missing(d, m.Missed)
 		case m.OK:
 			r.begins(state[m.Topic], m.Position, m.Recovered)
 		default:
-			r.message(state[m.Topic], m.Topic, m.Position, m.Data)
+			r.message(state[m.Topic], d, m.Topic, m.Position, m.Data)
 		}
 	}
 }
@@ -171,17 +240,27 @@ func (r *resumed) readEnvelopes(c *servertest.Client, state map[string]*seen, mo
 func (r *resumed) events(random *rand.Rand, topics []string) {
 	topic := topics[0]
 	s := &seen{}
-	for s.last != all {
+	for s.last < all {
 		r.again.Add(1)
 		var lines []string
 		if s.position != "" {
 			lines = []string{"Last-Event-ID: " + s.position}
 		}
-		in := r.stream("/topics/"+topic+"?last=500", lines...)
-		for most := random.IntN(120); most > 0 && s.last != all; most-- {
+		in := r.stream("/topics/"+topic+"?last=100000", lines...)
+		d := &dropped{alone: topic != "brief"}
+		for most := random.IntN(120); most > 0 && s.last < all; most-- {
+			r.dawdle(random)
 			e := in.next()
 			if e.Name == "message" {
-				r.message(s, topic, e.ID, string(e.Data))
+				r.message(s, d, topic, e.ID, string(e.Data))
+				continue
+			}
+			if e.Name == "missed" {
+				var m struct{ Missed int }
+				if err := json.Unmarshal(e.Data, &m); err != nil || m.Missed < 1 {
+					r.t.Errorf("%+v: %v", e, err)
+				}
+				r.missing(d, m.Missed)
 				continue
 			}
 			var told struct{ Topics []struct{ Recovered bool } }

@@ -94,15 +94,9 @@ func (s *session) enter() {
 	}
 }
 
-// Missed implements server.MissedHandler: the connection reads too slowly.
-func (s *session) Missed(_ *server.Conn, messages int) {
-	s.tell("missed", missed{messages})
-}
-
-// missed tells of messages that were dropped.
-type missed struct {
-	Messages int `json:"missed"`
-}
+// missed tells of messages that were dropped, since the connection reads too slowly. It stands in their place: who has
+// seen the position of a message behind them was told.
+var missed = &server.MissedNotice{Before: `{"missed":`, After: `}`, Event: "missed"}
 
 // fail ends the connection with an error.
 func (s *session) fail(err error) {

@@ -37,6 +37,9 @@ func (g *Gateway) Upgrade(r *ws.Request) (server.Accept, error) {
 		err = s.prepare(r, asked, accept.Subprotocol)
 	}
 	accept.Enveloped = s.form == enveloped || stream && asked != nil && asked.envelope
+	if s.form != raw {
+		accept.MissedNotice = missed
+	}
 	s.opening = &opening{asked, err}
 	if err != nil && stream {
 		refusal := g.refuse(err).refusal(s.who)

@@ -42,13 +42,6 @@ func (a accessed) Open(c *server.Conn) {
 	a.Handler.Open(c)
 }
 
-// Missed implements server.MissedHandler.
-func (a accessed) Missed(c *server.Conn, messages int) {
-	if h, ok := a.Handler.(server.MissedHandler); ok {
-		h.Missed(c, messages)
-	}
-}
-
 // Close implements server.Handler.
 func (a accessed) Close(c *server.Conn, err error) {
 	v := c.Value().(*visit)

@@ -19,7 +19,7 @@ function begun() {
 // follow resolves when the last message is there.
 function follow(transport) {
   return new Promise((resolve) => {
-    const seen = { transport, last: 0, told: 0, connections: 0 };
+    const seen = { transport, last: 0, told: 0, slow: 0, connections: 0 };
     let gap = false;
     const client = new Millrace(url, {
       transports: transport === "either" ? undefined : [transport], backOff,
@@ -29,7 +29,7 @@ function follow(transport) {
       },
     });
     client.subscribe("a", (m) => {
-      const n = Number(m.data);
+      const n = parseInt(m.data, 10);
       if (n <= seen.last || n !== seen.last + 1 && !gap) fail(`${transport}: message ${n} behind ${seen.last}, told of a gap: ${gap}`);
       if (seen.last === 0) begun();
       seen.last = n;
@@ -40,8 +40,9 @@ function follow(transport) {
       }
     }, {
       last: 10000,
-      onGap: () => {
-        if (!gap) seen.told++; // or it was cut again before it could go on
+      onGap: ({ reason }) => {
+        if (reason === "slow") seen.slow++;
+        else if (!gap) seen.told++; // or it was cut again before it could go on
         gap = true;
       },
     });

@@ -195,6 +195,25 @@ for (const size of [1, 2, 3, 7, 64, bytes.length]) {
   assert.deepEqual(gaps, []);
 }
 
+// What an event stream would have sent unasked, and has dropped, is not skipped later: it is a gap.
+{
+  const said = (topic, n) => `data: {"topic":"${topic}","position":"E-${n}","time":"2026-01-01T00:00:00.000Z","data":"${n}"}\n\n`;
+  const text = `event: subscribed\ndata: {"topics":[{"topic":"a","recovered":false,"sent":3},{"topic":"b","recovered":false,"sent":3}]}\n\n` +
+    said("a", 1) + `event: missed\ndata: {"missed":2}\n\n` + said("a", 4);
+  const got = [];
+  await new Promise((resolve) => {
+    const client = new Millrace("http://fake.test", { transports: ["events"], fetch: async () => new Response(text, { headers: { "Content-Type": "text/event-stream" } }),
+      onState: ({ state }) => {
+        if (state !== "waiting") return;
+        client.close();
+        resolve();
+      } });
+    client.subscribe("a", (m) => got.push(m.data), { onGap: (gap) => got.push(gap.reason) });
+    client.subscribe("b", () => {}, { last: 5 });
+  });
+  assert.deepEqual(got, ["slow", "4"]);
+}
+
 // A server that falls silent is asked, and left when it does not answer.
 {
   FakeSocket.made = [];
