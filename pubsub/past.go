@@ -201,7 +201,7 @@ func (t *topic) lacks(o SubscribeOptions, newest Position, p *past) bool {
 		if last := t.last(); last != (Position{}) {
 			epoch = last.Epoch
 		}
-		if o.Since.Epoch != epoch || p != nil && p.from.Number > o.Since.Number && t.joins(p) {
+		if o.Since.Epoch != epoch || p != nil && (p.through.Epoch != o.Since.Epoch || p.from.Number > o.Since.Number && t.joins(p)) {
 			return false // nobody has it
 		}
 		_, complete := t.since(o.Since, newest, p, time.Now())

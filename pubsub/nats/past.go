@@ -31,13 +31,14 @@ const (
 
 // get is a request for messages of the stream.
 type get struct {
-	Seq       uint64   `json:"seq,omitempty"`
-	LastFor   string   `json:"last_by_subj,omitempty"`
-	NextFor   string   `json:"next_by_subj,omitempty"`
-	MultiLast []string `json:"multi_last,omitempty"`
-	UpTo      uint64   `json:"up_to_seq,omitempty"`
-	Batch     int      `json:"batch,omitempty"`
-	MaxBytes  int      `json:"max_bytes,omitempty"`
+	Seq       uint64     `json:"seq,omitempty"`
+	LastFor   string     `json:"last_by_subj,omitempty"`
+	NextFor   string     `json:"next_by_subj,omitempty"`
+	MultiLast []string   `json:"multi_last,omitempty"`
+	UpTo      uint64     `json:"up_to_seq,omitempty"`
+	StartTime *time.Time `json:"start_time,omitempty"`
+	Batch     int        `json:"batch,omitempty"`
+	MaxBytes  int        `json:"max_bytes,omitempty"`
 }
 
 // page is an answer: messages by their numbers, with these in their headers.
@@ -214,8 +215,11 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 		return pubsub.History{}, nil
 	}
 	from := st.position(b.await(topic))
-	if _, err := st.last(s); err != nil { // or it is another stream
+	switch has, err := st.reaches(s, since.Number); {
+	case err != nil: // or it is another stream
 		return pubsub.History{}, err
+	case !has:
+		return pubsub.History{}, nil
 	}
 	p, err := st.pastOf(s, topic, since.Number, 0, bound)
 	if err != nil {
@@ -246,6 +250,21 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 		h.Messages = append(h.Messages, pubsub.KeptMessage{Message: m, Options: o.SendOptions})
 	}
 	return h, b.arrived(ctx, topic, h.Through.Number, p.last)
+}
+
+// reaches says whether the stream has got as far as a number. A leader that was elected just now may be behind for a moment.
+func (st *stream) reaches(s *session, number uint64) (has bool, err error) {
+	for attempt := range attempts {
+		time.Sleep(time.Duration(attempt) * 50 * time.Millisecond)
+		var last uint64
+		if last, err = st.last(s); err == nil && last >= number {
+			return true, nil
+		}
+		if err != nil && !errors.Is(err, errAnew) {
+			break
+		}
+	}
+	return false, err
 }
 
 // arrived waits until a topic's last message has been received, if it is one of those up to through.

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // session is one connection to NATS, from its first to its last message.
@@ -182,7 +181,7 @@ func (b *Broker) serve(s *session) {
 	}
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
-	looks := looking{broker: b, session: s, answer: make(chan *jetstream.StreamInfo, 1)}
+	looks := looking{broker: b, session: s, answer: make(chan *status, 1)}
 	for {
 		select {
 		case msg := <-s.in:

@@ -40,16 +40,21 @@ func storedAt(msg *nats.Msg) (number, before uint64, at time.Time, ok bool) {
 // takeStored takes a message that the stream sends.
 func (b *Broker) takeStored(s *session, topic string, msg *nats.Msg) {
 	st := b.stream
-	number, before, _, ok := storedAt(msg)
+	number, before, at, ok := storedAt(msg)
 	if !ok {
 		b.counts.foreign.Add(1)
 		return
 	}
 	b.place(s, topic)
+	if st.hear(number, at) {
+		st.resume(number) // the next look settles it, and goes through what has come
+		s.lookAgain()
+		return
+	}
 	last, wanted := st.expected(b, topic)
-	if wanted && number <= last && number > st.caughtUp() {
-		if info, err := st.info(s); err == nil { // it came before, or the stream is a new one
-			b.renewed(s, info)
+	if wanted && number <= last && number > st.caughtUp() { // it came before, or the stream is a new one
+		if info, err := st.info(s); err == nil {
+			_, _ = b.renewed(s, info) // or the next look tells
 		}
 		last, wanted = st.expected(b, topic)
 	}
@@ -133,10 +138,17 @@ func (b *Broker) fill(s *session, topic string, after, through uint64) {
 type looking struct {
 	broker  *Broker
 	session *session
-	answer  chan *jetstream.StreamInfo // nil: none
-	epoch   string                     // when it was asked
-	asked   bool                       // and there is no answer yet
-	again   bool                       // to be asked once more
+	answer  chan *status // nil: none
+	asked   bool         // and there is no answer yet
+	again   bool         // to be asked once more
+}
+
+// lookAgain has the stream be looked at soon.
+func (s *session) lookAgain() {
+	select {
+	case s.elected <- nil:
+	default: // it will be
+	}
 }
 
 // ask asks, unless it waits for an answer; anew: behind this one once more.
@@ -146,7 +158,7 @@ func (k *looking) ask(anew bool) {
 		return
 	}
 	b, s := k.broker, k.session
-	k.asked, k.again, k.epoch = true, false, b.stream.current()
+	k.asked, k.again = true, false
 	state := b.stream.info
 	if !s.found {
 		state = b.stream.find
@@ -159,15 +171,17 @@ func (k *looking) ask(anew bool) {
 				b.log.Warn("the stream can not be used any more", "stream", b.stream.Name, "err", err)
 				s.conn.Close() // the next session says so
 			}
+		} else if err := b.stream.count(s, info.incarnation()); err != nil {
+			b.log.Warn("the stream's metadata does not tell yet that its numbers have begun anew", "stream", b.stream.Name, "err", err)
 		}
 		k.answer <- info
 	})
 }
 
 // answered takes the answer, if it still is about the stream of which it was asked.
-func (k *looking) answered(info *jetstream.StreamInfo) {
+func (k *looking) answered(info *status) {
 	k.asked = false
-	if info != nil && k.epoch == k.broker.stream.current() {
+	if info != nil && info.epoch == k.broker.stream.current() {
 		k.session.found = true
 		k.broker.look(k.session, info)
 	}
@@ -176,21 +190,26 @@ func (k *looking) answered(info *jetstream.StreamInfo) {
 	}
 }
 
-// look looks whether the stream is still the same, and has the same leader.
-func (b *Broker) look(s *session, info *jetstream.StreamInfo) {
+// look looks whether the stream's numbers have begun anew, and whether it has the same leader.
+func (b *Broker) look(s *session, info *status) {
 	st := b.stream
-	if b.renewed(s, info) {
-		return
-	}
 	leader := ""
 	if info.Cluster != nil {
 		leader = info.Cluster.Leader
 	}
 	st.mu.Lock()
-	moved := st.leader != "" && st.leader != leader
-	from, behind := st.marks[0]+1, st.behind
-	st.behind = 0
-	st.leader, st.marks = leader, [2]uint64{st.marks[1], st.seen.Load()}
+	if moved := st.leader != "" && st.leader != leader; moved {
+		st.moved, st.doubt = true, max(st.doubt, doubted)
+	}
+	st.leader = leader
+	st.mu.Unlock()
+	if anew, err := b.renewed(s, info); anew || err != nil {
+		return
+	}
+	st.mu.Lock()
+	from, behind, moved := st.marks[0]+1, st.behind, st.moved
+	st.behind, st.moved = 0, false
+	st.marks = [2]uint64{st.marks[1], st.seen.Load()}
 	st.mu.Unlock()
 	switch recheck := b.interests.recheck(); {
 	case behind > 0:
@@ -203,16 +222,13 @@ func (b *Broker) look(s *session, info *jetstream.StreamInfo) {
 	b.forget()
 }
 
-// renewed says whether the stream is a new one, and begins with it.
-func (b *Broker) renewed(s *session, info *jetstream.StreamInfo) bool {
-	st := b.stream
-	epoch := st.epochOf(info.Created)
-	if epoch == st.current() {
-		return false
+// renewed says whether the stream's numbers have begun anew, and goes through what it has then. With an error that is not certain.
+func (b *Broker) renewed(s *session, info *status) (bool, error) {
+	anew, err := b.stream.anew(s, info)
+	if anew && err == nil {
+		b.goThrough(s, b.stream.seen.Load()+1, info.State.LastSeq, recheckMost)
 	}
-	st.renew(b, epoch, info.State.LastSeq)
-	b.goThrough(s, 1, info.State.LastSeq, recheckMost)
-	return true
+	return anew, err
 }
 
 // catchUp goes through the stream from the last message that was received.
@@ -223,12 +239,17 @@ func (b *Broker) catchUp(s *session) {
 		st.resume(from)
 		return
 	}
-	last, err := st.last(s)
-	if err != nil {
-		st.later(b, from, err)
-		return
+	info, err := st.info(s)
+	anew := false
+	if err == nil {
+		anew, err = b.renewed(s, info)
 	}
-	b.goThrough(s, from, last, catchUpMost)
+	switch {
+	case err != nil:
+		st.later(b, from, err)
+	case !anew:
+		b.goThrough(s, from, info.State.LastSeq, catchUpMost)
+	}
 }
 
 // later notes that catching up did not work: look does it again. What comes meanwhile of a topic has

@@ -27,7 +27,8 @@ const (
 
 // Stream is a stream of JetStream that keeps the messages of some topics. If there is none of
 // that name it is created; one that is there is left as it is, and must have AllowDirect, and RePublish from
-// ">" to "_live.NAME.>". Servers older than 2.11 can't do it.
+// ">" to "_live.NAME.>". Servers older than 2.11 can't do it. In its metadata nodes count how often its numbers have begun anew, since
+// servers have lost messages.
 //
 // What a node keeps of a topic (pubsub.Rule) is a copy of its end, which saves requests: a stream does not replace
 // a rule, and a rule without messages has each connection that comes back ask JetStream.
@@ -98,17 +99,24 @@ type stream struct {
 	Stream
 	live string
 
-	seen  atomic.Uint64 // number of the last message that was received, of whatever topic
-	acked atomic.Uint64 // number of the last message that was stored for this node, or more or less
+	seen atomic.Uint64 // number of the last message that was received, of whatever topic
 
-	mu     sync.Mutex        // guards what follows
-	epoch  string            // its creation; "" before the first session
-	topics map[string]uint64 // number of the last message that was received
-	floor  uint64            // up to here nothing is to be expected any more
-	caught uint64            // up to here catching up has come
-	leader string
-	marks  [2]uint64 // seen at the last two looks
-	behind uint64    // number that catching up has to go on from; 0: none
+	short time.Time // since when its leader says that it ends before a message that it had; the broker's own goroutine has it
+
+	mu          sync.Mutex // guards what follows
+	epoch       string     // of the next two; "" before the first session
+	created     time.Time
+	incarnation uint64
+	newest      newest
+	acked       uint64 // the largest number of a message of this node
+	doubt       doubt
+	topics      map[string]uint64 // number of the last message that was received
+	floor       uint64            // up to here nothing is to be expected any more
+	caught      uint64            // up to here catching up has come
+	leader      string
+	moved       bool      // the leader has, and the stream is to be gone through
+	marks       [2]uint64 // seen at the last two looks
+	behind      uint64    // number that catching up has to go on from; 0: none
 }
 
 // has says whether the stream has a topic.
@@ -174,14 +182,21 @@ func (st *stream) open(s *session) error {
 		return err
 	}
 	s.found = true
-	if epoch := st.epochOf(info.Created); epoch != st.current() {
-		st.renew(s.broker, epoch, info.State.LastSeq)
+	if st.current() == "" {
+		st.first(s, info)
+		return nil
+	}
+	st.suspect(doubted)
+	if _, err := st.anew(s, info); err != nil {
+		s.found = false // a look finds it again
 	}
 	return nil
 }
 
 // find gives what the stream's leader says of it. A stream that is not there it creates.
-func (st *stream) find(s *session) (*jetstream.StreamInfo, error) {
+func (st *stream) find(s *session) (*status, error) {
+	info := &status{}
+	info.epoch, info.reached = st.reached()
 	js, err := jetstream.New(s.conn)
 	if err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
@@ -199,11 +214,11 @@ func (st *stream) find(s *session) (*jetstream.StreamInfo, error) {
 	case err != nil:
 		return nil, fmt.Errorf("nats: the stream %s: %w", st.Name, err)
 	}
-	have := found.CachedInfo()
-	if republish := have.Config.RePublish; !have.Config.AllowDirect || republish == nil || republish.Destination != want.RePublish.Destination {
+	info.StreamInfo = found.CachedInfo()
+	if republish := info.Config.RePublish; !info.Config.AllowDirect || republish == nil || republish.Destination != want.RePublish.Destination {
 		return nil, fmt.Errorf("%w: %s is there, but without AllowDirect, or RePublish to %s", errStream, st.Name, want.RePublish.Destination)
 	}
-	return have, nil
+	return info, nil
 }
 
 var (
@@ -222,32 +237,6 @@ func recent(version string) error {
 	return nil
 }
 
-// epochOf is the epoch of a stream that was created then.
-func (st *stream) epochOf(created time.Time) string { return strconv.FormatInt(created.UnixNano(), 36) }
-
-func (st *stream) current() string {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	return st.epoch
-}
-
-// renew begins another epoch: the stream is a new one.
-func (st *stream) renew(b *Broker, epoch string, last uint64) {
-	st.mu.Lock()
-	again := st.epoch != ""
-	st.epoch, st.topics, st.floor, st.caught, st.marks, st.behind = epoch, map[string]uint64{}, 0, 0, [2]uint64{}, 0
-	if !again {
-		st.floor = last // nothing before it is expected
-	}
-	st.seen.Store(st.floor)
-	st.mu.Unlock()
-	if again {
-		b.interests.rebase()
-		b.log.Warn("the stream was created anew: its past is lost", "stream", st.Name)
-		b.missedStream()
-	}
-}
-
 // missedStream tells that something may be missing of all that the stream has.
 func (b *Broker) missedStream() {
 	for _, name := range b.interests.names() {
@@ -258,9 +247,10 @@ func (b *Broker) missedStream() {
 }
 
 // info is what the stream's leader says of it.
-func (st *stream) info(s *session) (*jetstream.StreamInfo, error) {
-	info := new(jetstream.StreamInfo)
-	if err := st.ask(context.Background(), s, "STREAM.INFO", nil, info); err != nil {
+func (st *stream) info(s *session) (*status, error) {
+	info := &status{StreamInfo: new(jetstream.StreamInfo)}
+	info.epoch, info.reached = st.reached()
+	if err := st.ask(context.Background(), s, "STREAM.INFO", nil, info.StreamInfo); err != nil {
 		return nil, err
 	}
 	return info, nil
@@ -302,18 +292,6 @@ func marshal(request any) ([]byte, error) {
 	return json.Marshal(request)
 }
 
-// last is the number of the stream's last message, as its leader knows it.
-func (st *stream) last(s *session) (uint64, error) {
-	info, err := st.info(s)
-	if err != nil {
-		return 0, err
-	}
-	if st.epochOf(info.Created) != st.current() {
-		return 0, errors.New("nats: the stream was created anew") // look will see it
-	}
-	return info.State.LastSeq, nil
-}
-
 // store has the stream keep a message, and returns when it does.
 func (b *Broker) store(ctx context.Context, s *session, msg *nats.Msg) (pubsub.Published, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
@@ -322,7 +300,7 @@ func (b *Broker) store(ctx context.Context, s *session, msg *nats.Msg) (pubsub.P
 		msg.Header = nats.Header{}
 	}
 	msg.Header.Set(nats.MsgIdHdr, b.node+"-"+strconv.FormatUint(b.number.Add(1), 36))
-	before := max(b.stream.seen.Load(), b.stream.acked.Load())
+	epoch, reached := b.stream.reached()
 	last := error(ErrDisconnected)
 	stored := false // perhaps
 	for pause := firstBackoff; ; pause = min(2*pause, time.Second) {
@@ -330,8 +308,7 @@ func (b *Broker) store(ctx context.Context, s *session, msg *nats.Msg) (pubsub.P
 			ack, err := storeOnce(ctx, s, msg)
 			if err == nil {
 				b.counts.published.Add(1)
-				b.stream.acked.Store(ack)
-				return pubsub.Published{Position: b.stored(s, ack, before)}, nil
+				return pubsub.Published{Position: b.positionOf(s, ack, epoch, reached)}, nil
 			}
 			var refusal *jetstream.APIError
 			if last = err; errors.As(err, &refusal) && !stored && refusal.Code < 500 {
@@ -376,13 +353,22 @@ func storeOnce(ctx context.Context, s *session, msg *nats.Msg) (number uint64, e
 	return ack.Seq, nil
 }
 
-// stored is the position of a message that was stored. before is what was seen when it was not.
-func (b *Broker) stored(s *session, number, before uint64) pubsub.Position {
-	epoch := b.stream.current()
-	if number <= before { // numbers have begun anew
+// positionOf is that of a message that was stored. In this epoch the stream had reached a number before.
+func (b *Broker) positionOf(s *session, number uint64, epoch string, reached uint64) pubsub.Position {
+	switch known, again := b.stream.storedBehind(epoch, reached, number); {
+	case !known:
+		return pubsub.Position{}
+	case !again:
+		return pubsub.Position{Epoch: epoch, Number: number}
+	}
+	s.lookAgain()
+	for attempt := range attempts {
+		time.Sleep(time.Duration(attempt) * 50 * time.Millisecond) // the look is under way
 		if info, err := b.stream.info(s); err == nil {
-			epoch = b.stream.epochOf(info.Created)
+			if epoch = b.stream.epochBy(info); epoch != "" {
+				return pubsub.Position{Epoch: epoch, Number: number}
+			}
 		}
 	}
-	return pubsub.Position{Epoch: epoch, Number: number}
+	return pubsub.Position{}
 }

@@ -236,8 +236,9 @@ func TestHerd(t *testing.T) {
 	for _, n := range requests {
 		total += n
 	}
+	looks := int(time.Since(began)/(3*time.Second)) + 1 // that each node has at the stream by itself
 	t.Logf("%d clients in %v: %d requests of JetStream, %v, %+v", herd, time.Since(began), total, requests, b.hub.Stats().Fetched)
-	if total > 50 {
+	if total > 50+looks {
 		t.Errorf("%d requests of JetStream", total)
 	}
 }

@@ -2,8 +2,10 @@ package natstest
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,11 +22,18 @@ type replica struct {
 	last  atomic.Uint64 // number of the last message, as the leader says
 	has   []uint64      // numbers of the messages that it gives, one at a time
 	extra int           // how many it says are behind that
+
+	memory, cluster bool          // kept in memory; one of three servers
+	asked           atomic.Int64  // times that its leader was asked how it is
+	age             time.Duration // when its leader is asked
+
+	mu   sync.Mutex
+	told map[string]string // its metadata
 }
 
 // answer has the replica answer, with another program's connection.
 func (r *replica) answer(conn *natsgo.Conn) {
-	for what, answer := range map[string]func(*natsgo.Msg) error{"STREAM.INFO": r.info, "DIRECT.GET": r.get} {
+	for what, answer := range map[string]func(*natsgo.Msg) error{"STREAM.INFO": r.info, "STREAM.UPDATE": r.update, "DIRECT.GET": r.get} {
 		if _, err := conn.Subscribe("$JS.API."+what+"."+r.name, func(m *natsgo.Msg) {
 			if err := answer(m); err != nil {
 				r.t.Error(err)
@@ -39,14 +48,66 @@ func (r *replica) answer(conn *natsgo.Conn) {
 }
 
 func (r *replica) info(m *natsgo.Msg) error {
-	text, err := json.Marshal(jetstream.StreamInfo{
+	info := jetstream.StreamInfo{
 		Config: jetstream.StreamConfig{AllowDirect: true, RePublish: &jetstream.RePublish{Source: ">", Destination: "_live." + r.name + ".>"}},
 		State:  jetstream.StreamState{LastSeq: r.last.Load()}, Created: time.Unix(1, 0),
-	})
+	}
+	if r.memory {
+		info.Config.Storage = jetstream.MemoryStorage
+	}
+	if r.cluster {
+		info.Cluster = &jetstream.ClusterInfo{Name: "test", Leader: "a", Replicas: []*jetstream.PeerInfo{{Name: "b"}, {Name: "c"}}}
+	}
+	info.TimeStamp = info.Created.Add(r.age)
+	info.Config.Metadata = r.metadata()
+	text, err := json.Marshal(info)
 	if err != nil {
 		return err
 	}
+	r.asked.Add(1)
 	return m.Respond(text)
+}
+
+// update takes another configuration. It looks at its metadata.
+func (r *replica) update(m *natsgo.Msg) error {
+	var config jetstream.StreamConfig
+	if err := json.Unmarshal(m.Data, &config); err != nil {
+		return err
+	}
+	if !config.AllowDirect || config.RePublish == nil {
+		r.t.Errorf("%s is to be the configuration", m.Data)
+	}
+	r.mu.Lock()
+	r.told = config.Metadata
+	r.mu.Unlock()
+	return m.Respond([]byte("{}"))
+}
+
+func (r *replica) metadata() map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.told)
+}
+
+// look has nodes look at the stream, and waits until they have asked how it is.
+func (r *replica) look(conn *natsgo.Conn) {
+	r.t.Helper()
+	before := r.asked.Load()
+	if err := conn.Publish("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED."+r.name, nil); err != nil {
+		r.t.Fatal(err)
+	}
+	eventually(r.t, "a look at the stream", func() bool { return r.asked.Load() > before })
+}
+
+// send sends a message as the stream does when it has stored it.
+func (r *replica) send(conn *natsgo.Conn, number uint64, at time.Time) {
+	r.t.Helper()
+	text := strconv.FormatUint(number, 10)
+	if err := conn.PublishMsg(&natsgo.Msg{Subject: "_live." + r.name + "." + r.name + ".kept.t", Data: []byte(text), Header: natsgo.Header{
+		jetstream.SequenceHeader: {text}, jetstream.TimeStampHeaer: {at.Format(time.RFC3339Nano)},
+	}}); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 func (r *replica) get(m *natsgo.Msg) error {
