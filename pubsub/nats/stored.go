@@ -45,6 +45,10 @@ func (b *Broker) takeStored(s *session, topic string, msg *nats.Msg) {
 		b.counts.foreign.Add(1)
 		return
 	}
+	if s.early {
+		_, s.left = st.hear(number, at), true
+		return
+	}
 	b.place(s, topic)
 	if st.hear(number, at) {
 		st.resume(number) // the next look settles it, and goes through what has come

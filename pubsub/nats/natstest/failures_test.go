@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,6 +122,73 @@ func TestManyTopics(t *testing.T) {
 	}
 	for i := range topics {
 		b.expect(name(i), "1")
+	}
+}
+
+// known gives a topic below many/ that the server knows from a second connection.
+func (s *natsServer) known() (topic string) {
+	s.t.Helper()
+	connz, err := s.Connz(&natsserver.ConnzOptions{SubscriptionsDetail: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, c := range connz.Conns {
+		for _, sub := range c.SubsDetail {
+			if topic, ok := strings.CutPrefix(sub.Subject, "T.many."); ok && strings.HasSuffix(sub.Queue, "-1") {
+				return "many/" + topic
+			}
+		}
+	}
+	s.t.Fatal("the server knows no topic")
+	return ""
+}
+
+// TestKnownTopicsLive: while a server is still being told of very many topics, behind a lost connection, the messages of those that it knows
+// come already. A stream's topics follow when it knows all, and nothing of them is lost.
+func TestKnownTopicsLive(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		topics int
+		stream *nats.Stream
+	}{"core": {100_000, nil}, "beside a stream": {20_000, &nats.Stream{Name: "KT", Topics: []string{"kept/#"}}}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t)
+			p := startProxy(t, s.options.Port)
+			o := nats.Options{URLs: []string{s.url()}, Prefix: "T", Stream: tt.stream}
+			a := startNode(t, o)
+			o.URLs = []string{p.url()}
+			b := startNode(t, o)
+			b.want("kept/t")
+			for i := range tt.topics {
+				b.Interest("many/"+strconv.Itoa(i), true)
+			}
+			eventually(t, "the server to know some", func() bool { return b.Stats().Unready < tt.topics })
+			p.hold(400_000) // of 4,096 topics, and some more
+			p.cut()
+			eventually(t, "the next connection", func() bool { return b.Stats().Connected && b.Stats().Connects == 2 })
+			eventually(t, "its server to know some", func() bool { return b.Stats().Unready < tt.topics })
+			for i := range 5 {
+				a.send("kept/t", strconv.Itoa(i))
+			}
+			topic := s.known()
+			a.send(topic, "early")
+			b.expect(topic, "early")
+			if b.Stats().Unready == 0 {
+				t.Error("the server has been told of all topics")
+			}
+			if tt.stream == nil {
+				return
+			}
+			b.expect("kept/t") // not yet
+			p.letGo()
+			b.expect("kept/t", "0", "1", "2", "3", "4")
+			a.send("kept/t", "5")
+			b.expect("kept/t", "0", "1", "2", "3", "4", "5")
+			if n := b.misses("kept/t"); n > 0 {
+				t.Errorf("told %d times that something is missing", n)
+			}
+		})
 	}
 }
 

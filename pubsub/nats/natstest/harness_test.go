@@ -291,6 +291,13 @@ type proxy struct {
 	to     string
 	thawed chan struct{} // closed while bytes pass
 	conns  []net.Conn
+	held   *held // nil: nothing is
+}
+
+// held is what connections may bring to the server before it is let go.
+type held struct {
+	most int // bytes of each
+	gone chan struct{}
 }
 
 func startProxy(t testing.TB, to int) *proxy {
@@ -315,14 +322,16 @@ func startProxy(t testing.TB, to int) *proxy {
 			}
 			p.mu.Lock()
 			p.conns = append(p.conns, c, server)
+			held := p.held
 			p.mu.Unlock()
-			all.Go(func() { p.pass(c, server) })
-			all.Go(func() { p.pass(server, c) })
+			all.Go(func() { p.pass(c, server, held) })
+			all.Go(func() { p.pass(server, c, nil) })
 		}
 	})
 	t.Cleanup(func() {
 		_ = l.Close()
 		p.thaw()
+		p.letGo()
 		p.cut()
 		all.Wait()
 	})
@@ -331,12 +340,15 @@ func startProxy(t testing.TB, to int) *proxy {
 
 func (p *proxy) url() string { return "nats://" + p.Addr().String() }
 
-func (p *proxy) pass(from, to net.Conn) {
+func (p *proxy) pass(from, to net.Conn, h *held) {
 	defer from.Close()
 	defer to.Close()
 	buffer := make([]byte, 4096)
-	for {
+	for total := 0; ; {
 		n, err := from.Read(buffer)
+		if total += n; h != nil && total > h.most {
+			<-h.gone
+		}
 		p.mu.Lock()
 		thawed := p.thawed
 		p.mu.Unlock()
@@ -364,6 +376,22 @@ func (p *proxy) thaw() {
 	case <-p.thawed:
 	default:
 		close(p.thawed)
+	}
+}
+
+// hold has connections that are made from now on bring so many bytes to the server, and the rest when letGo is called.
+func (p *proxy) hold(most int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = &held{most, make(chan struct{})}
+}
+
+func (p *proxy) letGo() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held != nil {
+		close(p.held.gone)
+		p.held = nil
 	}
 }
 
