@@ -34,7 +34,7 @@ type Broker interface {
 	Publish(ctx context.Context, m Message, o PublishOptions) (Published, error)
 	// Position is where a topic of interest is: each of its messages that was published before
 	// the call has this number at most. Each with a larger one will be received. It may wait for a
-	// message that is being received.
+	// message that is being received. The zero position: that is not known yet.
 	Position(topic string) Position
 	// Interest says that messages of a topic, or of a filter's topics, are wanted or not any
 	// more. It is called within Receive and Missed too, and under locks of the hub's: it must not block, nor

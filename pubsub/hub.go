@@ -83,6 +83,8 @@ var (
 	// ErrUnknown: a broker does not know whether the message was published. Publishing
 	// it again may have it there twice.
 	ErrUnknown = errors.New("pubsub: the broker does not know whether the message was published")
+	// ErrUnavailable: a broker can not use the topic yet, since what keeps its messages is not there.
+	ErrUnavailable = errors.New("pubsub: the topic can not be used yet")
 )
 
 // New makes a hub for the connections of srv, and starts the broker.

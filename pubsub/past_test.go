@@ -226,3 +226,27 @@ func TestPastDoesNotJoin(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// placeless is a keeper for one more hub that does not know where its topics are, and does not answer.
+type placeless struct{ taken }
+
+func (placeless) Position(string) pubsub.Position { return pubsub.Position{} }
+
+// TestNoPositionYet: what came to a topic before its first message, when the broker did not know where it was, may be missing.
+func TestNoPositionYet(t *testing.T) {
+	t.Parallel()
+	k := &keeper{Broker: pubsub.InProcess()}
+	at := k.fill(t)
+	r := newRig(t, pubsub.Options{Broker: &placeless{taken{k}}, Rules: []pubsub.Rule{{Filter: "kept", Messages: 100}}})
+	k.down.Store(true)
+	client, conn := r.connect()
+	if s := r.subscribe(conn, "kept", pubsub.SubscribeOptions{Since: at[5]}); s.Recovered || s.Position != (pubsub.Position{}) {
+		t.Errorf("%+v", s)
+	}
+	k.say("kept", "late")
+	expectTexts(t, client, "late")
+	_, conn = r.connect()
+	if s := r.subscribe(conn, "kept", pubsub.SubscribeOptions{Since: at[5]}); s.Recovered {
+		t.Errorf("behind a message of which the one before is not known: %+v", s)
+	}
+}

@@ -67,7 +67,7 @@ func (h *Hub) findOrMake(name string) (t *topic, position Position, err error) {
 		if t = h.find(name); t == nil {
 			continue // it was of no use to anybody, and is gone again
 		}
-		if t.ring.floor == (Position{}) && h.counts.missed.Load() == missed {
+		if t.ring.floor == (Position{}) && position != (Position{}) && h.counts.missed.Load() == missed {
 			t.ring.floor, t.ring.gap = position, false
 		}
 		return t, position, nil

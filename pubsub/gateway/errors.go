@@ -127,8 +127,11 @@ func errorOf(err error) *Error {
 		}
 	}
 	var e *Error
-	if errors.As(err, &e) && e.index() >= 0 {
+	switch {
+	case errors.As(err, &e) && e.index() >= 0:
 		return e
+	case errors.Is(err, pubsub.ErrUnavailable):
+		return &Error{NoRoom, "what keeps the topic's messages is not there yet: try again"}
 	}
 	return &Error{NoRoom, "the broker has failed: try again"} // it may tell of machines within
 }

@@ -3,7 +3,10 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+
+	"github.com/millrace/millrace/pubsub"
 )
 
 // TestErrorOf: a word that is none of the gateway's, from a broker, is not told as another one, nor taken as it is.
@@ -19,5 +22,8 @@ func TestErrorOf(t *testing.T) {
 		if e := errorOf(err); *e != (Error{NoRoom, "the broker has failed: try again"}) {
 			t.Errorf("%v: %v", err, e)
 		}
+	}
+	if e := errorOf(fmt.Errorf("10.0.0.1: %w", pubsub.ErrUnavailable)); e.Word != NoRoom || !strings.Contains(e.Message, "not there yet") || strings.Contains(e.Message, "10.0.0.1") {
+		t.Errorf("%v", e)
 	}
 }

@@ -63,6 +63,9 @@ type Stats struct {
 	Connected     bool
 	Server        string // the URL of the one it is connected to
 	Error         string // why it is not connected
+	Stream        string // the name of the stream of the options; "": none
+	StreamFound   bool   // it was found since the broker has started
+	StreamError   string // why it can not be used, as of the last look at it, each 3 s while there is a connection; "": it can, or was not looked for yet
 	MaxPayload    int    // bytes of a message with its headers that the server takes
 	Subscriptions int    // of topics and filters, lingering ones too
 	Unready       int    // of these, those that the server does not know yet; of a connection that is lost, as they were
@@ -90,7 +93,7 @@ func New(o Options) *Broker {
 	return b
 }
 
-// Start implements pubsub.Broker. It connects; with Options.Retry it does not wait for that.
+// Start implements pubsub.Broker. It connects, and finds the stream; with Options.Retry it does not wait for either.
 func (b *Broker) Start(r pubsub.Receiver) error {
 	if b.invalid != nil {
 		return b.invalid
@@ -131,6 +134,12 @@ func (b *Broker) Stats() Stats {
 		Connects: b.counts.connects.Load(), Lost: b.counts.lost.Load(), Gaps: b.counts.gaps.Load(), Dropped: b.counts.dropped.Load(),
 		Received: b.counts.received.Load(), Published: b.counts.published.Load(), Refused: b.counts.refused.Load(), Foreign: b.counts.foreign.Load(),
 	}
+	if st := b.stream; st != nil {
+		stats.Stream, stats.StreamFound = st.Name, st.current() != ""
+		if why := st.why.Load(); why != nil {
+			stats.StreamError = *why
+		}
+	}
 	if s := b.session.Load(); s != nil {
 		stats.Connected, stats.Server, stats.MaxPayload = true, s.conn.ConnectedUrlRedacted(), s.maxPayload
 		stats.Dropped += s.dropped()
@@ -140,7 +149,8 @@ func (b *Broker) Stats() Stats {
 	return stats
 }
 
-// Publish implements pubsub.Broker. ErrDisconnected and ErrNoStream: nobody gets the message.
+// Publish implements pubsub.Broker. ErrDisconnected and ErrNoStream: nobody gets the message. While the stream was not found, ErrNoStream comes
+// at once, together with pubsub.ErrUnavailable.
 //
 // Without a stream it does not wait for the server: what is lost with the connection is lost. With a
 // stream it waits for the stream's answer, and asks again, until ctx ends or 10 s are over.
@@ -152,6 +162,8 @@ func (b *Broker) Publish(ctx context.Context, m pubsub.Message, o pubsub.Publish
 		return pubsub.Published{}, ErrDisconnected
 	case len(m.Payload) > s.maxPayload || header != nil && (&nats.Msg{Header: header, Data: m.Payload}).Size() > s.maxPayload:
 		return pubsub.Published{}, fmt.Errorf("%w: NATS takes %d bytes", pubsub.ErrTooBig, s.maxPayload)
+	case b.stream.has(m.Topic) && b.stream.current() == "":
+		return pubsub.Published{}, b.stream.errNotFound()
 	case b.stream.has(m.Topic):
 		if b.interests.unready.Load() > 0 {
 			b.await(m.Topic) // or this node may not get it

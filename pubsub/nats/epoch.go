@@ -149,9 +149,12 @@ func (st *stream) suspect(d doubt) {
 // certain. The broker's own goroutine calls it.
 func (st *stream) anew(s *session, info *status) (bool, error) {
 	st.mu.Lock()
-	known, incarnation, newest, doubt := info.Created.Equal(st.created), st.incarnation, st.newest, st.doubt
+	began, known, incarnation, newest, doubt := st.epoch != "", info.Created.Equal(st.created), st.incarnation, st.newest, st.doubt
 	st.mu.Unlock()
 	switch {
+	case !began: // with the broker, since it was not there
+		st.first(s, info)
+		return true, nil
 	case !known || info.incarnation() > incarnation: // another node was first
 		return true, st.begin(s, info, info.incarnation())
 	case st.lags(info):
@@ -252,13 +255,14 @@ func (st *stream) upTo(s *session, info *status) (uint64, error) {
 	return info.State.LastSeq, nil
 }
 
-// first begins with the stream, as the broker's first session finds it.
+// first begins with the stream, as it is found.
 func (st *stream) first(s *session, info *status) {
 	incarnation := info.incarnation()
 	if info.Config.Storage == jetstream.MemoryStorage && info.Cluster != nil && info.State.LastSeq == 0 && info.TimeStamp.Sub(info.Created) > young {
 		incarnation++ // its servers may have been restarted, and all nodes with them
 	}
 	st.renew(s, info, incarnation, info.State.LastSeq) // nothing before it is expected
+	s.broker.missedStream()                            // and what was wanted before may have missed something
 }
 
 // renew has the stream be in an epoch, in which nothing up to floor is expected.

@@ -43,8 +43,9 @@ type Options struct {
 	NKey           string
 	User, Password string
 	Token          string
-	// Retry has Start succeed while no server can be reached: the broker then goes on trying. What waiting does not
-	// mend, such as a wrong password, is an error all the same.
+	// Retry has Start succeed while no server can be reached, or JetStream does not answer: the broker then goes on trying. Topics that the
+	// stream does not have live as soon as there is a connection. What waiting does not mend, such as a wrong password, or that JetStream refuses
+	// the stream, is an error all the same.
 	Retry bool
 	// Prefix stands before all subjects, with a dot between them. Without one, a subscription to "#" gets
 	// all messages of the NATS account whose subjects are topics'.
@@ -67,7 +68,8 @@ type Options struct {
 var (
 	// ErrDisconnected: the node has no connection to NATS. Nobody gets the message.
 	ErrDisconnected = errors.New("nats: no connection to a server")
-	// ErrNoStream: JetStream does not answer, or has no leader for the stream. Nobody gets the message.
+	// ErrNoStream: JetStream does not answer, has no leader for the stream, or has not had one since the broker has started. Nobody gets the
+	// message.
 	ErrNoStream = errors.New("nats: the stream takes no messages")
 )
 

@@ -211,7 +211,10 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 		return pubsub.History{}, ErrDisconnected
 	}
 	epoch := st.current()
-	if since != (pubsub.Position{}) && since.Epoch != epoch {
+	switch {
+	case epoch == "":
+		return pubsub.History{}, st.errNotFound()
+	case since != (pubsub.Position{}) && since.Epoch != epoch:
 		return pubsub.History{}, nil
 	}
 	from := st.position(b.await(topic))
@@ -285,8 +288,11 @@ func (b *Broker) arrived(ctx context.Context, topic string, through, last uint64
 // Purge implements pubsub.HistoryBroker: on all nodes. A message in the topic says so.
 func (b *Broker) Purge(ctx context.Context, topic string) error {
 	s := b.session.Load()
-	if s == nil {
+	switch {
+	case s == nil:
 		return ErrDisconnected
+	case b.stream.current() == "":
+		return b.stream.errNotFound()
 	}
 	subject := b.names.subject(topic)
 	request := struct {

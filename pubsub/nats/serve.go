@@ -13,7 +13,7 @@ func (b *Broker) serve(s *session) {
 	}
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
-	looks := looking{broker: b, session: s, answer: make(chan *status, 1)}
+	looks := looking{broker: b, session: s, answer: make(chan looked, 1)}
 	for {
 		select {
 		case msg := <-s.in:

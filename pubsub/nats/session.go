@@ -123,7 +123,7 @@ func (b *Broker) servers() []string {
 func stays(err error) bool {
 	for _, lasting := range []error{
 		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired, nats.ErrNkeysNotSupported, nats.ErrSecureConnRequired,
-		nats.ErrSecureConnWanted, fs.ErrNotExist, fs.ErrPermission, errOld, errStream,
+		nats.ErrSecureConnWanted, fs.ErrNotExist, fs.ErrPermission, errOld, errStream, errRefused,
 	} {
 		if errors.Is(err, lasting) {
 			return true
@@ -187,7 +187,7 @@ func (s *session) subscribe() {
 			}
 			waiting = append(waiting, s.confirm(some)...)
 		}
-		if len(asking) == 0 && len(waiting) > 0 && !failed {
+		if len(asking) == 0 && len(waiting) > 0 && !failed && b.stream.current() != "" {
 			asking, waiting = waiting, nil
 			b.ended.Go(func() {
 				base, err := b.stream.last(s)
@@ -201,11 +201,11 @@ func (s *session) subscribe() {
 		select {
 		case <-b.interests.wake:
 		case <-tick.C:
-			failed = false
+			failed, waiting = false, slices.DeleteFunc(waiting, func(w *want) bool { return w.gone })
 		case a := <-answers:
 			if failed = a.err != nil; failed {
 				b.log.Warn("the stream does not answer: subscribing later", "stream", b.stream.Name, "err", a.err)
-				waiting = slices.DeleteFunc(append(asking, waiting...), func(w *want) bool { return w.gone })
+				waiting = append(asking, waiting...)
 			} else {
 				b.confirm(asking, a.base, true)
 			}

@@ -45,6 +45,10 @@ func (b *Broker) takeStored(s *session, topic string, msg *nats.Msg) {
 		b.counts.foreign.Add(1)
 		return
 	}
+	if st.current() == "" {
+		s.lookAgain() // it is there
+		return
+	}
 	if s.early {
 		_, s.left = st.hear(number, at), true
 		return
@@ -142,9 +146,15 @@ func (b *Broker) fill(s *session, topic string, after, through uint64) {
 type looking struct {
 	broker  *Broker
 	session *session
-	answer  chan *status // nil: none
-	asked   bool         // and there is no answer yet
-	again   bool         // to be asked once more
+	answer  chan looked
+	asked   bool // and there is no answer yet
+	again   bool // to be asked once more
+}
+
+// looked is an answer.
+type looked struct {
+	info *status
+	err  error
 }
 
 // lookAgain has the stream be looked at soon.
@@ -169,25 +179,35 @@ func (k *looking) ask(anew bool) {
 	}
 	b.ended.Go(func() {
 		info, err := state(s)
-		if err != nil {
-			b.log.Debug("the stream does not answer: looking again later", "stream", b.stream.Name, "err", err)
-			if info = nil; stays(err) {
-				b.log.Warn("the stream can not be used any more", "stream", b.stream.Name, "err", err)
-				s.conn.Close() // the next session says so
+		switch {
+		case err == nil:
+			if err := b.stream.count(s, info.incarnation()); err != nil {
+				b.log.Warn("the stream's metadata does not tell yet that its numbers have begun anew", "stream", b.stream.Name, "err", err)
 			}
-		} else if err := b.stream.count(s, info.incarnation()); err != nil {
-			b.log.Warn("the stream's metadata does not tell yet that its numbers have begun anew", "stream", b.stream.Name, "err", err)
+		case b.stream.lasts(err):
+			b.log.Warn("the stream can not be used", "stream", b.stream.Name, "err", err)
+			s.conn.Close() // the next session says so
+		default:
+			b.log.Debug("the stream does not answer: looking again later", "stream", b.stream.Name, "err", err)
 		}
-		k.answer <- info
+		k.answer <- looked{info, err}
 	})
 }
 
 // answered takes the answer, if it still is about the stream of which it was asked.
-func (k *looking) answered(info *status) {
+func (k *looking) answered(a looked) {
+	st, s := k.broker.stream, k.session
 	k.asked = false
-	if info != nil && info.epoch == k.broker.stream.current() {
-		k.session.found = true
-		k.broker.look(k.session, info)
+	switch {
+	case a.err != nil:
+		st.answers(a.err)
+	case a.info.epoch == st.current():
+		if !s.found {
+			k.broker.log.Info("the stream can be used now", "stream", st.Name)
+		}
+		s.found = true
+		st.answers(nil)
+		k.broker.look(s, a.info)
 	}
 	if k.again {
 		k.ask(false)

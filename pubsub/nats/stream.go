@@ -101,7 +101,8 @@ type stream struct {
 
 	seen atomic.Uint64 // number of the last message that was received, of whatever topic
 
-	short time.Time // since when its leader says that it ends before a message that it had; the broker's own goroutine has it
+	why   atomic.Pointer[string] // it can not be used; nil: it can, or nobody has looked yet
+	short time.Time              // since when its leader says that it ends before a message that it had; the broker's own goroutine has it
 
 	mu          sync.Mutex // guards what follows
 	epoch       string     // of the next two; "" before the first session
@@ -162,79 +163,6 @@ func (st *stream) position(base uint64) pubsub.Position {
 		return pubsub.Position{}
 	}
 	return pubsub.Position{Epoch: st.epoch, Number: max(base, st.seen.Load())}
-}
-
-// open finds the stream, or creates it, for a new session. If an earlier session has found it, this one begins also without
-// an answer of JetStream, which may have no leader: the stream's topics wait, and all others do not.
-func (st *stream) open(s *session) error {
-	if err := recent(s.conn.ConnectedServerVersion()); err != nil {
-		return err
-	}
-	if _, err := s.conn.ChanSubscribe("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED."+st.Name, s.elected); err != nil {
-		return err
-	}
-	info, err := st.find(s)
-	if err != nil && st.current() != "" && !stays(err) {
-		s.broker.log.Warn("the stream can not be used yet", "stream", st.Name, "err", err)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	s.found = true
-	if st.current() == "" {
-		st.first(s, info)
-		return nil
-	}
-	st.suspect(doubted)
-	if _, err := st.anew(s, info); err != nil {
-		s.found = false // a look finds it again
-	}
-	return nil
-}
-
-// find gives what the stream's leader says of it. A stream that is not there it creates.
-func (st *stream) find(s *session) (*status, error) {
-	info := &status{}
-	info.epoch, info.reached = st.reached()
-	js, err := jetstream.New(s.conn)
-	if err != nil {
-		return nil, fmt.Errorf("nats: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*requestTimeout)
-	defer cancel()
-	want := st.config(s.broker.names)
-	found, err := js.Stream(ctx, st.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		found, err = js.CreateStream(ctx, want)
-	}
-	switch {
-	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return nil, fmt.Errorf("nats: the stream %s: JetStream is not enabled on the servers, or has no leader yet: %w", st.Name, err)
-	case err != nil:
-		return nil, fmt.Errorf("nats: the stream %s: %w", st.Name, err)
-	}
-	info.StreamInfo = found.CachedInfo()
-	if republish := info.Config.RePublish; !info.Config.AllowDirect || republish == nil || republish.Destination != want.RePublish.Destination {
-		return nil, fmt.Errorf("%w: %s is there, but without AllowDirect, or RePublish to %s", errStream, st.Name, want.RePublish.Destination)
-	}
-	return info, nil
-}
-
-var (
-	errOld    = errors.New("nats: the server is too old")
-	errStream = errors.New("nats: the stream is not as it must be")
-)
-
-// recent says that a server is too old.
-func recent(version string) error {
-	major, rest, _ := strings.Cut(version, ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	a, _ := strconv.Atoi(major) // 0 is too old
-	if b, _ := strconv.Atoi(minor); a < 2 || a == 2 && b < 11 {
-		return fmt.Errorf("%w: it has version %s, and a stream needs 2.11 or later", errOld, version)
-	}
-	return nil
 }
 
 // missedStream tells that something may be missing of all that the stream has.

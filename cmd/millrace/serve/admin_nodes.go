@@ -25,6 +25,8 @@ type natsReport struct {
 	Connected     bool   `json:"connected"`
 	Server        string `json:"server,omitempty"`
 	Error         string `json:"error,omitempty"`
+	StreamFound   *bool  `json:"stream_found,omitempty"` // since it began; nil: it has no stream
+	StreamError   string `json:"stream_error,omitempty"`
 	Subscriptions int    `json:"subscriptions"`
 	Lost          uint64 `json:"connections_lost"`
 	Gaps          uint64 `json:"gaps"`
@@ -55,7 +57,13 @@ func (t *topics) showNodes(w http.ResponseWriter, _ *http.Request) {
 }
 
 func natsReportOf(s nats.Stats) *natsReport {
-	return &natsReport{s.Connected, s.Server, s.Error, s.Subscriptions, s.Lost, s.Gaps, s.Dropped}
+	r := &natsReport{
+		Connected: s.Connected, Server: s.Server, Error: s.Error, StreamError: s.StreamError, Subscriptions: s.Subscriptions, Lost: s.Lost, Gaps: s.Gaps, Dropped: s.Dropped,
+	}
+	if s.Stream != "" {
+		r.StreamFound = &s.StreamFound
+	}
+	return r
 }
 
 const maxUserForm = 4 << 10

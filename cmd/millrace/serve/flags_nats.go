@@ -44,8 +44,8 @@ func (n *natsOptions) options() []flags.Option {
 			flags.Choice(&n.interest, interests, "topic", "partition", "all")),
 		flags.New("nats-stream", "STREAM", "a stream of JetStream that keeps messages for all nodes, which creates it if there is none: NAME FILTER...\n"+
 			"messages=N age=TIME bytes=SIZE replicas=N memory", "", natsStream(&n.stream)).Once(),
-		switchedOn("nats-wait", "start while no server of NATS can be reached, and go on trying; off: end", &n.wait),
-		switchedOn("nats-ready", "/readyz fails while there is no connection to NATS; off", &n.readiness),
+		switchedOn("nats-wait", "start while no server of NATS can be reached, or JetStream does not answer, and go on trying; off: end", &n.wait),
+		switchedOn("nats-ready", "/readyz fails while there is no connection to NATS, and until the stream was found; off", &n.readiness),
 		flags.New("nats-ca", "FILE", "PEM file with the certificates that those of NATS must be signed by, in place of the system's", "", flags.Text(&n.ca)).Once(),
 		flags.New("nats-cert", "FILE", "certificate to show to NATS, a PEM file; read again for each connection", "", flags.Text(&n.cert)).Once(),
 		flags.New("nats-key", "FILE", "the certificate's key, a PEM file", "", flags.Text(&n.key)).Once(),

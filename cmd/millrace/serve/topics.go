@@ -72,8 +72,14 @@ func warnOfPayload(s nats.Stats, payload int, log *slog.Logger) {
 
 // unready says why no clients should come, "" if they may.
 func (t *topics) unready() string {
-	if t != nil && t.broker != nil && t.follow && !t.broker.Stats().Connected {
+	if t == nil || t.broker == nil || !t.follow {
+		return ""
+	}
+	switch s := t.broker.Stats(); {
+	case !s.Connected:
 		return "no connection to NATS"
+	case s.Stream != "" && !s.StreamFound:
+		return "the stream " + s.Stream + " has not been found yet"
 	}
 	return ""
 }

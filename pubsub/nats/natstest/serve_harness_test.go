@@ -208,8 +208,10 @@ func askFor(t testing.TB, want, method, url, body string, lines ...string) (answ
 func nodesOf(t testing.TB, s *served) (report struct {
 	Partial bool
 	NATS    struct {
-		Connected bool
-		Error     string
+		Connected   bool
+		Error       string
+		StreamFound bool   `json:"stream_found"`
+		StreamError string `json:"stream_error"`
 	}
 	Nodes []struct {
 		ID          string

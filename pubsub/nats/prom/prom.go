@@ -42,6 +42,12 @@ var metrics = []metric{
 		}
 		return 0
 	}),
+	gauge("stream_unusable", "1 while the stream was not found yet, or does not answer, else 0.", func(s *nats.Stats) float64 {
+		if s.StreamError != "" || s.Stream != "" && !s.StreamFound {
+			return 1
+		}
+		return 0
+	}),
 	gauge("subscriptions", "Topics and filters that the node wants from NATS, now.", func(s *nats.Stats) float64 { return float64(s.Subscriptions) }),
 	gauge("subscriptions_unready", "Those that the server does not know yet.", func(s *nats.Stats) float64 { return float64(s.Unready) }),
 	counter("connects_total", "Connections made to NATS.", func(s *nats.Stats) uint64 { return s.Connects }),
