@@ -24,9 +24,9 @@ func (h *Hub) missed(name string) {
 			}
 		}
 	}
-	h.onGapMu.Lock()
+	h.toldMu.Lock()
 	told := h.onGap
-	h.onGapMu.Unlock()
+	h.toldMu.Unlock()
 	for _, tell := range told {
 		tell(name)
 	}
@@ -34,8 +34,8 @@ func (h *Hub) missed(name string) {
 
 // OnMissed has a function called as Options.OnMissed is, besides others.
 func (h *Hub) OnMissed(tell func(topic string)) {
-	h.onGapMu.Lock()
-	defer h.onGapMu.Unlock()
+	h.toldMu.Lock()
+	defer h.toldMu.Unlock()
 	h.onGap = append(h.onGap[:len(h.onGap):len(h.onGap)], tell)
 }
 

@@ -44,3 +44,39 @@ func TestGap(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestGapOfEnded: whose subscription the hub has ended is not told of its gaps any more, until he subscribes again. A raw connection still
+// publishes to its topic.
+func TestGapOfEnded(t *testing.T) {
+	t.Parallel()
+	broker := &lossy{Broker: pubsub.InProcess()}
+	who := tokens{"ann": {User: "ann", Rights: gateway.Rights{Subscribe: []string{"#"}, Publish: []string{"#"}}}}
+	r := newRigWith(t, gateway.Options{Auth: []gateway.Authenticator{who}}, pubsub.Options{Rules: keep, Broker: broker}, nil)
+	c, raw := r.connect("/topics/a?topic=b/%2B&topic=c&envelope=1&token=ann"), r.connect("/topics/a?token=ann")
+	stream := r.stream("/topics/a?topic=c&token=ann")
+	for range 3 {
+		c.ReceiveText()
+	}
+	stream.next()
+	stream.next()
+	r.srv.WaitIdle()
+	if n := r.hub.UnsubscribeUser("ann", "a") + r.hub.UnsubscribeUser("ann", "b/+"); n != 4 {
+		t.Errorf("%d subscriptions have ended, want 4", n)
+	}
+	for _, topic := range []string{"a", "b/x", "c"} { // of the last one all are told still
+		broker.to.Missed(topic)
+	}
+	say(t, c, "", `{"gap":"c"}`)
+	if e := stream.next(); e.Name != "gap" || string(e.Data) != `{"gap":"c"}` {
+		t.Errorf("%+v", e)
+	}
+	say(t, c, `{"id":1,"subscribe":"a"}`, `{"id":1,"ok":true,"topic":"a","position":P,"recovered":false,"sent":0}`)
+	broker.to.Missed("a")
+	say(t, c, "", `{"gap":"a"}`)
+	raw.SendText("still mine")
+	say(t, c, "", `{"topic":"a","position":P,"time":T,"data":"still mine"}`)
+	say(t, c, `{"id":2,"unsubscribe":"a"}`, `{"id":2,"ok":true,"topic":"a"}`)
+	broker.to.Missed("a")
+	broker.to.Missed("c")
+	say(t, c, "", `{"gap":"c"}`)
+}

@@ -61,9 +61,9 @@ type Gateway struct {
 	bodies   account // of plain requests, and answers to them
 	answers  account
 
-	mu       sync.Mutex // guards sessions; no other lock is taken under it
-	sessions map[*session]struct{}
-	gaps     []string // topics whose subscribers are still to be told; "" is all
+	mu       sync.Mutex                // guards sessions; no other lock is taken under it
+	sessions map[*server.Conn]*session // but raw ones
+	gaps     []string                  // topics whose subscribers are still to be told; "" is all
 	gapped   chan struct{}
 }
 
@@ -71,7 +71,7 @@ type Gateway struct {
 func New(hub *pubsub.Hub, o Options) (*Gateway, error) {
 	g := &Gateway{
 		hub: hub, srv: hub.Server(), auth: slices.Clone(o.Auth), anonymous: anonymously, cookie: o.Cookie, local: o.Local, posts: newPostRate(o.PublishRate, o.PublishBurst),
-		sessions: map[*session]struct{}{}, gapped: make(chan struct{}, 1),
+		sessions: map[*server.Conn]*session{}, gapped: make(chan struct{}, 1),
 	}
 	switch {
 	case (o.Open || o.Local) && (len(o.Auth) > 0 || o.Anonymous != nil):
@@ -95,6 +95,7 @@ func New(hub *pubsub.Hub, o Options) (*Gateway, error) {
 	g.ctx, g.end = context.WithCancel(context.Background())
 	g.expiries.changed = make(chan struct{}, 1)
 	hub.OnMissed(g.noteGap)
+	hub.OnUnsubscribed(g.unsubscribed)
 	g.ended.Go(g.runExpiries)
 	g.ended.Go(g.runGaps)
 	return g, nil

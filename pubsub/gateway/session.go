@@ -24,12 +24,13 @@ type session struct {
 	expiry  *expiry // guarded by Gateway.expiries.mu; nil: the token does not end
 	expired bool    // so is this: the token has ended
 	form    form
-	entered bool // the gateway counts it
-	one     bool // the URL names one topic: raw messages are published to it
+	entered bool   // the gateway counts it
+	one     bool   // the URL names one topic
+	topic   string // is that, once it is subscribed to: raw messages are published to it
 	renewed rate.Bucket
 
 	mu    sync.Mutex // guards names, and is taken inside no other lock but a topic's
-	names []string   // of its subscriptions, each once; also of those that Hub.UnsubscribeUser has ended
+	names []string   // of its subscriptions, each once; none of raw connections
 }
 
 // opening is what the hook has found out.
@@ -57,6 +58,9 @@ func (s *session) Open(c *server.Conn) {
 			return
 		}
 	}
+	if s.one {
+		s.topic = asked.topics[0]
+	}
 }
 
 // Close implements server.Handler.
@@ -69,7 +73,7 @@ func (s *session) Close(*server.Conn, error) {
 	g.counts.open[s.form].Add(-1)
 	if s.form != raw {
 		g.mu.Lock()
-		delete(g.sessions, s)
+		delete(g.sessions, s.conn)
 		g.mu.Unlock()
 	}
 }
@@ -89,7 +93,7 @@ func (s *session) enter() {
 	}
 	if s.form != raw {
 		g.mu.Lock()
-		g.sessions[s] = struct{}{}
+		g.sessions[s.conn] = s
 		g.mu.Unlock()
 	}
 }
@@ -134,7 +138,7 @@ func (s *session) subscribe(name string, o pubsub.SubscribeOptions, begun func(s
 			}
 		}
 		s.mu.Lock()
-		if added = true; !slices.Contains(s.names, name) {
+		if added = true; s.form != raw && !slices.Contains(s.names, name) {
 			s.names = append(s.names, name) // from here on it is told of gaps
 		}
 		s.mu.Unlock()
@@ -168,9 +172,16 @@ func (s *session) forget(name string) {
 func hasHistory(name string) bool { return !pubsub.IsFilter(name) && !strings.HasPrefix(name, "$") }
 
 // unsubscribe ends a subscription.
-func (s *session) unsubscribe(name string) (ok bool) {
-	s.forget(name)
-	return s.g.hub.Unsubscribe(s.conn, name)
+func (s *session) unsubscribe(name string) (ok bool) { return s.g.hub.Unsubscribe(s.conn, name) }
+
+// unsubscribed notes that the hub has ended a subscription. It holds the topic's lock.
+func (g *Gateway) unsubscribed(c *server.Conn, name string) {
+	g.mu.Lock()
+	s := g.sessions[c]
+	g.mu.Unlock()
+	if s != nil {
+		s.forget(name)
+	}
 }
 
 // begin tells how a subscription of the URL's begins. alone: it is the only one.
@@ -198,13 +209,12 @@ func (s *session) Message(c *server.Conn, m ws.Message) {
 	case !s.entered: // it is closing
 	case s.form == enveloped:
 		s.command(m)
-	case !s.one || len(s.names) == 0: // or Open has failed
+	case s.topic == "": // or Open has failed
 		s.fail(&Error{BadRequest, "name one topic in the URL to publish to it"})
 	default:
-		topic := s.names[0] // only this goroutine changes them
-		err := s.who.need((*Rights).mayPublish, "publish to", topic)
+		err := s.who.need((*Rights).mayPublish, "publish to", s.topic)
 		if err == nil {
-			_, err = s.publish(pubsub.Message{Topic: topic, Payload: m.Payload, Opcode: m.Opcode}, pubsub.PublishOptions{From: c})
+			_, err = s.publish(pubsub.Message{Topic: s.topic, Payload: m.Payload, Opcode: m.Opcode}, pubsub.PublishOptions{From: c})
 		}
 		if err != nil {
 			e := s.g.refuse(err)
@@ -266,7 +276,7 @@ func (g *Gateway) tellGaps() {
 	gaps := g.gaps
 	g.gaps = nil
 	sessions := make([]*session, 0, len(g.sessions))
-	for s := range g.sessions {
+	for _, s := range g.sessions {
 		sessions = append(sessions, s)
 	}
 	g.mu.Unlock()

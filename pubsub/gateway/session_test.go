@@ -35,7 +35,7 @@ func opened(t *testing.T) *session {
 	s.WaitIdle()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for one := range g.sessions {
+	for _, one := range g.sessions {
 		return one
 	}
 	t.Fatal("there is no session")
