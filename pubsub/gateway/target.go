@@ -163,8 +163,8 @@ func checkTopic(name string) error {
 var unknownPosition = pubsub.Position{Epoch: "?"}
 
 // resume has an event stream go on behind the last id that the client has seen. That says what it has of
-// one topic, and of several nothing: the ids of one say nothing of the others'. Who is not told that all is
-// recovered loads anew.
+// one topic, and of several nothing: the ids of one say nothing of the others', even if a broker numbers them together, since pasts follow
+// one upon the other. Who is not told that all is recovered loads anew.
 //
 // Who may not read the history goes on without it.
 func (t *target) resume(r *ws.Request, who *identity) {
