@@ -217,8 +217,7 @@ func (s *session) Message(c *server.Conn, m ws.Message) {
 			_, err = s.publish(pubsub.Message{Topic: s.topic, Payload: m.Payload, Opcode: m.Opcode}, pubsub.PublishOptions{From: c})
 		}
 		if err != nil {
-			e := s.g.refuse(err)
-			_ = c.Close(ws.CodePolicy, e.Error()) // it may have ended
+			s.fail(err)
 		}
 	}
 }

@@ -167,11 +167,14 @@ func TestWhoMay(t *testing.T) {
 		t.Error("a page elsewhere got in")
 	}
 	// What is sent to a topic without the right to publish.
-	for _, target := range []string{"/topics/news/1", "/topics/rooms/attic?token=ann", "/topics/rooms/hall?token=bob", "/topics/rooms/%2B?token=ann", "/topics/rooms/hall?topic=rooms/x/ann&token=ann"} {
+	for target, want := range map[string]ws.Code{
+		"/topics/news/1": 3000, "/topics/rooms/attic?token=ann": 3003, "/topics/rooms/hall?token=bob": 3003,
+		"/topics/rooms/%2B?token=ann": ws.CodePolicy, "/topics/rooms/hall?topic=rooms/x/ann&token=ann": ws.CodePolicy, // not one topic
+	} {
 		c := r.connect(target)
 		c.SendText("x")
-		if end := c.ReceiveClose(); end.Code != ws.CodePolicy {
-			t.Errorf("%s: %v", target, end)
+		if end := c.ReceiveClose(); end.Code != want {
+			t.Errorf("%s: %v, want %d", target, end, want)
 		}
 	}
 	c := r.connect("/topics/rooms/x/ann?token=ann")
