@@ -45,9 +45,9 @@ type Hub struct {
 	ending  chan struct{}
 	ended   sync.WaitGroup
 
-	toldMu  sync.Mutex // guards the functions that are told, which are not changed in place
+	gaps    gaps
+	onGapMu sync.Mutex // guards onGap, which is not changed in place
 	onGap   []func(topic string)
-	onEnded []func(c *server.Conn, name string)
 
 	departedMu sync.Mutex // guards departed; the innermost
 	departed   []departure

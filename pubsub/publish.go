@@ -122,6 +122,17 @@ func (r *receiver) Missed(name string) { (*Hub)(r).missed(name) }
 
 // send sends a message to the members of some filters, and of a topic if it is not nil.
 func (h *Hub) send(filters []*topic, t *topic, p *ws.Prepared, o PublishOptions) (members int, err error) {
+	if err := h.gaps.settle(h); err != nil {
+		return 0, err
+	}
+	if members, err = h.push(filters, t, p, o.SendOptions); err == nil {
+		h.gaps.notePassed()
+	}
+	return members, err
+}
+
+// push is send without a look at gaps.
+func (h *Hub) push(filters []*topic, t *topic, p *ws.Prepared, o server.SendOptions) (members int, err error) {
 	var few [8]*server.Group
 	groups := few[:0]
 	for _, f := range filters {
@@ -130,6 +141,6 @@ func (h *Hub) send(filters []*topic, t *topic, p *ws.Prepared, o PublishOptions)
 	if t != nil {
 		groups = append(groups, t.group)
 	}
-	sent, err := h.srv.SendToGroups(p, o.SendOptions, groups...)
+	sent, err := h.srv.SendToGroups(p, o, groups...)
 	return sent.Members, err
 }

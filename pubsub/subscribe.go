@@ -173,23 +173,8 @@ func (h *Hub) Unsubscribe(c *server.Conn, name string) (ok bool) {
 	defer h.unlock(t)
 	if _, ok = t.group.Leave(c); ok {
 		t.leave(c)
-		h.toldMu.Lock()
-		told := h.onEnded
-		h.toldMu.Unlock()
-		for _, tell := range told {
-			tell(c, name)
-		}
 	}
 	return ok
-}
-
-// OnUnsubscribed has a function called for each subscription that Unsubscribe or UnsubscribeUser has ended on this node, on whichever that was
-// ordered, and before the connection may subscribe to the name again. It is not called for those that end with their connections. The topic is
-// locked meanwhile, so the function must not block, nor call the hub.
-func (h *Hub) OnUnsubscribed(tell func(c *server.Conn, name string)) {
-	h.toldMu.Lock()
-	defer h.toldMu.Unlock()
-	h.onEnded = append(h.onEnded[:len(h.onEnded):len(h.onEnded)], tell)
 }
 
 // leave forgets a member that has left the group. The caller holds the topic's lock.

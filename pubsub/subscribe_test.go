@@ -2,7 +2,6 @@ package pubsub_test
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,32 +118,6 @@ func TestOptionsThatCanNotWork(t *testing.T) {
 	} {
 		if _, err := pubsub.New(&server.Server{}, o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want one with %q", err, want)
-		}
-	}
-}
-
-// TestOnUnsubscribed: all who ask are told of each subscription that is ended, and of none that ends with its connection, or was not there.
-func TestOnUnsubscribed(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, pubsub.Options{})
-	var told [2][]string
-	for i := range told {
-		r.hub.OnUnsubscribed(func(_ *server.Conn, name string) { told[i] = append(told[i], name) })
-	}
-	client, conn := r.connect()
-	r.hub.SetUser(conn, "ann")
-	for _, name := range []string{"a", "b/+", "c"} {
-		r.subscribe(conn, name, pubsub.SubscribeOptions{})
-	}
-	r.hub.Unsubscribe(conn, "a")
-	r.hub.Unsubscribe(conn, "a")
-	r.hub.UnsubscribeUser("ann", "b/+")
-	r.hub.UnsubscribeUser("bob", "c")
-	client.Abort()
-	r.eventually("the connection to be gone", func() bool { return r.hub.Stats().Subscriptions == 0 })
-	for i := range told {
-		if !slices.Equal(told[i], []string{"a", "b/+"}) {
-			t.Errorf("told of %q", told[i])
 		}
 	}
 }

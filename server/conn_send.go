@@ -104,27 +104,6 @@ func (c *Conn) SendJSON(v any) error {
 	return c.Send(ws.Text, text)
 }
 
-// SendPrepared is Send of a message that was framed once for many connections. As a message of a
-// group it comes in its envelope where Accept.Enveloped is set.
-func (c *Conn) SendPrepared(p *ws.Prepared) error {
-	if c.is(enveloped) {
-		p = p.Enveloped()
-	}
-	if op := p.Opcode(); op != ws.Text && op != ws.Binary {
-		return ErrOpcode
-	}
-	if err := c.loop.srv.checkText(p.Opcode(), p.Payload()); err != nil {
-		return err
-	}
-	if c.is(eventStream) {
-		return c.sendPreparedEvent(p)
-	}
-	if d := c.deflationNow(); d != nil {
-		return c.sendPreparedDeflated(d, p)
-	}
-	return c.lockAndSend(p.Opcode(), nil, p.Frame())
-}
-
 // Ping sends a ping with a payload of at most 125 bytes; see PongHandler for the
 // answer. Keepalive pings go out by themselves. An event stream gets a comment
 // without the payload, which nobody answers.

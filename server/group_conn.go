@@ -268,7 +268,10 @@ func (d *delivery) collect(c *Conn, g *grouped, end uint64, way framing) {
 	total, kept, plain := 0, d.list[:0], way == framing{}
 	for _, p := range d.list {
 		frame := p.message.prepared.Frame()
-		if !plain {
+		switch {
+		case !p.message.prepared.Plain() && way.plain():
+			continue
+		case !plain:
 			if frame = d.formFor(c, p); frame == nil {
 				d.notText++
 				continue

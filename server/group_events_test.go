@@ -48,10 +48,11 @@ func TestGroupForms(t *testing.T) {
 			return c
 		}
 		enveloped := strings.Replace(upgradeRequest(), "GET / ", "GET /enveloped ", 1)
-		raw, wrapped := join(upgradeRequest()), join(enveloped)
-		packed := &deflater{
-			client: join(strings.Replace(enveloped, "\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 1)), answer: "permessage-deflate",
+		withDeflate := func(request string) *deflater {
+			return &deflater{client: join(strings.Replace(request, "\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 1)), answer: "permessage-deflate"}
 		}
+		raw, wrapped := join(upgradeRequest()), join(enveloped)
+		packed, packedRaw := withDeflate(enveloped), withDeflate(upgradeRequest())
 		events, wrappedEvents := join(eventRequest("/")), join(eventRequest("/enveloped"))
 		joinAll(t, g, members...)
 		for _, p := range []*ws.Prepared{
@@ -61,7 +62,16 @@ func TestGroupForms(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		gap := ws.PrepareWith(ws.Text, []byte("gap"), ws.PrepareOptions{Event: "gap", NotPlain: true})
+		if _, err := g.Send(gap); err != nil {
+			t.Fatal(err)
+		}
 		for i, c := range members {
+			for _, err := range []error{c.SendPrepared(gap), g.SendTo(c, gap, server.SendOptions{})} {
+				if err != nil {
+					t.Errorf("%d: %v", i, err)
+				}
+			}
 			if err := c.SendPrepared(formed(ws.Text, "own", "3")); err != nil {
 				t.Errorf("%d: %v", i, err)
 			}
@@ -70,14 +80,12 @@ func TestGroupForms(t *testing.T) {
 			}
 		}
 		expectFrames(raw, "1 a", "2 b", "1 c", "2 d", "1 e", "1 own", "1 end")
-		expectFrames(wrapped, `1 {"1":"a"}`, `1 {"2":"b"}`, "1 c", "2 d", "1 e", `1 {"3":"own"}`, "1 end")
-		for _, want := range []string{`{"1":"a"}`, `{"2":"b"}`, "c", "d", "e", `{"3":"own"}`, "end"} {
-			if _, got := packed.message(); got != want {
-				t.Errorf("got %q, want %q", got, want)
-			}
-		}
-		expectLines(events, "id: 1\ndata: a\n\n", "data: c\n\n", "data: e\n\n", "id: 3\ndata: own\n\n", "data: end\n\n")
-		expectLines(wrappedEvents, "id: 1\ndata: {\"1\":\"a\"}\n\n", "id: 2\ndata: {\"2\":\"b\"}\n\n", "data: c\n\n", "data: e\n\n",
+		expectFrames(wrapped, `1 {"1":"a"}`, `1 {"2":"b"}`, "1 c", "2 d", "1 e", "1 gap", "1 gap", "1 gap", `1 {"3":"own"}`, "1 end")
+		expectPacked(packed, `{"1":"a"}`, `{"2":"b"}`, "c", "d", "e", "gap", "gap", "gap", `{"3":"own"}`, "end")
+		expectPacked(packedRaw, "a", "b", "c", "d", "e", "own", "end")
+		gaps := strings.Repeat("event: gap\ndata: gap\n\n", 3)
+		expectLines(events, "id: 1\ndata: a\n\n", "data: c\n\n", "data: e\n\n", gaps, "id: 3\ndata: own\n\n", "data: end\n\n")
+		expectLines(wrappedEvents, "id: 1\ndata: {\"1\":\"a\"}\n\n", "id: 2\ndata: {\"2\":\"b\"}\n\n", "data: c\n\n", "data: e\n\n", gaps,
 			"id: 3\ndata: {\"3\":\"own\"}\n\n", "data: end\n\n")
 		if n := srv.Stats().EventStreams.NotText; n != 3 {
 			t.Errorf("%d messages were no text, want 3", n)
@@ -91,6 +99,16 @@ func expectFrames(c *client, want ...string) {
 	for _, w := range want {
 		if op, payload := c.frame(); fmt.Sprint(op, " ", payload) != w {
 			c.t.Errorf("got %d %q, want %q", op, payload, w)
+		}
+	}
+}
+
+// expectPacked reads messages that may be compressed.
+func expectPacked(c *deflater, want ...string) {
+	c.t.Helper()
+	for _, w := range want {
+		if _, got := c.message(); got != w {
+			c.t.Errorf("got %q, want %q", got, w)
 		}
 	}
 }

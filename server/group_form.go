@@ -36,11 +36,16 @@ func (way *framing) form(p *ws.Prepared) *ws.Prepared {
 	return p
 }
 
-// frame is a message framed, nil if it has no such form: binary, for an event stream.
+// plain says that a connection with this framing asks for nothing else than what was sent.
+func (way *framing) plain() bool { return !way.events && !way.enveloped }
+
+// frame is a message framed, nil if it has no such form: binary, for an event stream, or one that is not plain.
 func (way *framing) frame(p *ws.Prepared) []byte {
 	switch p = way.form(p); {
 	case way.events:
 		return p.Event()
+	case !way.enveloped && !p.Plain():
+		return nil
 	case way.deflate:
 		frame, _ := p.Deflated(way.z)
 		return frame
@@ -91,4 +96,29 @@ func (g *Group) addWay(way framing) {
 		ways = append(slices.Clip(ways), way)
 		g.ways.Store(&ways)
 	}
+}
+
+// SendPrepared is Send of a message that was framed once for many connections. As a message of a
+// group it comes in its envelope where Accept.Enveloped is set, and not at all where it
+// is not for such a connection (ws.PrepareOptions.NotPlain).
+func (c *Conn) SendPrepared(p *ws.Prepared) error {
+	switch {
+	case c.is(enveloped):
+		p = p.Enveloped()
+	case !p.Plain() && !c.is(eventStream):
+		return nil
+	}
+	if op := p.Opcode(); op != ws.Text && op != ws.Binary {
+		return ErrOpcode
+	}
+	if err := c.loop.srv.checkText(p.Opcode(), p.Payload()); err != nil {
+		return err
+	}
+	if c.is(eventStream) {
+		return c.sendPreparedEvent(p)
+	}
+	if d := c.deflationNow(); d != nil {
+		return c.sendPreparedDeflated(d, p)
+	}
+	return c.lockAndSend(p.Opcode(), nil, p.Frame())
 }

@@ -84,11 +84,13 @@ func (g *Group) SendTo(c *Conn, p *ws.Prepared, o SendOptions) error {
 	frame := way.frame(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.catchUp(); c.takesNothing() {
+	switch c.catchUp(); {
+	case c.takesNothing():
 		return ErrClosed
-	}
-	if frame == nil {
+	case frame == nil && way.events:
 		c.loop.counters.events.notText.Add(1)
+		return nil
+	case frame == nil:
 		return nil
 	}
 	m := newGroupMessage(g, p, o, 1)

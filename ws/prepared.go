@@ -24,6 +24,10 @@ type PrepareOptions struct {
 	// sends as Last-Event-ID when it comes back; "" is none. It may not hold CR, LF
 	// or NUL: the event then has none.
 	ID string
+	// Event is the name of that event; "" is none. It may not hold CR, LF or NUL: the event then has none.
+	Event string
+	// NotPlain has the message be one for event streams, and for connections that ask for envelopes, alone.
+	NotPlain bool
 	// Envelope, if not nil, makes the text that connections get in place of the payload
 	// which ask for envelopes, as one that also says what the message is about. It is called when
 	// the first of them is to get it, on any goroutine, perhaps on several at once, and gives the same each time.
@@ -51,7 +55,7 @@ func Prepare(op Opcode, payload []byte) *Prepared { return PrepareWith(op, paylo
 // are first asked for, once for all, and kept with it.
 func PrepareWith(op Opcode, payload []byte, o PrepareOptions) *Prepared {
 	p := prepare(op, payload)
-	if o.ID != "" || o.Envelope != nil {
+	if o.ID != "" || o.Event != "" || o.NotPlain || o.Envelope != nil {
 		p.more = &prepareMore{PrepareOptions: o}
 	}
 	return p
@@ -87,12 +91,15 @@ func (p *Prepared) Enveloped() *Prepared {
 		return e
 	}
 	e := prepare(Text, p.more.Envelope())
-	if p.more.ID != "" {
-		e.more = &prepareMore{PrepareOptions: PrepareOptions{ID: p.more.ID}}
+	if p.more.ID != "" || p.more.Event != "" {
+		e.more = &prepareMore{PrepareOptions: PrepareOptions{ID: p.more.ID, Event: p.more.Event}}
 	}
 	p.more.enveloped.CompareAndSwap(nil, e) // else somebody else has made the same
 	return p.more.enveloped.Load()
 }
+
+// Plain says whether the message is also for connections that ask for no envelopes, and are no event streams.
+func (p *Prepared) Plain() bool { return p.more == nil || !p.more.NotPlain }
 
 // Forms is how many bytes the forms have that were made so far, besides Frame.
 func (p *Prepared) Forms() (bytes int) {
@@ -123,9 +130,9 @@ func (p *Prepared) Event() []byte {
 	}
 	e := sse.Event{Data: p.Payload()}
 	if p.more != nil {
-		e.ID = p.more.ID
+		e.ID, e.Name = p.more.ID, p.more.Event
 	}
-	event := sse.AppendEvent(make([]byte, 0, len("id: \ndata: \n\n")+len(e.ID)+len(e.Data)), e)
+	event := sse.AppendEvent(make([]byte, 0, len("id: \nevent: \ndata: \n\n")+len(e.ID)+len(e.Name)+len(e.Data)), e)
 	p.event.CompareAndSwap(nil, &event) // else somebody else has made the same
 	return *p.event.Load()
 }

@@ -1,6 +1,8 @@
 package gateway_test
 
 import (
+	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/millrace/millrace/pubsub"
@@ -43,6 +45,35 @@ func TestGap(t *testing.T) {
 	if s := r.g.Stats(); s.Gaps != 2 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// TestGapInItsPlace: a gap is told behind the messages before it and before those behind it, so that nobody goes on behind it untold.
+func TestGapInItsPlace(t *testing.T) {
+	t.Parallel()
+	broker := &lossy{Broker: pubsub.InProcess()}
+	r := newRigWith(t, gateway.Options{Open: true}, pubsub.Options{Rules: keep, Broker: broker}, nil)
+	c, raw := r.connect("/topics/a?envelope=1"), r.connect("/topics/a")
+	stream := r.stream("/topics/a")
+	c.ReceiveText()
+	stream.next()
+	for i := range 100 {
+		r.publish("a", strconv.Itoa(i))
+		broker.to.Missed("a")
+	}
+	for i := range 100 {
+		say(t, c, "", fmt.Sprintf(`{"topic":"a","position":P,"time":T,"data":"%d"}`, i))
+		say(t, c, "", `{"gap":"a"}`)
+		if e := stream.next(); string(e.Data) != strconv.Itoa(i) {
+			t.Errorf("event %d: %+v", i, e)
+		}
+		if e := stream.next(); e.Name != "gap" || e.ID == "" { // the reader keeps the last id
+			t.Errorf("behind event %d: %+v", i, e)
+		}
+		if got := raw.ReceiveText(); got != strconv.Itoa(i) {
+			t.Errorf("message %d: %q", i, got)
+		}
+	}
+	raw.ExpectNothing()
 }
 
 // TestGapOfEnded: whose subscription the hub has ended is not told of its gaps any more, until he subscribes again. A raw connection still

@@ -60,18 +60,12 @@ type Gateway struct {
 	expiries expiries
 	bodies   account // of plain requests, and answers to them
 	answers  account
-
-	mu       sync.Mutex                // guards sessions; no other lock is taken under it
-	sessions map[*server.Conn]*session // but raw ones
-	gaps     []string                  // topics whose subscribers are still to be told; "" is all
-	gapped   chan struct{}
 }
 
 // New makes a gateway to a hub, and starts its goroutines. Close it before the hub.
 func New(hub *pubsub.Hub, o Options) (*Gateway, error) {
 	g := &Gateway{
 		hub: hub, srv: hub.Server(), auth: slices.Clone(o.Auth), anonymous: anonymously, cookie: o.Cookie, local: o.Local, posts: newPostRate(o.PublishRate, o.PublishBurst),
-		sessions: map[*server.Conn]*session{}, gapped: make(chan struct{}, 1),
 	}
 	switch {
 	case (o.Open || o.Local) && (len(o.Auth) > 0 || o.Anonymous != nil):
@@ -94,10 +88,8 @@ func New(hub *pubsub.Hub, o Options) (*Gateway, error) {
 	g.bodies.most, g.answers.most = max(maxMemory, 2*int64(min(hub.Limits().Payload, maxBody)+1)), maxMemory
 	g.ctx, g.end = context.WithCancel(context.Background())
 	g.expiries.changed = make(chan struct{}, 1)
-	hub.OnMissed(g.noteGap)
-	hub.OnUnsubscribed(g.unsubscribed)
+	hub.SetGapNotice(g.gapNotice)
 	g.ended.Go(g.runExpiries)
-	g.ended.Go(g.runGaps)
 	return g, nil
 }
 

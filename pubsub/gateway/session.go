@@ -30,7 +30,7 @@ type session struct {
 	renewed rate.Bucket
 
 	mu    sync.Mutex // guards names, and is taken inside no other lock but a topic's
-	names []string   // of its subscriptions, each once; none of raw connections
+	names []string   // of its subscriptions, each once, also of those that Hub.UnsubscribeUser has ended; none of raw connections
 }
 
 // opening is what the hook has found out.
@@ -71,11 +71,6 @@ func (s *session) Close(*server.Conn, error) {
 	g := s.g
 	g.expiries.set(s, time.Time{})
 	g.counts.open[s.form].Add(-1)
-	if s.form != raw {
-		g.mu.Lock()
-		delete(g.sessions, s.conn)
-		g.mu.Unlock()
-	}
 }
 
 // enter has the gateway know the session.
@@ -90,11 +85,6 @@ func (s *session) enter() {
 		g.expiries.wait(s, time.Now().Add(tokenTime))
 	} else {
 		g.expiries.set(s, s.who.Expires)
-	}
-	if s.form != raw {
-		g.mu.Lock()
-		g.sessions[s.conn] = s
-		g.mu.Unlock()
 	}
 }
 
@@ -139,7 +129,7 @@ func (s *session) subscribe(name string, o pubsub.SubscribeOptions, begun func(s
 		}
 		s.mu.Lock()
 		if added = true; s.form != raw && !slices.Contains(s.names, name) {
-			s.names = append(s.names, name) // from here on it is told of gaps
+			s.names = append(s.names, name)
 		}
 		s.mu.Unlock()
 		return begun(standing{name, position.String(), sub.Recovered, sub.Sent})
@@ -172,16 +162,9 @@ func (s *session) forget(name string) {
 func hasHistory(name string) bool { return !pubsub.IsFilter(name) && !strings.HasPrefix(name, "$") }
 
 // unsubscribe ends a subscription.
-func (s *session) unsubscribe(name string) (ok bool) { return s.g.hub.Unsubscribe(s.conn, name) }
-
-// unsubscribed notes that the hub has ended a subscription. It holds the topic's lock.
-func (g *Gateway) unsubscribed(c *server.Conn, name string) {
-	g.mu.Lock()
-	s := g.sessions[c]
-	g.mu.Unlock()
-	if s != nil {
-		s.forget(name)
-	}
+func (s *session) unsubscribe(name string) (ok bool) {
+	s.forget(name)
+	return s.g.hub.Unsubscribe(s.conn, name)
 }
 
 // begin tells how a subscription of the URL's begins. alone: it is the only one.
@@ -228,70 +211,14 @@ func marshal(v any) []byte {
 	return text
 }
 
-// # Gaps
-//
-// A broker may say that it has missed something. Who is subscribed to that is told, but for raw payloads,
-// which have no place for it.
-
-// maxGaps bounds what is still to be told; beyond it all are told.
-const maxGaps = 100
-
-// noteGap notes a topic, "" for all. The broker calls it: it does not block.
-func (g *Gateway) noteGap(topic string) {
-	g.mu.Lock()
-	switch {
-	case topic == "" || len(g.gaps) >= maxGaps:
-		g.gaps = append(g.gaps[:0], "")
-	case !slices.Contains(g.gaps, topic) && !slices.Contains(g.gaps, ""):
-		g.gaps = append(g.gaps, topic)
-	}
-	g.mu.Unlock()
-	select {
-	case g.gapped <- struct{}{}:
-	default: // it will look
-	}
-}
-
 // gap tells of a topic of which messages may be missing; "#" is all.
 type gap struct {
 	Topic string `json:"gap"`
 }
 
-// runGaps tells of gaps, until the gateway ends.
-func (g *Gateway) runGaps() {
-	for {
-		select {
-		case <-g.ctx.Done():
-			return
-		case <-g.gapped:
-			g.tellGaps()
-		}
-	}
-}
-
-// tellGaps tells what noteGap has noted.
-func (g *Gateway) tellGaps() {
-	g.mu.Lock()
-	gaps := g.gaps
-	g.gaps = nil
-	sessions := make([]*session, 0, len(g.sessions))
-	for _, s := range g.sessions {
-		sessions = append(sessions, s)
-	}
-	g.mu.Unlock()
-	g.counts.gaps.Add(uint64(len(gaps)))
-	for _, s := range sessions {
-		for _, topic := range gaps {
-			if s.has(topic) {
-				s.tell("gap", gap{cmp.Or(topic, "#")})
-			}
-		}
-	}
-}
-
-// has says whether one of its subscriptions meets a topic; "" is any.
-func (s *session) has(topic string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.names, func(name string) bool { return topic == "" || pubsub.Matches(name, topic) })
+// gapNotice is what clients get when a broker says that it has missed something, but for raw payloads, which have no
+// place for it.
+func (g *Gateway) gapNotice(topic string) *ws.Prepared {
+	g.counts.gaps.Add(1)
+	return ws.PrepareWith(ws.Text, marshal(gap{cmp.Or(topic, "#")}), ws.PrepareOptions{Event: "gap", NotPlain: true})
 }

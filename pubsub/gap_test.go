@@ -1,0 +1,99 @@
+package pubsub_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
+)
+
+// gapRig is a rig whose broker misses something, and whose members are told.
+func gapRig(t *testing.T) (*rig, pubsub.Receiver) {
+	t.Helper()
+	broker := &lossy{Broker: pubsub.InProcess()}
+	r := newRig(t, pubsub.Options{Broker: broker, Rules: []pubsub.Rule{{Filter: "#", Messages: 10}}})
+	r.hub.SetGapNotice(func(topic string) *ws.Prepared { return ws.Prepare(ws.Text, []byte("gap of "+topic)) })
+	return r, broker.receiver
+}
+
+// TestGapNotice: members of a topic, and of filters that meet it, are told of a gap behind what came before, and before what comes behind.
+func TestGapNotice(t *testing.T) {
+	t.Parallel()
+	r, broker := gapRig(t)
+	topic, _ := r.subscribed("a/b", "a/+")
+	filter, _ := r.subscribed("a/#")
+	other, _ := r.subscribed("c")
+	for i := range 50 {
+		r.publish("a/b", fmt.Sprint(i))
+		broker.Missed("a/b")
+		r.publish("a/x", "beside")
+		broker.Missed("a/y") // there is no such topic, but a filter
+		if i%10 == 0 {
+			broker.Missed("")
+		}
+	}
+	for i := range 50 {
+		want := []string{fmt.Sprint(i), "gap of a/b", "beside", "gap of a/y"}
+		if i%10 == 0 {
+			want = append(want, "gap of ")
+		}
+		expectTexts(t, topic, want...)
+		expectTexts(t, filter, want...)
+	}
+	for range 5 {
+		expectTexts(t, other, "gap of ")
+	}
+	other.ExpectNothing()
+}
+
+// TestGapsInARow: of many gaps without a message in between all are told at once, and again behind the next message.
+func TestGapsInARow(t *testing.T) {
+	t.Parallel()
+	r, broker := gapRig(t)
+	client, _ := r.subscribed("#")
+	for range 2 {
+		for i := range 300 {
+			broker.Missed(fmt.Sprint("t", i))
+		}
+		r.publish("x", "a message")
+		for i := range 99 {
+			expectTexts(t, client, fmt.Sprint("gap of t", i))
+		}
+		expectTexts(t, client, "gap of ", "a message")
+	}
+	broker.Missed("")
+	broker.Missed("t") // of all it was told
+	r.publish("x", "another one")
+	broker.Missed("t")
+	expectTexts(t, client, "gap of ", "another one", "gap of t")
+	client.ExpectNothing()
+}
+
+// TestGapOwed: if there is no room to tell of a gap no message passes before there is.
+func TestGapOwed(t *testing.T) {
+	t.Parallel()
+	r, broker := gapRig(t)
+	client, _ := r.subscribed("a")
+	full := true
+	r.hub.SetGapNotice(func(topic string) *ws.Prepared {
+		if full {
+			return ws.Prepare(ws.Ping, nil) // refused as ErrNoRoom would be
+		}
+		return ws.Prepare(ws.Text, []byte("gap of "+topic))
+	})
+	r.publish("a", "before")
+	broker.Missed("a")
+	for _, topic := range []string{"a", "b"} {
+		if _, err := r.hub.Publish(context.Background(), pubsub.Message{Topic: topic}, pubsub.PublishOptions{}); !errors.Is(err, server.ErrNoRoom) {
+			t.Errorf("published to %s: %v, want ErrNoRoom", topic, err)
+		}
+	}
+	full = false
+	r.publish("a", "behind")
+	expectTexts(t, client, "before", "gap of ", "behind")
+	client.ExpectNothing()
+}
