@@ -216,7 +216,7 @@ func TestSlowNode(t *testing.T) {
 	n.wait = nil
 	n.mu.Unlock()
 	eventually(t, "the loss to be told", func() bool { return n.misses("") > 0 })
-	for i := sent; n.misses("") > 0 && (len(n.texts("t")) == 0 || n.texts("t")[len(n.texts("t"))-1] != strconv.Itoa(i-1)); i++ {
+	for i := sent; n.misses("") > 0 && !n.ends("t", strconv.Itoa(i-1)); i++ {
 		if err := other.Publish("t", []byte(strconv.Itoa(i))); err != nil || other.Flush() != nil {
 			t.Fatal(err)
 		}
@@ -261,7 +261,7 @@ func TestStalledNode(t *testing.T) {
 	eventually(t, "the loss to be told", func() bool { return n.misses("") > 0 })
 	eventually(t, "a message behind it", func() bool {
 		publish()
-		return len(n.texts("t")) > 0 && n.texts("t")[len(n.texts("t"))-1] == strconv.Itoa(number-1)
+		return n.ends("t", strconv.Itoa(number-1))
 	})
 	if came, missing := n.gapless("t"); came+missing != number || missing == 0 || n.Stats().Lost != 1 {
 		t.Errorf("%d came, %d are missing of %d, %+v", came, missing, number, n.Stats())

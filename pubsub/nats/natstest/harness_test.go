@@ -220,9 +220,12 @@ func (n *node) texts(topic string) (texts []string) {
 
 // want has the node be interested, and waits until NATS knows.
 func (n *node) want(names ...string) {
+	n.t.Helper()
+	before := n.Stats().Unready
 	for _, name := range names {
 		n.Interest(name, true)
 	}
+	eventually(n.t, "NATS to know", func() bool { return n.Stats().Unready <= before }) // on a slow machine Position does not wait for that
 	for _, name := range names {
 		n.Position(name)
 	}
@@ -278,10 +281,13 @@ func (n *node) gapless(topic string) (came, missing int) {
 // last waits until a topic's last message is this one.
 func (n *node) last(topic, text string) {
 	n.t.Helper()
-	eventually(n.t, topic+": "+text, func() bool {
-		got := n.texts(topic)
-		return len(got) > 0 && got[len(got)-1] == text
-	})
+	eventually(n.t, topic+": "+text, func() bool { return n.ends(topic, text) })
+}
+
+// ends says whether a topic's last message is this one.
+func (n *node) ends(topic, text string) bool {
+	got := n.texts(topic)
+	return len(got) > 0 && got[len(got)-1] == text
 }
 
 // proxy stands between a node and a server.

@@ -97,7 +97,7 @@ func TestStreamLater(t *testing.T) {
 	s.start()
 	takes(t, a, "kept/other", "0")
 	b.hasTold("kept/a", "kept/+", "kept/b")
-	eventually(t, "the other node to find the stream", func() bool { return b.broker.Stats().StreamFound })
+	eventually(t, "the other node to find the stream, and its place in it", func() bool { return b.broker.Stats().StreamFound && b.broker.Stats().Unready == 0 })
 	at := a.publish("kept/a", "1")
 	a.publish("kept/b", "2")
 	for i, want := range [][]string{{"1"}, {"1", "2"}, {"2"}} {
@@ -144,7 +144,7 @@ func TestLeaderLater(t *testing.T) {
 	servers[1].start()
 	servers[2].start()
 	takes(t, a, "kept/b", "5")
-	eventually(t, "the other node to find the stream", func() bool { return b.broker.Stats().StreamFound })
+	eventually(t, "the other node to find the stream, and its place in it", func() bool { return b.broker.Stats().StreamFound && b.broker.Stats().Unready == 0 })
 	b.hasTold("kept/a")
 	a.publish("kept/a", "5")
 	for _, topic := range []string{"kept/a", "kept/b"} {
