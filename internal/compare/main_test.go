@@ -72,6 +72,10 @@ func read(t *testing.T, file string) string {
 func TestCompare(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
+	const kept = "\n<!-- From this line on a comparison changes nothing. -->\n\n## Kept\n\nby hand\n"
+	if err := os.WriteFile(at("c.md"), []byte("an older comparison\n"+kept), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	status, stdout, stderr := run(t.Context(),
 		[]string{fake(t, "one", "answer", "1000", "4"), fake(t, "two", "answer", "500", "5")},
 		"--scenarios", "echo-100", "--reps", "6", "--bars",
@@ -88,6 +92,9 @@ func TestCompare(t *testing.T) {
 	}
 	for _, line := range text {
 		expect(t, squeeze(read(t, at("c.md"))), line)
+	}
+	if md := read(t, at("c.md")); !strings.HasSuffix(md, kept) || strings.Contains(md, "older") {
+		t.Errorf("the markdown file does not keep what is to stay, and that alone:\n%s", md)
 	}
 	expect(t, squeeze(stdout), "a fake · 2 cores · none · go0", "echo-100: echo 64 B, 100 connections millbench echo --connections 100 --size 64",
 		"server rate, /s ratio verdict interval runs one 1,000 6 two 500 0.50x worse 0.50 to 0.50 6",

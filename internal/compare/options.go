@@ -94,7 +94,8 @@ func (o *options) flags() *flags.Set {
 			flags.New("json", "FILE", "write all figures of all runs; - is stdout, and then the tables go to stderr", "", flags.Text(&o.json)),
 			flags.New("report", "FILE", "write an HTML page with charts", "", flags.Text(&o.report)),
 			flags.New("pictures", "DIR", "write each chart to this folder as .svg", "", flags.Text(&o.pictures)),
-			flags.New("markdown", "FILE", "write the tables, with the pictures of --pictures", "", flags.Text(&o.markdown)),
+			flags.New("markdown", "FILE", "write the tables, with the pictures of --pictures. What stands in the file from the line\n"+
+				"<!-- From this line on a comparison changes nothing. --> on stays", "", flags.Text(&o.markdown)),
 		}},
 	}}
 }

@@ -1,11 +1,13 @@
 package compare
 
 import (
+	"bytes"
 	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,9 +86,24 @@ func (s *study) show(stdout io.Writer) error {
 	}{
 		{s.json, s.result.writeJSON},
 		{s.report, func(w io.Writer) error { return page.Execute(w, v) }},
-		{s.markdown, func(w io.Writer) error { return markdown.Execute(w, v) }},
+		{s.markdown, func(w io.Writer) error { return errors.Join(markdown.Execute(w, v), copyKept(w, s.markdown)) }},
 	} {
 		err = errors.Join(err, writeFile(f.name, stdout, f.write))
+	}
+	return err
+}
+
+// keptFrom is the line of a markdown file from which on it stays as it is.
+const keptFrom = "<!-- From this line on a comparison changes nothing. -->\n"
+
+// copyKept copies what stays of a file, if it is there and has such a part.
+func copyKept(w io.Writer, name string) error {
+	before, err := os.ReadFile(name)
+	if name == "-" || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if i := bytes.Index(before, []byte("\n"+keptFrom)); err == nil && i >= 0 {
+		_, err = w.Write(before[i:])
 	}
 	return err
 }
