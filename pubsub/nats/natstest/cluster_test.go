@@ -116,8 +116,7 @@ func TestWithoutStream(t *testing.T) {
 	for _, n := range nodes {
 		eventually(t, "a connection to the server that is left", func() bool { return n.Stats().Server == core.url() })
 	}
-	to.Interest("kept/new", true)
-	to.Position("kept/new") // it waits in vain
+	to.wantInVain("kept/new")
 	live := func(when string) {
 		t.Helper()
 		missed := to.misses("core/t")

@@ -252,6 +252,12 @@ func (n *node) expect(topic string, want ...string) {
 	}
 }
 
+// wantInVain has the node be interested in what NATS does not get to know for now.
+func (n *node) wantInVain(name string) {
+	n.Interest(name, true)
+	n.Position(name) // it waits for a while
+}
+
 // gapless checks that what came of a topic are growing numbers, each once, and that where some are
 // missing this was told before the next one. It gives how many came and how many are missing.
 func (n *node) gapless(topic string) (came, missing int) {
