@@ -172,11 +172,11 @@ func TestUntil(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.json")
 	status, stdout, stderr := run(t.Context(),
 		[]string{fake(t, "one", "answer", "1000", "4"), fake(t, "two", "answer", "1020", "5"), fake(t, "wild", "wild", "1000", "4")},
-		"--scenarios", "echo-100", "--reps", "2", "--until", "3 %", "--at-most", "6s", "--json", file)
+		"--scenarios", "echo-100", "--reps", "2", "--until", "3 %", "--at-most", "20s", "--json", file) // a slow machine starts three servers a second
 	if status != 0 {
 		t.Fatalf("exit status %d, stderr:\n%s", status, stderr)
 	}
-	expect(t, stderr, "at most 6s\n", "echo-100, 9: two: rate")
+	expect(t, stderr, "at most 20s\n", "echo-100, 9: two: rate")
 	expect(t, squeeze(stdout), "Of 4 ratios 2 are decided, 2 would need longer: up to ", "two 1,020 1.02x equal 1.02 to 1.02 ", "two 5.00 1.25x worse 1.25 to 1.25 ", " ? ", "95 % confidence interval (of 99.4 % at each look at it, so that all looks have 95 %)", "Better and worse are by more than 3 %")
 	var c compare.Comparison
 	if err := json.Unmarshal([]byte(read(t, file)), &c); err != nil {
@@ -186,8 +186,8 @@ func TestUntil(t *testing.T) {
 	if v := sc.Summary[8].Verdict; sc.Summary[8].Server != "wild" || v.Says != "" || v.Needs == 0 {
 		t.Errorf("%+v: want a wild one's rate, undecided", sc.Summary[8])
 	}
-	if sc.Took > 20*time.Second || len(sc.Runs) < 3*9 {
-		t.Errorf("%d runs in %v, want nine of each server or more, and about 6 seconds", len(sc.Runs), sc.Took)
+	if sc.Took > 30*time.Second || len(sc.Runs) < 3*9 {
+		t.Errorf("%d runs in %v, want nine of each server or more, and 20 seconds at most", len(sc.Runs), sc.Took)
 	}
 }
 
