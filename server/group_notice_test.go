@@ -226,9 +226,7 @@ func TestMissedNoticeOfMany(t *testing.T) {
 				if dropped := int(s.Group.DroppedNewest + s.Group.DroppedOldest + s.Group.Expired); told != dropped || told == 0 {
 					t.Errorf("told of %d, dropped are %d", told, dropped)
 				}
-				if queued := m.conn.Buffered(); queued != 0 {
-					t.Errorf("%d bytes wait in the end", queued)
-				}
+				eventually(t, "nothing waits in the end", func() bool { return m.conn.Buffered() == 0 }) // a bridge counts what it has written when the peer may have it already
 			})
 		}
 	})
