@@ -64,13 +64,13 @@ func (t *topic) beginAnew() {
 type gaps struct {
 	mu     sync.Mutex                      // guards notice and row; taken inside topic.mu
 	notice func(topic string) *ws.Prepared // nil: nobody is told
-	row    int                             // of notices without a message since
-	passed atomic.Bool                     // there was a message since the last notice
+	row    int                             // of notices without a message or a newcomer since
+	passed atomic.Bool                     // there was one since the last notice
 	owed   atomic.Bool                     // there was no room to tell all: no message passes before that
 }
 
-// gapRow is how many notices there may be in a row: the next one is of all topics, and then there is none until a
-// message comes.
+// gapRow is how many notices there may be in a row: the last one is of all topics, and then there is none until a
+// message or a newcomer comes.
 const gapRow = 100
 
 // SetGapNotice has the members of a topic, and of the filters that meet it, sent what notice makes when the broker says that
@@ -140,7 +140,8 @@ func (g *gaps) settle(h *Hub) error {
 	return nil
 }
 
-// notePassed notes that a message has passed.
+// notePassed notes that a message has passed, or that somebody subscribes who may not have got the last notice. It is
+// called behind the message, or when the newcomer is among the clients that all reaches.
 func (g *gaps) notePassed() {
 	if !g.passed.Load() {
 		g.passed.Store(true)

@@ -73,6 +73,20 @@ func TestGapsInARow(t *testing.T) {
 	client.ExpectNothing()
 }
 
+// TestGapOfNewcomer: who subscribes behind a notice of all topics is told of the gaps that come then.
+func TestGapOfNewcomer(t *testing.T) {
+	t.Parallel()
+	r, broker := gapRig(t)
+	broker.Missed("")
+	client, _ := r.subscribed("a")
+	broker.Missed("a")
+	broker.Missed("")
+	r.subscribed("b")
+	broker.Missed("a")
+	expectTexts(t, client, "gap of a", "gap of ", "gap of a")
+	client.ExpectNothing()
+}
+
 // TestGapOwed: if there is no room to tell of a gap no message passes before there is.
 func TestGapOwed(t *testing.T) {
 	t.Parallel()

@@ -71,6 +71,7 @@ func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscr
 		}
 		return Subscribed{}, h.countTooMany(err)
 	}
+	h.gaps.notePassed()
 	t, newest, err := h.findOrMake(name)
 	if err != nil {
 		h.release(c, name)
