@@ -34,7 +34,8 @@ type parking struct {
 	since   time.Time // when it began
 
 	// A duplicate of the epoll descriptor is the file while Go's poller watches, and
-	// else spare: how many descriptors a poller has does not depend on how busy it is.
+	// else spare: how many descriptors a poller has does not depend on how busy it is. It is
+	// given up, and spare is -1, if Go's poller can not watch it: then Wait always blocks.
 	spare    int
 	file     *os.File // nil: Go's poller does not watch
 	conn     syscall.RawConn
@@ -66,7 +67,7 @@ func duplicate(fd int) (int, error) {
 func (k *parking) close() {
 	if k.file != nil {
 		_ = k.file.Close() // it only frees the descriptor
-	} else {
+	} else if k.spare >= 0 {
 		unix.Close(k.spare)
 	}
 }
@@ -90,10 +91,9 @@ func (k *parking) count(events int) {
 }
 
 // calm says whether Wait is to park.
-func (k *parking) calm() bool { return k.file != nil || !k.busy && k.watch() }
+func (k *parking) calm() bool { return k.file != nil || !k.busy && k.spare >= 0 && k.watch() }
 
-// watch has Go's poller watch. false: it does not, and Wait has to block until it is found
-// to be calm again.
+// watch has Go's poller watch. false: it can not.
 func (k *parking) watch() bool {
 	err := unix.SetNonblock(k.spare, true) // what os takes for a file to be watched
 	if err == nil {
@@ -103,8 +103,8 @@ func (k *parking) watch() bool {
 		}
 	}
 	if err != nil {
-		k.busy = true
-		k.unwatch()
+		k.close()
+		k.spare, k.file, k.conn = -1, nil, nil
 	}
 	return err == nil
 }
