@@ -268,12 +268,11 @@ func (d *delivery) collect(c *Conn, g *grouped, end uint64, way framing) {
 	total, kept, plain := 0, d.list[:0], way == framing{}
 	for _, p := range d.list {
 		frame := p.message.prepared.Frame()
-		switch {
-		case !p.message.prepared.Plain() && way.plain():
-			continue
-		case !plain:
+		if !plain || !p.message.prepared.Plain() {
 			if frame = d.formFor(c, p); frame == nil {
-				d.notText++
+				if way.events {
+					d.notText++
+				}
 				continue
 			}
 		}

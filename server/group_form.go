@@ -36,9 +36,6 @@ func (way *framing) form(p *ws.Prepared) *ws.Prepared {
 	return p
 }
 
-// plain says that a connection with this framing asks for nothing else than what was sent.
-func (way *framing) plain() bool { return !way.events && !way.enveloped }
-
 // frame is a message framed, nil if it has no such form: binary, for an event stream, or one that is not plain.
 func (way *framing) frame(p *ws.Prepared) []byte {
 	switch p = way.form(p); {

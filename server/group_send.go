@@ -87,10 +87,10 @@ func (g *Group) SendTo(c *Conn, p *ws.Prepared, o SendOptions) error {
 	switch c.catchUp(); {
 	case c.takesNothing():
 		return ErrClosed
-	case frame == nil && way.events:
-		c.loop.counters.events.notText.Add(1)
-		return nil
 	case frame == nil:
+		if way.events {
+			c.loop.counters.events.notText.Add(1)
+		}
 		return nil
 	}
 	m := newGroupMessage(g, p, o, 1)

@@ -241,6 +241,20 @@ func nextText(in *bufio.Reader) ([]byte, error) {
 	return payload, nil
 }
 
+// startFollowers has so many follow a topic to its end, by envelopes and by events in turns.
+func startFollowers(t *testing.T, clients *sync.WaitGroup, n int, addr string, end int) (all []*follower) {
+	for i := range n {
+		f := &follower{t: t, addr: addr}
+		once := f.byEnvelopes
+		if i%2 == 0 {
+			once = f.byEvents
+		}
+		clients.Go(func() { f.follow(end, func() error { return once(end) }) })
+		all = append(all, f)
+	}
+	return all
+}
+
 // TestTopicsResume cuts clients' connections behind any byte, drains the server and kills it: each client has every
 // message once, in order, or was told that some are missing; and it is told only for the restarts.
 func TestTopicsResume(t *testing.T) {
@@ -257,17 +271,8 @@ func TestTopicsResume(t *testing.T) {
 	flags := []string{"--topics", "--topics-rule", "# messages=10000", "--drain-timeout", "100ms", "--drain-rate", "0"}
 	p := serve(t, nil, flags...)
 	proxy.to.Store(p.addr)
-	var followers []*follower
 	var clients sync.WaitGroup
-	for i := range 6 {
-		f := &follower{t: t, addr: proxy.ln.Addr().String()}
-		followers = append(followers, f)
-		once := f.byEnvelopes
-		if i%2 == 0 {
-			once = f.byEvents
-		}
-		clients.Go(func() { f.follow(end, func() error { return once(end) }) })
-	}
+	followers := startFollowers(t, &clients, 6, proxy.ln.Addr().String(), end)
 	publisher := http.Client{Timeout: patience}
 	for n := 1; n <= end; n++ {
 		resp, err := publisher.Post("http://"+p.addr+"/topics/a", "text/plain", strings.NewReader(fmt.Sprint(n)))

@@ -67,17 +67,8 @@ func TestTopicsSlow(t *testing.T) {
 	if line, _ := told.ReadString('\n'); line != "following\n" {
 		t.Fatal(line)
 	}
-	var followers []*follower
 	var clients sync.WaitGroup
-	for i := range 4 {
-		f := &follower{t: t, addr: proxy.ln.Addr().String()}
-		followers = append(followers, f)
-		once := f.byEnvelopes
-		if i%2 == 0 {
-			once = f.byEvents
-		}
-		clients.Go(func() { f.follow(end, func() error { return once(end) }) })
-	}
+	followers := startFollowers(t, &clients, 4, proxy.ln.Addr().String(), end)
 	for n := 2; n <= end; n++ {
 		post(t, p.addr, "a", fmt.Sprint(n)+text)
 	}

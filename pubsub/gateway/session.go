@@ -25,8 +25,7 @@ type session struct {
 	expired bool    // so is this: the token has ended
 	form    form
 	entered bool   // the gateway counts it
-	one     bool   // the URL names one topic
-	topic   string // is that, once it is subscribed to: raw messages are published to it
+	topic   string // the one that the URL names, once it is subscribed to: raw messages are published to it
 	renewed rate.Bucket
 
 	mu    sync.Mutex // guards names, and is taken inside no other lock but a topic's
@@ -58,8 +57,8 @@ func (s *session) Open(c *server.Conn) {
 			return
 		}
 	}
-	if s.one {
-		s.topic = asked.topics[0]
+	if one := asked.topics; len(one) == 1 && !pubsub.IsFilter(one[0]) {
+		s.topic = one[0]
 	}
 }
 

@@ -82,7 +82,6 @@ func (s *session) prepare(r *ws.Request, t *target, chosen string) error {
 	if len(t.topics) == 0 && s.form != enveloped {
 		return &Error{BadRequest, "name a topic: /topics/NAME, or ?topic=NAME, or ask for envelopes"}
 	}
-	s.one = len(t.topics) == 1 && !pubsub.IsFilter(t.topics[0])
 	for i, name := range t.topics {
 		if err := s.check(name, t.sinceOf(i) != pubsub.Position{} || t.last > 0); err != nil {
 			return err
