@@ -185,7 +185,7 @@ func TestBridgeKeepalive(t *testing.T) {
 	conn := <-conns
 	for i := range 3 {
 		eventually(t, "nothing waits to be sent", func() bool { return conn.Buffered() == 0 })
-		n.Advance(12 * time.Second)
+		pass(t, n, 12*time.Second+2*tickTime)
 		c.expect(opPing, "")
 		c.send(frame(opPong, ""))
 		eventually(t, "the pong is read", func() bool { return srv.Stats().BytesIn == uint64(i+1)*6 })

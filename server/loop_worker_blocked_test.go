@@ -209,7 +209,7 @@ func TestPongWaitsInASlowTurn(t *testing.T) {
 		srv.Handler = slowDrained{handler{open: func(c *server.Conn) { conns <- c }}, s}
 	})
 	c := dialSim(t, n, addr).upgraded()
-	n.Advance(30 * time.Second)
+	pass(t, n, 31*time.Second)
 	c.expect(opPing, "")
 	if err := (<-conns).SendText(strings.Repeat("x", 1500)); err != nil {
 		t.Fatal(err)

@@ -217,8 +217,7 @@ func TestKeepaliveStats(t *testing.T) {
 	t.Parallel()
 	n, addr, srv := startSim(t, simnet.Config{}, func(s *server.Server) { s.Keepalive.Interval = 10 * time.Second })
 	c := dialSim(t, n, addr).upgraded()
-	idle(t, n)
-	n.Advance(12 * time.Second)
+	pass(t, n, 12*time.Second+2*tickTime)
 	c.expect(opPing, "")
 	if got := srv.Stats(); got.Pings != 1 || got.Dead != 0 {
 		t.Errorf("%d pings, %d dead; want 1 and none", got.Pings, got.Dead)
