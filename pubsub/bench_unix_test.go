@@ -6,11 +6,14 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/poller"
 	"github.com/millrace/millrace/poller/simnet"
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/server"
@@ -26,50 +29,66 @@ func userTime(b *testing.B) time.Duration {
 	return time.Duration(use.Utime.Nano())
 }
 
-// BenchmarkPublish publishes to one of many topics with a subscriber each, on a network in
-// memory: user-ns is the CPU time of the publisher and of the loops, topic-B what a topic takes
-// with its member. Run it with -benchtime 200000x: nobody reads.
+// BenchmarkPublish publishes to one of many topics with a subscriber each, on sockets and on a
+// network in memory, whose reads and writes are user time too: user-ns is the CPU time of the
+// publisher and of the loops, topic-B what a topic takes with its member. Run it with
+// -benchtime 200000x: nobody reads.
 func BenchmarkPublish(b *testing.B) {
-	const conns = 1000
-	for _, topics := range []int{1000, 100_000, 1_000_000} {
-		b.Run(fmt.Sprintf("%dtopics", topics), func(b *testing.B) {
-			n := simnet.New(simnet.Config{SendBuffer: 1 << 20})
-			opened := make(chan *server.Conn, conns)
-			srv := &server.Server{Handler: server.HandlerFuncs{OnOpen: func(c *server.Conn) { opened <- c }}}
-			srv.Runtime.Engine, srv.Runtime.Loops, srv.Keepalive.Interval = n, 2, -1
-			ln, err := srv.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				b.Fatal(err)
-			}
-			go func() { _ = srv.Serve(ln) }() // until Close
-			defer func() { _ = srv.Close() }()
-			hub, err := pubsub.New(srv, pubsub.Options{Limits: pubsub.Limits{Topics: -1}})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer func() { _ = hub.Close() }()
-			before := heapNow()
-			subscribeMany(b, n, ln.Addr().String(), hub, opened, conns, topics)
-			b.ReportMetric(float64(heapNow()-before)/float64(topics), "topic-B")
-			payload := make([]byte, 64)
-			names := make([]string, topics)
-			for i := range names {
-				names[i] = topicName(i)
-			}
-			began := userTime(b)
-			for b.Loop() {
-				m := pubsub.Message{Topic: names[rand.IntN(topics)], Payload: payload, Opcode: ws.Binary}
-				if _, err := hub.Publish(context.Background(), m, pubsub.PublishOptions{}); err != nil {
-					b.Fatal(err)
-				}
-			}
-			n.WaitIdle(time.Minute)
-			b.ReportMetric(float64(userTime(b)-began)/float64(b.N), "user-ns/op")
-		})
+	n := simnet.New(simnet.Config{SendBuffer: 1 << 20})
+	for _, on := range []struct {
+		name   string
+		engine poller.Engine
+		dial   func(addr string) (net.Conn, error)
+	}{
+		{"sockets", nil, func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) }},
+		{"memory", n, func(addr string) (net.Conn, error) { return n.Dial(addr) }},
+	} {
+		for _, topics := range []int{1000, 100_000, 1_000_000} {
+			b.Run(fmt.Sprintf("%s/%dtopics", on.name, topics), func(b *testing.B) {
+				benchmarkPublish(b, on.engine, on.dial, topics)
+			})
+		}
 	}
 }
 
-func topicName(i int) string { return fmt.Sprintf("sensors/%d/temperature", i) }
+func benchmarkPublish(b *testing.B, engine poller.Engine, dial func(addr string) (net.Conn, error), topics int) {
+	opened := make(chan *server.Conn, 1)
+	srv := &server.Server{Handler: server.HandlerFuncs{OnOpen: func(c *server.Conn) { opened <- c }}}
+	srv.Runtime.Engine, srv.Runtime.Loops, srv.Keepalive.Interval = engine, 2, -1
+	ln, err := srv.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	go func() { _ = srv.Serve(ln) }() // until Close
+	defer func() { _ = srv.Close() }()
+	hub, err := pubsub.New(srv, pubsub.Options{Limits: pubsub.Limits{Topics: -1}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = hub.Close() }()
+	before := heapNow()
+	members := subscribeMany(b, hub, opened, topics, func() (net.Conn, error) { return dial(ln.Addr().String()) })
+	each := float64(heapNow()-before) / float64(topics)
+	payload := make([]byte, 64)
+	sent := srv.Stats().BytesOut
+	began := userTime(b)
+	for b.Loop() {
+		m := pubsub.Message{Topic: topicName(rand.IntN(topics)), Payload: payload, Opcode: ws.Binary}
+		if _, err := hub.Publish(context.Background(), m, pubsub.PublishOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for frame := uint64(2 + len(payload)); srv.Stats().BytesOut < sent+frame*uint64(b.N); {
+		time.Sleep(time.Millisecond)
+	}
+	b.ReportMetric(each, "topic-B")
+	b.ReportMetric(float64(userTime(b)-began)/float64(b.N), "user-ns/op")
+	for _, c := range members {
+		_ = c.Close() // it was only to be there
+	}
+}
+
+func topicName(i int) string { return "sensors/" + strconv.Itoa(i) + "/temperature" }
 
 func heapNow() int64 {
 	var m runtime.MemStats
@@ -80,14 +99,16 @@ func heapNow() int64 {
 }
 
 // subscribeMany opens connections and has them subscribe to topics in turn.
-func subscribeMany(b *testing.B, n *simnet.Network, addr string, hub *pubsub.Hub, opened <-chan *server.Conn, conns, topics int) {
+func subscribeMany(b *testing.B, hub *pubsub.Hub, opened <-chan *server.Conn, topics int, dial func() (net.Conn, error)) []net.Conn {
+	const conns = 1000
 	request := (&ws.ClientRequest{Host: "example.com", Target: "/"}).Append(nil, "dGhlIHNhbXBsZSBub25jZQ==")
-	for i := range conns {
-		client, err := n.Dial(addr)
-		if err != nil {
+	members := make([]net.Conn, conns)
+	for i := range members {
+		var err error
+		if members[i], err = dial(); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := client.Write(request); err != nil {
+		if _, err := members[i].Write(request); err != nil {
 			b.Fatal(err)
 		}
 		c := <-opened
@@ -97,5 +118,5 @@ func subscribeMany(b *testing.B, n *simnet.Network, addr string, hub *pubsub.Hub
 			}
 		}
 	}
-	n.WaitIdle(time.Minute)
+	return members
 }

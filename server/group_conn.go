@@ -155,8 +155,7 @@ func (c *Conn) join(to *Group, policy QueuePolicy) {
 		m.part = fresh.part // it is leaving, and had another policy perhaps
 	}
 	m.setState(joining, uint32(number))
-	part.expected++
-	to.members++
+	part.gain(c, policy)
 }
 
 // leave ends c's membership, false if there is none. The caller holds mu and Group.mu, and has
@@ -264,7 +263,7 @@ func (d *delivery) collect(c *Conn, g *grouped, end uint64, way framing) {
 	d.part, d.seen, d.way = g.first.part, g.seen, way
 	d.shares = g.more == nil && g.first.state() == settled
 	d.clear()
-	d.list, d.last = c.loop.groups.collect(g, end, d.list)
+	d.list, d.last = c.loop.groups.collect(c, end, d.list)
 	total, kept, plain := 0, d.list[:0], way == framing{}
 	for _, p := range d.list {
 		frame := p.message.prepared.Frame()

@@ -35,13 +35,17 @@ type groupLog struct {
 // maxGroupItems bounds a loop's log. Beyond it Group.Send returns ErrNoRoom.
 const maxGroupItems = 1 << 16
 
+// copiedItems are so few items that taking off others copies them.
+const copiedItems = 64
+
 // groupItem is a message to the members of a part, or the join or leave of one, or the
 // end of a connection.
 type groupItem struct {
 	part    *groupPart    // nil: conn is over
 	message *groupMessage // nil: conn joins or leaves
 	before  uint64        // the number of the part's message before this one
-	conn    *Conn
+	conn    *Conn         // of a message: the part's only member; nil: there may be others
+	policy  QueuePolicy   // of a message: conn's, or the group's
 }
 
 // groupPart is the members of a group on one loop.
@@ -50,7 +54,10 @@ type groupPart struct {
 	log   *groupLog
 	id    uint32
 
-	expected int // guarded by Group.mu: members, also those whose join or leave is in the log
+	// Guarded by Group.mu.
+	policy   QueuePolicy // that of only, or the group's
+	expected int         // members, also those whose join or leave is in the log
+	only     *Conn       // the one of them; nil: there are none or several, or it is not known which
 
 	// The leader's.
 	members []*Conn
@@ -171,7 +178,7 @@ func (l *groupLog) pushMessage(m *groupMessage, groups []*Group) {
 			l.mu.Lock()
 			locked = true
 		}
-		l.append(groupItem{part: part, message: m})
+		l.append(groupItem{part: part, message: m, conn: part.only, policy: part.policy})
 	}
 	if locked {
 		l.wake()
@@ -202,9 +209,20 @@ func (l *groupLog) wake() {
 	}
 }
 
+// gain counts a member more. The caller holds Group.mu.
+func (p *groupPart) gain(c *Conn, policy QueuePolicy) {
+	p.only, p.policy = nil, p.group.options.Policy
+	if p.expected == 0 {
+		p.only, p.policy = c, cmp.Or(policy, p.policy)
+	}
+	p.expected++
+	p.group.members++
+}
+
 // lose counts a member less, and forgets the forms of messages when the last one has gone. The
 // caller holds Group.mu.
 func (p *groupPart) lose() {
+	p.only, p.policy = nil, p.group.options.Policy
 	p.expected--
 	if p.group.members--; p.group.members == 0 {
 		p.group.ways.Store(nil)
@@ -237,7 +255,11 @@ func (g *Group) part(l *groupLog) *groupPart {
 func (l *groupLog) newPart(g *Group) *groupPart {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := &groupPart{group: g, log: l}
+	p := &g.home
+	if p.group != nil { // it has been a part, which somebody may look at yet (Each)
+		p = &groupPart{}
+	}
+	*p = groupPart{group: g, log: l}
 	p.members = p.one[:0]
 	if n := len(l.free); n > 0 {
 		p.id = l.free[n-1]
@@ -274,11 +296,12 @@ type pending struct {
 	policy  QueuePolicy
 }
 
-// collect appends the messages that the connection of g is to get, up to end and perhaps
+// collect appends the messages that c is to get, up to end and perhaps
 // beyond, in their order, and gives the number up to which that is all. The caller holds Conn.mu. It takes
 // as long as the connection has memberships, or as there are items up to end that it has not
 // seen, whichever is less.
-func (l *groupLog) collect(g *grouped, end uint64, to []pending) ([]pending, uint64) {
+func (l *groupLog) collect(c *Conn, end uint64, to []pending) ([]pending, uint64) {
+	g := c.grouped()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	first, last := l.first.Load(), l.last.Load()
@@ -286,7 +309,7 @@ func (l *groupLog) collect(g *grouped, end uint64, to []pending) ([]pending, uin
 		end++ // it is for several groups: they are not parted
 	}
 	if unseen := max(g.seen+1, first); end+1-unseen <= uint64(g.len()) {
-		return l.collectItems(g, unseen, end, to), end
+		return l.collectItems(c, unseen, end, to), end
 	}
 	several := false
 	for i := range g.len() {
@@ -312,11 +335,18 @@ func (l *groupLog) collect(g *grouped, end uint64, to []pending) ([]pending, uin
 }
 
 // collectItems is collect by the items, from one number to another, in place of the memberships.
-func (l *groupLog) collectItems(g *grouped, from, end uint64, to []pending) []pending {
+func (l *groupLog) collectItems(c *Conn, from, end uint64, to []pending) []pending {
+	g := c.grouped()
 	items := l.items[from-l.first.Load():]
 	for n := from; n <= end; n++ {
 		item := &items[n-from]
-		if item.message == nil || len(to) > 0 && to[len(to)-1].message == item.message {
+		switch {
+		case item.message == nil, len(to) > 0 && to[len(to)-1].message == item.message:
+			continue
+		case item.conn == c: // no need to look for it in all of c's groups
+			to = append(to, pending{n, item.message, cmp.Or(item.message.policy, item.policy)})
+			continue
+		case item.conn != nil:
 			continue
 		}
 		if _, m := g.find(item.part.id); m != nil && m.gets(n) {
@@ -328,7 +358,7 @@ func (l *groupLog) collectItems(g *grouped, from, end uint64, to []pending) []pe
 
 // pending is the message, for a member.
 func (i *groupItem) pending(number uint64, m *membership) pending {
-	return pending{number, i.message, cmp.Or(i.message.policy, m.policy(), i.part.group.options.Policy)}
+	return pending{number, i.message, cmp.Or(i.message.policy, m.policy(), i.policy)}
 }
 
 // trim takes the items up to a number off. The leader calls it.
@@ -341,13 +371,18 @@ func (l *groupLog) trim(end uint64) {
 			m.release()
 		}
 	}
-	clear(l.items[:n])
-	switch {
-	case n < len(l.items):
+	switch left := len(l.items) - n; {
+	case left > max(n, copiedItems):
+		clear(l.items[:n])
 		l.items = l.items[n:]
+	case left > 0: // to the front, so that what was taken off is used again
+		copy(l.items, l.items[n:])
+		clear(l.items[left:])
+		l.items = l.items[:left]
 	case cap(l.items) > 1024:
 		l.items = nil
 	default:
+		clear(l.items)
 		l.items = l.items[:0]
 	}
 	l.first.Store(end + 1)

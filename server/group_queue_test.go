@@ -172,11 +172,17 @@ func TestGroupPolicies(t *testing.T) {
 			t.Parallel()
 			m := newSlowMember(t)
 			g := m.group(tt.group, tt.join)
-			m.send(g, 1, 5, tt.send)
+			for i := range 5 {
+				m.send(g, i+1, i+1, tt.send) // each in a pass of its own
+			}
 			if got := m.srv.Stats().Paused == 1; got != tt.paused {
 				t.Errorf("paused: %v, want %v", got, tt.paused)
 			}
-			m.send(g, 6, 20, tt.send)
+			m.send(g, 6, 10, tt.send)
+			for i := range 5 {
+				m.send(g, i+11, i+11, tt.send)
+			}
+			m.send(g, 16, 20, tt.send) // several in a pass, or all
 			got, closed := m.read(), false
 			if tt.want == "" {
 				closed = true

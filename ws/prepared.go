@@ -54,16 +54,21 @@ func Prepare(op Opcode, payload []byte) *Prepared { return PrepareWith(op, paylo
 // PrepareWith frames a copy of payload. All other forms of the message are made when they
 // are first asked for, once for all, and kept with it.
 func PrepareWith(op Opcode, payload []byte, o PrepareOptions) *Prepared {
-	p := prepare(op, payload)
-	if o.ID != "" || o.Event != "" || o.NotPlain || o.Envelope != nil {
-		p.more = &prepareMore{PrepareOptions: o}
+	if o.ID == "" && o.Event == "" && !o.NotPlain && o.Envelope == nil {
+		return new(Prepared).with(op, payload)
 	}
-	return p
+	p := &struct { // one allocation
+		Prepared
+		options prepareMore
+	}{options: prepareMore{PrepareOptions: o}}
+	p.more = &p.options
+	return p.with(op, payload)
 }
 
-func prepare(op Opcode, payload []byte) *Prepared {
+// with frames a copy of payload.
+func (p *Prepared) with(op Opcode, payload []byte) *Prepared {
 	frame := AppendHeader(make([]byte, 0, maxHeader-maskLen+len(payload)), op, true, len(payload))
-	p := &Prepared{header: len(frame)}
+	p.header = len(frame)
 	frame = append(frame, payload...)
 	p.frame = frame[:len(frame):len(frame)]
 	return p
@@ -90,10 +95,7 @@ func (p *Prepared) Enveloped() *Prepared {
 	if e := p.more.enveloped.Load(); e != nil {
 		return e
 	}
-	e := prepare(Text, p.more.Envelope())
-	if p.more.ID != "" || p.more.Event != "" {
-		e.more = &prepareMore{PrepareOptions: PrepareOptions{ID: p.more.ID, Event: p.more.Event}}
-	}
+	e := PrepareWith(Text, p.more.Envelope(), PrepareOptions{ID: p.more.ID, Event: p.more.Event})
 	p.more.enveloped.CompareAndSwap(nil, e) // else somebody else has made the same
 	return p.more.enveloped.Load()
 }
