@@ -112,14 +112,15 @@ func (c *Conn) replaceShared(p pending, frame []byte) bool {
 }
 
 // makeRoom drops messages of groups that may be dropped, those that have expired first and
-// then the oldest, until so many bytes are free, or none is left. The caller holds mu; there is a queue.
+// then the oldest, until so many bytes are free. If all of them are not enough it drops those that have
+// expired alone. The caller holds mu; there is a queue.
 func (c *Conn) makeRoom(bytes int) {
 	if c.out.Loose() == 0 {
 		return
 	}
 	before := c.out.size()
 	c.expireShared(c.loop.RightNow())
-	if bytes -= before - c.out.size(); bytes > 0 {
+	if bytes -= before - c.out.size(); bytes > 0 && bytes <= c.out.Loose() {
 		before = c.out.size()
 		dropped := c.out.DropOldest(bytes)
 		c.loop.counters.groupOldest.Add(uint64(dropped))

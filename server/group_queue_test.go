@@ -350,6 +350,27 @@ func TestGroupMakesRoom(t *testing.T) {
 	}
 }
 
+// TestGroupDropsNothingInVain: a message that would not fit if all were dropped that may be is
+// dropped alone, also one that is larger than the queue by its header only.
+func TestGroupDropsNothingInVain(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{9_990, 10_000} {
+		m := newSlowMember(t)
+		g := m.group(server.GroupOptions{Policy: server.DropOldest}, server.JoinOptions{})
+		m.send(g, 1, 5, server.SendOptions{})
+		if _, err := g.Send(ws.Prepare(ws.Text, []byte(strings.Repeat("y", size)))); err != nil {
+			t.Fatal(err)
+		}
+		idle(t, m.n)
+		if got := strings.Join(m.read(), " "); got != "1 2 3 4 5" {
+			t.Errorf("%d bytes: got %.20s", size, got)
+		}
+		if s := m.srv.Stats().Group; s.DroppedOldest != 0 || s.DroppedNewest != 1 {
+			t.Errorf("%d bytes: %+v", size, s)
+		}
+	}
+}
+
 // TestGroupDropsAreNoProgress: a peer that takes nothing is found out, however many messages are dropped
 // from its queue.
 func TestGroupDropsAreNoProgress(t *testing.T) {
