@@ -77,8 +77,8 @@ const maxKey = 1024
 type GroupOptions struct {
 	// Policy is what happens when a message does not fit into a member's outbound queue
 	// (Server.Queue.Max): CloseWhenFull, DropNewest, or DropOldest, which drops messages
-	// of groups that wait there, may be dropped and are not begun, and if that is not
-	// enough the new one. 0 is the connection's own policy, see Server.Queue.Policy. JoinOptions and
+	// of groups that wait there, may be dropped and are not begun, or the new one
+	// alone if all of them are not enough. 0 is the connection's own policy, see Server.Queue.Policy. JoinOptions and
 	// SendOptions come before it.
 	Policy QueuePolicy
 	// Gone, if not nil, is called for each member whose connection has ended, behind its last
