@@ -287,6 +287,7 @@ func (l *groupLog) dropEmpty(p *groupPart) {
 	l.parts[p.id] = nil
 	l.free = append(l.free, p.id)
 	p.group.parts[l.loop.index] = nil
+	p.members = nil // it may be a part of the group, which stays
 }
 
 // pending is a message in the log and its number there, for a member.
@@ -378,7 +379,7 @@ func (l *groupLog) trim(end uint64) {
 	case left > 0: // to the front, so that what was taken off is used again
 		copy(l.items, l.items[n:])
 		clear(l.items[left:])
-		l.items = l.items[:left]
+		l.items = shrunk(l.items[:left])
 	case cap(l.items) > 1024:
 		l.items = nil
 	default:

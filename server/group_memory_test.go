@@ -5,9 +5,11 @@
 package server_test
 
 import (
+	"fmt"
 	"runtime"
 	"slices"
 	"testing"
+	"weak"
 
 	"github.com/millrace/millrace/poller/simnet"
 	"github.com/millrace/millrace/server"
@@ -92,6 +94,39 @@ func TestGroupMemory(t *testing.T) {
 	t.Logf("%.1f and %.1f bytes, and %.2f left behind a round", firsts, furthers, left)
 
 	runtime.KeepAlive(all)
+}
+
+// TestGroupKeepsNoConn: nothing is left of members that have gone in a group that goes on.
+func TestGroupKeepsNoConn(t *testing.T) {
+	for _, tt := range []struct{ members, leave int }{{1, 1}, {2, 2}, {2, 1}, {3, 3}} {
+		conns := make(chan *server.Conn, 1)
+		n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
+			srv.Handler, srv.Runtime.Loops = opened(conns), 1
+		})
+		g := srv.NewGroup(server.GroupOptions{})
+		clients, all := openSome(func() *client { return dialSim(t, n, addr) }, conns, tt.members)
+		kept := new([1 << 10]byte)
+		first := weak.Make(kept)
+		all[0].SetValue(kept)
+		joinAll(t, g, all...)
+		settled(t, g)
+		for i := range tt.leave {
+			g.Leave(all[i])
+			_ = clients[i].Close() // the test sees
+		}
+		eventually(t, "they have gone", func() bool { return srv.Stats().Open == int64(tt.members-tt.leave) })
+		_, others := openSome(func() *client { return dialSim(t, n, addr) }, conns, 2)
+		joinAll(t, srv.NewGroup(server.GroupOptions{}), others...) // what comes last may be held for a while
+		idle(t, n)
+		clear(all[:tt.leave])
+		clear(clients[:tt.leave])
+		kept = nil
+		eventually(t, fmt.Sprintf("nothing of the first of %d", tt.members), func() bool {
+			runtime.GC()
+			return first.Value() == nil
+		})
+		runtime.KeepAlive(g)
+	}
 }
 
 // TestGroupAllocations: a message takes no allocation a member.

@@ -137,7 +137,9 @@ func (l *groupLog) settleConn(c *Conn, part *groupPart, number uint64) (index ui
 	m.setState(settled, 0)
 	if m.place() == noIndex {
 		m.setPlace(uint32(len(part.members)))
-		part.members = append(roomy(part.members), c)
+		if part.members = append(roomy(part.members), c); len(part.members) > 1 {
+			part.one[0] = nil // it has moved
+		}
 	}
 	return noIndex
 }
