@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,7 +100,10 @@ func TestDebugLog(t *testing.T) {
 	c.expectClose(1007)
 	c.expectEOF()
 	dial(t, p.addr).upgrade("/echo", "Origin: https://other.example")
-	expectLines(t, loggedBy(p, "level=DEBUG"), `msg="connection failed" remote=127.* code=1007 reason=".*UTF-8`,
+	told := slices.DeleteFunc(loggedBy(p, "level=DEBUG"), func(line string) bool {
+		return strings.Contains(line, "turn was slow") // for want of a core
+	})
+	expectLines(t, told, `msg="connection failed" remote=127.* code=1007 reason=".*UTF-8`,
 		`msg="request refused" remote=127.* status=403 .* origin=https://other.example host=\S+ remedy="--origin`)
 }
 
