@@ -44,6 +44,10 @@ func ParseHostPattern(text string) (HostPattern, error) {
 	return HostPattern{p, n}, nil
 }
 
+// AnyHost reports whether the pattern matches all names: "*". Such a pattern does not keep pages out whose
+// name has been made to point here (DNS rebinding).
+func (p HostPattern) AnyHost() bool { return p.host.kind == anyHost }
+
 // HostIn reports whether the request is for a host in allowed. It goes by
 // PublicHost; a request without a host is for none.
 func (r *Request) HostIn(allowed []HostPattern) bool {

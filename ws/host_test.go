@@ -70,6 +70,16 @@ func TestHostPatternsThatNeverMatch(t *testing.T) {
 	}
 }
 
+// TestAnyHost: which patterns match all names.
+func TestAnyHost(t *testing.T) {
+	for text, want := range map[string]bool{"*": true, "*:8080": true, "*.example.com": false, "example.com": false, "127.0.0.1": false} {
+		p, err := ws.ParseHostPattern(text)
+		if err != nil || p.AnyHost() != want {
+			t.Errorf("%s: %v, %v", text, !want, err)
+		}
+	}
+}
+
 func TestHostAllocatesNothing(t *testing.T) {
 	p, err := ws.ParseHostPattern("*.example.com")
 	if err != nil {

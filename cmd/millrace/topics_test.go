@@ -50,6 +50,7 @@ func TestTopicsDecision(t *testing.T) {
 		"--proxy-protocol required":           "a proxy is trusted",
 		"--origin *":                          "--origin * lets pages from anywhere in",
 		"--origin https://a.example,null":     "--origin null lets pages from anywhere in",
+		"--host a.example,*:8080":             "--host *:8080 lets pages from anywhere in",
 		"--topics-cors *":                     "--topics-cors * lets pages from anywhere in",
 		"--topics-open --topics-keys " + keys: "--topics-open lets everybody do everything",
 		"--topics-cookie session":             "--topics-cookie says nothing without",

@@ -151,11 +151,12 @@ func (g *Gateway) answer(a *ask, method, area, rest string) (answer any, err err
 	if err != nil {
 		return nil, err
 	}
-	token, cookie := g.tokenOf(a.plan, a.token)
+	var cookie bool
+	a.token, cookie = g.tokenOf(a.plan, a.token)
 	if err := checkCookie(a.plan, cookie, method == http.MethodGet); err != nil {
 		return nil, err
 	}
-	if a.who, err = g.identify(a.r.Context(), token); err != nil {
+	if a.who, err = g.identify(a.r.Context(), a.token); err != nil {
 		return nil, err
 	}
 	name, err := a.one()
@@ -171,6 +172,9 @@ func (g *Gateway) answer(a *ask, method, area, rest string) (answer any, err err
 		return g.stats(a, name)
 	case method == http.MethodDelete:
 		if err := a.who.need((*Rights).mayPurge, "purge", name); err != nil {
+			return nil, err
+		}
+		if err := g.takePost(a); err != nil {
 			return nil, err
 		}
 		if err := g.hub.Purge(name); err != nil {
@@ -205,13 +209,22 @@ func (g *Gateway) publish(a *ask, name string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !g.posts.take(posterOf(a)) {
-		return nil, &Error{TooFast, "a user, or an address without one, may publish " + g.posts.bound}
+	if err := g.takePost(a); err != nil {
+		return nil, err
 	}
+	began := time.Now()
 	body, held, err := g.readBody(a)
 	defer g.bodies.give(held)
 	if err != nil {
 		return nil, err
+	}
+	if time.Since(began) > slowBody {
+		if a.who, err = g.identify(a.r.Context(), a.token); err != nil {
+			return nil, err
+		}
+		if err := a.who.need((*Rights).mayPublish, "publish to", name); err != nil {
+			return nil, err
+		}
 	}
 	m := pubsub.Message{Topic: name, Payload: body}
 	if m.Opcode, err = opcodeOf(a.r.Header.Get("Content-Type"), body); err != nil {
@@ -223,6 +236,17 @@ func (g *Gateway) publish(a *ask, name string) (any, error) {
 	}
 	g.logDone(a, "publish", name)
 	return published{p.Position.String(), p.Members}, nil
+}
+
+// slowBody is the time behind which a body has come so late that the rights of the request are looked at again.
+const slowBody = time.Second
+
+// takePost counts a request that changes something.
+func (g *Gateway) takePost(a *ask) error {
+	if !g.posts.take(posterOf(a)) {
+		return &Error{TooFast, "a user, or an address without one, may publish or purge " + g.posts.bound}
+	}
+	return nil
 }
 
 // publishOptions reads the header.

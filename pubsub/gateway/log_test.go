@@ -77,6 +77,8 @@ func TestLog(t *testing.T) {
 		expect(`msg="request refused"`, "code=4410", `reason="history_gone`, "path=/topics/d\n")
 		r.tryStream("/topics/%23?token=other")
 		expect(`msg="request refused"`, "status=403", `reason="forbidden: no right to subscribe to \"#\" (key builds)"`, "path=/topics/%23\n")
+		r.expect(400, "bad_request", "GET", "/history/a?eyJsecretwithoutitsname", "")
+		expect(`msg="request refused"`, "status=400", `reason="bad_request: a query has no \"...\"`, "path=/history/a\n")
 		for _, secret := range []string{"secret", "token=", "wrong"} {
 			if strings.Contains(log.String(), secret) {
 				t.Errorf("the log has %q:\n%s", secret, log.String())

@@ -18,9 +18,12 @@ type target struct {
 	last     int
 	limit    int
 	envelope bool
-	token    string
+	token    string // of the query; of a plain request then the one that counts
 	info     []byte
 }
+
+// maxParameter is how long a name is that a query may have by mistake.
+const maxParameter = 20
 
 // maxLast bounds last and limit.
 const maxLast = 1_000_000
@@ -69,6 +72,9 @@ func parseTarget(rest, rawQuery string) (*target, error) {
 	}
 	for name := range query {
 		if !slices.Contains(parameters, name) {
+			if len(name) > maxParameter {
+				name = "..." // it may be a token without its token=, and the error is logged
+			}
 			return nil, &Error{BadRequest, "a query has no " + quoted(name) + ": a + in a name is %2B, a # is %23, an & is %26"}
 		}
 	}

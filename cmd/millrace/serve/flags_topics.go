@@ -126,6 +126,12 @@ func exposed(v flags.Values) string {
 	if given := anyPage(v); given != "" {
 		return given + " lets pages from anywhere in"
 	}
+	for text := range strings.SplitSeq(v["host"].Text, ",") {
+		text = strings.TrimSpace(text)
+		if p, err := ws.ParseHostPattern(text); err == nil && p.AnyHost() {
+			return v["host"].Source + " " + text + " lets pages from anywhere in, whose names can be made to point here"
+		}
+	}
 	return ""
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -19,10 +20,13 @@ import (
 func (t *topicsOptions) authenticators(ctx context.Context, o *gateway.Options, log *slog.Logger) (tokens reloaded, err error) {
 	if t.keys != "" {
 		keys, err := keyfile.Read(t.keys, func(err error) {
-			if err != nil {
-				log.Error("topic keys not reloaded, the old ones stay", "err", err)
-			} else {
+			switch {
+			case err == nil:
 				log.Info("topic keys reloaded")
+			case errors.Is(err, keyfile.ErrAnonymous):
+				log.Warn("topic keys reloaded, but not what everybody may do: start anew for that")
+			default:
+				log.Error("topic keys not reloaded, the old ones stay", "err", err)
 			}
 		})
 		if err != nil {

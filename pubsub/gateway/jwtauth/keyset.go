@@ -145,10 +145,20 @@ func (s *sets) fetch() (next time.Duration) {
 		}
 		next = fetchAgain
 		if s.onError != nil {
-			s.onError(fmt.Errorf("%s: %w", s.urls[i], err))
+			s.onError(fmt.Errorf("%s: %w", withoutSecrets(s.urls[i]), err))
 		}
 	}
 	return next
+}
+
+// withoutSecrets is a URL as a log may have it: without a user, a password and a query, which may be a key.
+func withoutSecrets(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "a key set"
+	}
+	u.User, u.RawQuery, u.ForceQuery, u.Fragment = nil, "", false, ""
+	return u.String()
 }
 
 // get fetches one.
@@ -158,7 +168,9 @@ func (s *sets) get(ctx context.Context, from string) ([]setKey, error) {
 		return nil, err
 	}
 	resp, err := s.client.Do(r)
-	if err != nil {
+	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
+		return nil, wrapped.Err // which does not have the URL
+	} else if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()

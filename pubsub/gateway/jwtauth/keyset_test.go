@@ -118,6 +118,18 @@ func TestRotation(t *testing.T) {
 	})
 }
 
+// TestKeySetErrorsHaveNoSecrets: a log does not get what a URL lets in with.
+func TestKeySetErrorsHaveNoSecrets(t *testing.T) {
+	t.Parallel()
+	for _, client := range []*http.Client{nil, {Transport: &source{}}} { // nothing listens there; or the answer is an error
+		told := make(chan string, 1)
+		verifier(t, jwtauth.Options{JWKSURLs: []string{"http://ann:passed@127.0.0.1:1/set?key=hidden"}, Client: client, NoExpiry: true, OnError: func(err error) { told <- err.Error() }})
+		if got := <-told; !strings.HasPrefix(got, "http://127.0.0.1:1/set: ") || strings.Contains(got, "passed") || strings.Contains(got, "hidden") {
+			t.Errorf("told %q", got)
+		}
+	}
+}
+
 // TestKeySetAway: what can not be fetched is told, and asked for again in a minute; the old keys stay.
 func TestKeySetAway(t *testing.T) {
 	t.Parallel()

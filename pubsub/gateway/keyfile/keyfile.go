@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"sync"
 	"time"
 
@@ -68,8 +69,12 @@ type File struct {
 // period is how often the file is read, at most: only what stands in it tells whether it has changed.
 const period = time.Second
 
+// ErrAnonymous: the file was read again, and its keys count. What it lets everybody do has changed too, and counts
+// as it was first read.
+var ErrAnonymous = errors.New("keyfile: what everybody may do has changed, and stays as it was at the start")
+
 // Read reads a file. onReload, if not nil, is called when it was read again, with an error if it
-// can not be used: then the keys are still the old ones. An asker's goroutine calls it, one at a time.
+// can not be used: then the keys are still the old ones, but for ErrAnonymous. An asker's goroutine calls it, one at a time.
 func Read(name string, onReload func(error)) (*File, error) {
 	f := &File{name: name, onReload: onReload, looked: time.Now()}
 	text, err := read(name)
@@ -123,12 +128,18 @@ func (f *File) look() (keys map[hash]gateway.Identity, err error) {
 		return nil, nil // it is as it was, or away as before
 	}
 	f.seen = now
+	var anonymous *gateway.Rights
 	if err == nil {
-		keys, _, err = f.parse(text)
+		keys, anonymous, err = f.parse(text)
 	}
-	if f.onReload != nil {
-		f.onReload(err)
+	if f.onReload == nil {
+		return keys, err
 	}
+	told := err
+	if err == nil && !reflect.DeepEqual(anonymous, f.anonymous) {
+		told = ErrAnonymous
+	}
+	f.onReload(told)
 	return keys, err
 }
 

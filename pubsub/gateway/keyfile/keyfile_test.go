@@ -153,6 +153,11 @@ func TestReload(t *testing.T) {
 		if has("a") || !has("bb") || len(told) != 4 || told[3] != nil {
 			t.Error("the old key is known", told)
 		}
+		write(t, file, "keys:\n  - {name: d, sha256: "+hashOf("d")+"}\nanonymous: {subscribe: [b]}\n")
+		time.Sleep(2 * time.Second)
+		if !has("d") || len(told) != 5 || !errors.Is(told[4], keyfile.ErrAnonymous) || keys.Anonymous() != nil {
+			t.Error("what everybody may do has changed, which is not told", told)
+		}
 	})
 }
 
