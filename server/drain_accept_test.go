@@ -80,6 +80,33 @@ func testDrainAcceptQueue(t *testing.T, start starter) {
 	}
 }
 
+// TestDrainAcceptQueueLate: the time for those in the queue begins when the loop looks at them, which handlers
+// have kept from it.
+func TestDrainAcceptQueueLate(t *testing.T) {
+	t.Parallel()
+	s := newStaller()
+	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
+		twoWorkers(srv)
+		srv.Handler = holdOrEcho(s)
+	})
+	held := []*client{dialSim(t, n, addr).upgraded(), dialSim(t, n, addr).upgraded()}
+	s.stall(held[0], held[1])
+	waiting := make([]*client, 200) // more than one round
+	for i := range waiting {
+		waiting[i] = dialSim(t, n, addr)
+		waiting[i].send(upgradeRequest())
+	}
+	done := beginDrain(t, srv, server.DrainOptions{})
+	n.Advance(3 * time.Second)
+	close(s.release)
+	for _, c := range waiting {
+		c.expectRefusal(http.StatusServiceUnavailable)
+		_ = c.Close()
+	}
+	_, _ = held[0].Close(), held[1].Close()
+	expectDrained(t, done, nil)
+}
+
 // TestDrainAcceptQueueTLS: their handshake is still done, so that they can be told.
 func TestDrainAcceptQueueTLS(t *testing.T) {
 	t.Parallel()

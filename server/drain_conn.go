@@ -8,21 +8,26 @@ import (
 	"github.com/millrace/millrace/ws"
 )
 
-// acceptRest is how long the queue of a listener that closes is taken from.
-const acceptRest = time.Second
+const (
+	// acceptRest is how long the queue of a listener that closes is taken from.
+	acceptRest = time.Second
+	// acceptMost is how many are taken from it however long that takes, as for want of a core: few systems let
+	// more wait.
+	acceptMost = 4096
+)
 
 // closeSoon closes a listener once its queue is empty: who is in it has connected,
 // and would be reset.
 func (l *shard) closeSoon(a *acceptor) {
 	a.closes = true
-	a.closeBy = l.Now() + loop.TicksOf(acceptRest)
+	a.closeBy, a.rest = l.RightNow()+loop.TicksOf(acceptRest), acceptMost // handlers may have kept the loop for long
 	l.accept(a)
 }
 
 // restAccepted says whether a listener that closes has been given enough, and
 // closes it then. err is why Accept gave no connection, nil after one.
 func (l *shard) restAccepted(a *acceptor, err error) bool {
-	if !a.closes || err != poller.ErrAgain && l.Now() < a.closeBy {
+	if !a.closes || err != poller.ErrAgain && l.Now() < a.closeBy || err == nil && a.rest > 0 {
 		return false
 	}
 	if err != poller.ErrAgain {

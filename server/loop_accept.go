@@ -26,7 +26,8 @@ type acceptor struct {
 	unix bool   // a Unix socket's
 
 	closes  bool // as soon as the queue is empty
-	closeBy tick // or at this time
+	closeBy tick // or from this time on,
+	rest    int  // when so many have been taken
 }
 
 // entrance is what a listener's connections have to know of it.
@@ -117,6 +118,7 @@ func (l *shard) accept(a *acceptor) {
 			return
 		}
 	}
+	a.rest -= acceptsPerTurn
 	if !l.restAccepted(a, nil) {
 		l.NextRoundTask(acceptMore{a}) // the rest of the queue has no edge of its own
 	}
