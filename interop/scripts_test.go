@@ -20,7 +20,7 @@ func needPython(t *testing.T) {
 // script runs a client that is not in Go and gives what it prints.
 func script(t *testing.T, command ...string) (printed string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience) // for hundreds of cases without a core to itself
 	defer cancel()
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	var stderr strings.Builder
