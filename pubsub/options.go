@@ -65,8 +65,9 @@ type Limits struct {
 	// (PublishOptions.From), PublishBurst how many may come at once; 0 is as many as a second has. 0 of
 	// PublishRate is no bound.
 	PublishRate, PublishBurst int
-	// History bounds the memory of all that is kept, in bytes; 0 is 64 MiB. Beyond it the oldest
-	// messages go.
+	// History bounds the memory of all that is kept, in bytes; 0 is 64 MiB. Beyond it a topic that has
+	// more than a sixteenth of it, and more than one message, loses its oldest messages, the topic with the most first. If
+	// there is none the oldest messages of all topics go, so who may publish to many topics may push out what others keep.
 	History int64
 }
 

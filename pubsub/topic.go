@@ -18,7 +18,8 @@ type topic struct {
 	name  string
 	hub   *Hub
 	group *server.Group
-	rule  int // in Hub.rules; -1: none
+	rule  int  // in Hub.rules; -1: none
+	held  held // of its history in the rule's line
 
 	mu          sync.Mutex // guards what follows, and the order of messages and subscriptions
 	dead        bool       // it is not in the hub any more

@@ -44,7 +44,7 @@ func (t *topicsOptions) options() []flags.Option {
 		flags.New("topics-rule", "RULE", "what topics keep and tell: FILTER messages=N age=TIME bytes=SIZE presence policy=POLICY, where POLICY is\n"+
 			"close, drop-newest or drop-oldest (repeatable, or separated by semicolons): the first rule whose\n"+
 			"filter meets a topic is its; without one it keeps nothing", "", topicRules(&t.rules)).Listed(),
-		flags.New("topics-history", "SIZE", "memory of all that topics keep; beyond it the oldest messages go", "64MiB", flags.Size(&t.history, 1, maxBytes)),
+		flags.New("topics-history", "SIZE", "memory of all that topics keep; beyond it the oldest messages go, of the largest topics first", "64MiB", flags.Size(&t.history, 1, maxBytes)),
 		flags.New("topics-keys", "FILE", "file in YAML with the hashes of keys, and what each may; read again when it changes", "", flags.Text(&t.keys)).Once(),
 		flags.New("topics-jwt-secret", "FILE", "file with a secret of 32 bytes or more that verifies JWTs by HMAC; read again on SIGHUP and when it\nchanges", "", flags.Text(&t.secret)).Once(),
 		flags.New("topics-jwt-key", "FILE", "file in PEM with public keys or certificates that verify JWTs by RSA, ECDSA or Ed25519;\nread again likewise (repeatable)", "", flags.Texts(&t.publicKey)).Listed(),
