@@ -20,6 +20,7 @@ type client struct {
 	filters int
 	user    string
 	full    time.Duration // when its bucket for messages is full again
+	left    time.Duration // when its bucket for topics with presence that it has left is full again
 }
 
 func (h *Hub) clientShard(c *server.Conn) *clientShard {
@@ -48,6 +49,24 @@ func (h *Hub) mayPublish(c *server.Conn) (ok bool) {
 	now := time.Since(h.began)
 	open := h.client(c, func(cl *client) { cl.full, ok = h.publishes.Take(cl.full, now, now, 1) })
 	return ok || !open // the last words of one that has ended
+}
+
+// mayEnter says whether a connection may enter a topic with presence, which its members are told. What it has left counts,
+// and not what it enters. So it may enter many at its start, and leave at any time, but not come and go for ever.
+func (h *Hub) mayEnter(cl *client) bool {
+	now := time.Since(h.began)
+	_, ok := h.presences.Take(cl.left, now, now, 1)
+	return ok
+}
+
+// noteExit notes that a connection has left a topic with presence.
+func (h *Hub) noteExit(c *server.Conn) {
+	shard := h.clientShard(c)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if cl := shard.clients[c]; cl != nil {
+		cl.left = h.presences.Charge(cl.left, time.Since(h.began), 1)
+	}
 }
 
 // count counts a subscription that comes (1) or goes (-1).

@@ -37,6 +37,7 @@ type Hub struct {
 	generation atomic.Uint64 // of filters
 
 	publishes rate.Limit // of one connection
+	presences rate.Limit // of topics with presence that one connection leaves
 	began     time.Time  // what its buckets count from
 
 	counts  hubCounts
@@ -77,8 +78,9 @@ var (
 	ErrTooBig = errors.New("pubsub: the message is too large")
 	// ErrKey: the message's key is too long.
 	ErrKey = errors.New("pubsub: the key is too long")
-	// ErrTooFast: the connection has published too many messages, see Limits.PublishRate.
-	ErrTooFast = errors.New("pubsub: too many messages from this connection")
+	// ErrTooFast: the connection has published too many messages, see Limits.PublishRate; or it comes and goes too
+	// often, see Limits.PresenceRate.
+	ErrTooFast = errors.New("pubsub: the connection is too fast")
 	// ErrClosed: the hub is closed.
 	ErrClosed = errors.New("pubsub: the hub is closed")
 	// ErrUnknown: a broker does not know whether the message was published. Publishing
@@ -95,6 +97,7 @@ func New(srv *server.Server, o Options) (*Hub, error) {
 		return nil, err
 	}
 	h.publishes, h.began = rate.New(int64(h.limits.PublishRate), int64(h.limits.PublishBurst)), time.Now()
+	h.presences = rate.New(int64(h.limits.PresenceRate), int64(h.limits.PresenceBurst))
 	if o.OnMissed != nil {
 		h.OnMissed(o.OnMissed)
 	}

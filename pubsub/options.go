@@ -65,6 +65,11 @@ type Limits struct {
 	// (PublishOptions.From), PublishBurst how many may come at once; 0 is as many as a second has. 0 of
 	// PublishRate is no bound.
 	PublishRate, PublishBurst int
+	// PresenceRate bounds how often a connection comes and goes, of which the members of topics with presence are told: so
+	// many of those topics a second it may leave, PresenceBurst at once, and still subscribe to one. Beyond it Subscribe to
+	// a topic with presence returns ErrTooFast. Unsubscribe always works, and what a connection enters without having left
+	// anything does not count. 0 is 10 a second and 100 at once; of PresenceRate below 0 is no bound.
+	PresenceRate, PresenceBurst int
 	// History bounds the memory of all that is kept, in bytes; 0 is 64 MiB. Beyond it a topic that has
 	// more than a sixteenth of it, and more than one message, loses its oldest messages, the topic with the most first. If
 	// there is none the oldest messages of all topics go, so who may publish to many topics may push out what others keep.
@@ -75,7 +80,7 @@ func (l Limits) filled() Limits {
 	return Limits{
 		Topics: bound(l.Topics, 1000), AllTopics: bound(l.AllTopics, 1_000_000), NameLength: bound(l.NameLength, 256), Levels: bound(l.Levels, 16),
 		Filters: bound(l.Filters, 100_000), ConnFilters: bound(l.ConnFilters, 100), Info: bound(l.Info, 1<<10), Payload: bound(l.Payload, 1<<20), History: bound(l.History, 64<<20),
-		PublishRate: max(l.PublishRate, 0), PublishBurst: l.PublishBurst,
+		PublishRate: max(l.PublishRate, 0), PublishBurst: l.PublishBurst, PresenceRate: bound(l.PresenceRate, 10), PresenceBurst: bound(l.PresenceBurst, 100),
 	}
 }
 

@@ -68,6 +68,7 @@ func (t *topic) exit(c *server.Conn) {
 		return
 	}
 	delete(t.members, c)
+	t.hub.noteExit(c)
 	t.tell("leave", m)
 }
 

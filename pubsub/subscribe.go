@@ -54,7 +54,7 @@ type Subscribed struct {
 // The past is sent as it was published, with its key, its expiry and its policy, or that of the
 // subscription or of the rule: what does not fit into the connection's outbound queue is dropped, or the connection closed.
 //
-// ErrName, ErrInfo, ErrTooMany, ErrClosed; and server.ErrClosed, also if the past did not fit.
+// ErrName, ErrInfo, ErrTooMany, ErrTooFast (of a topic with presence), ErrClosed; and server.ErrClosed, also if the past did not fit.
 func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscribed, error) {
 	if err := h.limits.checkFilter(name); err != nil {
 		return Subscribed{}, err
@@ -66,7 +66,7 @@ func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscr
 		return Subscribed{}, ErrClosed
 	}
 	if err := h.admit(c, name); err != nil {
-		if s, ok := h.subscribed(c, name); ok && errors.Is(err, ErrTooMany) {
+		if s, ok := h.subscribed(c, name); ok && (errors.Is(err, ErrTooMany) || errors.Is(err, ErrTooFast)) {
 			return s, nil
 		}
 		return Subscribed{}, h.countTooMany(err)
@@ -188,12 +188,15 @@ func (t *topic) leave(c *server.Conn) {
 
 // admit counts a subscription of c that is about to come.
 func (h *Hub) admit(c *server.Conn, name string) (err error) {
+	told := !IsFilter(name) && h.HasPresence(name)
 	open := h.client(c, func(cl *client) {
 		switch filter := IsFilter(name); {
 		case cl.topics >= h.limits.Topics:
 			err = fmt.Errorf("%w: the connection has %d", ErrTooMany, cl.topics)
 		case filter && cl.filters >= h.limits.ConnFilters:
 			err = fmt.Errorf("%w: the connection has %d filters", ErrTooMany, cl.filters)
+		case told && !h.mayEnter(cl):
+			err = ErrTooFast
 		default:
 			cl.count(name, 1)
 		}

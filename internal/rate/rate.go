@@ -67,6 +67,11 @@ func (l Limit) TakeUpTo(full, since, now time.Duration, n int) (next time.Durati
 	return full + l.cost(n), n
 }
 
+// Charge takes n tokens also if the bucket does not hold them. Until it has made up for that Take takes none.
+func (l Limit) Charge(full, now time.Duration, n int) (next time.Duration) {
+	return max(full, now) + l.cost(n)
+}
+
 func (l Limit) cost(n int) time.Duration {
 	return time.Duration(int64(n) * int64(time.Second) / l.perSecond)
 }

@@ -39,6 +39,20 @@ func TestTake(t *testing.T) {
 	}
 }
 
+// TestCharge: what is taken beyond what there is has to come first.
+func TestCharge(t *testing.T) {
+	limit := rate.New(10, 2)
+	full := limit.Charge(0, time.Second, 5) // three too many, at 100 ms each
+	for at, want := range map[time.Duration]bool{time.Second: false, 1399 * time.Millisecond: false, 1400 * time.Millisecond: true} {
+		if _, ok := limit.Take(full, at, at, 1); ok != want {
+			t.Errorf("at %v: %v", at, ok)
+		}
+	}
+	if later := limit.Charge(full, time.Hour, 1); later != time.Hour+100*time.Millisecond {
+		t.Errorf("it was full again, and will be at %v", later)
+	}
+}
+
 func times(n int, every time.Duration) (all []time.Duration) {
 	for i := range n {
 		all = append(all, time.Duration(i)*every)

@@ -3,6 +3,8 @@ package gateway
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -134,6 +136,10 @@ func (s *session) subscribe(name string, o pubsub.SubscribeOptions, begun func(s
 		return begun(standing{name, position.String(), sub.Recovered, sub.Sent})
 	}
 	sub, err := s.g.hub.Subscribe(s.conn, name, o)
+	if errors.Is(err, pubsub.ErrTooFast) {
+		l := s.g.hub.Limits()
+		err = &Error{TooFast, fmt.Sprintf("a connection may leave %d topics with presence a second, and %d at once, and still subscribe to one", l.PresenceRate, l.PresenceBurst)}
+	}
 	switch {
 	case err != nil:
 		if added {

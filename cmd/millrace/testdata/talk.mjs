@@ -159,6 +159,16 @@ for (const transport of transports) {
   if (transport === "events") assert.equal((await closed(other, options)).word, "refused");
 }
 
+// One that comes and goes too often is refused where presence tells of it, and is subscribed when the time is over.
+const restless = new Millrace(url, { transports: ["websocket"], token: jwt(all) });
+const refused = [];
+await restless.subscribe("calm", () => {}).ready;
+for (let n = 0; n < 150; n++) restless.subscribe("rooms/restless", () => {}, { onError: (e) => refused.push(e) }).unsubscribe();
+await restless.subscribe("rooms/restless", () => {}, { onError: (e) => refused.push(e) }).ready;
+assert.equal((await restless.presence("rooms/restless")).count, 1);
+assert.deepEqual(refused, []);
+restless.close();
+
 // Where no WebSocket can be opened, an event stream is.
 class NoWebSocket {
   constructor() { queueMicrotask(() => this.onclose({ code: 1006, reason: "" })); }
