@@ -145,7 +145,7 @@ func ParsePosition(text string) (Position, error) {
 	epoch, number, ok := strings.Cut(text, "-")
 	n, err := strconv.ParseUint(number, 10, 64)
 	if !ok || err != nil || epoch == "" || strconv.FormatUint(n, 10) != number {
-		return Position{}, fmt.Errorf("%w: %q", ErrPosition, text)
+		return Position{}, fmt.Errorf("%w: %s", ErrPosition, quoted(text))
 	}
 	return Position{epoch, n}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -29,10 +30,20 @@ func CheckFilter(name string) error {
 	return (&Limits{NameLength: math.MaxInt, Levels: math.MaxInt}).checkFilter(name)
 }
 
+// maxQuoted is how many bytes of a client's text an error tells: it goes to the client, and to logs.
+const maxQuoted = 100
+
+func quoted(text string) string {
+	if len(text) > maxQuoted {
+		text = text[:maxQuoted] + "..."
+	}
+	return strconv.Quote(text)
+}
+
 // checkName says why a name is no topic's.
 func (l *Limits) checkName(name string) error {
 	if IsFilter(name) {
-		return fmt.Errorf("%w: %q has a wildcard", ErrName, name)
+		return fmt.Errorf("%w: %s has a wildcard", ErrName, quoted(name))
 	}
 	return l.checkFilter(name)
 }
@@ -45,9 +56,9 @@ func (l *Limits) checkFilter(name string) error {
 	case len(name) > l.NameLength:
 		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrName, len(name), l.NameLength)
 	case !utf8.ValidString(name):
-		return fmt.Errorf("%w: %q is not valid UTF-8", ErrName, name)
+		return fmt.Errorf("%w: %s is not valid UTF-8", ErrName, quoted(name))
 	case strings.ContainsRune(name, 0):
-		return fmt.Errorf("%w: %q has a zero byte", ErrName, name)
+		return fmt.Errorf("%w: %s has a zero byte", ErrName, quoted(name))
 	case strings.Count(name, "/") >= l.Levels:
 		return fmt.Errorf("%w: %d levels, at most %d are allowed", ErrName, strings.Count(name, "/")+1, l.Levels)
 	}
@@ -56,9 +67,9 @@ func (l *Limits) checkFilter(name string) error {
 		level, rest, more = strings.Cut(rest, "/")
 		switch {
 		case strings.ContainsAny(level, "+#") && len(level) > 1:
-			return fmt.Errorf("%w: %q has a wildcard beside other characters in one level", ErrName, name)
+			return fmt.Errorf("%w: %s has a wildcard beside other characters in one level", ErrName, quoted(name))
 		case level == "#" && more:
-			return fmt.Errorf("%w: %q has # before the last level", ErrName, name)
+			return fmt.Errorf("%w: %s has # before the last level", ErrName, quoted(name))
 		}
 	}
 	return nil

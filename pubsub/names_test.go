@@ -120,3 +120,20 @@ func FuzzParsePosition(f *testing.F) {
 		}
 	})
 }
+
+// TestLongTextsAreCut: an error tells only the beginning of what a client has sent, whatever is wrong with it.
+func TestLongTextsAreCut(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("\x7f", 1<<20)
+	_, notPosition := ParsePosition(long)
+	_, notNumber := ParsePosition("e-" + long)
+	all := Limits{NameLength: len(long) + 10, Levels: 16}
+	for what, err := range map[string]error{
+		"beside": CheckFilter("+" + long), "behind #": CheckFilter("#/" + long), "UTF-8": CheckFilter(long + "\xff"), "zero": CheckFilter(long + "\x00"),
+		"wildcard": all.checkName("+/" + long), "no position": notPosition, "no number": notNumber,
+	} {
+		if err == nil || len(err.Error()) > 1000 {
+			t.Errorf("%s: %.100v", what, err)
+		}
+	}
+}

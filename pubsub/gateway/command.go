@@ -125,7 +125,7 @@ func whatIsWrong(err error) string {
 	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &kind) && kind.Field != "":
-		return kind.Field + " can not be a JSON " + kind.Value
+		return kind.Field + " can not be a JSON " + cut(kind.Value) // a number has its digits there
 	case strings.Contains(err.Error(), "exceeded max depth"):
 		return "the JSON is nested too deeply"
 	case strings.Contains(err.Error(), "after top-level value"):

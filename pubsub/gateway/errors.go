@@ -136,12 +136,14 @@ func errorOf(err error) *Error {
 	return &Error{NoRoom, "the broker has failed: try again"} // it may tell of machines within
 }
 
-// maxQuoted is how much of a name is told in an error.
+// maxQuoted is how much of what a client has sent is told in an error.
 const maxQuoted = 100
 
-func quoted(text string) string {
+func cut(text string) string {
 	if len(text) > maxQuoted {
 		text = text[:maxQuoted] + "..."
 	}
-	return strconv.Quote(text)
+	return text
 }
+
+func quoted(text string) string { return strconv.Quote(cut(text)) }
