@@ -129,6 +129,42 @@ func TestTopicsOpen(t *testing.T) {
 	expectAnswer(t, "404 ", "POST", "http://"+serve(t, nil).addr+"/topics/a", "x")
 }
 
+// TestTopicsBounds: a connection has so many topics, there are so many in all, and who has left some comes no more at once.
+func TestTopicsBounds(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil, "--topics", "--topics-rule", "kept/# messages=1 presence", "--topics-max", "4", "--topics-per-conn", "2", "--topics-presence-rate", "1", "--topics-presence-burst", "1")
+	c := dial(t, p.addr)
+	if status := c.upgrade("/topics?topic=kept/a&topic=b&envelope=1"); status != 101 {
+		t.Fatalf("status %d", status)
+	}
+	say := func(text, want string) {
+		t.Helper()
+		c.send(fin|opText, text)
+		if _, got := c.read(); !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	for range 2 { // of the topics in the URL
+		c.read()
+	}
+	say(`{"id":1,"subscribe":"c"}`, `{"id":1,"error":"too_many","message":"pubsub: too many topics or filters: the connection has 2"}`)
+	expectAnswer(t, "200 ", "POST", "http://"+p.addr+"/topics/kept/c", "x")
+	expectAnswer(t, "200 ", "POST", "http://"+p.addr+"/topics/kept/d", "x")
+	expectAnswer(t, `400 {"error":"too_many","message":"pubsub: too many topics or filters: there are 4 topics"}`, "POST", "http://"+p.addr+"/topics/kept/e", "x")
+	for _, topic := range []string{"kept/a", "b"} {
+		say(`{"id":2,"unsubscribe":"`+topic+`"}`, `"ok":true`)
+	}
+	say(`{"id":3,"subscribe":"b"}`, `"ok":true`)
+	for range 20 { // once it is too fast, unless the machine is very slow
+		c.send(fin|opText, `{"id":4,"subscribe":"kept/c"}`)
+		if _, got := c.read(); strings.Contains(got, `"too_fast","message":"a connection may leave 1 topics with presence a second, and 1 at once`) {
+			return
+		}
+		say(`{"id":5,"unsubscribe":"kept/c"}`, `"ok":true`)
+	}
+	t.Error("it is never too fast")
+}
+
 // TestTopicsAlone: without the page and the echo there is nothing to try, and the topics work.
 func TestTopicsAlone(t *testing.T) {
 	t.Parallel()

@@ -41,7 +41,10 @@ func (t *topicsOptions) begin(srv *server.Server, n *natsOptions, log *slog.Logg
 		end()
 		return nil, err
 	}
-	limits := pubsub.Limits{History: t.history, PublishRate: t.rate, PublishBurst: t.burst, Payload: int(min(srv.Limits.Message, maxPayload))}
+	limits := pubsub.Limits{
+		Topics: t.perConn, AllTopics: t.most, History: t.history, Payload: int(min(srv.Limits.Message, maxPayload)),
+		PublishRate: t.rate, PublishBurst: t.burst, PresenceRate: t.presenceRate, PresenceBurst: t.presenceBurst,
+	}
 	options := pubsub.Options{Rules: t.rules, Limits: limits}
 	if broker != nil {
 		options.Broker = broker
