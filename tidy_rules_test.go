@@ -50,7 +50,7 @@ var importers = map[string][]string{
 // leaves know nothing of a connection, a loop or a poller, nor of what else is ours,
 // but each other.
 var leaves = []string{
-	"internal/buffer", "internal/rate", "internal/heapwatch", "internal/route", "internal/addrcount", "internal/tlsrecord", "internal/netconn",
+	"internal/buffer", "internal/rate", "internal/heapwatch", "internal/route", "internal/filters", "internal/addrcount", "internal/tlsrecord", "internal/netconn",
 	"proxyproto", "asynclog", "sse", "client",
 }
 
@@ -98,6 +98,7 @@ var keptFrom = map[string]func(importer string) bool{
 	"internal/rate":      notOf("server", "pubsub"),
 	"internal/heapwatch": notOf("server"),
 	"internal/route":     notOf("server"),
+	"internal/filters":   notOf("pubsub"),
 	"internal/addrcount": notOf("server"),
 	"internal/tlsrecord": notOf("server", "internal/netconn"),
 	"internal/netconn":   notOf("server"), // knows blocking calls, and nothing of loops

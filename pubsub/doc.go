@@ -22,7 +22,7 @@
 //
 // hub.go has what a hub is, publish.go a message's way in and subscribe.go a connection's; topic.go is a
 // topic, history.go what it keeps, past.go what a broker keeps before that, and history_read.go and gap.go are
-// who asks and what is missing. names.go, filters.go and covers.go are names. conn.go is what a hub knows of a
+// who asks and what is missing. names.go and covers.go are names. conn.go is what a hub knows of a
 // connection, presence.go who is there, and nodes*.go the same on many nodes. broker.go is the interface,
 // broker_inprocess.go the broker of one process.
 package pubsub

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace/millrace/internal/filters"
 	"github.com/millrace/millrace/internal/rate"
 	"github.com/millrace/millrace/server"
 )
@@ -32,9 +33,9 @@ type Hub struct {
 	known   *server.Group // the clients, for their end
 	lines   lines
 
-	filtersMu  sync.RWMutex // guards filters; taken inside topic.mu
-	filters    filters
-	generation atomic.Uint64 // of filters
+	filtersMu  sync.RWMutex         // guards filters; taken inside topic.mu
+	filters    filters.Tree[*topic] // those that have subscribers
+	generation atomic.Uint64        // of filters
 
 	publishes rate.Limit // of one connection
 	presences rate.Limit // of topics with presence that one connection leaves

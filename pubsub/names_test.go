@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/millrace/millrace/internal/filters"
 )
 
 // TestMatches: the cases of MQTT 5 section 4.7, and those that libraries get wrong.
@@ -57,19 +59,19 @@ func TestFilters(t *testing.T) {
 		}
 		return strings.Join(parts, "/")
 	}
-	var f filters
+	var f filters.Tree[*topic]
 	in := map[string]*topic{}
 	for range 20_000 {
 		if filter := name(true); in[filter] == nil && random.IntN(2) == 0 {
 			in[filter] = &topic{name: filter}
-			f.add(filter, in[filter])
+			f.Add(filter, in[filter])
 		} else if in[filter] != nil {
-			f.remove(filter)
+			f.Remove(filter)
 			delete(in, filter)
 		}
 		n := name(false)
 		var got, want []string
-		for _, t := range f.match(n, nil) {
+		for _, t := range f.Match(n, nil) {
 			got = append(got, t.name)
 		}
 		for filter := range in {
@@ -79,15 +81,15 @@ func TestFilters(t *testing.T) {
 		}
 		slices.Sort(got)
 		slices.Sort(want)
-		if !slices.Equal(got, want) || f.count != len(in) {
-			t.Fatalf("%q meets %q, want %q; %d filters, want %d", n, got, want, f.count, len(in))
+		if !slices.Equal(got, want) || f.Len() != len(in) {
+			t.Fatalf("%q meets %q, want %q; %d filters, want %d", n, got, want, f.Len(), len(in))
 		}
 	}
 	for filter := range in {
-		f.remove(filter)
+		f.Remove(filter)
 	}
-	if len(f.root.next) != 0 {
-		t.Errorf("something is left: %v", f.root.next)
+	if f.Len() != 0 {
+		t.Errorf("%d are left", f.Len())
 	}
 }
 
@@ -100,12 +102,12 @@ func FuzzNames(f *testing.F) {
 		if limits.checkFilter(filter) != nil || limits.checkName(name) != nil {
 			return
 		}
-		var trie filters
-		trie.add(filter, &topic{name: filter})
-		if got := len(trie.match(name, nil)) == 1; got != Matches(filter, name) {
+		var trie filters.Tree[*topic]
+		trie.Add(filter, &topic{name: filter})
+		if got := len(trie.Match(name, nil)) == 1; got != Matches(filter, name) {
 			t.Errorf("%q meets %q: %v by the trie", filter, name, got)
 		}
-		if trie.remove(filter); len(trie.root.next) != 0 {
+		if trie.Remove(filter); len(trie.Match(name, nil)) != 0 {
 			t.Error("something is left")
 		}
 	})

@@ -35,7 +35,7 @@ func (h *Hub) Stats() Stats {
 	}
 	s.Fetched, s.FetchFailed, s.NodesFailed = h.counts.fetched.Load(), h.counts.fetchFailed.Load(), h.counts.nodesFailed.Load()
 	h.filtersMu.RLock()
-	s.Filters = h.filters.count
+	s.Filters = h.filters.Len()
 	h.filtersMu.RUnlock()
 	h.lines.mu.Lock()
 	s.HistoryBytes = h.lines.bytes

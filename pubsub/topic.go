@@ -103,10 +103,10 @@ func (h *Hub) make(name string, floor Position) error {
 	if IsFilter(name) {
 		h.filtersMu.Lock()
 		defer h.filtersMu.Unlock()
-		if h.filters.count >= h.limits.Filters {
+		if h.filters.Len() >= h.limits.Filters {
 			return fmt.Errorf("%w: %d filters have subscribers", ErrTooMany, h.limits.Filters)
 		}
-		h.filters.add(name, t)
+		h.filters.Add(name, t)
 		h.generation.Add(1)
 	}
 	shard.topics[name] = t
@@ -138,7 +138,7 @@ func (h *Hub) unlock(t *topic) {
 		h.counts.topics.Add(-1)
 	} else {
 		h.filtersMu.Lock()
-		h.filters.remove(t.name)
+		h.filters.Remove(t.name)
 		h.filtersMu.Unlock()
 		h.generation.Add(1)
 	}
@@ -159,7 +159,7 @@ func (h *Hub) metBy(t *topic) []*topic {
 func (h *Hub) meeting(name string, to []*topic) []*topic {
 	h.filtersMu.RLock()
 	defer h.filtersMu.RUnlock()
-	return h.filters.match(name, to)
+	return h.filters.Match(name, to)
 }
 
 // received notes a message of a topic that has a past, and puts it into the history if it is to be kept. The caller

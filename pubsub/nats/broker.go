@@ -86,7 +86,7 @@ func New(o Options) *Broker {
 	b.options, b.invalid = o.filled()
 	b.log = b.options.Logger
 	b.names = naming{b.options.Prefix, b.options.Interest}
-	b.interests = interests{wants: map[string]*want{}, filters: map[string]*want{}, met: map[string][]*want{}, wake: make(chan struct{}, 1)}
+	b.interests = interests{wants: map[string]*want{}, wake: make(chan struct{}, 1)}
 	if b.options.Stream != nil {
 		b.stream = &stream{Stream: *b.options.Stream, live: livePrefix(b.options.Stream.Name), topics: map[string]uint64{}}
 	}

@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"container/list"
 	"maps"
 	"slices"
 	"strings"
@@ -8,7 +9,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace/millrace/internal/filters"
 	"github.com/millrace/millrace/pubsub"
+)
+
+// Bounds of the wants that linger, of topics and of filters: those that have lingered for longest end early. With as
+// many topics as there are subscriptions for, what lingers at most doubles what the server has of this node. A filter
+// that lingers takes time of each message that it meets.
+const (
+	lingerTopics  = 10_000 // or as many as are wanted
+	lingerFilters = 1000
 )
 
 // interests is which names are wanted. A session's subscriber tells the server.
@@ -18,31 +28,27 @@ type interests struct {
 
 	mu      sync.Mutex // guards what follows; nothing is called under it
 	wants   map[string]*want
-	filters map[string]*want   // those of them that are filters
-	met     map[string][]*want // the filters that meet a topic, as far as it is known; see metBy
-	changed []*want            // that the server does not know yet
-	leaving []leaving          // from the first to the last to leave
-	fresh   uint64             // the lowest base of new wants, plus 1, since the last recheck; 0: none
+	filters filters.Tree[*want] // those of them that are filters
+	met     []*want             // what metBy gives, for the next one to use again
+	untold  list.List           // of *want: those that the server has to be told of
+	topics  list.List           // of *want: topics that linger, from the first to the last that was left
+	others  list.List           // filters that do
+	ended   []*want             // that the server was told of, and that are not in the map any more
+	fresh   uint64              // the lowest base of new wants, plus 1, since the last recheck; 0: none
 }
 
 // want is a topic, or a filter, that is wanted, or lingers.
 type want struct {
 	name    string
-	wanted  bool
-	left    time.Time     // when it was not wanted any more
-	gone    bool          // it has lingered, and is not in the map any more
-	told    bool          // the server is told of it, or is just being told
-	ready   chan struct{} // closed when the server knows it
+	lingers *list.Element // nobody wants it any more; nil: somebody does
+	left    time.Time     // since when
+	untold  *list.Element // nil: the server is told of it, or is just being told
+	gone    bool          // it is not in the map any more, and the server is just being told; the subscriber's
+	ready   chan struct{} // closed when the server knows it, or it is not in the map any more
 	isReady bool
 	early   bool // something relied on it when it was not ready
 	hasBase bool
 	base    uint64 // number of the stream's last message when it first became ready
-}
-
-// leaving is a want that nobody wants since a moment.
-type leaving struct {
-	want *want
-	left time.Time
 }
 
 // Interest implements pubsub.Broker.
@@ -57,60 +63,102 @@ func (i *interests) set(name string, wanted bool) {
 	defer i.mu.Unlock()
 	w := i.wants[name]
 	switch {
-	case w == nil && !wanted:
+	case w == nil && wanted:
+		i.add(&want{name: name, ready: make(chan struct{})})
 	case w == nil:
-		w = &want{name: name, wanted: true, ready: make(chan struct{})}
-		i.wants[name] = w
-		if pubsub.IsFilter(name) {
-			i.filters[name] = w
-			clear(i.met)
-		}
-		i.unready.Add(1)
-		i.changed = append(i.changed, w)
-		select {
-		case i.wake <- struct{}{}:
-		default: // it is awake
-		}
 	case wanted:
-		w.wanted = true
-	default:
-		w.wanted, w.left = false, time.Now()
-		i.leaving = append(i.leaving, leaving{w, w.left})
+		i.stay(w)
+	case w.lingers == nil:
+		i.leave(w)
 	}
+}
+
+// add notes a new want. The caller holds mu.
+func (i *interests) add(w *want) {
+	i.wants[w.name] = w
+	if pubsub.IsFilter(w.name) {
+		i.filters.Add(w.name, w)
+	}
+	i.unready.Add(1)
+	w.untold = i.untold.PushBack(w)
+	select {
+	case i.wake <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// lingering is where a want lingers, and how many may. The caller holds mu.
+func (i *interests) lingering(w *want) (line *list.List, most int) {
+	if pubsub.IsFilter(w.name) {
+		return &i.others, lingerFilters
+	}
+	return &i.topics, max(lingerTopics, len(i.wants)-i.topics.Len()-i.others.Len())
+}
+
+// leave has a want linger that nobody wants any more. One that the server was not told of ends at once: so what comes and goes faster
+// than it can be told makes no work. The caller holds mu.
+func (i *interests) leave(w *want) {
+	if w.untold != nil {
+		i.end(w)
+		return
+	}
+	line, _ := i.lingering(w)
+	w.lingers, w.left = line.PushBack(w), time.Now()
+	for _, most := i.lingering(w); line.Len() > most; {
+		i.end(line.Front().Value.(*want))
+	}
+}
+
+// stay has a want linger no more. The caller holds mu.
+func (i *interests) stay(w *want) {
+	if w.lingers != nil {
+		line, _ := i.lingering(w)
+		line.Remove(w.lingers)
+		w.lingers = nil
+	}
+}
+
+// end forgets a want. The caller holds mu.
+func (i *interests) end(w *want) {
+	i.stay(w)
+	delete(i.wants, w.name)
+	if pubsub.IsFilter(w.name) {
+		i.filters.Remove(w.name)
+	}
+	if !w.isReady { // nobody has to wait for it
+		w.isReady = true
+		close(w.ready)
+		i.unready.Add(-1)
+	}
+	if w.untold == nil {
+		i.ended = append(i.ended, w)
+		return
+	}
+	i.untold.Remove(w.untold)
+	w.untold = nil
 }
 
 // begin has a new session subscribe to all that is wanted.
 func (i *interests) begin() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.changed, i.leaving = i.changed[:0], nil
 	unready := 0
-	for name, w := range i.wants {
-		if !w.wanted {
-			i.remove(name)
+	for _, w := range i.wants {
+		if w.lingers != nil {
+			i.end(w)
 			continue
 		}
 		if w.isReady {
 			w.ready, w.isReady = make(chan struct{}), false
 		}
-		w.told = false
+		if w.untold == nil {
+			w.untold = i.untold.PushBack(w)
+		}
 		unready++
-		i.changed = append(i.changed, w)
 	}
+	i.ended = nil // it is told of none
 	i.unready.Store(int64(unready))
 }
-
-// remove forgets a name. The caller holds mu.
-func (i *interests) remove(name string) {
-	delete(i.wants, name)
-	if i.filters[name] != nil {
-		delete(i.filters, name)
-		clear(i.met)
-	}
-}
-
-// mostMet bounds the topics of which it is known which filters meet them.
-const mostMet = 10_000
 
 // overlaps says whether a message that comes for a name may be for another name too.
 func (i *interests) overlaps(name string, interest Interest) bool {
@@ -119,60 +167,41 @@ func (i *interests) overlaps(name string, interest Interest) bool {
 	if interest == ByTopic && !pubsub.IsFilter(name) {
 		return len(i.metBy(name)) > 0
 	}
-	return pubsub.IsFilter(name) || len(i.filters) > 0
+	return pubsub.IsFilter(name) || i.filters.Len() > 0
 }
 
-// metBy are the filters that meet a topic. The caller holds mu.
+// metBy are the filters that meet a topic, until it is called again. The caller holds mu.
 func (i *interests) metBy(topic string) []*want {
-	if len(i.filters) == 0 {
-		return nil
-	}
-	met, known := i.met[topic]
-	if known {
-		return met
-	}
-	for filter, w := range i.filters {
-		if pubsub.Matches(filter, topic) {
-			met = append(met, w)
-		}
-	}
-	if len(i.met) >= mostMet {
-		clear(i.met)
-	}
-	i.met[strings.Clone(topic)] = met
-	return met
+	i.met = i.filters.Match(topic, i.met[:0])
+	return i.met
 }
 
-// changes gives the wants that the server has to be told of: new ones, and those that are gone, unless it was never
+// changes gives the wants that the server has to be told of: new ones, and those that have ended, unless it was never
 // told of them.
 func (i *interests) changes(linger time.Duration) (batch []*want) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	var gone []*want
-	for now := time.Now(); len(i.leaving) > 0 && now.Sub(i.leaving[0].left) >= linger; i.leaving = i.leaving[1:] {
-		w, left := i.leaving[0].want, i.leaving[0].left
-		if w.wanted || w.gone || !w.left.Equal(left) {
-			continue
+	now := time.Now()
+	for _, line := range []*list.List{&i.topics, &i.others} {
+		for line.Len() > 0 {
+			first := line.Front().Value.(*want)
+			if now.Sub(first.left) < linger {
+				break
+			}
+			i.end(first)
 		}
+	}
+	for i.untold.Len() > 0 {
+		w := i.untold.Remove(i.untold.Front()).(*want)
+		w.untold = nil
+		batch = append(batch, w)
+	}
+	for _, w := range i.ended {
 		w.gone = true
-		if !w.isReady { // nobody has to wait for it
-			w.isReady = true
-			close(w.ready)
-			i.unready.Add(-1)
-		}
-		i.remove(w.name)
-		if w.told {
-			gone = append(gone, w)
-		}
 	}
-	for _, w := range i.changed {
-		if !w.gone {
-			w.told = true
-			batch = append(batch, w)
-		}
-	}
-	i.changed = nil
-	return append(batch, gone...)
+	batch = append(batch, i.ended...)
+	i.ended = nil
+	return batch
 }
 
 // confirm says that the server knows a batch. Those of a stream's topics begin behind base. It leaves out, and gives, those of which
@@ -181,7 +210,7 @@ func (i *interests) confirm(batch []*want, base uint64, streams bool) (early []*
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, w := range batch {
-		if w.gone || w.isReady {
+		if w.isReady { // or it has ended
 			continue
 		}
 		if w.early {

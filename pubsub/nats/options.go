@@ -52,8 +52,8 @@ type Options struct {
 	Prefix string
 	// Interest is how messages are chosen.
 	Interest Interest
-	// Linger is how long a node stays subscribed to a topic that nobody is subscribed to any more; 0
-	// is 30 s.
+	// Linger is how long a node stays subscribed to a topic, or a filter, that nobody is subscribed to any more; 0
+	// is 30 s. At most 10,000 topics linger, or as many as have subscribers, and 1,000 filters: those that have lingered for longest go early.
 	Linger time.Duration
 	// Pending is how many messages wait for this node to pass them on; 0 is 65,536. A node with
 	// so many is too slow: it drops them and goes on with those that come then.
