@@ -290,6 +290,7 @@ func (n *nodes) sweep(now time.Time) {
 	for id, o := range n.others {
 		switch silent := now.Sub(o.heard); {
 		case silent > 20*n.beat:
+			n.forget(o) // if nobody has looked since it fell silent
 			delete(n.others, id)
 		case silent > n.silence() && !o.Gone:
 			o.Gone, o.Ready = true, false
