@@ -69,6 +69,7 @@ const shards = 64
 type topicShard struct {
 	mu     sync.RWMutex // who has it only tries topic.mu
 	topics map[string]*topic
+	missed atomic.Bool // something of one of them may have been missed, if that was there or not
 }
 
 // Errors of Subscribe and Publish.

@@ -24,7 +24,7 @@ type past struct {
 	messages      []*kept // without topic and place
 	from, through Position
 	more          bool   // the broker has some behind through
-	missed        uint64 // hubCounts.missed when the broker was asked
+	missed        uint64 // Hub.missedAt when the broker was asked
 }
 
 // fetching is what is being asked of the broker about a topic.
@@ -110,7 +110,7 @@ func (h *Hub) ask(name string, since Position, most int) (*past, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), pastTimeout)
 	defer cancel()
 	h.counts.fetched.Add(1)
-	missed := h.counts.missed.Load()
+	missed := h.missedAt(name)
 	found, err := h.historian.History(ctx, name, since, HistoryBound{most, h.limits.History})
 	if err != nil {
 		h.counts.fetchFailed.Add(1)
@@ -143,7 +143,7 @@ func (h *Hub) reach(t *topic, newest Position, o SubscribeOptions) (p *past) {
 		if err != nil {
 			break
 		}
-		if h.counts.missed.Load() != p.missed {
+		if t.missedAt() != p.missed {
 			p = nil // something behind it may be missing
 			continue
 		}
@@ -158,7 +158,7 @@ var errLongPast = errors.New("pubsub: the broker keeps more of the topic than ca
 // pastLast asks the broker for the last messages of a topic, at most n. A broker gives a past from its beginning, and
 // a part at a time.
 func (h *Hub) pastLast(name string, n int) (*past, error) {
-	all := &past{missed: h.counts.missed.Load()}
+	all := &past{missed: h.missedAt(name)}
 	for end := time.Now().Add(pastTimeout); time.Now().Before(end); {
 		p, err := h.fetch(name, all.through)
 		if err != nil {

@@ -183,7 +183,10 @@ func TestPastMeanwhile(t *testing.T) {
 	}{
 		"another topic's message": {func(k *keeper) { k.say("noise", "n") }, nil, 1},
 		"a message":               {func(k *keeper) { k.say("kept", "late") }, []string{"late"}, 2},
-		"a gap elsewhere":         {func(k *keeper) { k.Missed("noise") }, nil, 2},
+		"a gap elsewhere":         {func(k *keeper) { k.Missed("noise") }, nil, 1},
+		"a gap of all":            {func(k *keeper) { k.Missed("") }, nil, 2},
+		"a gap of a filter":       {func(k *keeper) { k.Missed("+") }, nil, 2},
+		"a gap of it":             {func(k *keeper) { k.Missed("kept") }, nil, 2},
 		"a lost message": {func(k *keeper) {
 			hears := k.Receiver
 			k.Receiver = deaf{hears}

@@ -6,7 +6,8 @@ import "sync/atomic"
 type hubCounts struct {
 	published, refused, tooFast, missed, tooMany, eventsLost atomic.Uint64
 	fetched, fetchFailed, nodesFailed                        atomic.Uint64
-	topics                                                   atomic.Int64 // filters aside
+	missedMany                                               atomic.Uint64 // those of missed that were of a filter, or of all topics
+	topics                                                   atomic.Int64  // filters aside
 	subscriptions                                            atomic.Int64
 }
 

@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/server"
@@ -20,6 +21,8 @@ type topic struct {
 	group *server.Group
 	rule  int  // in Hub.rules; -1: none
 	held  held // of its history in the rule's line
+
+	missed atomic.Uint64 // how often it has begun anew, and hubCounts.missed when it was made; see Hub.missedAt
 
 	mu          sync.Mutex // guards what follows, and the order of messages and subscriptions
 	dead        bool       // it is not in the hub any more
@@ -61,14 +64,14 @@ func (h *Hub) findOrMake(name string) (t *topic, position Position, err error) {
 		if err := h.make(name, Position{}); err != nil {
 			return nil, Position{}, err
 		}
-		missed := h.counts.missed.Load()
+		missed := h.missedAt(name)
 		if !IsFilter(name) {
 			position = h.broker.Position(name) // it may wait for a message that is being received
 		}
 		if t = h.find(name); t == nil {
 			continue // it was of no use to anybody, and is gone again
 		}
-		if t.ring.floor == (Position{}) && position != (Position{}) && h.counts.missed.Load() == missed {
+		if t.ring.floor == (Position{}) && position != (Position{}) && t.missedAt() == missed {
 			t.ring.floor, t.ring.gap = position, false
 		}
 		return t, position, nil
@@ -91,7 +94,8 @@ func (h *Hub) make(name string, floor Position) error {
 	name = strings.Clone(name) // it may be a part of a message
 	t := &topic{hub: h, name: name, rule: -1}
 	t.ring.floor = floor
-	t.ring.gap = floor == Position{} || h.counts.missed.Load() > 0
+	t.missed.Store(h.counts.missed.Load())
+	t.ring.gap = floor == Position{} || shard.missed.Load() || h.counts.missedMany.Load() > 0
 	if !IsFilter(name) {
 		t.rule = h.ruleOf(name)
 	}
