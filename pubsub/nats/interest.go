@@ -314,7 +314,7 @@ func (b *Broker) await(topic string) (base uint64) {
 		if w == nil {
 			return 0
 		}
-		w.early = w.early || !w.isReady
+		w.early = w.early || !w.isReady || s == nil && !b.stream.has(topic) // what the last server knew is of no use
 		return w.base
 	}
 	i.mu.Unlock()

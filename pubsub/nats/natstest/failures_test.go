@@ -75,6 +75,28 @@ func TestServerDies(t *testing.T) {
 	t.Logf("%d sent, %d lost over 3 ends of the server", sent, missing)
 }
 
+// TestPositionWithoutServer: who asks where a topic is while there is no server, and relies on getting what comes behind it, is told when there is
+// one again, also of a topic that was wanted before.
+func TestPositionWithoutServer(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	b := startNode(t, nats.Options{URLs: []string{s.url()}})
+	b.want("wanted", "lingers", "not asked")
+	b.Interest("lingers", false)
+	s.stop()
+	eventually(t, "the node to notice, and to tell", func() bool { return !b.Stats().Connected && b.misses("") == 1 })
+	b.Interest("lingers", true)
+	b.Position("wanted")
+	b.Position("lingers")
+	s.start()
+	eventually(t, "the new server to know all", func() bool { return b.Stats().Connected && b.Stats().Unready == 0 })
+	for name, want := range map[string]int{"wanted": 1, "lingers": 1, "not asked": 0, "": 1} {
+		if got := b.misses(name); got != want {
+			t.Errorf("%q: told %d times, want %d", name, got, want)
+		}
+	}
+}
+
 // TestCut: connections that end in the middle lose messages, and each loss is told.
 func TestCut(t *testing.T) {
 	t.Parallel()
