@@ -51,16 +51,20 @@ type HistoryBroker interface {
 	// Keeps says whether the broker keeps the messages of a topic. It must not block.
 	Keeps(topic string) bool
 	// History gives what is kept of a topic behind a position, from the oldest; of the zero
-	// position all. It may block.
+	// position all. It may block until ctx ends, and must not read much more than the bound says: clients choose topics and positions. The
+	// hub bounds how much is asked for at once (Limits.Reading).
 	History(ctx context.Context, topic string, since Position, bound HistoryBound) (History, error)
 	// Purge drops what is kept of a topic, and has Receiver.Missed called on each node.
 	Purge(ctx context.Context, topic string) error
 }
 
-// HistoryBound is how much of a history is wanted at most: so many messages, or a few more than so many bytes.
+// HistoryBound is how much of a history is wanted at most: so many messages, and so many bytes of payloads. The message that goes
+// beyond the bytes is there, and may be the only one. For Hub.History 0 is no bound, and a broker is given both.
 type HistoryBound struct {
 	Messages int
 	Bytes    int64
+	// Last: the newest messages are wanted, in their order, and not the oldest. Brokers are asked so of the zero position only.
+	Last bool
 }
 
 // History is what a HistoryBroker keeps of a topic.
@@ -72,7 +76,8 @@ type History struct {
 	// Through is how far it goes. Each message up to there has been received, if the topic was of interest
 	// when it was published, and those behind it will be.
 	Through Position
-	// More: messages behind Through were left out. It is then a later position than the one that was asked for.
+	// More: messages behind Through were left out. It is then a later position than the one that was asked for. With
+	// HistoryBound.Last those before From are left out, and More is false.
 	More bool
 }
 

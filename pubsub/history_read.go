@@ -5,24 +5,27 @@ import (
 	"time"
 )
 
-// History gives what is kept of a topic behind a position, of the zero position all, at most so many of
-// the oldest; 0 is all. complete: these are all messages that there were behind it, and, with most, those behind
-// follow from the position of the last one. It is false of the zero position: nobody knows how a topic began.
-// Of a broker that keeps them, see HistoryBroker, it asks only if the node does not have all itself, which may block; of
-// more than the broker gives at once it gives the first part, which is not complete.
-func (h *Hub) History(name string, since Position, most int) (messages []Message, complete bool, err error) {
+// History gives what is kept of a topic behind a position, of the zero position all, as far as the bound goes: the oldest
+// messages, or with HistoryBound.Last the newest. complete: these are all messages that there were behind it, or all that the bound allows
+// and those behind follow from the position of the last one. It is false of the zero position: nobody knows how a topic began.
+//
+// Of a broker that keeps them, see HistoryBroker, it asks only if the node does not have all itself. This may block, for 10 s at most.
+// It reads at most 10,000 messages, or as much as there is room for (Limits.History, Limits.Reading); if this is less than the bound it gives the
+// first part, which is not complete, or with Last the last part. ErrName, ErrBusy, and the broker's errors.
+func (h *Hub) History(name string, since Position, bound HistoryBound) (messages []Message, complete bool, err error) {
 	if err := h.limits.checkName(name); err != nil {
 		return nil, false, err
 	}
 	broker := h.brokerKeeps(name)
 	if t := h.find(name); t != nil {
 		all, complete := t.since(since, Position{}, nil, time.Now())
-		if most > 0 {
-			all = all[:min(len(all), most)]
-		}
 		lacks := broker && (!complete || since == Position{})
+		if bound.Last && since == (Position{}) {
+			all := HistoryBound{orAll(bound.Messages), orAll(bound.Bytes), true}
+			lacks = broker && (!h.keeps(name) || t.lacks(Position{}, all, Position{}, nil))
+		}
 		if !lacks {
-			messages = messagesOf(all)
+			messages = messagesOf(bound.cut(all))
 		}
 		h.unlock(t)
 		if !lacks {
@@ -32,7 +35,7 @@ func (h *Hub) History(name string, since Position, most int) (messages []Message
 	if !broker {
 		return nil, false, nil
 	}
-	return h.historyOf(name, since, most)
+	return h.historyOf(name, since, bound)
 }
 
 // Purge drops what is kept of a topic. Who comes back with an older position is told that
@@ -55,32 +58,6 @@ func (h *Hub) Purge(name string) error {
 		h.dropOldest(t)
 	}
 	return nil
-}
-
-// Last gives the last messages that are kept of a topic, at most n, from the oldest. It copies no others. Of a broker that
-// keeps them, see HistoryBroker, it asks only for what the node does not have itself, which may block.
-func (h *Hub) Last(name string, n int) ([]Message, error) {
-	if err := h.limits.checkName(name); err != nil || n <= 0 {
-		return nil, err
-	}
-	broker := h.brokerKeeps(name)
-	if t := h.find(name); t != nil {
-		all, _ := t.since(Position{}, Position{}, nil, time.Now())
-		lacks := broker && (!h.keeps(name) || t.lacks(SubscribeOptions{Last: n}, Position{}, nil))
-		messages := messagesOf(all[max(len(all)-n, 0):])
-		h.unlock(t)
-		if !lacks {
-			return messages, nil
-		}
-	}
-	if !broker {
-		return nil, nil
-	}
-	p, err := h.pastLast(name, n)
-	if err != nil {
-		return nil, err
-	}
-	return messagesOf(p.messages), nil
 }
 
 func messagesOf(all []*kept) []Message {

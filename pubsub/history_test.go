@@ -23,11 +23,11 @@ func TestNotKeptStaysMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 3 {
-		if _, complete, err := r.hub.History("a", second, 0); complete || err != nil {
+		if _, complete, err := r.hub.History("a", second, pubsub.HistoryBound{}); complete || err != nil {
 			t.Errorf("%d later: complete %v, %v", i, complete, err)
 		}
 		if i < 2 { // what is behind the third is all there
-			if _, complete, _ := r.hub.History("a", not.Position, 0); !complete {
+			if _, complete, _ := r.hub.History("a", not.Position, pubsub.HistoryBound{}); !complete {
 				t.Errorf("%d later: behind the one that was not kept not complete", i)
 			}
 		}
@@ -52,7 +52,7 @@ func TestFormsCount(t *testing.T) {
 	if s.Sent != 20 || before < 40*4000 || after <= before || after > most {
 		t.Errorf("%d bytes before, %d after %d were sent in envelopes, want more and at most %d", before, after, s.Sent, most)
 	}
-	kept, _, _ := r.hub.History("a", pubsub.Position{}, 0)
+	kept, _, _ := r.hub.History("a", pubsub.Position{}, pubsub.HistoryBound{})
 	if len(kept) >= 40 {
 		t.Errorf("%d messages are kept", len(kept))
 	}

@@ -26,7 +26,8 @@ type Hub struct {
 	nodes     *nodes        // nil: this one only
 	historian HistoryBroker // the broker; nil: it keeps nothing
 	fetchesMu sync.Mutex    // guards fetches; the innermost
-	fetches   map[string]*fetching
+	fetches   map[fetchKey]*fetching
+	readings  *readings
 
 	topics  [shards]topicShard
 	clients [shards]clientShard
@@ -111,7 +112,8 @@ func New(srv *server.Server, o Options) (*Hub, error) {
 	if bus, ok := h.broker.(NodeBroker); ok {
 		h.nodes = newNodes(h, bus, o.Heartbeat)
 	}
-	h.fetches = map[string]*fetching{}
+	h.fetches = map[fetchKey]*fetching{}
+	h.readings = newReadings(h.limits.Reading, func() int { return srv.Stats().Workers.Max })
 	for i := range h.topics {
 		h.topics[i].topics = map[string]*topic{}
 		h.clients[i].clients = map[*server.Conn]*client{}

@@ -27,12 +27,18 @@ type rig struct {
 
 func newRig(t *testing.T, o pubsub.Options) *rig {
 	t.Helper()
+	return newRigWith(t, o, func(*server.Server) {})
+}
+
+func newRigWith(t *testing.T, o pubsub.Options, configure func(*server.Server)) *rig {
+	t.Helper()
 	r := &rig{t: t, conns: make(chan *server.Conn, 1)}
 	srv := &server.Server{Handler: server.HandlerFuncs{OnOpen: func(c *server.Conn) { r.conns <- c }}}
 	srv.Upgrade = func(r *ws.Request) (server.Accept, error) {
 		return server.Accept{Enveloped: r.Path() == "/enveloped"}, nil
 	}
 	srv.Runtime.Loops = 2
+	configure(srv)
 	hub, err := pubsub.New(srv, o)
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +259,7 @@ func TestHistory(t *testing.T) {
 		expectTexts(t, client, append(want, "end")...)
 		r.hub.Unsubscribe(conn, "kept/a")
 	}
-	if m, complete, err := r.hub.History("kept/a", at[3], 2); err != nil || !complete || len(m) != 2 || string(m[1].Payload) != "5" || m[1].Position != at[5] {
+	if m, complete, err := r.hub.History("kept/a", at[3], pubsub.HistoryBound{Messages: 2}); err != nil || !complete || len(m) != 2 || string(m[1].Payload) != "5" || m[1].Position != at[5] {
 		t.Errorf("%v, complete: %v, %v", m, complete, err)
 	}
 	if err := r.hub.Purge("kept/a"); err != nil {
@@ -281,7 +287,7 @@ func TestHistoryBounds(t *testing.T) {
 		Limits: pubsub.Limits{History: 8000},
 	})
 	count := func(name string) int {
-		m, _, err := r.hub.History(name, pubsub.Position{}, 1000)
+		m, _, err := r.hub.History(name, pubsub.Position{}, pubsub.HistoryBound{Messages: 1000})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -391,7 +397,7 @@ func TestResume(t *testing.T) {
 					}
 					next++
 				}
-				h, _, err := r.hub.History("t", start, messages)
+				h, _, err := r.hub.History("t", start, pubsub.HistoryBound{Messages: messages})
 				if err != nil || next > 0 && len(h) < next {
 					t.Errorf("%d are kept of %d: %v", len(h), next, err)
 					return

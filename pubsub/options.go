@@ -74,12 +74,16 @@ type Limits struct {
 	// more than a sixteenth of it, and more than one message, loses its oldest messages, the topic with the most first. If
 	// there is none the oldest messages of all topics go, so who may publish to many topics may push out what others keep.
 	History int64
+	// Reading bounds the payloads that are being read of what a HistoryBroker keeps, for all who ask together, in bytes; 0 is 64
+	// MiB. Each reading takes 1 MiB of it at once, whatever it finds, and more as it goes on; messages that go beyond a part come on
+	// top, one for each. Who finds no room waits for the first part, for 10 s at most, and without the others has a part of the past.
+	Reading int64
 }
 
 func (l Limits) filled() Limits {
 	return Limits{
 		Topics: bound(l.Topics, 1000), AllTopics: bound(l.AllTopics, 1_000_000), NameLength: bound(l.NameLength, 256), Levels: bound(l.Levels, 16),
-		Filters: bound(l.Filters, 100_000), ConnFilters: bound(l.ConnFilters, 100), Info: bound(l.Info, 1<<10), Payload: bound(l.Payload, 1<<20), History: bound(l.History, 64<<20),
+		Filters: bound(l.Filters, 100_000), ConnFilters: bound(l.ConnFilters, 100), Info: bound(l.Info, 1<<10), Payload: bound(l.Payload, 1<<20), History: bound(l.History, 64<<20), Reading: bound(l.Reading, 64<<20),
 		PublishRate: max(l.PublishRate, 0), PublishBurst: l.PublishBurst, PresenceRate: bound(l.PresenceRate, 10), PresenceBurst: bound(l.PresenceBurst, 100),
 	}
 }

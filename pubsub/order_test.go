@@ -107,7 +107,7 @@ func (o *order) comeBack(random *rand.Rand) {
 		}
 		abort()
 		// The raw payload has no position: the history knows it.
-		behind, complete, err := o.hub.History(topic, first, 1<<20)
+		behind, complete, err := o.hub.History(topic, first, pubsub.HistoryBound{Messages: 1 << 20})
 		if err != nil || !complete || len(behind) < len(got) {
 			o.t.Errorf("%s: %d messages in the history behind %v, %d were got, complete: %v, %v", topic, len(behind), first, len(got), complete, err)
 			return
@@ -149,7 +149,7 @@ func (o *order) stay(names []string) {
 		}
 	}
 	for topic, texts := range got {
-		all, _, err := o.hub.History(topic, pubsub.Position{}, 1<<20)
+		all, _, err := o.hub.History(topic, pubsub.Position{}, pubsub.HistoryBound{Messages: 1 << 20})
 		if err != nil || len(all) < len(texts) {
 			o.t.Errorf("%s: %d of %d messages, %v", topic, len(texts), len(all), err)
 			return

@@ -2,7 +2,6 @@ package pubsub
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 )
@@ -13,18 +12,36 @@ import (
 // the broker, once for all who want it at that time, and put into the ring, if the rule has room: so
 // when many come back at once the broker hears of few.
 
-const (
-	pastMessages = 10_000           // that are asked for at once, at most
-	pastTimeout  = 10 * time.Second // for the broker to answer
-	pastAttempts = 3                // of those who find that the ring does not join on
-)
+const pastAttempts = 3 // of those who find that the ring does not join on
 
-// past is what the broker keeps of a topic. It is not changed.
-type past struct {
-	messages      []*kept // without topic and place
-	from, through Position
-	more          bool   // the broker has some behind through
-	missed        uint64 // Hub.missedAt when the broker was asked
+// question is what is asked of the broker about a topic: what is behind since, or, if last is not 0, the last so many messages,
+// of so many bytes.
+type question struct {
+	since Position
+	last  int
+	bytes int64
+}
+
+// covers says whether the answer to q has that to another one, if it is whole. Both are of one kind.
+func (q question) covers(other question) bool {
+	if q.last > 0 {
+		return q.last >= other.last && q.bytes >= other.bytes
+	}
+	return q.since.Number <= other.since.Number && q.since.Epoch == other.since.Epoch
+}
+
+// and is the question that covers both.
+func (q question) and(other question) question {
+	if q.last > 0 {
+		return question{last: max(q.last, other.last), bytes: max(q.bytes, other.bytes)}
+	}
+	return question{since: earlier(q.since, other.since)}
+}
+
+// fetchKey is a topic, and a kind of question about it.
+type fetchKey struct {
+	name string
+	last bool
 }
 
 // fetching is what is being asked of the broker about a topic.
@@ -32,10 +49,11 @@ type fetching struct{ running, next *fetch }
 
 // fetch is a question for the broker, and its answer behind done.
 type fetch struct {
-	since Position // guarded by Hub.fetchesMu until it runs
-	done  chan struct{}
-	past  *past
-	err   error
+	question     // guarded by Hub.fetchesMu until it runs
+	users    int // guarded by Hub.fetchesMu
+	done     chan struct{}
+	past     *past
+	err      error
 }
 
 // brokerKeeps says whether the broker keeps a topic's messages.
@@ -43,58 +61,83 @@ func (h *Hub) brokerKeeps(name string) bool {
 	return h.historian != nil && !IsFilter(name) && h.historian.Keeps(name)
 }
 
-// fetch asks the broker for the past of a topic behind a position; the zero one: all.
-func (h *Hub) fetch(name string, since Position) (p *past, err error) {
+// fetch asks the broker for the past of a topic. The caller is its user.
+func (h *Hub) fetch(ctx context.Context, name string, q question) (p *past, err error) {
 	for range pastAttempts {
-		if p, err = h.share(name, since); err != nil || !p.more || p.through.Epoch != since.Epoch || p.through.Number > since.Number {
+		p.release()
+		if p, err = h.share(ctx, name, q); err != nil || q.last > 0 || !p.more || p.through.Epoch != q.since.Epoch || p.through.Number > q.since.Number {
 			break // else somebody else's question was about more, of which this is not the part
 		}
 	}
 	return p, err
 }
 
-// share asks the broker, or waits for somebody else's question that is about the same or more.
-func (h *Hub) share(name string, since Position) (*past, error) {
+// share asks the broker, or waits for somebody else's question that is about the same or more; until ctx ends.
+func (h *Hub) share(ctx context.Context, name string, q question) (*past, error) {
+	key := fetchKey{name, q.last > 0}
 	h.fetchesMu.Lock()
-	f := h.fetches[name]
+	f := h.fetches[key]
 	if f == nil {
 		f = &fetching{}
-		h.fetches[name] = f
+		h.fetches[key] = f
 	}
-	mine := &fetch{since: since, done: make(chan struct{})}
+	mine := f.running
 	switch {
-	case f.running == nil:
+	case mine == nil:
+		mine = &fetch{question: q, done: make(chan struct{})}
 		f.running = mine
-	case f.running.since.Number <= since.Number && f.running.since.Epoch == since.Epoch:
-		mine = f.running
-		h.fetchesMu.Unlock()
-		<-mine.done
-		return mine.past, mine.err
-	case f.next != nil:
+		go h.answer(key, f, mine)
+	case mine.covers(q):
+	case f.next == nil:
+		mine = &fetch{question: q, done: make(chan struct{})}
+		f.next = mine
+	default:
 		mine = f.next
-		if since.Number < mine.since.Number || since.Epoch != mine.since.Epoch {
-			mine.since = earlier(since, mine.since)
-		}
-		h.fetchesMu.Unlock()
-		<-mine.done
+		mine.question = mine.and(q)
+	}
+	mine.users++
+	h.fetchesMu.Unlock()
+	select {
+	case <-mine.done:
+		return mine.past, mine.err
+	case <-ctx.Done():
+	}
+	h.fetchesMu.Lock()
+	defer h.fetchesMu.Unlock()
+	select {
+	case <-mine.done: // just now
 		return mine.past, mine.err
 	default:
-		f.next = mine
-		running := f.running
-		h.fetchesMu.Unlock()
-		<-running.done
+	}
+	mine.users--
+	return nil, ErrBusy
+}
+
+// answer has the broker answer questions about a topic, the first one and those that come meanwhile. Nobody's
+// worker is held by that: who waits may give up.
+func (h *Hub) answer(key fetchKey, f *fetching, mine *fetch) {
+	for mine != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), pastTimeout)
+		p, err := h.read(ctx, key.name, mine.since, HistoryBound{Messages: mine.last, Bytes: mine.bytes, Last: key.last})
+		cancel()
 		h.fetchesMu.Lock()
-		f.running, f.next = mine, nil
+		mine.past, mine.err = p, err
+		unwanted := mine.users == 0
+		if p != nil && !unwanted {
+			p.users = mine.users
+		}
+		close(mine.done)
+		if f.running, f.next = f.next, nil; f.running != nil && f.running.users == 0 {
+			f.running = nil // they have given up
+		}
+		if mine = f.running; mine == nil {
+			delete(h.fetches, key)
+		}
+		h.fetchesMu.Unlock()
+		if unwanted {
+			p.release()
+		}
 	}
-	h.fetchesMu.Unlock()
-	mine.past, mine.err = h.ask(name, mine.since, pastMessages)
-	h.fetchesMu.Lock()
-	if f.running = nil; f.next == nil {
-		delete(h.fetches, name)
-	}
-	h.fetchesMu.Unlock()
-	close(mine.done)
-	return mine.past, mine.err
 }
 
 // earlier is the position behind which there is all that is behind either of two.
@@ -105,109 +148,65 @@ func earlier(a, b Position) Position {
 	return Position{a.Epoch, min(a.Number, b.Number)}
 }
 
-// ask asks the broker for so many messages at most.
-func (h *Hub) ask(name string, since Position, most int) (*past, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), pastTimeout)
-	defer cancel()
-	h.counts.fetched.Add(1)
-	missed := h.missedAt(name)
-	found, err := h.historian.History(ctx, name, since, HistoryBound{most, h.limits.History})
-	if err != nil {
-		h.counts.fetchFailed.Add(1)
-		return nil, err
-	}
-	p := &past{from: found.From, through: found.Through, more: found.More, missed: missed}
-	for _, m := range found.Messages {
-		p.messages = append(p.messages, &kept{Message: m.Message, prepared: prepare(m.Message, true), options: h.groupOptions(m.Topic, m.Options, true)})
-	}
-	return p, nil
-}
-
 // reach asks the broker for what a subscription wants of the past and the topic's ring has not. The caller
-// holds the topic's lock, which reach may give back meanwhile. An error of the broker's leaves the past out.
-func (h *Hub) reach(t *topic, newest Position, o SubscribeOptions) (p *past) {
+// holds the topic's lock, which reach may give back meanwhile, and is a user of what it gives. An error of the broker's leaves the
+// past out, and so does one that there are too many who wait.
+func (h *Hub) reach(t *topic, newest Position, o SubscribeOptions, bound HistoryBound) (p *past) {
+	if !h.brokerKeeps(t.name) || !t.lacks(o.Since, bound, newest, nil) {
+		return nil
+	}
+	patience, ok := h.readings.enter()
+	if !ok {
+		_ = h.countBusy(ErrBusy)
+		return nil
+	}
+	defer h.readings.leave()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	q := question{since: o.Since}
+	if o.Since == (Position{}) {
+		q.last, q.bytes = bound.Messages, bound.Bytes
+	}
 	for range pastAttempts {
-		if !h.brokerKeeps(t.name) || !t.lacks(o, newest, p) {
-			break
-		}
 		t.asking++ // it stays, and notes what comes meanwhile
 		t.mu.Unlock()
+		p.release()
 		var err error
-		if o.Since != (Position{}) {
-			p, err = h.fetch(t.name, o.Since)
-		} else {
-			p, err = h.pastLast(t.name, o.Last)
-		}
+		p, err = h.fetch(ctx, t.name, q)
 		t.mu.Lock()
 		t.asking--
-		if err != nil {
-			break
+		if h.countBusy(err) != nil {
+			return nil
 		}
 		if t.missedAt() != p.missed {
-			p = nil // something behind it may be missing
-			continue
+			p.release() // something behind it may be missing
+			p = nil
+		} else {
+			h.prepend(t, p)
 		}
-		h.prepend(t, p)
+		if !t.lacks(o.Since, bound, newest, p) {
+			break
+		}
 	}
 	return p
 }
 
-// errLongPast: see pastLast.
-var errLongPast = errors.New("pubsub: the broker keeps more of the topic than can be read in time")
-
-// pastLast asks the broker for the last messages of a topic, at most n. A broker gives a past from its beginning, and
-// a part at a time.
-func (h *Hub) pastLast(name string, n int) (*past, error) {
-	all := &past{missed: h.missedAt(name)}
-	for end := time.Now().Add(pastTimeout); time.Now().Before(end); {
-		p, err := h.fetch(name, all.through)
-		if err != nil {
-			return nil, err
-		}
-		if all.through != (Position{}) && p.through.Epoch != all.through.Epoch { // numbers have begun anew
-			all = &past{missed: all.missed}
-			continue
-		}
-		behind := p.messages
-		for len(behind) > 0 && behind[0].Position.Epoch == all.through.Epoch && behind[0].Position.Number <= all.through.Number {
-			behind = behind[1:] // somebody else's question was about more
-		}
-		all.add(p, behind, n)
-		if !p.more {
-			return all, nil
-		}
-	}
-	return nil, errLongPast
-}
-
-// add goes on with the next part, and keeps the last n messages.
-func (p *past) add(next *past, behind []*kept, n int) {
-	if next.from.Epoch != p.through.Epoch || next.from.Number > p.through.Number { // it does not follow on
-		p.from = next.from
-	}
-	p.through, p.missed = next.through, min(p.missed, next.missed)
-	p.messages = append(p.messages, behind...)
-	if more := len(p.messages) - n; more > 0 {
-		p.from = later(p.from, p.messages[more-1].Position)
-		p.messages = slices.Delete(p.messages, 0, more)
-	}
-}
-
-// lacks says whether a subscription wants what neither the ring nor p has. The caller holds the topic's lock.
-func (t *topic) lacks(o SubscribeOptions, newest Position, p *past) bool {
+// lacks says whether a subscription wants what neither the ring nor p has: what is behind since, or, if that is zero, what the
+// bound is of. The caller holds the topic's lock.
+func (t *topic) lacks(since Position, bound HistoryBound, newest Position, p *past) bool {
 	switch {
-	case o.Since != (Position{}):
+	case since != (Position{}):
 		epoch := newest.Epoch
 		if last := t.last(); last != (Position{}) {
 			epoch = last.Epoch
 		}
-		if o.Since.Epoch != epoch || p != nil && (p.through.Epoch != o.Since.Epoch || p.from.Number > o.Since.Number && t.joins(p)) {
+		if since.Epoch != epoch || p != nil && (p.through.Epoch != since.Epoch || p.from.Number > since.Number && t.joins(p)) {
 			return false // nobody has it
 		}
-		_, complete := t.since(o.Since, newest, p, time.Now())
+		_, complete := t.since(since, newest, p, time.Now())
 		return !complete
-	case o.Last > 0:
-		return len(t.ring.messages) < o.Last && (p == nil || !t.joins(p)) && (t.ring.gap || t.ring.floor.Number > 0)
+	case bound.Last:
+		return len(t.ring.messages) < bound.Messages && t.ring.bytes <= bound.Bytes && (p == nil || !t.joins(p)) && (t.ring.gap || t.ring.floor.Number > 0)
 	}
 	return false
 }
@@ -271,21 +270,37 @@ func (h *Hub) prepend(t *topic, p *past) {
 }
 
 // historyOf is History of a topic that the broker keeps, of which this node has not all.
-func (h *Hub) historyOf(name string, since Position, most int) (messages []Message, complete bool, err error) {
+func (h *Hub) historyOf(name string, since Position, bound HistoryBound) (messages []Message, complete bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), pastTimeout)
+	defer cancel()
 	var p *past
-	if most > 0 {
-		p, err = h.ask(name, since, min(most, pastMessages-1)+1) // nobody else wants just these
-	} else {
-		p, err = h.fetch(name, since)
+	switch q := (question{since: since}); {
+	case bound.Last && since == Position{}:
+		q.last, q.bytes = orAll(bound.Messages), orAll(bound.Bytes)
+		p, err = h.fetch(ctx, name, q)
+	case bound.Messages > 0 || bound.Bytes > 0:
+		p, err = h.read(ctx, name, since, bound) // nobody else wants just these
+	default:
+		p, err = h.fetch(ctx, name, q)
 	}
-	if err != nil {
+	if h.countBusy(err) != nil {
 		return nil, false, err
 	}
-	for _, k := range p.messages {
-		if (most <= 0 || len(messages) < most) && k.Position.Number > since.Number {
-			messages = append(messages, k.Message)
-		}
-	}
+	defer p.release()
+	behind := slices.DeleteFunc(slices.Clone(p.messages), func(k *kept) bool { return k.Position.Number <= since.Number })
+	within := bound.cut(behind)
 	complete = (since == Position{} || p.from.Epoch == since.Epoch) && p.from.Number <= since.Number
-	return messages, complete && (!p.more || len(messages) == most), nil
+	if bound.Last {
+		return messagesOf(within), complete && len(within) == len(behind) && !p.more, nil
+	}
+	return messagesOf(within), complete && (!p.more || bound.ends(within)), nil
+}
+
+// ends says whether a bound is why there are no more messages.
+func (b HistoryBound) ends(messages []*kept) bool {
+	bytes := int64(0)
+	for _, k := range messages {
+		bytes += int64(len(k.Payload))
+	}
+	return len(messages) == b.Messages || b.Bytes > 0 && bytes > b.Bytes
 }

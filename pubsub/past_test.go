@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,12 +18,14 @@ import (
 type keeper struct {
 	pubsub.Broker
 	pubsub.Receiver
-	mu     sync.Mutex
-	kept   []pubsub.Message
-	asked  atomic.Int64
-	bound  atomic.Int64 // messages of the last question
-	down   atomic.Bool
-	answer chan struct{} // if not nil, a question waits for it
+	mu      sync.Mutex
+	kept    []pubsub.Message
+	asked   atomic.Int64
+	bound   atomic.Int64 // messages of the last question
+	most    atomic.Int64 // bytes that an answer had
+	pending atomic.Int64 // questions that were not answered yet
+	down    atomic.Bool
+	answer  chan struct{} // if not nil, a question waits for it
 }
 
 func (k *keeper) Start(r pubsub.Receiver) error {
@@ -38,13 +41,19 @@ func (k *keeper) Receive(m pubsub.Message, o pubsub.PublishOptions) (int, error)
 	return k.Receiver.Receive(m, o)
 }
 
-func (k *keeper) Keeps(topic string) bool { return topic == "kept" }
+func (k *keeper) Keeps(topic string) bool { return strings.HasPrefix(topic, "kept") }
 
-func (k *keeper) History(_ context.Context, topic string, since pubsub.Position, bound pubsub.HistoryBound) (pubsub.History, error) {
+func (k *keeper) History(ctx context.Context, topic string, since pubsub.Position, bound pubsub.HistoryBound) (pubsub.History, error) {
 	k.asked.Add(1)
+	k.pending.Add(1)
+	defer k.pending.Add(-1)
 	k.bound.Store(int64(bound.Messages))
 	if k.answer != nil {
-		<-k.answer
+		select {
+		case <-k.answer:
+		case <-ctx.Done():
+			return pubsub.History{}, ctx.Err()
+		}
 	}
 	if k.down.Load() {
 		return pubsub.History{}, errors.New("down")
@@ -53,11 +62,31 @@ func (k *keeper) History(_ context.Context, topic string, since pubsub.Position,
 	h := pubsub.History{From: pubsub.Position{Epoch: through.Epoch, Number: since.Number}, Through: through}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	var all []pubsub.Message
 	for _, m := range k.kept {
 		if m.Topic == topic && m.Position.Number > since.Number {
-			h.Messages = append(h.Messages, pubsub.KeptMessage{Message: m})
+			all = append(all, m)
 		}
 	}
+	n, bytes := 0, int64(0)
+	for ; n < min(len(all), bound.Messages) && bytes <= bound.Bytes; n++ {
+		if bound.Last {
+			bytes += int64(len(all[len(all)-1-n].Payload))
+		} else {
+			bytes += int64(len(all[n].Payload))
+		}
+	}
+	switch {
+	case n == len(all):
+	case bound.Last:
+		h.From, all = all[len(all)-1-n].Position, all[len(all)-n:]
+	default:
+		h.Through, h.More, all = all[n-1].Position, true, all[:n]
+	}
+	for _, m := range all {
+		h.Messages = append(h.Messages, pubsub.KeptMessage{Message: m})
+	}
+	k.most.Store(max(k.most.Load(), bytes))
 	return h, nil
 }
 
@@ -114,7 +143,7 @@ func TestPast(t *testing.T) {
 		if rule.Messages == 100 && k.asked.Load() != before {
 			t.Errorf("the broker was asked for what is here")
 		}
-		if m, complete, err := r.hub.History("kept", at[6], 2); err != nil || !complete || len(m) != 2 || string(m[1].Payload) != "8" {
+		if m, complete, err := r.hub.History("kept", at[6], pubsub.HistoryBound{Messages: 2}); err != nil || !complete || len(m) != 2 || string(m[1].Payload) != "8" {
 			t.Errorf("%v, %v, %v", m, complete, err)
 		}
 		k.down.Store(true)
@@ -223,7 +252,7 @@ func TestPastDoesNotJoin(t *testing.T) {
 	t.Parallel()
 	k := &keeper{Broker: pubsub.InProcess()}
 	at := k.fill(t)
-	r := newRig(t, pubsub.Options{Broker: pages{k}, Rules: []pubsub.Rule{{Filter: "other"}}})
+	r := newRig(t, pubsub.Options{Broker: pages{k}, Rules: []pubsub.Rule{{Filter: "other"}}, Limits: pubsub.Limits{Reading: 1}}) // one part
 	_, conn := r.connect()
 	if s := r.subscribe(conn, "kept", pubsub.SubscribeOptions{Since: at[0]}); s.Recovered || s.Sent != 0 {
 		t.Errorf("%+v", s)

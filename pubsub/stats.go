@@ -5,7 +5,7 @@ import "sync/atomic"
 // hubCounts are a hub's counts. They are those of all goroutines.
 type hubCounts struct {
 	published, refused, tooFast, missed, tooMany, eventsLost atomic.Uint64
-	fetched, fetchFailed, nodesFailed                        atomic.Uint64
+	fetched, fetchFailed, fetchRefused, nodesFailed          atomic.Uint64
 	missedMany                                               atomic.Uint64 // those of missed that were of a filter, or of all topics
 	topics                                                   atomic.Int64  // filters aside
 	subscriptions                                            atomic.Int64
@@ -24,6 +24,7 @@ type Stats struct {
 	EventsLost    uint64 // presence events that server.ErrNoRoom kept from being sent
 	Fetched       uint64 // times that the broker was asked for the past of a topic
 	FetchFailed   uint64 // those of them that it did not answer
+	FetchRefused  uint64 // times that the past was not read, or not to its end, since too much was being read: see Limits.Reading
 	NodesFailed   uint64 // messages to other nodes that could not be sent, or of others that could not be read
 	HistoryBytes  int64  // memory of all that is kept, see Limits.History
 }
@@ -34,7 +35,8 @@ func (h *Hub) Stats() Stats {
 		Topics: int(h.counts.topics.Load()), Subscriptions: h.counts.subscriptions.Load(), Published: h.counts.published.Load(), Refused: h.counts.refused.Load(),
 		TooFast: h.counts.tooFast.Load(), TooMany: h.counts.tooMany.Load(), Missed: h.counts.missed.Load(), EventsLost: h.counts.eventsLost.Load(),
 	}
-	s.Fetched, s.FetchFailed, s.NodesFailed = h.counts.fetched.Load(), h.counts.fetchFailed.Load(), h.counts.nodesFailed.Load()
+	s.Fetched, s.FetchFailed, s.FetchRefused = h.counts.fetched.Load(), h.counts.fetchFailed.Load(), h.counts.fetchRefused.Load()
+	s.NodesFailed = h.counts.nodesFailed.Load()
 	h.filtersMu.RLock()
 	s.Filters = h.filters.Len()
 	h.filtersMu.RUnlock()

@@ -17,7 +17,9 @@ type SubscribeOptions struct {
 	// Since has the connection get, before all else, what is kept of the topic behind this
 	// position; the zero value is nothing. A filter has no history.
 	Since Position
-	// Last has it get so many of the last messages that are kept, if Since is zero.
+	// Last has it get so many of the last messages that are kept, if Since is zero. Of those that only a HistoryBroker keeps no more
+	// than 10,000 are read, and no more than have together the bytes that the connection's outbound queue may have
+	// (server.Conn.QueueMax), and one.
 	Last int
 	// Info is what Hub.Members tells of the member, where the topic has presence: JSON. It must
 	// not be changed.
@@ -54,6 +56,10 @@ type Subscribed struct {
 // The past is sent as it was published, with its key, its expiry and its policy, or that of the
 // subscription or of the rule: what does not fit into the connection's outbound queue is dropped, or the connection closed.
 //
+// What the node does not have of the past of a HistoryBroker's topic is read within Limits.Reading, for 10 s at most. If half of
+// the server's workers wait for that, one more waits for 1 s, or, if the broker has answered nothing for 1 s, not at all. Who has
+// waited in vain is not Recovered, and gets what is kept here.
+//
 // ErrName, ErrInfo, ErrTooMany, ErrTooFast (of a topic with presence), ErrClosed; and server.ErrClosed, also if the past did not fit.
 func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscribed, error) {
 	if err := h.limits.checkFilter(name); err != nil {
@@ -77,10 +83,11 @@ func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscr
 		h.release(c, name)
 		return Subscribed{}, h.countTooMany(err)
 	}
-	p := h.reach(t, newest, o)
+	p := h.reach(t, newest, o, lastOf(c, o))
 	var gone []*kept
 	defer func() {
 		h.unlock(t)
+		p.release()
 		h.evict(gone)
 	}()
 	s, gone, err := t.subscribe(c, newest, p, o)
@@ -88,6 +95,11 @@ func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscr
 		h.release(c, name)
 	}
 	return s, err
+}
+
+// lastOf is the bound of the last messages that are read for a connection: those that its queue can not take are of no use.
+func lastOf(c *server.Conn, o SubscribeOptions) HistoryBound {
+	return HistoryBound{Messages: o.Last, Bytes: int64(c.QueueMax()), Last: o.Last > 0}
 }
 
 // countTooMany counts an error, if it is ErrTooMany.
@@ -131,15 +143,17 @@ func (t *topic) subscribe(c *server.Conn, newest Position, p *past, o SubscribeO
 			return Subscribed{}, nil, err
 		}
 	}
-	for _, k := range messages {
+	made := messages // that have further forms now
+	for i, k := range messages {
 		options := k.sendOptions(now)
 		options.Policy = cmp.Or(options.Policy, o.Policy)
 		if err = t.group.SendTo(c, k.prepared, options); err != nil {
+			made = messages[:i+1]
 			break
 		}
 	}
-	if len(messages) > 0 {
-		gone = t.hub.lines.recount(messages)
+	for some := range slices.Chunk(made, recountAtOnce) {
+		gone = append(gone, t.hub.lines.recount(some)...)
 	}
 	if err == nil {
 		_, err = t.group.JoinWith(c, server.JoinOptions{Policy: o.Policy})
@@ -152,6 +166,9 @@ func (t *topic) subscribe(c *server.Conn, newest Position, p *past, o SubscribeO
 	t.enter(c, o.Info)
 	return s, gone, nil
 }
+
+// recountAtOnce is how many messages are counted again before others may have the lines, which are those of all topics.
+const recountAtOnce = 256
 
 // position is where a subscription begins: each message behind it comes. newest is as in subscribe. The caller holds
 // the topic's lock.

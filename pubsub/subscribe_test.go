@@ -84,7 +84,7 @@ func TestPastAsPublished(t *testing.T) {
 		}
 		return s.Sent == 1 && s.Recovered
 	})
-	if all, _, err := r.hub.History("a", first, 0); len(all) != 2 || err != nil {
+	if all, _, err := r.hub.History("a", first, pubsub.HistoryBound{}); len(all) != 2 || err != nil {
 		t.Errorf("%d messages, %v", len(all), err)
 	}
 }

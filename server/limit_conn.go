@@ -59,6 +59,9 @@ func (c *Conn) Limits() ConnLimits {
 	return c.facts.limits.given
 }
 
+// QueueMax is how many bytes the connection's outbound queue may have, by its own limits or the server's: see Queue.Max.
+func (c *Conn) QueueMax() int { return c.limitsNow().maxQueue }
+
 // SetLimits gives the connection limits of its own, as Accept.Limits does: after a
 // login, say. They take the place of all that it had: what is 0 is the server's again. To
 // change a few begin with Conn.Limits.

@@ -11,3 +11,6 @@ func ParseTarget(rest, query string) (topics []string, err error) {
 
 // LookAt is what lookAt finds in a text.
 func LookAt(text []byte) (id uint64, wrong string) { return lookAt(text) }
+
+// SetAnswersMemory sets what the answers that are under way may take together.
+func (g *Gateway) SetAnswersMemory(most int64) { g.answers.most = most }

@@ -101,7 +101,7 @@ func TestNoWayIn(t *testing.T) {
 			t.Errorf("%d members of %s", n, name)
 		}
 	}
-	if past, _, err := r.hub.History("secret/1", pubsub.Position{}, 100); err != nil || len(past) != 2 {
+	if past, _, err := r.hub.History("secret/1", pubsub.Position{}, pubsub.HistoryBound{Messages: 100}); err != nil || len(past) != 2 {
 		t.Errorf("%d messages are kept, %v: want both", len(past), err)
 	}
 	if inside < 50 {

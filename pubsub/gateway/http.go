@@ -49,6 +49,7 @@ type ask struct {
 	r       *http.Request
 	plan    *ws.Request // as an upgrade would be
 	who     *identity   // nil until it is known
+	held    int64       // of the account of answers, until the answer is written
 }
 
 // serve answers a request of the gateway's.
@@ -94,6 +95,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, area, rest strin
 		return
 	}
 	answer, err := g.answer(a, method, area, rest)
+	defer func() { g.answers.give(a.held) }()
 	switch {
 	case err != nil:
 		e := g.refuse(err)

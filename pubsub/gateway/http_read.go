@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"encoding/json"
+	"slices"
 
 	"github.com/millrace/millrace/pubsub"
 )
@@ -29,32 +30,41 @@ func (g *Gateway) history(a *ask, name string) (any, error) {
 	if err := a.who.need((*Rights).mayReadHistory, "read the history of", name); err != nil {
 		return nil, err
 	}
-	limit := min(cmp.Or(a.limit, usualLimit), maxLimit)
-	var messages []pubsub.Message
-	var complete bool
-	var err error
-	since := a.sinceOf(0)
-	if a.last > 0 && since == (pubsub.Position{}) {
-		messages, err = g.hub.Last(name, min(a.last, limit))
-	} else {
-		messages, complete, err = g.hub.History(name, since, limit+1)
+	// What is read, the envelopes and the answer are at most so large each, or one message larger.
+	if a.held = 3 * maxAnswer; !g.answers.take(a.held) {
+		a.held = 0
+		return nil, errNoMemory
 	}
+	limit := min(cmp.Or(a.limit, usualLimit), maxLimit)
+	since := a.sinceOf(0)
+	bound := pubsub.HistoryBound{Messages: limit + 1, Bytes: maxAnswer}
+	if a.last > 0 && since == (pubsub.Position{}) {
+		bound.Messages, bound.Last = min(a.last, limit), true
+	}
+	messages, complete, err := g.hub.History(name, since, bound)
 	switch {
 	case err != nil:
 		return nil, err
 	case since != pubsub.Position{} && !complete:
 		return nil, &Error{HistoryGone, "not all messages behind since are kept: ask without it"}
 	}
-	answer := pastAnswer{Topic: name, Messages: []json.RawMessage{}}
-	size := 0
-	for _, m := range messages[:min(len(messages), limit)] {
-		e := pubsub.Envelope(m, true)
+	answer, size := pastAnswer{Topic: name, Messages: []json.RawMessage{}}, 0
+	some := messages[:min(len(messages), limit)]
+	for i := range some {
+		if bound.Last {
+			i = len(some) - 1 - i
+		}
+		e := pubsub.Envelope(some[i], true)
 		if size += len(e); size > maxAnswer && len(answer.Messages) > 0 {
 			break
 		}
 		answer.Messages = append(answer.Messages, e)
 	}
-	answer.Complete = complete && len(answer.Messages) == len(messages)
+	if bound.Last {
+		slices.Reverse(answer.Messages)
+	}
+	// If it is too large, what the hub has given may end with it.
+	answer.Complete = complete && !bound.Last && len(answer.Messages) == len(messages) && size <= maxAnswer
 	return answer, nil
 }
 

@@ -25,8 +25,9 @@ import (
 
 const (
 	pageSize  = 256     // messages that are asked for at once
-	pageBytes = 4 << 20 // bytes, likewise
-	attempts  = 3       // for a replica that is behind
+	pageBytes = 4 << 20 // bytes, likewise; the message that goes beyond comes too
+	smallPage = 64 << 10
+	attempts  = 3 // for a replica that is behind
 )
 
 // get is a request for messages of the stream.
@@ -53,7 +54,7 @@ var errBehind = errors.New("nats: the stream's replicas are behind its leader")
 
 // fetch asks any replica for a page.
 func (st *stream) fetch(s *session, request get) (p page, err error) {
-	if request.Batch > 0 {
+	if request.Batch > 0 && request.MaxBytes == 0 {
 		request.MaxBytes = pageBytes
 	}
 	answers, inbox := make(chan *nats.Msg, pageSize+1), s.conn.NewInbox()
@@ -122,7 +123,12 @@ func (st *stream) pastOf(s *session, topic string, after, through uint64, bound 
 	last = max(last, through)
 	for attempt := range attempts {
 		time.Sleep(time.Duration(attempt) * 50 * time.Millisecond) // a replica catches up
-		if p, err = st.pastOnce(s, subject, after, last, bound); err == nil {
+		if bound.Last {
+			p, err = st.endOnce(s, subject, last, bound)
+		} else {
+			p, err = st.pastOnce(s, subject, after, last, bound)
+		}
+		if err == nil {
 			break
 		}
 	}
@@ -140,13 +146,18 @@ func (st *stream) pastOnce(s *session, subject string, after, last uint64, bound
 	if p, err = st.all(s, subject, cmp.Or(before.last, after, 1), after, last, bound); err != nil || p.complete || before.last > 0 {
 		return p, err
 	}
+	p.complete, err = st.lacksNone(s, after, len(p.messages))
+	return p, err
+}
+
+// lacksNone says whether so many messages of a subject are all that there ever were behind a number: the stream has all behind it.
+func (st *stream) lacksNone(s *session, after uint64, messages int) (bool, error) {
 	info, err := st.info(s)
 	if err != nil {
-		return p, err
+		return false, err
 	}
-	p.complete = info.State.FirstSeq <= after+1 && info.State.LastSeq >= after &&
-		(info.Config.MaxMsgsPerSubject <= 0 || int64(len(p.messages)) < info.Config.MaxMsgsPerSubject)
-	return p, nil
+	most := info.Config.MaxMsgsPerSubject
+	return info.State.FirstSeq <= after+1 && info.State.LastSeq >= after && (most <= 0 || int64(messages) < most), nil
 }
 
 // all fetches the messages of a subject behind a number and up to its last one, or as many as the bound allows and at least
@@ -162,7 +173,7 @@ func (st *stream) all(s *session, subject string, from, after, last uint64, boun
 		if from <= after {
 			batch++
 		}
-		found, err := st.fetch(s, get{Seq: from, NextFor: subject, Batch: min(pageSize, max(batch, 1))})
+		found, err := st.fetch(s, get{Seq: from, NextFor: subject, Batch: min(pageSize, max(batch, 1)), MaxBytes: pageOf(bound.Bytes - bytes)})
 		if err != nil {
 			return past{}, err
 		}
@@ -170,8 +181,8 @@ func (st *stream) all(s *session, subject string, from, after, last uint64, boun
 			return past{}, errBehind
 		}
 		for _, msg := range found.messages {
-			bytes += int64(len(msg.Data))
 			if numberOf(msg) > after {
+				bytes += int64(len(msg.Data))
 				p.messages = append(p.messages, msg)
 			} else {
 				p.complete = true
@@ -181,6 +192,9 @@ func (st *stream) all(s *session, subject string, from, after, last uint64, boun
 	}
 	return p, nil
 }
+
+// pageOf is how many bytes to ask for at once where so many are wanted. Small pages would be many, if messages have no payload.
+func pageOf(bytes int64) int { return int(min(max(bytes, smallPage), pageBytes)) }
 
 // lastOf is the number of a subject's last message, as the leader knows it; 0: there is none.
 func (st *stream) lastOf(s *session, subject string) (uint64, error) {
@@ -204,7 +218,8 @@ func numberOf(msg *nats.Msg) uint64 {
 // Keeps implements pubsub.HistoryBroker.
 func (b *Broker) Keeps(topic string) bool { return b.stream.has(topic) }
 
-// History implements pubsub.HistoryBroker. It asks the leader and a replica.
+// History implements pubsub.HistoryBroker. It asks the leader and replicas. What it holds is within the bound, but for a page, which has as many
+// bytes at most, or 64 KiB, and for the message that goes beyond.
 func (b *Broker) History(ctx context.Context, topic string, since pubsub.Position, bound pubsub.HistoryBound) (pubsub.History, error) {
 	s, st := b.session.Load(), b.stream
 	if s == nil {

@@ -47,6 +47,7 @@ var metrics = []metric{
 	counter("broker_gaps_total", "Times the broker said that messages may be missing.", func(s *pubsub.Stats) uint64 { return s.Missed }),
 	counter("history_fetches_total", "Times the broker was asked for the past of a topic.", func(s *pubsub.Stats) uint64 { return s.Fetched }),
 	counter("history_fetches_failed_total", "Times the broker did not answer about the past of a topic.", func(s *pubsub.Stats) uint64 { return s.FetchFailed }),
+	counter("history_fetches_refused_total", "Times the past was not read, or not to its end, since too much was being read.", func(s *pubsub.Stats) uint64 { return s.FetchRefused }),
 	counter("node_messages_failed_total", "Messages to other nodes that could not be sent, or of theirs that could not be read.", func(s *pubsub.Stats) uint64 { return s.NodesFailed }),
 	counter("presence_events_lost_total", "Presence events that found no room.", func(s *pubsub.Stats) uint64 { return s.EventsLost }),
 }

@@ -35,7 +35,7 @@ func TestBeyondEnd(t *testing.T) {
 				if _, sub := h.subscribe(topic, pubsub.SubscribeOptions{Since: beyond}); sub.Recovered || sub.Sent > 0 {
 					t.Errorf("%s, %s, %+v: since behind the end: %+v", name, topic, rule, sub)
 				}
-				if messages, complete, err := h.hub.History(topic, beyond, 5); complete || len(messages) > 0 || err != nil {
+				if messages, complete, err := h.hub.History(topic, beyond, pubsub.HistoryBound{Messages: 5}); complete || len(messages) > 0 || err != nil {
 					t.Errorf("%s, %s, %+v: the history behind the end: %v, %v, %v", name, topic, rule, messages, complete, err)
 				}
 			}

@@ -163,7 +163,7 @@ func TestResumeElsewhere(t *testing.T) {
 	if s := b.hub.Stats(); s.FetchFailed != 0 {
 		t.Errorf("%+v", s)
 	}
-	messages, complete, err := b.hub.History("kept/t", at[95], 3)
+	messages, complete, err := b.hub.History("kept/t", at[95], pubsub.HistoryBound{Messages: 3})
 	if err != nil || !complete || len(messages) != 3 || string(messages[2].Payload) != "98" {
 		t.Errorf("%v, %v, %v", messages, complete, err)
 	}

@@ -44,7 +44,7 @@ func isLive(t *testing.T, a, b *host, since pubsub.Position) {
 		if _, sub := b.subscribe(topic, pubsub.SubscribeOptions{Since: since}); sub.Recovered || sub.Position != (pubsub.Position{}) {
 			t.Errorf("%s since %v: %+v", topic, since, sub)
 		}
-		if messages, complete, err := b.hub.History(topic, since, 0); complete || len(messages) > 0 || err == nil {
+		if messages, complete, err := b.hub.History(topic, since, pubsub.HistoryBound{}); complete || len(messages) > 0 || err == nil {
 			t.Errorf("the history of %s: %v, %v, %v", topic, messages, complete, err)
 		}
 		if err := a.hub.Purge(topic); err == nil {

@@ -1,0 +1,17 @@
+package pubsub
+
+// Waiting is how many subscriptions wait for the broker's past.
+func (h *Hub) Waiting() int {
+	h.readings.mu.Lock()
+	defer h.readings.mu.Unlock()
+	return h.readings.waiting
+}
+
+// MayWait says whether one more subscription may wait for the broker's past.
+func (h *Hub) MayWait() bool {
+	_, ok := h.readings.enter()
+	if ok {
+		h.readings.leave()
+	}
+	return ok
+}

@@ -1,0 +1,247 @@
+package pubsub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// # What reading the past may take
+//
+// Clients say how much of the past they want, and which topics', and a broker may be slow. So what is read of it has one
+// account of memory for all who ask: a part of it is taken before the broker is asked, and given back when who asked
+// is done with the answer. For the first part a reading waits, and for the others it does not: so two never wait for each
+// other.
+//
+// Who subscribes in a handler holds a worker of the server's meanwhile. If half of the workers are held so, the others
+// wait for a moment only, and not at all if the broker does not answer.
+
+const (
+	pastMessages = 10_000           // that are read for one question, at most
+	pastTimeout  = 10 * time.Second // for the answer to a question
+	partBytes    = 1 << 20          // that are asked for at once; a message more may come
+	slowAnswer   = time.Second      // a broker that takes longer is slow
+)
+
+// ErrBusy: so much of the past is being read that there is no room for more, or the broker is too slow for all who wait for it:
+// see Limits.Reading. It helps to try again.
+var ErrBusy = errors.New("pubsub: too much of the past is being read")
+
+// readings are what is being read of the broker's past.
+type readings struct {
+	parts   chan struct{}     // one for each part of Limits.Reading that is taken
+	workers func() (most int) // that may be held by those who wait
+
+	mu      sync.Mutex // guards what follows; the innermost
+	waiting int        // of those who hold a worker
+	asked   int        // questions that the broker has not answered
+	since   time.Time  // while there are some: when it answered one, or was asked the first one
+}
+
+// newReadings makes the account of a hub whose workers are those of a server.
+func newReadings(most int64, workers func() int) *readings {
+	const atMost = 1 << 20 // of parts: as good as no bound
+	parts := min(max(most/partBytes, 1), atMost)
+	return &readings{parts: make(chan struct{}, parts), workers: sync.OnceValue(workers)}
+}
+
+// take waits for a part, until ctx ends.
+func (r *readings) take(ctx context.Context) error {
+	select {
+	case r.parts <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ErrBusy
+	}
+}
+
+// tryTake takes one more part, if there is one.
+func (r *readings) tryTake() bool {
+	select {
+	case r.parts <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// give gives parts back.
+func (r *readings) give(parts int) {
+	for range parts {
+		<-r.parts
+	}
+}
+
+// enter counts one who holds a worker and is about to wait, until leave, and says for how long it may; ok is false if not
+// at all.
+func (r *readings) enter() (patience time.Duration, ok bool) {
+	most := r.workers() / 2
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.waiting < most:
+		patience = pastTimeout
+	case r.asked > 0 && time.Since(r.since) >= slowAnswer:
+		return 0, false
+	default:
+		patience = slowAnswer
+	}
+	r.waiting++
+	return patience, true
+}
+
+func (r *readings) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting--
+}
+
+// note counts a question, or an answer.
+func (r *readings) note(question bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if question {
+		r.asked++
+	} else {
+		r.asked--
+	}
+	if !question || r.asked == 1 {
+		r.since = time.Now()
+	}
+}
+
+// past is what the broker keeps of a topic. It is not changed, and released by each of its users.
+type past struct {
+	messages      []*kept // without topic and place
+	from, through Position
+	more          bool   // the broker has some behind through
+	missed        uint64 // Hub.missedAt when the broker was asked
+
+	readings *readings
+	parts    int // of the account
+	users    int // guarded by readings.mu
+}
+
+// release gives back what the past takes, when its last user has released it. Of nil it does nothing.
+func (p *past) release() {
+	if p == nil {
+		return
+	}
+	p.readings.mu.Lock()
+	p.users--
+	last := p.users == 0
+	p.readings.mu.Unlock()
+	if last {
+		p.readings.give(p.parts)
+	}
+}
+
+// read reads the past of a topic behind a position, of the zero one all, within the bound, and in parts. Where there is no room
+// for one more part it ends, and has more. The caller is its user.
+func (h *Hub) read(ctx context.Context, name string, since Position, bound HistoryBound) (*past, error) {
+	bound.Messages = min(orAll(bound.Messages), pastMessages)
+	bound.Bytes = min(orAll(bound.Bytes), h.limits.History)
+	if err := h.readings.take(ctx); err != nil {
+		return nil, err
+	}
+	all := &past{missed: h.missedAt(name), readings: h.readings, parts: 1, users: 1}
+	if bound.Last {
+		for int64(all.parts)*partBytes < bound.Bytes && h.readings.tryTake() {
+			all.parts++
+		}
+		bound.Bytes = min(bound.Bytes, int64(all.parts)*partBytes)
+		err := h.ask(ctx, name, since, bound, all)
+		return all.unless(err)
+	}
+	for bytes, at := int64(0), since; ; {
+		had := len(all.messages)
+		part := HistoryBound{Messages: bound.Messages - had, Bytes: max(min(bound.Bytes-bytes, partBytes), 1)}
+		if err := h.ask(ctx, name, at, part, all); err != nil {
+			return all.unless(err)
+		}
+		for _, k := range all.messages[had:] {
+			bytes += int64(len(k.Payload))
+		}
+		switch {
+		case !all.more || all.through == at || len(all.messages) >= bound.Messages || bytes > bound.Bytes:
+			return all, nil
+		case !h.readings.tryTake():
+			h.counts.fetchRefused.Add(1)
+			return all, nil
+		}
+		all.parts++
+		at = all.through
+	}
+}
+
+// unless gives the past, unless there is an error: then it is released.
+func (p *past) unless(err error) (*past, error) {
+	if err != nil {
+		p.release()
+		return nil, err
+	}
+	return p, nil
+}
+
+// ask asks the broker once, and adds the answer to what was read before. A broker that panics has not answered.
+func (h *Hub) ask(ctx context.Context, name string, since Position, bound HistoryBound, all *past) (err error) {
+	h.counts.fetched.Add(1)
+	h.readings.note(true)
+	defer func() {
+		h.readings.note(false)
+		if p := recover(); p != nil {
+			err = fmt.Errorf("pubsub: HistoryBroker.History panicked: %v", p)
+		}
+		if err != nil {
+			h.counts.fetchFailed.Add(1)
+		}
+	}()
+	found, err := h.historian.History(ctx, name, since, bound)
+	if err != nil {
+		return err
+	}
+	if found.From.Epoch != all.through.Epoch || found.From.Number > all.through.Number { // it does not follow on
+		all.from = found.From
+	}
+	all.through, all.more = found.Through, found.More
+	for _, m := range found.Messages {
+		k := &kept{Message: m.Message, prepared: prepare(m.Message, true), options: h.groupOptions(m.Topic, m.Options, true)}
+		k.Payload = k.prepared.Payload() // the broker's own may be a part of something larger
+		all.messages = append(all.messages, k)
+	}
+	return nil
+}
+
+// countBusy counts an error, if it is ErrBusy.
+func (h *Hub) countBusy(err error) error {
+	if errors.Is(err, ErrBusy) {
+		h.counts.fetchRefused.Add(1)
+	}
+	return err
+}
+
+// orAll is a bound, or, if it is 0 or less, none.
+func orAll[N int | int64](n N) N {
+	if n <= 0 {
+		return bound[N](-1, 0)
+	}
+	return n
+}
+
+// cut gives those of some messages that are within a bound, and the one that goes beyond its bytes.
+func (b HistoryBound) cut(messages []*kept) []*kept {
+	most, bytes, n := min(orAll(b.Messages), len(messages)), int64(0), 0
+	for ; n < most && bytes <= orAll(b.Bytes); n++ {
+		k := messages[n]
+		if b.Last {
+			k = messages[len(messages)-1-n]
+		}
+		bytes += int64(len(k.Payload))
+	}
+	if b.Last {
+		return messages[len(messages)-n:]
+	}
+	return messages[:n]
+}
