@@ -27,6 +27,7 @@ type interests struct {
 	unready atomic.Int64 // wants that the server does not know yet
 
 	mu      sync.Mutex // guards what follows; nothing is called under it
+	session uint64     // how many have begun: what an older one's subscriber says or asks does not count any more
 	wants   map[string]*want
 	filters filters.Tree[*want] // those of them that are filters
 	met     []*want             // what metBy gives, for the next one to use again
@@ -138,10 +139,11 @@ func (i *interests) end(w *want) {
 	w.untold = nil
 }
 
-// begin has a new session subscribe to all that is wanted.
-func (i *interests) begin() {
+// begin has a new session subscribe to all that is wanted, and gives its number.
+func (i *interests) begin() (session uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.session++
 	unready := 0
 	for _, w := range i.wants {
 		if w.lingers != nil {
@@ -158,6 +160,7 @@ func (i *interests) begin() {
 	}
 	i.ended = nil // it is told of none
 	i.unready.Store(int64(unready))
+	return i.session
 }
 
 // overlaps says whether a message that comes for a name may be for another name too.
@@ -178,9 +181,12 @@ func (i *interests) metBy(topic string) []*want {
 
 // changes gives the wants that the server has to be told of: new ones, and those that have ended, unless it was never
 // told of them.
-func (i *interests) changes(linger time.Duration) (batch []*want) {
+func (i *interests) changes(session uint64, linger time.Duration) (batch []*want) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if session != i.session {
+		return nil
+	}
 	now := time.Now()
 	for _, line := range []*list.List{&i.topics, &i.others} {
 		for line.Len() > 0 {
@@ -206,9 +212,12 @@ func (i *interests) changes(linger time.Duration) (batch []*want) {
 
 // confirm says that the server knows a batch. Those of a stream's topics begin behind base. It leaves out, and gives, those of which
 // something may have been missed before: this is to be told before anything comes.
-func (i *interests) confirm(batch []*want, base uint64, streams bool) (early []*want) {
+func (i *interests) confirm(session uint64, batch []*want, base uint64, streams bool) (early []*want) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if session != i.session {
+		return nil
+	}
 	for _, w := range batch {
 		if w.isReady { // or it has ended
 			continue

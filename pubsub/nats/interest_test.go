@@ -11,6 +11,28 @@ import (
 	"github.com/millrace/millrace/pubsub"
 )
 
+// TestOldSession: a subscriber that outlives its session takes nothing from the next one's, and does not say for it that the
+// server knows a name.
+func TestOldSession(t *testing.T) {
+	b := New(Options{})
+	i := &b.interests
+	old := i.begin()
+	b.Interest("a", true)
+	told := i.changes(old, 0)
+	fresh := i.begin()
+	b.Interest("b", true)
+	i.confirm(old, told, 0, false)
+	if i.wants["a"].isReady {
+		t.Error("a name counts as known to a server that was not told of it")
+	}
+	if stolen := i.changes(old, 0); len(stolen) != 0 {
+		t.Errorf("%d changes went to a session that has ended", len(stolen))
+	}
+	if batch := i.changes(fresh, 0); len(batch) != 2 {
+		t.Errorf("the server is told of %d names, want 2", len(batch))
+	}
+}
+
 // TestLeavesEarly: a name that nobody wants any more before the server was told of it, or before it knows it, is neither told
 // twice nor waited for.
 func TestLeavesEarly(t *testing.T) {
@@ -36,26 +58,26 @@ func TestLeavesEarly(t *testing.T) {
 	b.Interest("told", true)
 	untold := i.wants["untold"]
 	b.Interest("untold", false)
-	told := i.changes(0)
+	told := i.changes(i.session, 0)
 	expect(told, "told")
 	<-untold.ready
 	b.Interest("told", false) // the server does not know it yet
 	b.Interest("next", true)
-	next := i.changes(0)
+	next := i.changes(i.session, 0)
 	expect(next, "next", "-told")
 	<-told[0].ready
-	i.confirm(told, 0, false)
-	i.confirm(next, 0, false)
+	i.confirm(i.session, told, 0, false)
+	i.confirm(i.session, next, 0, false)
 	b.Interest("next", false)
-	expect(i.changes(0), "-next")
+	expect(i.changes(i.session, 0), "-next")
 	if unready, count := i.unready.Load(), i.count(); unready != 0 || count != 0 {
 		t.Errorf("%d wants are not ready, of %d", unready, count)
 	}
 	b.Interest("again", true)
-	i.confirm(i.changes(0), 0, false)
+	i.confirm(i.session, i.changes(i.session, 0), 0, false)
 	i.begin() // the next server is told of nothing yet
 	b.Interest("again", false)
-	expect(i.changes(0))
+	expect(i.changes(i.session, 0))
 	if unready := i.unready.Load(); unready != 0 {
 		t.Errorf("%d wants are not ready", unready)
 	}
@@ -64,8 +86,8 @@ func TestLeavesEarly(t *testing.T) {
 // visit has a name be wanted, the server told of it, and the name be wanted no more.
 func visit(b *Broker, name string) (batch []*want) {
 	b.Interest(name, true)
-	batch = b.interests.changes(time.Hour)
-	b.interests.confirm(batch, 0, false)
+	batch = b.interests.changes(b.interests.session, time.Hour)
+	b.interests.confirm(b.interests.session, batch, 0, false)
 	b.Interest(name, false)
 	return batch
 }
@@ -88,7 +110,7 @@ func TestLingerBound(t *testing.T) {
 	for n := range 2 * lingerFilters {
 		note(visit(b, fmt.Sprint("+/filter", n)))
 	}
-	note(i.changes(time.Hour))
+	note(i.changes(i.session, time.Hour))
 	if i.topics.Len() != lingerTopics || i.others.Len() != lingerFilters || i.filters.Len() != lingerFilters {
 		t.Errorf("%d topics and %d filters linger, of %d filters", i.topics.Len(), i.others.Len(), i.filters.Len())
 	}
@@ -100,7 +122,7 @@ func TestLingerBound(t *testing.T) {
 			t.Fatalf("topic %d lingers no more", lingerTopics+n)
 		}
 	}
-	note(i.changes(0))
+	note(i.changes(i.session, 0))
 	if i.count() != 0 || i.filters.Len() != 0 || len(known) != 0 {
 		t.Errorf("%d wants are left, %d filters, and at the server %d", i.count(), i.filters.Len(), len(known))
 	}
@@ -114,7 +136,7 @@ func TestLingerOfMany(t *testing.T) {
 	for n := range many {
 		b.Interest(fmt.Sprint(n), true)
 	}
-	i.confirm(i.changes(time.Hour), 0, false)
+	i.confirm(i.session, i.changes(i.session, time.Hour), 0, false)
 	for n := range many {
 		b.Interest(fmt.Sprint(n), false)
 		left := n + 1
@@ -166,7 +188,7 @@ func TestMetBy(t *testing.T) {
 		}
 		b.Interest(filter, random.IntN(2) == 0)
 		if n%5 == 0 {
-			i.confirm(i.changes(time.Duration(random.Int64N(int64(2*time.Millisecond)))), 0, false)
+			i.confirm(i.session, i.changes(i.session, time.Duration(random.Int64N(int64(2*time.Millisecond)))), 0, false)
 		}
 		topic := name("a", "b", "", "$a")
 		var got, want []string
@@ -194,7 +216,7 @@ func BenchmarkBase(b *testing.B) {
 			for i := range n {
 				broker.Interest(fmt.Sprintf("rooms/+/x%d", i), true)
 			}
-			broker.interests.confirm(broker.interests.changes(time.Hour), 0, false)
+			broker.interests.confirm(broker.interests.session, broker.interests.changes(broker.interests.session, time.Hour), 0, false)
 			for b.Loop() {
 				if _, _, wanted := broker.interests.base("rooms/7/x4"); !wanted {
 					b.Fatal("nobody wants it")

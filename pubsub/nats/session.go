@@ -24,6 +24,7 @@ type session struct {
 	closed     chan struct{}  // the connection has ended: nothing more comes
 	elected    chan *nats.Msg // the stream has a leader, perhaps another one
 	maxPayload int
+	number     uint64        // of the interests
 	heard      heard         // the broker's own goroutine has it,
 	now        time.Time     // and when it began to take those that are there
 	again      bool          // it is not the first one
@@ -76,7 +77,7 @@ func (b *Broker) connect() (*session, error) {
 	}
 	b.counts.connects.Add(1)
 	b.find(s.conn.DiscoveredServers())
-	b.interests.begin()
+	s.number = b.interests.begin()
 	b.session.Store(s)
 	b.why.Store(nil)
 	if b.closed.Load() {
@@ -179,7 +180,7 @@ func (s *session) subscribe() {
 	var asking, waiting []*want
 	answers, failed := make(chan answer, 1), false
 	for first := true; ; {
-		for some := range slices.Chunk(b.interests.changes(b.options.Linger), applyMost) {
+		for some := range slices.Chunk(b.interests.changes(s.number, b.options.Linger), applyMost) {
 			if err := s.apply(some); err != nil {
 				b.log.Warn("subscribing at NATS failed", "err", err)
 				s.conn.Close()
@@ -207,7 +208,7 @@ func (s *session) subscribe() {
 				b.log.Warn("the stream does not answer: subscribing later", "stream", b.stream.Name, "err", a.err)
 				waiting = append(asking, waiting...)
 			} else {
-				b.confirm(asking, a.base, true)
+				s.known(asking, a.base, true)
 			}
 			asking = nil
 		case <-s.closed:
@@ -243,7 +244,7 @@ func (s *session) apply(batch []*want) error {
 func (s *session) confirm(batch []*want) (streams []*want) {
 	b := s.broker
 	if b.stream == nil {
-		b.confirm(batch, 0, false)
+		s.known(batch, 0, false)
 		return nil
 	}
 	var others []*want
@@ -254,16 +255,16 @@ func (s *session) confirm(batch []*want) (streams []*want) {
 			others = append(others, w)
 		}
 	}
-	b.confirm(others, 0, false)
+	s.known(others, 0, false)
 	return streams
 }
 
-// confirm notes that the server knows a batch, and tells before what may have been missed until then.
-func (b *Broker) confirm(batch []*want, base uint64, streams bool) {
+// known notes that the server knows a batch, and tells before what may have been missed until then.
+func (s *session) known(batch []*want, base uint64, streams bool) {
 	for len(batch) > 0 {
-		batch = b.interests.confirm(batch, base, streams)
+		batch = s.broker.interests.confirm(s.number, batch, base, streams)
 		for _, w := range batch {
-			b.missed(w.name)
+			s.broker.missed(w.name)
 		}
 	}
 }
