@@ -99,6 +99,7 @@ var keptFrom = map[string]func(importer string) bool{
 	"internal/heapwatch": notOf("server"),
 	"internal/route":     notOf("server"),
 	"internal/filters":   notOf("pubsub"),
+	"internal/shorttext": notOf("server", "pubsub"),
 	"internal/addrcount": notOf("server"),
 	"internal/tlsrecord": notOf("server", "internal/netconn"),
 	"internal/netconn":   notOf("server"), // knows blocking calls, and nothing of loops

@@ -21,8 +21,8 @@ func (h *Hub) History(name string, since Position, bound HistoryBound) (messages
 		all, complete := t.since(since, Position{}, nil, time.Now())
 		lacks := broker && (!complete || since == Position{})
 		if bound.Last && since == (Position{}) {
-			all := HistoryBound{orAll(bound.Messages), orAll(bound.Bytes), true}
-			lacks = broker && (!h.keeps(name) || t.lacks(Position{}, all, Position{}, nil))
+			wanted := HistoryBound{orAll(bound.Messages), orAll(bound.Bytes), true}
+			lacks = broker && (!h.keeps(name) || t.lacks(Position{}, wanted, Position{}, nil))
 		}
 		if !lacks {
 			messages = messagesOf(bound.cut(all))

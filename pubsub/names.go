@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/millrace/millrace/internal/shorttext"
 )
 
 // # Names and filters
@@ -33,12 +35,7 @@ func CheckFilter(name string) error {
 // maxQuoted is how many bytes of a client's text an error tells: it goes to the client, and to logs.
 const maxQuoted = 100
 
-func quoted(text string) string {
-	if len(text) > maxQuoted {
-		text = text[:maxQuoted] + "..."
-	}
-	return strconv.Quote(text)
-}
+func quoted(text string) string { return strconv.Quote(shorttext.Cut(text, maxQuoted)) }
 
 // checkName says why a name is no topic's.
 func (l *Limits) checkName(name string) error {

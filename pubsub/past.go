@@ -298,9 +298,5 @@ func (h *Hub) historyOf(name string, since Position, bound HistoryBound) (messag
 
 // ends says whether a bound is why there are no more messages.
 func (b HistoryBound) ends(messages []*kept) bool {
-	bytes := int64(0)
-	for _, k := range messages {
-		bytes += int64(len(k.Payload))
-	}
-	return len(messages) == b.Messages || b.Bytes > 0 && bytes > b.Bytes
+	return len(messages) == b.Messages || b.Bytes > 0 && payloads(messages) > b.Bytes
 }

@@ -161,9 +161,7 @@ func (h *Hub) read(ctx context.Context, name string, since Position, bound Histo
 		if err := h.ask(ctx, name, at, part, all); err != nil {
 			return all.unless(err)
 		}
-		for _, k := range all.messages[had:] {
-			bytes += int64(len(k.Payload))
-		}
+		bytes += payloads(all.messages[had:])
 		switch {
 		case !all.more || all.through == at || len(all.messages) >= bound.Messages || bytes > bound.Bytes:
 			return all, nil
@@ -228,6 +226,14 @@ func orAll[N int | int64](n N) N {
 		return bound[N](-1, 0)
 	}
 	return n
+}
+
+// payloads is how many bytes the payloads of some messages have.
+func payloads(messages []*kept) (bytes int64) {
+	for _, k := range messages {
+		bytes += int64(len(k.Payload))
+	}
+	return bytes
 }
 
 // cut gives those of some messages that are within a bound, and the one that goes beyond its bytes.

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
+	"github.com/millrace/millrace/internal/shorttext"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -181,17 +181,8 @@ func (c *Conn) logSlow(callback string, took time.Duration) {
 	}
 }
 
-// shorten cuts what a peer has said, between two runes.
-func shorten(text string) string {
-	if len(text) <= maxPeerText {
-		return text
-	}
-	end := maxPeerText
-	for end > maxPeerText-utf8.UTFMax && !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + "..."
-}
+// shorten cuts what a peer has said.
+func shorten(text string) string { return shorttext.Cut(text, maxPeerText) }
 
 // logNetHTTP tells what net/http says of one of its connections.
 func (s *Server) logNetHTTP(text string) {

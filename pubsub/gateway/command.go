@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/rate"
+	"github.com/millrace/millrace/internal/shorttext"
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
@@ -125,7 +126,7 @@ func whatIsWrong(err error) string {
 	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &kind) && kind.Field != "":
-		return kind.Field + " can not be a JSON " + cut(kind.Value) // a number has its digits there
+		return kind.Field + " can not be a JSON " + shorttext.Cut(kind.Value, maxQuoted) // a number has its digits there
 	case strings.Contains(err.Error(), "exceeded max depth"):
 		return "the JSON is nested too deeply"
 	case strings.Contains(err.Error(), "after top-level value"):

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/millrace/millrace/internal/shorttext"
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/ws"
@@ -139,11 +140,4 @@ func errorOf(err error) *Error {
 // maxQuoted is how much of what a client has sent is told in an error.
 const maxQuoted = 100
 
-func cut(text string) string {
-	if len(text) > maxQuoted {
-		text = text[:maxQuoted] + "..."
-	}
-	return text
-}
-
-func quoted(text string) string { return strconv.Quote(cut(text)) }
+func quoted(text string) string { return strconv.Quote(shorttext.Cut(text, maxQuoted)) }
