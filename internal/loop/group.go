@@ -31,6 +31,7 @@ type Group struct {
 	mu         sync.Mutex
 	standby    []*Worker
 	workers    int  // all of them
+	coming     int  // of them, to a loop that is to be theirs
 	ended      bool // nobody is on standby any more
 	lastReport time.Time
 }
@@ -83,6 +84,7 @@ func (g *Group) add(l led) { g.loops = append(g.loops, l) }
 func (g *Group) Start() {
 	for _, l := range g.loops {
 		g.takeWorker().loops <- l
+		g.arrived()
 	}
 	g.watchdog.start(g)
 }
@@ -104,19 +106,22 @@ func (g *Group) End() {
 // Done is closed by End.
 func (g *Group) Done() <-chan struct{} { return g.watchdog.done }
 
-// takeWorker is a standby worker, or a new one within the bound; else nil.
+// takeWorker is a standby worker, or a new one within the bound; else nil. Call arrived
+// when its loop is its, or it is put back.
 func (g *Group) takeWorker() *Worker {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if n := len(g.standby); n > 0 {
 		w := g.standby[n-1]
 		g.standby = g.standby[:n-1]
+		g.coming++
 		return w
 	}
 	if g.workers >= g.config.MaxWorkers {
 		return nil
 	}
 	g.workers++
+	g.coming++
 	w := g.newWorker(nil)
 	go w.serve() // ends when putBack says so, or with End
 	return w
@@ -167,10 +172,21 @@ func (g *Group) replace(l led, turn uint64) {
 		return
 	}
 	if l.take(turn) {
+		g.arrived() // before it leads: who is held by then is seen
 		w.loops <- l
-	} else if !g.putBack(w) {
+		return
+	}
+	if !g.putBack(w) {
 		close(w.loops)
 	}
+	g.arrived()
+}
+
+// arrived ends the way of a worker that takeWorker gave.
+func (g *Group) arrived() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.coming--
 }
 
 // reportPeriod is the least time between two reports of a shortage.
@@ -206,8 +222,8 @@ func slowStack() string {
 	return "none found in the first 256 KiB of stacks"
 }
 
-// Workers are the workers as they stand. Those that neither lead nor stand by are
-// held.
+// Workers are the workers as they stand. Those that neither lead nor stand by nor come to
+// a loop are held.
 func (g *Group) Workers() Workers {
 	running := 0
 	for _, l := range g.loops {
@@ -218,7 +234,7 @@ func (g *Group) Workers() Workers {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	leading := min(running, g.workers)
-	return Workers{Leading: leading, Standby: len(g.standby), Held: max(g.workers-leading-len(g.standby), 0)}
+	return Workers{Leading: leading, Standby: len(g.standby), Held: max(g.workers-leading-len(g.standby)-g.coming, 0)}
 }
 
 // Overdue is for a turn that has lost its loop: for how long it has been under way,

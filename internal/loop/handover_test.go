@@ -12,6 +12,32 @@ import (
 	"github.com/millrace/millrace/poller/simnet"
 )
 
+// TestHeldIsTaken: who is counted as held has lost its loop.
+func TestHeldIsTaken(t *testing.T) {
+	h := open(t, 1, 4, simnet.Config{})
+	l := h.loops[0]
+	turns := make(chan bool)
+	slow := &toy{turn: func(m *toy, w *loop.Worker, why loop.Reason) {
+		if why&loop.Stopped != 0 {
+			m.seat.Leave()
+		}
+		if why&loop.Woken == 0 {
+			return
+		}
+		for h.group.Workers().Held == 0 {
+		}
+		turns <- !w.HasLoop()
+	}}
+	l.enter(slow)
+	for range 200 {
+		l.Post(slow, loop.Woken)
+		if !<-turns {
+			t.Fatal("a worker is counted as held, and leads its loop")
+		}
+		eventually(t, "the turn is over", func() bool { return h.group.Workers().Held == 0 })
+	}
+}
+
 // TestSlowTurn: a loop goes on without a member whose turn is slow. The member is
 // told, misses nothing, and has its next turn when the slow one is over.
 func TestSlowTurn(t *testing.T) {
