@@ -96,6 +96,46 @@ func TestPingFlood(t *testing.T) {
 	})
 }
 
+// TestPongKeepsItsPlace: a pong that waits goes before the answer to what comes behind its
+// ping, the latest alone.
+func TestPongKeepsItsPlace(t *testing.T) {
+	onAll(t, func(t *testing.T, start starter) {
+		conns := make(chan *server.Conn, 1)
+		connect, srv := start(t, func(s *server.Server) {
+			s.Handler = handler{open: func(c *server.Conn) { conns <- c }, message: func(c *server.Conn, m ws.Message) {
+				if err := c.Send(m.Opcode, m.Payload); err != nil {
+					t.Error(err)
+				}
+			}}
+		})
+		c := connect().upgraded()
+		conn := <-conns
+		full := 0
+		for ; conn.Buffered() == 0 || full == 0; full++ {
+			if err := conn.Send(ws.Binary, make([]byte, 10_000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := srv.Stats().BytesIn
+		from := []string{frame(opPing, "1") + frame(opText, "a"), frame(opPing, "2") + frame(opPing, "3") + frame(opText, "b") + frame(opPing, "4")}
+		c.send(from[0] + from[1])
+		eventually(t, "all is read", func() bool { return srv.Stats().BytesIn == before+uint64(len(from[0]+from[1])) })
+		for range full {
+			c.expect(opBinary, string(make([]byte, 10_000)))
+		}
+		c.expect(opPong, "1")
+		c.expect(opText, "a")
+		if op, payload := c.frame(); payload == "2" {
+			c.want(op, payload, opPong, "2")
+			c.expect(opPong, "3")
+		} else {
+			c.want(op, payload, opPong, "3")
+		}
+		c.expect(opText, "b")
+		c.expect(opPong, "4")
+	})
+}
+
 // pinger answers each ping with a ping of its own.
 type pinger struct{ handler }
 

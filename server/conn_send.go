@@ -239,6 +239,7 @@ func (c *Conn) putQueued(op ws.Opcode, payload, frame []byte, own **buffer.Buffe
 	if op == ws.Close {
 		c.out.DropPong() // nothing comes behind a close frame
 	}
+	c.sentBytes(c.out.PlacePong())
 	before := c.out.size()
 	switch {
 	case own != nil && *own != nil:
@@ -363,7 +364,8 @@ func (c *Conn) flush() (drained bool) {
 }
 
 // pong answers a ping. Behind a queue one pong is enough, the latest (RFC 6455
-// section 5.5.3): a flood of pings from a peer that does not read costs nothing.
+// section 5.5.3): a flood of pings from a peer that does not read costs nothing. It goes
+// before the answer to what the peer sends next: see putQueued.
 func (c *Conn) pong(payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -386,7 +386,7 @@ func (p *player) pong() {
 	if p.q.Events {
 		return
 	}
-	switch p.next(3) {
+	switch p.next(4) {
 	case 0:
 		p.count++
 		p.m.pong = bytes.Repeat([]byte{p.count}, p.next(ws.MaxControlPayload+1))
@@ -403,6 +403,16 @@ func (p *player) pong() {
 		}
 		if n := p.q.FramePong(); n != len(want) {
 			p.t.Fatalf("FramePong: %d, want %d", n, len(want))
+		}
+	case 3:
+		want := []byte(nil)
+		if p.m.pong != nil {
+			want = ws.AppendFrame(nil, ws.Pong, p.m.pong)
+			p.m.add(want)
+			p.m.pong = nil
+		}
+		if n := p.q.PlacePong(); n != len(want) {
+			p.t.Fatalf("PlacePong: %d, want %d", n, len(want))
 		}
 	}
 }

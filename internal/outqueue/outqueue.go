@@ -128,8 +128,8 @@ func (q *Queue) Adopt(buf *buffer.Buffer, written int) {
 	q.bytes += len(buf.B) - written
 }
 
-// SetPong has a pong follow when all else is written: the latest is enough (RFC 6455
-// section 5.5.3). The payload, of ws.MaxControlPayload bytes at most, is copied.
+// SetPong has a pong follow when all else is written, or at PlacePong: the latest is enough
+// (RFC 6455 section 5.5.3). The payload, of ws.MaxControlPayload bytes at most, is copied.
 func (q *Queue) SetPong(payload []byte) {
 	if q.pong == nil {
 		q.pong = make([]byte, 0, ws.MaxControlPayload)
@@ -143,7 +143,16 @@ func (q *Queue) DropPong() { q.pong = nil }
 // FramePong queues the pong that waits, if it is its time, and returns the length of
 // its frame; 0: there is none to queue.
 func (q *Queue) FramePong() int {
-	if len(q.segments) > 0 || q.pong == nil {
+	if len(q.segments) > 0 {
+		return 0
+	}
+	return q.PlacePong()
+}
+
+// PlacePong is FramePong before its time: the pong keeps its place before what is queued
+// next. Len grows by the frame's header.
+func (q *Queue) PlacePong() int {
+	if q.pong == nil {
 		return 0
 	}
 	var frame [ws.MaxHeader + ws.MaxControlPayload]byte

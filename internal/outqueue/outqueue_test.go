@@ -181,6 +181,27 @@ func TestPongWaits(t *testing.T) {
 	}
 }
 
+// TestPongPlaced: a pong keeps its place before what is queued next.
+func TestPongPlaced(t *testing.T) {
+	var q outqueue.Queue
+	q.Add([]byte(text(10)), nil, 0, 0)
+	if n := q.PlacePong(); n != 0 {
+		t.Errorf("no pong waits, and %d bytes of one are queued", n)
+	}
+	q.SetPong([]byte("first"))
+	if n := q.PlacePong(); n != 7 || q.Len() != 17 {
+		t.Errorf("a pong of %d bytes is queued, %d wait; want 7 and 17", n, q.Len())
+	}
+	q.Add([]byte(text(20)), nil, 0, 0)
+	q.SetPong([]byte("last"))
+	if got, want := drain(t, &q), text(10)+"\x8a\x05first"+text(20); got != want {
+		t.Errorf("%q is written, want %q", got, want)
+	}
+	if q.FramePong(); drain(t, &q) != "\x8a\x04last" {
+		t.Error("no pong behind all else")
+	}
+}
+
 // TestAllocations: a queue in use allocates nothing.
 func TestAllocations(t *testing.T) {
 	var q outqueue.Queue
