@@ -136,10 +136,10 @@ func (h *Hub) push(filters []*topic, t *topic, p *ws.Prepared, o server.SendOpti
 	var few [8]*server.Group
 	groups := few[:0]
 	for _, f := range filters {
-		groups = append(groups, f.group)
+		groups = append(groups, &f.group)
 	}
 	if t != nil {
-		groups = append(groups, t.group)
+		groups = append(groups, &t.group)
 	}
 	sent, err := h.srv.SendToGroups(p, o, groups...)
 	return sent.Members, err

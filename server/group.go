@@ -25,7 +25,7 @@ import (
 // message of its own. Locks are taken in this order: Conn.mu, Group.mu, groupLog.mu.
 
 // Group is a set of connections that get the same messages, each once and all in one
-// order. NewGroup makes one. All methods may be called from any goroutine, and none
+// order. NewGroup makes one, or Init. All other methods may be called from any goroutine, and none
 // calls a handler.
 //
 // A Group costs about 220 bytes, and for each loop with members but the first 110 more; a connection's
@@ -37,19 +37,20 @@ import (
 // one order, in which all members get them; messages of two groups, and a group's and a
 // connection's own, have one on each loop only.
 type Group struct {
-	srv     *Server
-	options GroupOptions
-	id      uint64 // groups are locked in the order of their ids
+	// What a message needs comes first: of a million groups each cache line is a miss.
+	srv  *Server
+	ways atomic.Pointer[[]framing] // how messages are framed for members, but as they are; nil: not otherwise
 
-	mu      sync.Mutex // guards what follows; taken inside Conn.mu
+	mu      sync.Mutex // guards what follows up to few; taken inside Conn.mu
 	number  uint64     // of the last message
 	members int
 	parts   []*groupPart  // by loop; nil: no member is there
 	few     [4]*groupPart // has parts, of so many loops
 
-	ways atomic.Pointer[[]framing] // how messages are framed for members, but as they are; nil: not otherwise
-
 	home groupPart // the first part that is made: most groups of a server with many have one member
+
+	options GroupOptions
+	id      uint64 // groups are locked in the order of their ids
 }
 
 // Sent says what became of a message to a group.
@@ -111,7 +112,15 @@ type SendOptions struct {
 
 // NewGroup makes a group of connections of this server.
 func (s *Server) NewGroup(o GroupOptions) *Group {
-	return &Group{srv: s, options: o, id: s.groupIDs.Add(1)}
+	g := &Group{}
+	g.Init(s, o)
+	return g
+}
+
+// Init makes a zero Group one of connections of s, as NewGroup does, for who has it in a struct of
+// their own. It is called once, before all else.
+func (g *Group) Init(s *Server, o GroupOptions) {
+	g.srv, g.options, g.id = s, o, s.groupIDs.Add(1)
 }
 
 // Join is JoinWith without options.

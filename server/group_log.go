@@ -20,11 +20,11 @@ import (
 type groupLog struct {
 	loop *shard
 
-	// The numbers of the oldest item, items[0], and of the newest; written under mu.
+	// The numbers of the oldest item and of the newest; written under mu.
 	first, last atomic.Uint64
 
 	mu     sync.Mutex // guards what follows; the innermost lock
-	items  []groupItem
+	items  groupItems
 	parts  []*groupPart // by id; nil: the id is free
 	free   []uint32     // ids
 	posted bool         // Do will run
@@ -34,9 +34,6 @@ type groupLog struct {
 
 // maxGroupItems bounds a loop's log. Beyond it Group.Send returns ErrNoRoom.
 const maxGroupItems = 1 << 16
-
-// copiedItems are so few items that taking off others copies them.
-const copiedItems = 64
 
 // groupItem is a message to the members of a part, or the join or leave of one, or the
 // end of a connection.
@@ -59,14 +56,14 @@ type groupPart struct {
 	expected int         // members, also those whose join or leave is in the log
 	only     *Conn       // the one of them; nil: there are none or several, or it is not known which
 
+	newest  uint64 // guarded by groupLog.mu: the number of its newest message
+	mention uint64 // likewise: of its newest item
+
 	// The leader's.
 	members []*Conn
 	one     [1]*Conn // has members, while there is one
 	cursor  int      // of the pass under way: those before have caught up
 	touched uint64   // a message to it in the last pass that had one
-
-	newest  uint64 // guarded by groupLog.mu: the number of its newest message
-	mention uint64 // likewise: of its newest item
 }
 
 // groupMessage is a message on its way to members. It is charged once, however many
@@ -194,7 +191,7 @@ func (l *groupLog) append(item groupItem) (number uint64) {
 		}
 		item.part.mention = number
 	}
-	l.items = append(l.items, item)
+	l.items.append(item, l.first.Load(), number)
 	l.last.Store(number)
 	return number
 }
@@ -306,7 +303,7 @@ func (l *groupLog) collect(c *Conn, end uint64, to []pending) ([]pending, uint64
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	first, last := l.first.Load(), l.last.Load()
-	for first <= end && end < last && l.items[end-first].message != nil && l.items[end-first].message == l.items[end+1-first].message {
+	for first <= end && end < last && l.items.at(end).message != nil && l.items.at(end).message == l.items.at(end+1).message {
 		end++ // it is for several groups: they are not parted
 	}
 	if unseen := max(g.seen+1, first); end+1-unseen <= uint64(g.len()) {
@@ -317,7 +314,7 @@ func (l *groupLog) collect(c *Conn, end uint64, to []pending) ([]pending, uint64
 		m := g.at(i)
 		found := len(to)
 		for n := l.parts[m.id()].newest; n > g.seen && n >= first; {
-			item := &l.items[n-first]
+			item := l.items.at(n)
 			if m.gets(n) {
 				to = append(to, item.pending(n, m))
 			}
@@ -338,9 +335,8 @@ func (l *groupLog) collect(c *Conn, end uint64, to []pending) ([]pending, uint64
 // collectItems is collect by the items, from one number to another, in place of the memberships.
 func (l *groupLog) collectItems(c *Conn, from, end uint64, to []pending) []pending {
 	g := c.grouped()
-	items := l.items[from-l.first.Load():]
 	for n := from; n <= end; n++ {
-		item := &items[n-from]
+		item := l.items.at(n)
 		switch {
 		case item.message == nil, len(to) > 0 && to[len(to)-1].message == item.message:
 			continue
@@ -366,25 +362,12 @@ func (i *groupItem) pending(number uint64, m *membership) pending {
 func (l *groupLog) trim(end uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := int(end + 1 - l.first.Load())
-	for i := range l.items[:n] {
-		if m := l.items[i].message; m != nil {
+	first := l.first.Load()
+	for n := first; n <= end; n++ {
+		if m := l.items.at(n).message; m != nil {
 			m.release()
 		}
 	}
-	switch left := len(l.items) - n; {
-	case left > max(n, copiedItems):
-		clear(l.items[:n])
-		l.items = l.items[n:]
-	case left > 0: // to the front, so that what was taken off is used again
-		copy(l.items, l.items[n:])
-		clear(l.items[left:])
-		l.items = shrunk(l.items[:left])
-	case cap(l.items) > 1024:
-		l.items = nil
-	default:
-		clear(l.items)
-		l.items = l.items[:0]
-	}
+	l.items.trim(first, end+1, l.last.Load()+1)
 	l.first.Store(end + 1)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
 	"testing"
 	"weak"
 
@@ -126,6 +127,37 @@ func TestGroupKeepsNoConn(t *testing.T) {
 			return first.Value() == nil
 		})
 		runtime.KeepAlive(g)
+	}
+}
+
+// TestGroupBacklogMemory: all comes in order of what a loop that stands still has to pass on,
+// and the room for it is given back.
+func TestGroupBacklogMemory(t *testing.T) {
+	const messages = 60_000
+	s := newStaller()
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1 << 20}, func(srv *server.Server) {
+		twoWorkers(srv)
+		srv.Handler = handler{open: func(c *server.Conn) { conns <- c }, message: func(_ *server.Conn, m ws.Message) { s.hold(m) }}
+	})
+	clients, all := openSome(func() *client { return dialSim(t, n, addr) }, conns, 3)
+	g := srv.NewGroup(server.GroupOptions{})
+	joinAll(t, g, all[2])
+	idle(t, n)
+	before := heap()
+	s.stall(clients[0], clients[1])
+	for i := range messages {
+		if _, err := g.Send(ws.Prepare(ws.Text, []byte(strconv.Itoa(i)))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(s.release)
+	for i := range messages {
+		clients[2].expect(opText, strconv.Itoa(i))
+	}
+	idle(t, n)
+	if grown := heap() - before; grown > 1<<20 {
+		t.Errorf("%d bytes are left of a backlog", grown)
 	}
 }
 

@@ -59,30 +59,31 @@ func (l *groupLog) Do() (again bool) {
 func (l *groupLog) beginPass() bool {
 	p := &l.pass
 	l.mu.Lock()
-	number, items := l.first.Load(), l.items
-	l.posted = len(items) > 0
+	first, last := l.first.Load(), l.last.Load()
+	items := l.items // others only append to them
+	l.posted = first <= last
 	l.mu.Unlock()
-	if len(items) == 0 {
+	if first > last {
 		return false
 	}
-	work, members := 0, 0
-	for _, item := range items { // others only append to them
+	work, members, number := 0, 0, first
+	for ; number <= last; number++ {
 		if work >= passWork || len(p.touched) >= smallGroups && members < smallMembers {
 			break
 		}
 		work++
+		item := items.at(number)
 		switch part := item.part; {
 		case part == nil:
 			work += l.leaveGroups(item.conn)
 		case item.message == nil:
 			l.settle(item.conn, part, number)
 			p.settled = append(p.settled, part)
-		case part.touched < l.first.Load():
+		case part.touched < first:
 			part.touched = number
 			p.touched = append(p.touched, part)
 			members += len(part.members)
 		}
-		number++
 	}
 	p.under, p.end, p.next = true, number-1, 0
 	return true
