@@ -244,6 +244,7 @@ var Millrace = (function (root) {
       this._client = client;
       this._onMessage = onMessage;
       this._options = options;
+      this._backOff = new BackOff(client._options.backOff); // while it is refused on a connection that stays
       this._filter = isFilter(topic);
       this._on = false; // on the connection that is open now
       this._owed = false; // it had messages, or might have had: if not all since then come, that is a gap
@@ -270,6 +271,7 @@ var Millrace = (function (root) {
       // A topic without a position has given nothing: it begins once more.
       const missed = (this.position !== "" || this._owed) && !how.recovered;
       this._on = true;
+      this._backOff.reset();
       this._skip = 0;
       this._owed = this._filter;
       if (how.position) this.position = how.position;
@@ -851,7 +853,7 @@ var Millrace = (function (root) {
           s._noHistory = true;
           this.subscribe(s);
         } else if (passing.includes(error.word)) {
-          setTimeout(() => { if (isOurs() && c._connection === this) this.subscribe(s); }, 500 + Math.random() * 1000);
+          setTimeout(() => { if (isOurs() && c._connection === this) this.subscribe(s); }, s._backOff._wait(error));
         } else {
           s._fail(error);
         }

@@ -95,10 +95,10 @@ func TestBoundOfAllTopics(t *testing.T) {
 	r.subscribe(conn, "a", pubsub.SubscribeOptions{})
 	r.subscribe(conn, "x/#", pubsub.SubscribeOptions{})
 	r.publish("kept/1", "x")
-	if _, err := r.hub.Subscribe(conn, "b", pubsub.SubscribeOptions{}); !errors.Is(err, pubsub.ErrTooMany) {
+	if _, err := r.hub.Subscribe(conn, "b", pubsub.SubscribeOptions{}); !errors.Is(err, pubsub.ErrFull) {
 		t.Errorf("a third topic: %v", err)
 	}
-	if _, err := r.hub.Publish(t.Context(), pubsub.Message{Topic: "kept/2", Opcode: ws.Text}, pubsub.PublishOptions{}); !errors.Is(err, pubsub.ErrTooMany) {
+	if _, err := r.hub.Publish(t.Context(), pubsub.Message{Topic: "kept/2", Opcode: ws.Text}, pubsub.PublishOptions{}); !errors.Is(err, pubsub.ErrFull) {
 		t.Errorf("a third topic with a history: %v", err)
 	}
 	r.publish("nobody", "x") // needs no place

@@ -75,8 +75,10 @@ type topicShard struct {
 
 // Errors of Subscribe and Publish.
 var (
-	// ErrTooMany: the connection has as many topics as it may, or there are as many filters, or topics, as there may be.
+	// ErrTooMany: the connection has as many topics, or filters, as it may.
 	ErrTooMany = errors.New("pubsub: too many topics or filters")
+	// ErrFull: there are as many topics, or filters, as there may be in all. That may pass.
+	ErrFull = errors.New("pubsub: too many topics or filters in all")
 	// ErrTooBig: the message is larger than Limits.Payload.
 	ErrTooBig = errors.New("pubsub: the message is too large")
 	// ErrKey: the message's key is too long.

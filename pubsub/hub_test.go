@@ -168,7 +168,7 @@ func TestRefused(t *testing.T) {
 		name string
 		want error
 	}{
-		{conn, "c", pubsub.ErrTooMany}, {other, "c/+", pubsub.ErrTooMany}, {other, "c+", pubsub.ErrName}, {other, "", pubsub.ErrName},
+		{conn, "c", pubsub.ErrTooMany}, {other, "c/+", pubsub.ErrFull}, {other, "c+", pubsub.ErrName}, {other, "", pubsub.ErrName},
 	} {
 		if _, err := r.hub.Subscribe(tt.conn, tt.name, pubsub.SubscribeOptions{}); !errors.Is(err, tt.want) {
 			t.Errorf("%q: %v, want %v", tt.name, err, tt.want)

@@ -13,7 +13,7 @@ import (
 // Publish sends a message to all who are subscribed to its topic, or to filters that meet
 // it. It returns when the message has its place in the topic's order, before they have it.
 //
-// ErrName, ErrTooBig, ErrKey, ErrTooFast, ErrTooMany (of a topic that would keep its first message), ErrClosed, server.ErrNoRoom, server.ErrOpcode, server.ErrNotUTF8, and the broker's errors: nobody gets the message.
+// ErrName, ErrTooBig, ErrKey, ErrTooFast, ErrFull (of a topic that would keep its first message), ErrClosed, server.ErrNoRoom, server.ErrOpcode, server.ErrNotUTF8, and the broker's errors: nobody gets the message.
 // ErrUnknown: see there. Of the in-process broker Publish does not block.
 func (h *Hub) Publish(ctx context.Context, m Message, o PublishOptions) (Published, error) {
 	p, err := h.publish(ctx, m, o)

@@ -60,7 +60,7 @@ type Subscribed struct {
 // the server's workers wait for that, one more waits for 1 s, or, if the broker has answered nothing for 1 s, not at all. Who has
 // waited in vain is not Recovered, and gets what is kept here.
 //
-// ErrName, ErrInfo, ErrTooMany, ErrTooFast (of a topic with presence), ErrClosed; and server.ErrClosed, also if the past did not fit.
+// ErrName, ErrInfo, ErrTooMany, ErrFull, ErrTooFast (of a topic with presence), ErrClosed; and server.ErrClosed, also if the past did not fit.
 func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscribed, error) {
 	if err := h.limits.checkFilter(name); err != nil {
 		return Subscribed{}, err
@@ -102,9 +102,9 @@ func lastOf(c *server.Conn, o SubscribeOptions) HistoryBound {
 	return HistoryBound{Messages: o.Last, Bytes: int64(c.QueueMax()), Last: o.Last > 0}
 }
 
-// countTooMany counts an error, if it is ErrTooMany.
+// countTooMany counts an error, if it is ErrTooMany or ErrFull.
 func (h *Hub) countTooMany(err error) error {
-	if errors.Is(err, ErrTooMany) {
+	if errors.Is(err, ErrTooMany) || errors.Is(err, ErrFull) {
 		h.counts.tooMany.Add(1)
 	}
 	return err

@@ -89,7 +89,7 @@ func (h *Hub) make(name string, floor Position) error {
 	}
 	if most := int64(h.limits.AllTopics); !IsFilter(name) && h.counts.topics.Add(1) > most {
 		h.counts.topics.Add(-1)
-		return fmt.Errorf("%w: there are %d topics", ErrTooMany, most)
+		return fmt.Errorf("%w: there are %d topics", ErrFull, most)
 	}
 	name = strings.Clone(name) // it may be a part of a message
 	t := &topic{hub: h, name: name, rule: -1}
@@ -108,7 +108,7 @@ func (h *Hub) make(name string, floor Position) error {
 		h.filtersMu.Lock()
 		defer h.filtersMu.Unlock()
 		if h.filters.Len() >= h.limits.Filters {
-			return fmt.Errorf("%w: %d filters have subscribers", ErrTooMany, h.limits.Filters)
+			return fmt.Errorf("%w: %d filters have subscribers", ErrFull, h.limits.Filters)
 		}
 		h.filters.Add(name, t)
 		h.generation.Add(1)

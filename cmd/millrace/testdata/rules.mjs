@@ -101,6 +101,31 @@ for (const [code, reason, state, least, most, word] of [
   assert.deepEqual(FakeSocket.made.map((s) => s.said.find((m) => m.subscribe).since), [undefined, undefined]);
 }
 
+// A subscription that is refused for what may pass is tried again on the same connection, with pauses that grow and begin anew.
+{
+  FakeSocket.made = [];
+  const asked = [];
+  FakeSocket.server = (socket) => {
+    socket.onsaid = ({ id, subscribe }) => {
+      if (!subscribe) return;
+      asked.push(Date.now());
+      if (asked.length % 4) socket.hear({ id, error: "no_room", message: "x" });
+      else socket.hear({ id, ok: true, topic: subscribe, recovered: false, sent: 0 });
+    };
+    socket.onopen();
+  };
+  const bounds = { least: 40, most: 160 };
+  const client = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, backOff: bounds });
+  const subscription = client.subscribe("a", () => {});
+  await subscription.ready;
+  const pauses = asked.slice(1).map((at, i) => at - asked[i]);
+  assert.equal(pauses.length, 3);
+  pauses.forEach((pause, i) => assert.ok(pause >= bounds.least * 2 ** i / 2 - 1, `pause ${i} is ${pause}`));
+  assert.deepEqual(FakeSocket.made.length, 1);
+  assert.equal(subscription._backOff._tries, 0);
+  client.close();
+}
+
 // The pause grows to its bound, and is never as long for two.
 {
   FakeSocket.made = [];
