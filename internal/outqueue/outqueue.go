@@ -77,7 +77,7 @@ func (q *Queue) Add(head, tail []byte, plain, written int) {
 	size := len(head) + len(tail)
 	last := len(q.segments) - 1
 	if last < 0 || q.segments[last].room() < size {
-		buf := buffer.Get(max(size, segmentRoom))
+		buf := buffer.Get(max(size, q.nextRoom()))
 		q.segments = append(q.segments, frames{buf: buf, off: written, plain: int32(plain)})
 		q.room += cap(buf.B)
 		last++
@@ -85,6 +85,15 @@ func (q *Queue) Add(head, tail []byte, plain, written int) {
 	b := q.segments[last].buf
 	b.B = append(append(b.B, head...), tail...)
 	q.bytes += size - written
+}
+
+// nextRoom is the least room of the next buffer: little behind a shared frame, since the next one may
+// be shared too, and would end the run.
+func (q *Queue) nextRoom() int {
+	if last := len(q.segments) - 1; last >= 0 && q.segments[last].buf == nil {
+		return 0
+	}
+	return segmentRoom
 }
 
 // room is how many bytes can be added to the run.

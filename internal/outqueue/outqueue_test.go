@@ -128,6 +128,25 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+// TestTurnsMemory: small frames of its own that take turns with shared ones take 1 KiB each at most.
+func TestTurnsMemory(t *testing.T) {
+	const turns = 1000
+	var q outqueue.Queue
+	shared := &outqueue.Shared{Frame: ws.AppendFrame(nil, ws.Text, []byte("shared")), Released: func() {}}
+	want := ""
+	for range turns {
+		q.Share(shared, 0, true)
+		q.Add([]byte(text(10)), nil, 0, 0)
+		want += string(shared.Frame) + text(10)
+	}
+	if got := q.Memory() / turns; got > 1024 {
+		t.Errorf("%d bytes of memory a turn", got)
+	}
+	if got := drain(t, &q); got != want {
+		t.Errorf("%q is written", got)
+	}
+}
+
 // TestWrittenIsNotKept: of frames that were written before they are queued nothing is
 // copied, and no array of a write keeps a buffer.
 func TestWrittenIsNotKept(t *testing.T) {
