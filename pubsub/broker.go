@@ -45,7 +45,7 @@ type Broker interface {
 }
 
 // HistoryBroker is a Broker that keeps messages itself, for all nodes. What a hub keeps of such topics is a copy
-// of their end, which answers most who come back; it asks the broker for what is before.
+// of their end, which answers most who come back; it asks the broker for what is before. brokertest.TestHistory tests it.
 type HistoryBroker interface {
 	Broker
 	// Keeps says whether the broker keeps the messages of a topic. It must not block.
@@ -69,7 +69,7 @@ type HistoryBound struct {
 
 // History is what a HistoryBroker keeps of a topic.
 type History struct {
-	Messages []KeptMessage
+	Messages []KeptMessage // none behind Through
 	// None of the topic's messages behind From and up to Through is missing. From is the position that
 	// was asked for, or a later one; when in doubt it is Through.
 	From Position

@@ -1,9 +1,11 @@
 package pubsub_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/pubsub/brokertest"
 	"github.com/millrace/millrace/ws"
 )
 
@@ -19,7 +22,8 @@ type keeper struct {
 	pubsub.Broker
 	pubsub.Receiver
 	mu      sync.Mutex
-	kept    []pubsub.Message
+	kept    []pubsub.KeptMessage
+	floors  map[string]pubsub.Position // of topics: nothing is known of what is before; see Purge and NotKept
 	asked   atomic.Int64
 	bound   atomic.Int64 // messages of the last question
 	most    atomic.Int64 // bytes that an answer had
@@ -36,9 +40,21 @@ func (k *keeper) Start(r pubsub.Receiver) error {
 // Receive keeps what the broker gives the hub.
 func (k *keeper) Receive(m pubsub.Message, o pubsub.PublishOptions) (int, error) {
 	k.mu.Lock()
-	k.kept = append(k.kept, m)
+	if m.Payload = bytes.Clone(m.Payload); o.NotKept {
+		k.raise(m.Topic, m.Position)
+	} else {
+		k.kept = append(k.kept, pubsub.KeptMessage{Message: m, Options: o.SendOptions})
+	}
 	k.mu.Unlock()
 	return k.Receiver.Receive(m, o)
+}
+
+// raise has a topic's floor be at a position. The caller holds mu.
+func (k *keeper) raise(topic string, floor pubsub.Position) {
+	if k.floors == nil {
+		k.floors = map[string]pubsub.Position{}
+	}
+	k.floors[topic] = floor
 }
 
 func (k *keeper) Keeps(topic string) bool { return strings.HasPrefix(topic, "kept") }
@@ -59,12 +75,15 @@ func (k *keeper) History(ctx context.Context, topic string, since pubsub.Positio
 		return pubsub.History{}, errors.New("down")
 	}
 	through := k.Position(topic)
-	h := pubsub.History{From: pubsub.Position{Epoch: through.Epoch, Number: since.Number}, Through: through}
+	if since != (pubsub.Position{}) && since.Epoch != through.Epoch {
+		return pubsub.History{}, nil
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var all []pubsub.Message
+	h := pubsub.History{From: pubsub.Position{Epoch: through.Epoch, Number: max(since.Number, k.floors[topic].Number)}, Through: through}
+	var all []pubsub.KeptMessage
 	for _, m := range k.kept {
-		if m.Topic == topic && m.Position.Number > since.Number {
+		if m.Topic == topic && m.Position.Number > since.Number && m.Position.Number <= through.Number {
 			all = append(all, m)
 		}
 	}
@@ -79,23 +98,30 @@ func (k *keeper) History(ctx context.Context, topic string, since pubsub.Positio
 	switch {
 	case n == len(all):
 	case bound.Last:
-		h.From, all = all[len(all)-1-n].Position, all[len(all)-n:]
+		h.From.Number = max(h.From.Number, all[len(all)-1-n].Position.Number)
+		all = all[len(all)-n:]
 	default:
 		h.Through, h.More, all = all[n-1].Position, true, all[:n]
 	}
-	for _, m := range all {
-		h.Messages = append(h.Messages, pubsub.KeptMessage{Message: m})
-	}
+	h.Messages = append(h.Messages, all...)
 	k.most.Store(max(k.most.Load(), bytes))
 	return h, nil
 }
 
 func (k *keeper) Purge(_ context.Context, topic string) error {
+	purged := k.Position(topic)
 	k.mu.Lock()
-	k.kept = nil
+	k.kept = slices.DeleteFunc(k.kept, func(m pubsub.KeptMessage) bool { return m.Topic == topic })
+	k.raise(topic, purged)
 	k.mu.Unlock()
 	k.Missed(topic)
 	return nil
+}
+
+// TestKeeperContract holds the tests' own broker to what those of users are held to.
+func TestKeeperContract(t *testing.T) {
+	t.Parallel()
+	brokertest.TestHistory(t, "kept", func(*testing.T) pubsub.HistoryBroker { return &keeper{Broker: pubsub.InProcess()} })
 }
 
 // TestPast: what the topic's own history lacks comes from the broker, which is asked once for all

@@ -146,27 +146,35 @@ func (st *stream) pastOnce(s *session, subject string, after, last uint64, bound
 	if p, err = st.all(s, subject, cmp.Or(before.last, after, 1), after, last, bound); err != nil || p.complete || before.last > 0 {
 		return p, err
 	}
-	p.complete, err = st.lacksNone(s, after, len(p.messages))
+	found := count{messages: uint64(len(p.messages))}
+	if p.more {
+		if found, err = st.countFrom(s, subject, after+1); err != nil {
+			return p, err
+		}
+	}
+	p.complete, err = st.lacksNone(s, after, found.messages)
 	return p, err
 }
 
 // lacksNone says whether so many messages of a subject are all that there ever were behind a number: the stream has all behind it.
-func (st *stream) lacksNone(s *session, after uint64, messages int) (bool, error) {
+func (st *stream) lacksNone(s *session, after, messages uint64) (bool, error) {
 	info, err := st.info(s)
 	if err != nil {
 		return false, err
 	}
 	most := info.Config.MaxMsgsPerSubject
-	return info.State.FirstSeq <= after+1 && info.State.LastSeq >= after && (most <= 0 || int64(messages) < most), nil
+	return info.State.FirstSeq <= after+1 && info.State.LastSeq >= after && (most <= 0 || messages < uint64(most)), nil
 }
 
 // all fetches the messages of a subject behind a number and up to its last one, or as many as the bound allows and at least
-// one. It begins at from. If that finds one up to after, those behind it are complete.
+// one. It begins at from. If that finds one up to after, those behind it are complete. Those that have come behind the last one
+// meanwhile are left out: nobody knows whether they were received.
 func (st *stream) all(s *session, subject string, from, after, last uint64, bound pubsub.HistoryBound) (past, error) {
 	p := past{last: last}
-	for bytes := int64(0); from <= last; {
-		if n := len(p.messages); n > 0 && (n >= bound.Messages || bytes > bound.Bytes) {
-			p.more = true
+	bytes := int64(0)
+	full := func() bool { n := len(p.messages); return n > 0 && (n >= bound.Messages || bytes > bound.Bytes) }
+	for from <= last {
+		if p.more = full(); p.more {
 			break
 		}
 		batch := bound.Messages - len(p.messages)
@@ -181,11 +189,17 @@ func (st *stream) all(s *session, subject string, from, after, last uint64, boun
 			return past{}, errBehind
 		}
 		for _, msg := range found.messages {
-			if numberOf(msg) > after {
+			switch number := numberOf(msg); {
+			case number <= after:
+				p.complete = true
+			case number > last:
+				return p, nil
+			case full():
+				p.more = true
+				return p, nil
+			default:
 				bytes += int64(len(msg.Data))
 				p.messages = append(p.messages, msg)
-			} else {
-				p.complete = true
 			}
 		}
 		from = found.last + 1
@@ -218,8 +232,8 @@ func numberOf(msg *nats.Msg) uint64 {
 // Keeps implements pubsub.HistoryBroker.
 func (b *Broker) Keeps(topic string) bool { return b.stream.has(topic) }
 
-// History implements pubsub.HistoryBroker. It asks the leader and replicas. What it holds is within the bound, but for a page, which has as many
-// bytes at most, or 64 KiB, and for the message that goes beyond.
+// History implements pubsub.HistoryBroker. It asks the leader and replicas. It reads a page beyond the bound at most, which has as many
+// bytes, or 64 KiB, and the message that goes beyond.
 func (b *Broker) History(ctx context.Context, topic string, since pubsub.Position, bound pubsub.HistoryBound) (pubsub.History, error) {
 	s, st := b.session.Load(), b.stream
 	if s == nil {

@@ -68,7 +68,7 @@ func (st *stream) endOnce(s *session, subject string, last uint64, bound pubsub.
 		}
 	}
 	if bound.Messages > 1 || last == 0 {
-		p.complete, err = st.lacksNone(s, 0, len(p.messages))
+		p.complete, err = st.lacksNone(s, 0, uint64(len(p.messages)))
 	}
 	return p, err
 }

@@ -39,6 +39,44 @@ func TestStreamContract(t *testing.T) {
 	}
 }
 
+// TestHistoryContract holds it to what pubsub.HistoryBroker promises.
+func TestHistoryContract(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	n := 0
+	brokertest.TestHistory(t, "kept", func(*testing.T) pubsub.HistoryBroker {
+		n++
+		name := fmt.Sprint("H", n)
+		return nats.New(nats.Options{URLs: []string{s.url()}, Prefix: name, Logger: quiet(), Stream: &nats.Stream{Name: name, Topics: []string{"kept/#"}}})
+	})
+}
+
+// TestStreamForgets: of a topic whose oldest messages the stream has dropped nobody is told that none is missing, however
+// few are read at once.
+func TestStreamForgets(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	o := streamed(s.url(), "FO")
+	o.Stream.Messages = 5
+	n := startNode(t, o)
+	before := n.send("kept/other", "stays").Position // and so does its place in the stream
+	var all []pubsub.Position
+	for i := range 20 {
+		all = append(all, n.send("kept/a", strconv.Itoa(i)).Position)
+	}
+	for _, most := range []int{1, 2, 5, 100} {
+		for since, complete := range map[pubsub.Position]bool{before: false, {}: false, all[14]: false /* it might be, but nothing shows it */, all[15]: true, all[17]: true} {
+			h, err := n.History(t.Context(), "kept/a", since, pubsub.HistoryBound{Messages: most, Bytes: 1 << 20})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := h.From.Number <= since.Number; got != complete {
+				t.Errorf("%d behind %v: from %v, to %v; complete: %v", most, since, h.From, h.Through, got)
+			}
+		}
+	}
+}
+
 // history asks a node for what is kept.
 func history(t *testing.T, n *node, topic string, since pubsub.Position) (texts string, complete bool) {
 	t.Helper()
