@@ -49,7 +49,8 @@
  * @property {number} [last] without since: get first the last so many messages
  * @property {unknown} [info] what presence tells of this member
  * @property {(gap: Gap) => void} [onGap]
- * @property {(error: MillraceError) => void} [onError] the subscription has ended by itself: no right, a bad name
+ * @property {(error: MillraceError) => void} [onError] the subscription has ended by itself: no right, a bad name,
+ *   more topics than a connection may have
  *
  * @typedef {{recovered: boolean, sent: number}} Begun
  * @typedef {{key?: string, expires?: number, kept?: boolean}} PublishOptions expires is in seconds
@@ -244,9 +245,11 @@ var Millrace = (function (root) {
       this._client = client;
       this._onMessage = onMessage;
       this._options = options;
-      this._backOff = new BackOff(client._options.backOff); // while it is refused on a connection that stays
+      this._backOff = new BackOff({ least: 1000, ...client._options.backOff }); // while it is refused on a connection that stays
       this._filter = isFilter(topic);
       this._on = false; // on the connection that is open now
+      /** @type {any} */
+      this._timer = undefined; // until it is asked for again
       this._owed = false; // it had messages, or might have had: if not all since then come, that is a gap
       this._noHistory = false; // it may not be read
       this._skip = 0; // messages of the past that were not asked for
@@ -271,12 +274,18 @@ var Millrace = (function (root) {
       // A topic without a position has given nothing: it begins once more.
       const missed = (this.position !== "" || this._owed) && !how.recovered;
       this._on = true;
-      this._backOff.reset();
       this._skip = 0;
       this._owed = this._filter;
       if (how.position) this.position = how.position;
       this._settle.resolve({ recovered: !!how.recovered, sent: how.sent || 0 });
       if (missed) this._gap("history");
+    }
+
+    /** It is not on a connection any more, or not wanted: whether it is asked for again is decided anew. */
+    _offline() {
+      this._on = false;
+      this._backOff.reset();
+      clearTimeout(this._timer);
     }
 
     /** @param {MillraceError} error */
@@ -550,7 +559,7 @@ var Millrace = (function (root) {
       this._connection = null;
       clearTimeout(this._timer);
       if (connection) connection.drop();
-      for (const s of this._subscriptions.values()) s._on = false;
+      for (const s of this._subscriptions.values()) s._offline();
       for (const { failed, timer } of [...this._requests.values()]) {
         clearTimeout(timer);
         failed(new MillraceError("unknown", `the connection ended before the answer: ${why}`, code));
@@ -614,7 +623,7 @@ var Millrace = (function (root) {
 
     /** @param {Subscription} s */
     _forget(s) {
-      s._on = false;
+      s._offline();
       if (this._subscriptions.get(s.topic) === s) this._subscriptions.delete(s.topic);
     }
 
@@ -853,7 +862,7 @@ var Millrace = (function (root) {
           s._noHistory = true;
           this.subscribe(s);
         } else if (passing.includes(error.word)) {
-          setTimeout(() => { if (isOurs() && c._connection === this) this.subscribe(s); }, s._backOff._wait(error));
+          s._timer = setTimeout(() => this.subscribe(s), s._backOff._wait(error));
         } else {
           s._fail(error);
         }

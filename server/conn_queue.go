@@ -20,6 +20,7 @@ type outbound struct {
 	started tick  // the write deadline counts from here
 	written int   // since then
 	acked   int64 // what the peer's side had then, which Conn.flush asks for
+	ponged  tick  // when a pong got a place before a message of a group last
 
 	waiters *waiter // see Conn.WaitBuffered; a queue's
 
@@ -146,7 +147,8 @@ func (o *outbound) memory() int { return queueMemory + o.Queue.Memory() }
 // openQueue gives the connection an empty queue. The caller holds mu and charges
 // it.
 func (c *Conn) openQueue() {
-	c.out = &outbound{started: c.loop.RightNow()}
+	now := c.loop.RightNow()
+	c.out = &outbound{started: now, ponged: now - pongPeriod}
 	c.out.conn = c
 	c.fitQueue()
 	c.loop.queues.add(&c.out.entry)

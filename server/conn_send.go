@@ -364,8 +364,8 @@ func (c *Conn) flush() (drained bool) {
 }
 
 // pong answers a ping. Behind a queue one pong is enough, the latest (RFC 6455
-// section 5.5.3): a flood of pings from a peer that does not read costs nothing. It goes
-// before the answer to what the peer sends next: see putQueued.
+// section 5.5.3): a flood of pings from a peer that does not read costs no more. It goes
+// before the connection's next own message (putQueued), and once a second before one of a group.
 func (c *Conn) pong(payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

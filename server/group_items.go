@@ -8,8 +8,8 @@ type groupItems struct {
 	ring []groupItem // as many as a power of two; an item's place is its number, modulo that
 }
 
-// A ring is this large at least, and one that has been larger than keepItems is given up
-// when it is nearly empty.
+// A ring is this large at least, and one that has grown beyond keepItems shrinks again, not below that, when it is
+// nearly empty.
 const (
 	leastItems = 64
 	keepItems  = 2048
@@ -32,7 +32,7 @@ func (r *groupItems) trim(oldest, first, next uint64) {
 		*r.at(n) = groupItem{}
 	}
 	if left := next - first; len(r.ring) > keepItems && left <= uint64(len(r.ring)/8) {
-		r.resize(max(leastItems, 1<<bits.Len64(2*left)), first, next)
+		r.resize(max(keepItems, 1<<bits.Len64(2*left)), first, next)
 	}
 }
 

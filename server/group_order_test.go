@@ -374,3 +374,27 @@ func TestJoinAndLeaveAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestGroupLogGrows: all comes in order while the log of a loop grows under passes, again and again.
+func TestGroupLogGrows(t *testing.T) {
+	const rounds, messages = 5, 5000
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1 << 20}, func(srv *server.Server) {
+		srv.Handler, srv.Runtime.Loops = opened(conns), 1
+	})
+	clients, all := openSome(func() *client { return dialSim(t, n, addr) }, conns, 20)
+	g := srv.NewGroup(server.GroupOptions{})
+	joinAll(t, g, all...)
+	for round := range rounds {
+		for i := range messages {
+			if _, err := g.Send(ws.Prepare(ws.Text, []byte(strconv.Itoa(round*messages+i)))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range clients {
+			for i := range messages {
+				c.expect(opText, strconv.Itoa(round*messages+i))
+			}
+		}
+	}
+}

@@ -84,10 +84,26 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 		c.overflow(LimitQueueMemory, errShed, drops)
 		c.countNewest(drops)
 	default:
+		c.placePong()
 		c.wait(p, frame, 0)
 		c.sentBytes(len(frame))
 		c.sentMessages(1)
 		c.charge()
+	}
+}
+
+// pongPeriod is how often a pong gets a place before a message of a group.
+var pongPeriod = loop.TimeoutTicks(time.Second)
+
+// placePong has a pong that waits go before the next message of a group: else a reader who is slow for long would
+// get none. Not each does, for it would take more than the message.
+func (c *Conn) placePong() {
+	if !c.out.HasPong() {
+		return
+	}
+	if now := c.loop.RightNow(); now-c.out.ponged >= pongPeriod {
+		c.out.ponged = now
+		c.sentBytes(c.out.PlacePong())
 	}
 }
 

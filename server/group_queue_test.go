@@ -436,3 +436,37 @@ func TestGroupSendTo(t *testing.T) {
 		t.Errorf("a ping: %v", err)
 	}
 }
+
+// TestPongBesideGroup: a pong that waits goes before the next message of a group, once a second: a reader who
+// is slow for long gets some, and pings take no queue up.
+func TestPongBesideGroup(t *testing.T) {
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) { srv.Handler = opened(conns) })
+	c := dialSim(t, n, addr).upgraded()
+	conn := <-conns
+	g := srv.NewGroup(server.GroupOptions{Policy: server.DropOldest})
+	joinAll(t, g, conn)
+	send := func(text string) {
+		t.Helper()
+		if _, err := g.Send(ws.Prepare(ws.Text, []byte(text))); err != nil {
+			t.Fatal(err)
+		}
+		idle(t, n)
+	}
+	full := strings.Repeat("x", 5000)
+	send(full)
+	for _, ping := range []string{"1", "2", "3"} {
+		c.send(frame(opPing, ping))
+		idle(t, n)
+		send("behind " + ping)
+		if ping == "2" {
+			pass(t, n, time.Second+2*tickTime)
+		}
+	}
+	c.expect(opText, full)
+	c.expect(opPong, "1")
+	c.expect(opText, "behind 1")
+	c.expect(opText, "behind 2")
+	c.expect(opPong, "3") // the latest is enough
+	c.expect(opText, "behind 3")
+}

@@ -106,8 +106,8 @@ func (g *Group) End() {
 // Done is closed by End.
 func (g *Group) Done() <-chan struct{} { return g.watchdog.done }
 
-// takeWorker is a standby worker, or a new one within the bound; else nil. Call arrived
-// when its loop is its, or it is put back.
+// takeWorker is a standby worker, or a new one within the bound; else nil. It counts as
+// coming until it has its loop, or is put back.
 func (g *Group) takeWorker() *Worker {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -153,6 +153,10 @@ func (w *Worker) serve() {
 func (g *Group) putBack(w *Worker) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.putBackLocked(w)
+}
+
+func (g *Group) putBackLocked(w *Worker) bool {
 	if len(g.standby) >= len(g.loops)+keepStandby || g.ended {
 		g.workers--
 		return false
@@ -176,13 +180,16 @@ func (g *Group) replace(l led, turn uint64) {
 		w.loops <- l
 		return
 	}
-	if !g.putBack(w) {
+	g.mu.Lock()
+	g.coming--
+	back := g.putBackLocked(w)
+	g.mu.Unlock()
+	if !back {
 		close(w.loops)
 	}
-	g.arrived()
 }
 
-// arrived ends the way of a worker that takeWorker gave.
+// arrived ends the way of a worker that takeWorker gave, and that has its loop now.
 func (g *Group) arrived() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

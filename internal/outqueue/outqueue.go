@@ -149,6 +149,9 @@ func (q *Queue) SetPong(payload []byte) {
 // DropPong forgets the pong that waits: nothing comes behind a close frame.
 func (q *Queue) DropPong() { q.pong = nil }
 
+// HasPong says whether a pong waits for its time.
+func (q *Queue) HasPong() bool { return q.pong != nil }
+
 // FramePong queues the pong that waits, if it is its time, and returns the length of
 // its frame; 0: there is none to queue.
 func (q *Queue) FramePong() int {

@@ -104,25 +104,31 @@ for (const [code, reason, state, least, most, word] of [
 // A subscription that is refused for what may pass is tried again on the same connection, with pauses that grow and begin anew.
 {
   FakeSocket.made = [];
-  const asked = [];
+  const pauses = [], timeout = globalThis.setTimeout;
+  globalThis.setTimeout = (f, ms, ...rest) => {
+    if (ms <= 160) pauses.push(ms);
+    return timeout(f, ms, ...rest);
+  };
+  let asked = 0;
   FakeSocket.server = (socket) => {
     socket.onsaid = ({ id, subscribe }) => {
       if (!subscribe) return;
-      asked.push(Date.now());
-      if (asked.length % 4) socket.hear({ id, error: "no_room", message: "x" });
+      if (++asked % 5) socket.hear({ id, error: "no_room", message: "x" });
       else socket.hear({ id, ok: true, topic: subscribe, recovered: false, sent: 0 });
     };
     socket.onopen();
   };
   const bounds = { least: 40, most: 160 };
   const client = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, backOff: bounds });
-  const subscription = client.subscribe("a", () => {});
-  await subscription.ready;
-  const pauses = asked.slice(1).map((at, i) => at - asked[i]);
-  assert.equal(pauses.length, 3);
-  pauses.forEach((pause, i) => assert.ok(pause >= bounds.least * 2 ** i / 2 - 1, `pause ${i} is ${pause}`));
+  await client.subscribe("a", () => {}).ready;
+  const ranges = [[20, 40], [40, 80], [80, 160], [80, 160]]; // to its bound
+  assert.equal(pauses.length, ranges.length, `${pauses}`);
+  ranges.forEach(([least, most], i) => assert.ok(pauses[i] >= least && pauses[i] <= most, `pauses of ${pauses}`));
+  client.subscribe("b", () => {}).unsubscribe(); // refused for the first time, with nothing to come
+  await new Promise((resolve) => timeout(resolve, 200));
+  assert.equal(asked, 6);
   assert.deepEqual(FakeSocket.made.length, 1);
-  assert.equal(subscription._backOff._tries, 0);
+  globalThis.setTimeout = timeout;
   client.close();
 }
 
