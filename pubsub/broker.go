@@ -71,7 +71,7 @@ type HistoryBound struct {
 type History struct {
 	Messages []KeptMessage // none behind Through
 	// None of the topic's messages behind From and up to Through is missing. From is the position that
-	// was asked for, or a later one; when in doubt it is Through.
+	// was asked for, with the number 0 if that was the zero one, or a later one; when in doubt it is Through.
 	From Position
 	// Through is how far it goes. Each message up to there has been received, if the topic was of interest
 	// when it was published, and those behind it will be.

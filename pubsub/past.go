@@ -215,6 +215,9 @@ func (t *topic) lacks(since Position, bound HistoryBound, newest Position, p *pa
 func (t *topic) joins(p *past) bool {
 	behind := t.ring.floor
 	if t.ring.gap {
+		if p.more {
+			return false // what is behind it may never have been received
+		}
 		behind = t.received
 	}
 	return behind == (Position{}) || behind.Epoch == p.through.Epoch && behind.Number <= p.through.Number

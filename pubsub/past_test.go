@@ -29,6 +29,7 @@ type keeper struct {
 	most    atomic.Int64 // bytes that an answer had
 	pending atomic.Int64 // questions that were not answered yet
 	down    atomic.Bool
+	away    atomic.Bool   // the hub gets nothing
 	answer  chan struct{} // if not nil, a question waits for it
 }
 
@@ -46,6 +47,9 @@ func (k *keeper) Receive(m pubsub.Message, o pubsub.PublishOptions) (int, error)
 		k.kept = append(k.kept, pubsub.KeptMessage{Message: m, Options: o.SendOptions})
 	}
 	k.mu.Unlock()
+	if k.away.Load() {
+		return 0, nil
+	}
 	return k.Receiver.Receive(m, o)
 }
 
@@ -122,6 +126,26 @@ func (k *keeper) Purge(_ context.Context, topic string) error {
 func TestKeeperContract(t *testing.T) {
 	t.Parallel()
 	brokertest.TestHistory(t, "kept", func(*testing.T) pubsub.HistoryBroker { return &keeper{Broker: pubsub.InProcess()} })
+}
+
+// TestPastEndsEarly: behind what the broker was not asked for to its end, and a gap, nobody is told that he has all.
+func TestPastEndsEarly(t *testing.T) {
+	t.Parallel()
+	k := &keeper{Broker: pubsub.InProcess()}
+	r := newRig(t, pubsub.Options{Broker: k, Rules: []pubsub.Rule{{Filter: "kept", Messages: 10}}})
+	_, first := r.connect()
+	r.subscribe(first, "kept", pubsub.SubscribeOptions{}) // the topic stays
+	at := r.publish("kept", "0").Position
+	k.away.Store(true)
+	for range 10_500 { // more than are read for one who subscribes
+		r.publish("kept", "")
+	}
+	k.away.Store(false)
+	k.Missed("kept")
+	_, second := r.connect()
+	if s := r.subscribe(second, "kept", pubsub.SubscribeOptions{Since: at}); s.Recovered {
+		t.Errorf("%+v, and 500 messages were not read", s)
+	}
 }
 
 // TestPast: what the topic's own history lacks comes from the broker, which is asked once for all

@@ -82,10 +82,12 @@ func Test(t *testing.T, start func(t *testing.T) pubsub.Broker) {
 			if err := b.Start(r); err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() {
+				if err := b.Close(); err != nil {
+					t.Error(err)
+				}
+			})
 			test(t, b, r)
-			if err := b.Close(); err != nil {
-				t.Error(err)
-			}
 		})
 	}
 }

@@ -244,7 +244,7 @@ func (st *stream) upTo(s *session, info *status) (uint64, error) {
 		}
 		time.Sleep(time.Duration(attempt) * 50 * time.Millisecond) // a replica catches up
 		from := at.Add(1)
-		found, err := st.fetch(s, get{StartTime: &from, NextFor: ">", Batch: 1})
+		found, err := st.fetch(context.Background(), s, get{StartTime: &from, NextFor: ">", Batch: 1})
 		if err != nil {
 			return 0, err
 		}

@@ -20,8 +20,9 @@ import (
 // It is read with Direct Get, which each replica of the stream answers, also one that is behind. So
 // what a replica says is believed only as far as it proves itself: it must have the topic's
 // last message, of which the leader was asked, and the message that the past is to follow on, or one of the
-// topic before that. As messages go from the oldest to the newest, nothing behind a message that is there
-// has gone, but for what somebody deletes by hand.
+// topic before that. As messages go from the oldest to the newest, nothing behind a message that is there has gone, but for what
+// somebody deletes by hand. An answer is no picture of one moment: some of it may go while it is read. So the leader is asked at the end
+// whether it still has what the past begins with.
 
 const (
 	pageSize  = 256     // messages that are asked for at once
@@ -53,7 +54,7 @@ type page struct {
 var errBehind = errors.New("nats: the stream's replicas are behind its leader")
 
 // fetch asks any replica for a page.
-func (st *stream) fetch(s *session, request get) (p page, err error) {
+func (st *stream) fetch(ctx context.Context, s *session, request get) (p page, err error) {
 	if request.Batch > 0 && request.MaxBytes == 0 {
 		request.MaxBytes = pageBytes
 	}
@@ -76,16 +77,19 @@ func (st *stream) fetch(s *session, request get) (p page, err error) {
 		select {
 		case msg := <-answers:
 			timeout.Reset(requestTimeout)
-			if status := msg.Header.Get("Status"); status != "" {
-				return p.closing(msg, status)
+			if number, _, _, ok := storedAt(msg); ok {
+				p.messages, p.last = append(p.messages, msg), number
+				continue
 			}
-			number, _, _, ok := storedAt(msg)
-			if !ok {
+			status := msg.Header.Get("Status")
+			if status == "" {
 				return p, errors.New("nats: an answer of the stream has no number")
 			}
-			p.messages, p.last = append(p.messages, msg), number
+			return p.closing(msg, status)
 		case <-s.closed:
 			return p, ErrDisconnected
+		case <-ctx.Done():
+			return p, ctx.Err()
 		case <-timeout.C:
 			return p, fmt.Errorf("nats: the stream %s does not answer", st.Name)
 		}
@@ -109,79 +113,100 @@ func (p page) closing(msg *nats.Msg, status string) (page, error) {
 type past struct {
 	messages []*nats.Msg
 	last     uint64 // number of the topic's last message then
-	complete bool   // nothing behind that number is missing
+	complete bool   // nothing behind that number is missing, if whole
 	more     bool   // the bound left out those behind the messages
+	anchor   uint64 // number of a message up to there; 0: none was found
+	whole    bool   // none is missing behind the anchor, or the first of the messages
 }
 
 // pastOf fetches a topic's messages behind a number, with the one numbered through, if that is not 0.
-func (st *stream) pastOf(s *session, topic string, after, through uint64, bound pubsub.HistoryBound) (p past, err error) {
+func (st *stream) pastOf(ctx context.Context, s *session, topic string, after, through uint64, bound pubsub.HistoryBound) (p past, err error) {
 	subject := s.broker.names.subject(topic)
-	last, err := st.lastOf(s, subject)
-	if err != nil {
-		return p, err
-	}
-	last = max(last, through)
 	for attempt := range attempts {
 		time.Sleep(time.Duration(attempt) * 50 * time.Millisecond) // a replica catches up
+		last, err := st.lastOf(ctx, s, subject)
+		if err != nil {
+			return p, err
+		}
+		last = max(last, through)
 		if bound.Last {
-			p, err = st.endOnce(s, subject, last, bound)
+			p, err = st.endOnce(ctx, s, subject, last, bound)
 		} else {
-			p, err = st.pastOnce(s, subject, after, last, bound)
+			p, err = st.pastOnce(ctx, s, subject, after, last, bound)
 		}
 		if err == nil {
-			break
+			p.whole, err = st.keepsAll(ctx, s, &p)
+			return p, err
+		}
+		if ctx.Err() != nil || attempt == attempts-1 {
+			return p, err
 		}
 	}
 	return p, err
+}
+
+// keepsAll says whether the leader has what a past begins with, so that it has had all behind it meanwhile.
+func (st *stream) keepsAll(ctx context.Context, s *session, p *past) (bool, error) {
+	first := p.anchor
+	switch n := len(p.messages); {
+	case n == 0, n == 1 && first == 0: // there is nothing between
+		return true, nil
+	case first == 0:
+		first = numberOf(p.messages[0])
+	}
+	err := st.ask(ctx, s, "STREAM.MSG.GET", get{Seq: first}, &struct{}{})
+	if refusal, ok := errors.AsType[*jetstream.APIError](err); ok && refusal.Code == http.StatusNotFound {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // pastOnce asks for a subject's messages behind a number once, and says whether they are complete.
-func (st *stream) pastOnce(s *session, subject string, after, last uint64, bound pubsub.HistoryBound) (p past, err error) {
+func (st *stream) pastOnce(ctx context.Context, s *session, subject string, after, last uint64, bound pubsub.HistoryBound) (p past, err error) {
 	var before page // the last message up to there, if there is one
 	if after > 0 {
-		if before, err = st.fetch(s, get{MultiLast: []string{subject}, UpTo: after}); err != nil {
+		if before, err = st.fetch(ctx, s, get{MultiLast: []string{subject}, UpTo: after}); err != nil {
 			return p, err
 		}
 	}
-	if p, err = st.all(s, subject, cmp.Or(before.last, after, 1), after, last, bound); err != nil || p.complete || before.last > 0 {
+	if p, err = st.all(ctx, s, subject, cmp.Or(before.last, after, 1), after, last, bound); err != nil || p.complete || before.last > 0 {
 		return p, err
 	}
-	found := count{messages: uint64(len(p.messages))}
-	if p.more {
-		if found, err = st.countFrom(s, subject, after+1); err != nil {
-			return p, err
-		}
-	}
-	p.complete, err = st.lacksNone(s, after, found.messages)
+	p.complete, err = st.lacksNone(ctx, s, subject, after, p.messages)
 	return p, err
 }
 
-// lacksNone says whether so many messages of a subject are all that there ever were behind a number: the stream has all behind it.
-func (st *stream) lacksNone(s *session, after, messages uint64) (bool, error) {
+// lacksNone says whether some messages of a subject are the first that there ever were behind a number. The stream has all behind
+// that, but for what a subject's bound has dropped: while there are fewer than that allows, it has dropped none.
+func (st *stream) lacksNone(ctx context.Context, s *session, subject string, after uint64, messages []*nats.Msg) (bool, error) {
 	info, err := st.info(s)
-	if err != nil {
+	if err != nil || info.State.FirstSeq > after+1 || info.State.LastSeq < after {
 		return false, err
 	}
 	most := info.Config.MaxMsgsPerSubject
-	return info.State.FirstSeq <= after+1 && info.State.LastSeq >= after && (most <= 0 || messages < uint64(most)), nil
+	if most <= 0 || len(messages) == 0 {
+		return true, nil
+	}
+	there, err := st.countFrom(ctx, s, subject, after+1) // perhaps of a replica that is behind: if the first is the same, it has not dropped another either
+	return there.first == numberOf(messages[0]) && there.messages < uint64(most), err
 }
 
 // all fetches the messages of a subject behind a number and up to its last one, or as many as the bound allows and at least
 // one. It begins at from. If that finds one up to after, those behind it are complete. Those that have come behind the last one
-// meanwhile are left out: nobody knows whether they were received.
-func (st *stream) all(s *session, subject string, from, after, last uint64, bound pubsub.HistoryBound) (past, error) {
-	p := past{last: last}
+// meanwhile are left out, for they may not have been received, unless it has been dropped for them.
+func (st *stream) all(ctx context.Context, s *session, subject string, from, after, last uint64, bound pubsub.HistoryBound) (p past, err error) {
 	bytes := int64(0)
 	full := func() bool { n := len(p.messages); return n > 0 && (n >= bound.Messages || bytes > bound.Bytes) }
+	p.last = last
 	for from <= last {
 		if p.more = full(); p.more {
-			break
+			return p, nil
 		}
 		batch := bound.Messages - len(p.messages)
 		if from <= after {
 			batch++
 		}
-		found, err := st.fetch(s, get{Seq: from, NextFor: subject, Batch: min(pageSize, max(batch, 1)), MaxBytes: pageOf(bound.Bytes - bytes)})
+		found, err := st.fetch(ctx, s, get{Seq: from, NextFor: subject, Batch: min(pageSize, max(batch, 1)), MaxBytes: pageOf(bound.Bytes - bytes)})
 		if err != nil {
 			return past{}, err
 		}
@@ -189,11 +214,10 @@ func (st *stream) all(s *session, subject string, from, after, last uint64, boun
 			return past{}, errBehind
 		}
 		for _, msg := range found.messages {
-			switch number := numberOf(msg); {
+			number := numberOf(msg)
+			switch {
 			case number <= after:
-				p.complete = true
-			case number > last:
-				return p, nil
+				p.complete, p.anchor = true, number
 			case full():
 				p.more = true
 				return p, nil
@@ -201,8 +225,11 @@ func (st *stream) all(s *session, subject string, from, after, last uint64, boun
 				bytes += int64(len(msg.Data))
 				p.messages = append(p.messages, msg)
 			}
+			if from = number + 1; number >= last {
+				p.last = number
+				break
+			}
 		}
-		from = found.last + 1
 	}
 	return p, nil
 }
@@ -211,13 +238,13 @@ func (st *stream) all(s *session, subject string, from, after, last uint64, boun
 func pageOf(bytes int64) int { return int(min(max(bytes, smallPage), pageBytes)) }
 
 // lastOf is the number of a subject's last message, as the leader knows it; 0: there is none.
-func (st *stream) lastOf(s *session, subject string) (uint64, error) {
+func (st *stream) lastOf(ctx context.Context, s *session, subject string) (uint64, error) {
 	var answer struct {
 		Message struct {
 			Seq uint64 `json:"seq"`
 		} `json:"message"`
 	}
-	err := st.ask(context.Background(), s, "STREAM.MSG.GET", get{LastFor: subject}, &answer)
+	err := st.ask(ctx, s, "STREAM.MSG.GET", get{LastFor: subject}, &answer)
 	if refusal, ok := errors.AsType[*jetstream.APIError](err); ok && refusal.Code == http.StatusNotFound {
 		return 0, nil
 	}
@@ -253,35 +280,53 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 	case !has:
 		return pubsub.History{}, nil
 	}
-	p, err := st.pastOf(s, topic, since.Number, 0, bound)
-	if err != nil {
+	p, err := st.pastOf(ctx, s, topic, since.Number, 0, bound)
+	if err == nil {
+		err = b.arrived(ctx, topic, p.end())
+	}
+	switch {
+	case err != nil:
 		return pubsub.History{}, err
+	case st.current() != epoch:
+		return pubsub.History{}, nil // nobody knows which of them are of which
 	}
 	at := func(number uint64) pubsub.Position { return pubsub.Position{Epoch: epoch, Number: number} }
-	h := pubsub.History{From: at(since.Number), Through: at(max(from.Number, p.last)), More: p.more}
-	switch {
-	case p.more: // there is one at least
-		h.Through = at(numberOf(p.messages[len(p.messages)-1]))
-	case p.complete:
+	h := pubsub.History{From: at(since.Number), Through: at(p.end()), More: p.more}
+	if !p.more {
+		h.Through.Number = max(h.Through.Number, from.Number)
+	}
+	if p.complete = p.complete && p.whole; p.complete {
 		h.Through.Number = max(h.Through.Number, since.Number)
 	}
 	if !p.complete {
 		h.From = h.Through
-		if len(p.messages) > 0 {
+		if len(p.messages) > 0 && p.whole {
 			h.From = at(numberOf(p.messages[0]))
 		}
 	}
 	for _, msg := range p.messages {
 		number, _, time, _ := storedAt(msg)
 		m, o := decode(msg)
-		if o.NotKept || msg.Header.Get(headerPurged) != "" {
+		switch purged := msg.Header.Get(headerPurged) != ""; {
+		case purged:
+			h.Messages = nil // they are about to go
+			fallthrough
+		case o.NotKept:
 			h.From = at(number)
 			continue
 		}
 		m.Topic, m.Time, m.Position = topic, time, at(number)
 		h.Messages = append(h.Messages, pubsub.KeptMessage{Message: m, Options: o.SendOptions})
 	}
-	return h, b.arrived(ctx, topic, h.Through.Number, p.last)
+	return h, nil
+}
+
+// end is the number up to which it goes.
+func (p *past) end() uint64 {
+	if p.more { // there is one at least
+		return numberOf(p.messages[len(p.messages)-1])
+	}
+	return p.last
 }
 
 // reaches says whether the stream has got as far as a number. A leader that was elected just now may be behind for a moment.
@@ -299,12 +344,12 @@ func (st *stream) reaches(s *session, number uint64) (has bool, err error) {
 	return false, err
 }
 
-// arrived waits until a topic's last message has been received, if it is one of those up to through.
-func (b *Broker) arrived(ctx context.Context, topic string, through, last uint64) error {
+// arrived waits until a topic's message with a number, and with it those before, has been received, if they are wanted.
+func (b *Broker) arrived(ctx context.Context, topic string, last uint64) error {
 	base, unready, wanted := b.interests.base(topic)
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	for wanted && unready == nil && last <= through && last > base && b.stream.received(topic) < last && b.stream.caughtUp() < last {
+	for wanted && unready == nil && last > base && b.stream.received(topic) < last && b.stream.caughtUp() < last {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("nats: message %d of %q is stored, but does not come: %w", last, topic, ctx.Err())
@@ -323,15 +368,18 @@ func (b *Broker) Purge(ctx context.Context, topic string) error {
 	case b.stream.current() == "":
 		return b.stream.errNotFound()
 	}
-	subject := b.names.subject(topic)
-	request := struct {
-		Filter string `json:"filter"`
-	}{subject}
-	if err := b.stream.ask(ctx, s, "STREAM.PURGE", request, &struct{}{}); err != nil {
+	if _, err := b.stream.info(s); err != nil { // at once, not after the attempts to store
 		return err
 	}
-	msg := nats.NewMsg(subject)
+	msg := nats.NewMsg(b.names.subject(topic))
 	msg.Header.Set(headerPurged, "1")
-	_, err := b.store(ctx, s, msg)
-	return err
+	mark, err := b.store(ctx, s, msg) // first, so that nobody finds nothing and takes it for all that there was
+	if err != nil {
+		return err
+	}
+	before := struct {
+		Filter string `json:"filter"`
+		Seq    uint64 `json:"seq"`
+	}{msg.Subject, mark.Position.Number}
+	return b.stream.ask(ctx, s, "STREAM.PURGE", before, &struct{}{})
 }

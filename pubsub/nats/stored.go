@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"context"
 	"strconv"
 	"time"
 
@@ -23,14 +24,23 @@ const (
 	fillBytes   = 64 << 20
 )
 
+// serverHeader is a header that the server has put behind those of the publisher, which may have the same name.
+func serverHeader(msg *nats.Msg, name string) string {
+	all := msg.Header.Values(name)
+	if len(all) == 0 {
+		return ""
+	}
+	return all[len(all)-1]
+}
+
 // storedAt reads where a stored message stands, and, of one that was republished, the topic's one before.
 func storedAt(msg *nats.Msg) (number, before uint64, at time.Time, ok bool) {
-	number, err := strconv.ParseUint(msg.Header.Get(jetstream.SequenceHeader), 10, 64)
+	number, err := strconv.ParseUint(serverHeader(msg, jetstream.SequenceHeader), 10, 64)
 	if err != nil || number == 0 {
 		return 0, 0, at, false
 	}
-	before, _ = strconv.ParseUint(msg.Header.Get(jetstream.LastSequenceHeader), 10, 64) // 0: none
-	at, err = time.Parse(time.RFC3339Nano, msg.Header.Get(jetstream.TimeStampHeaer))
+	before, _ = strconv.ParseUint(serverHeader(msg, jetstream.LastSequenceHeader), 10, 64) // 0: none
+	at, err = time.Parse(time.RFC3339Nano, serverHeader(msg, jetstream.TimeStampHeaer))
 	if err != nil {
 		at = time.Now()
 	}
@@ -90,11 +100,11 @@ func (st *stream) caughtUp() uint64 {
 	return st.caught
 }
 
-// received is the number of a topic's last message that was received.
+// received is the number of a topic's last message that was received, or one behind which none of the topic's was.
 func (st *stream) received(topic string) uint64 {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return st.topics[topic]
+	return max(st.topics[topic], st.floor)
 }
 
 // deliver has the hub receive a stored message, if it is wanted and was not received.
@@ -129,8 +139,8 @@ func (b *Broker) deliver(topic string, msg *nats.Msg) {
 
 // fill fetches what is missing of a topic between two numbers, the second of which is there.
 func (b *Broker) fill(s *session, topic string, after, through uint64) {
-	p, err := b.stream.pastOf(s, topic, after, through, pubsub.HistoryBound{Messages: catchUpMost, Bytes: fillBytes})
-	if err != nil || !p.complete || p.more {
+	p, err := b.stream.pastOf(context.Background(), s, topic, after, through, pubsub.HistoryBound{Messages: catchUpMost, Bytes: fillBytes})
+	if err != nil || !p.complete || !p.whole || p.more {
 		b.log.Warn("messages of a topic are missing", "topic", topic, "err", err)
 		b.missed(topic)
 	}
@@ -302,7 +312,7 @@ func (b *Broker) goThrough(s *session, from, through uint64, most int) {
 	next, complete := from, through-from < uint64(most)
 	for complete && next <= through && attempt < attempts {
 		time.Sleep(time.Duration(attempt) * 50 * time.Millisecond) // a replica catches up
-		page, err := st.fetch(s, get{Seq: next, NextFor: ">", Batch: pageSize})
+		page, err := st.fetch(context.Background(), s, get{Seq: next, NextFor: ">", Batch: pageSize})
 		if err != nil {
 			st.later(b, from, err)
 			return
@@ -321,7 +331,7 @@ func (b *Broker) goThrough(s *session, from, through uint64, most int) {
 				b.missedStream()
 			}
 			next = number + 1
-			if topic, ok := b.names.topic(msg.Header.Get(jetstream.SubjectHeader)); ok && st.has(topic) {
+			if topic, ok := b.names.topic(serverHeader(msg, jetstream.SubjectHeader)); ok && st.has(topic) {
 				b.place(s, topic)
 				b.deliver(topic, msg)
 			}

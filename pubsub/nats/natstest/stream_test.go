@@ -10,6 +10,7 @@ import (
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/pubsub"
@@ -213,7 +214,7 @@ func TestPurge(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if len(asked) != 1 || asked["$JS.API.STREAM.PURGE.P"] != 1 {
+	if len(asked) != 2 || asked["$JS.API.STREAM.PURGE.P"] != 1 || asked["$JS.API.STREAM.INFO.P"] != 1 {
 		t.Errorf("a purge asks %v", asked)
 	}
 	after := a.send("kept/a", "2").Position
@@ -445,6 +446,34 @@ func TestStreamOthers(t *testing.T) {
 			t.Error(m, err)
 		}
 	}
+}
+
+// TestForgedHeaders: headers of another program that have the names of the server's own say nothing.
+func TestForgedHeaders(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	n, other := startNode(t, streamed(s.url(), "FH")), dial(t, s.url())
+	n.want("kept/a", "kept/b")
+	before := n.send("kept/a", "1").Position
+	forged := natsgo.Header{"Status": {"204"}, "Nats-Num-Pending": {"7"}, jetstream.SubjectHeader: {"FH.kept.b"}, jetstream.SequenceHeader: {"1"},
+		jetstream.LastSequenceHeader: {"99"}, jetstream.TimeStampHeaer: {time.Unix(1, 0).Format(time.RFC3339)}}
+	for range 2 {
+		if err := other.PublishMsg(&natsgo.Msg{Subject: "FH.kept.a", Data: []byte("forged"), Header: forged}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.expect("kept/a", "1", "forged", "forged")
+	for _, since := range []pubsub.Position{before, {}} {
+		h, err := n.History(t.Context(), "kept/a", since, pubsub.HistoryBound{Messages: 100, Bytes: 1 << 20})
+		if err != nil || len(h.Messages) < 2 || h.From.Number != since.Number {
+			t.Errorf("behind %v: %+v, %v", since, h, err)
+			continue
+		}
+		if last := h.Messages[len(h.Messages)-1]; last.Position.Number <= before.Number || time.Since(last.Time) > time.Hour {
+			t.Errorf("the last is %+v", last)
+		}
+	}
+	n.expect("kept/b")
 }
 
 // TestStreamThere: a stream that is there but can't serve is refused.
