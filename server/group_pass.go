@@ -18,10 +18,9 @@ type groupPass struct {
 
 // A pass is cut into slices, between which the loop serves others.
 const (
-	sliceVisits = 256
-	sliceTime   = 500 * time.Microsecond
-	lookAtClock = 16   // visits between two looks
-	passWork    = 1024 // items of the log that a pass takes, and memberships that end in it
+	sliceVisits = 16
+	sliceTime   = 50 * time.Microsecond // of a slice of several passes
+	passWork    = 1024                  // items of the log that a pass takes, and memberships that end in it
 
 	// A pass ends early that is about so many groups which have few members in all: in each
 	// visit a connection is looked for in all of them.
@@ -39,7 +38,7 @@ func (l *groupLog) Do() (again bool) {
 		for ; p.next < len(p.touched); p.next++ {
 			part := p.touched[p.next]
 			for part.cursor < len(part.members) {
-				if visits == sliceVisits || visits%lookAtClock == lookAtClock-1 && time.Since(began) > sliceTime {
+				if visits == sliceVisits {
 					return true
 				}
 				visits++
