@@ -261,7 +261,7 @@ func (h *Hub) prepend(t *topic, p *past) {
 		mine.Topic, mine.Payload = t.name, k.prepared.Payload()
 		size := int64(len(mine.Payload))
 		if len(front)+len(t.ring.messages) >= rule.Messages || rule.Bytes > 0 && t.ring.bytes+size > rule.Bytes || !h.lines.addFirst(t.rule, mine) {
-			floor = mine.Position
+			floor = later(p.from, mine.Position) // p may lack some in its midst
 			break
 		}
 		front = append(front, mine)

@@ -148,6 +148,32 @@ func TestPastEndsEarly(t *testing.T) {
 	}
 }
 
+// TestPastAroundNotKept: what was not to be kept stays a gap in what a node keeps of the broker's past.
+func TestPastAroundNotKept(t *testing.T) {
+	t.Parallel()
+	k := &keeper{Broker: pubsub.InProcess()}
+	old := newRig(t, pubsub.Options{Broker: k})
+	var at []pubsub.Position
+	for i := range 5 {
+		m := pubsub.Message{Topic: "kept", Payload: []byte(strconv.Itoa(i)), Opcode: ws.Text}
+		p, err := old.hub.Publish(t.Context(), m, pubsub.PublishOptions{NotKept: i == 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at = append(at, p.Position)
+	}
+	r := newRig(t, pubsub.Options{Broker: &taken{k}, Rules: []pubsub.Rule{{Filter: "kept", Messages: 2}}})
+	for _, tt := range []struct {
+		since     int
+		recovered bool
+	}{{0, false}, {1, false}, {2, true}, {3, true}} {
+		_, conn := r.connect()
+		if s := r.subscribe(conn, "kept", pubsub.SubscribeOptions{Since: at[tt.since]}); s.Recovered != tt.recovered {
+			t.Errorf("since %d: %+v", tt.since, s)
+		}
+	}
+}
+
 // TestPast: what the topic's own history lacks comes from the broker, which is asked once for all
 // who want it; if it does not answer nobody is told that he has all.
 func TestPast(t *testing.T) {

@@ -90,7 +90,7 @@ func (r *receiver) Receive(m Message, o PublishOptions) (members int, err error)
 	keeps = keeps && !o.NotKept
 	t := h.find(m.Topic)
 	for t == nil && keeps {
-		if err := h.make(m.Topic, Position{m.Position.Epoch, m.Position.Number - 1}); err != nil {
+		if _, err := h.make(m.Topic, Position{m.Position.Epoch, m.Position.Number - 1}); err != nil {
 			return 0, err
 		}
 		t = h.find(m.Topic)

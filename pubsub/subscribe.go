@@ -161,6 +161,7 @@ func (t *topic) subscribe(c *server.Conn, newest Position, p *past, o SubscribeO
 	if err != nil {
 		return Subscribed{}, gone, err
 	}
+	t.hub.gaps.notePassed() // what was told before the position, the newcomer did not get
 	t.subscribers++
 	t.hub.counts.subscriptions.Add(1)
 	t.enter(c, o.Info)

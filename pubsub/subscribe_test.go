@@ -3,11 +3,13 @@ package pubsub_test
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/server"
+	"github.com/millrace/millrace/ws"
 )
 
 // TestBefore: how a subscription begins is known before anything of it comes, and it may be refused then.
@@ -120,4 +122,72 @@ func TestOptionsThatCanNotWork(t *testing.T) {
 			t.Errorf("%v, want one with %q", err, want)
 		}
 	}
+}
+
+// placed is a broker that does something when it is asked for a position, after it has looked.
+type placed struct {
+	pubsub.Broker
+	receiver pubsub.Receiver
+	asked    atomic.Pointer[func()] // once
+}
+
+func (p *placed) Start(r pubsub.Receiver) error {
+	p.receiver = r
+	return p.Broker.Start(r)
+}
+
+func (p *placed) Position(topic string) pubsub.Position {
+	at := p.Broker.Position(topic)
+	if do := p.asked.Swap(nil); do != nil {
+		(*do)()
+	}
+	return at
+}
+
+// whenAsked has the broker do something at the next question.
+func (p *placed) whenAsked(do func()) { p.asked.Store(&do) }
+
+// TestTopicMadeAnew: where the broker was before a topic was made anew says nothing of that one.
+func TestTopicMadeAnew(t *testing.T) {
+	t.Parallel()
+	broker := &placed{Broker: pubsub.InProcess()}
+	r := newRig(t, pubsub.Options{Broker: broker, Rules: []pubsub.Rule{{Filter: "a", Messages: 10}}})
+	at := r.publish("other", "0").Position
+	_, first := r.connect()
+	_, second := r.connect()
+	asked, goOn, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	broker.whenAsked(func() { // the first one's topic is there, of no use yet
+		m := pubsub.Message{Topic: "a", Payload: []byte("1"), Opcode: ws.Text}
+		if _, err := r.hub.Publish(t.Context(), m, pubsub.PublishOptions{NotKept: true}); err != nil {
+			t.Error(err)
+		}
+		broker.whenAsked(func() {
+			close(asked)
+			<-goOn
+		})
+		go func() {
+			defer close(done)
+			_, _ = r.hub.Subscribe(second, "a", pubsub.SubscribeOptions{}) // it is open
+		}()
+		<-asked
+	})
+	s := r.subscribe(first, "a", pubsub.SubscribeOptions{Since: at})
+	close(goOn)
+	<-done
+	if s.Recovered {
+		t.Errorf("%+v, and 1 was missed", s)
+	}
+}
+
+// TestGapOfOneOnHisWay: who subscribes is told of a gap behind his place, whatever was told while the broker was asked for it.
+func TestGapOfOneOnHisWay(t *testing.T) {
+	t.Parallel()
+	broker := &placed{Broker: pubsub.InProcess()}
+	r := newRig(t, pubsub.Options{Broker: broker})
+	r.hub.SetGapNotice(func(topic string) *ws.Prepared { return ws.Prepare(ws.Text, []byte("gap of "+topic)) })
+	client, conn := r.connect()
+	broker.whenAsked(func() { broker.receiver.Missed("") })
+	r.subscribe(conn, "a", pubsub.SubscribeOptions{})
+	broker.receiver.Missed("a")
+	expectTexts(t, client, "gap of ", "gap of a")
 }

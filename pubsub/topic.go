@@ -61,7 +61,8 @@ func (h *Hub) find(name string) *topic {
 // when the topic was there: what comes behind it comes to the topic.
 func (h *Hub) findOrMake(name string) (t *topic, position Position, err error) {
 	for {
-		if err := h.make(name, Position{}); err != nil {
+		made, err := h.make(name, Position{})
+		if err != nil {
 			return nil, Position{}, err
 		}
 		missed := h.missedAt(name)
@@ -71,6 +72,10 @@ func (h *Hub) findOrMake(name string) (t *topic, position Position, err error) {
 		if t = h.find(name); t == nil {
 			continue // it was of no use to anybody, and is gone again
 		}
+		if t != made { // another one is there in its place, which may not have been when the broker was asked
+			h.unlock(t)
+			continue
+		}
 		if t.ring.floor == (Position{}) && position != (Position{}) && t.missedAt() == missed {
 			t.ring.floor, t.ring.gap = position, false
 		}
@@ -78,18 +83,18 @@ func (h *Hub) findOrMake(name string) (t *topic, position Position, err error) {
 	}
 }
 
-// make makes a topic, unless it is there. Behind floor all that is to be kept will be in its history;
+// make makes a topic, unless it is there, and gives it. Behind floor all that is to be kept will be in its history;
 // zero: that is not known yet.
-func (h *Hub) make(name string, floor Position) error {
+func (h *Hub) make(name string, floor Position) (*topic, error) {
 	shard := h.shardOf(name)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if shard.topics[name] != nil {
-		return nil
+	if t := shard.topics[name]; t != nil {
+		return t, nil
 	}
 	if most := int64(h.limits.AllTopics); !IsFilter(name) && h.counts.topics.Add(1) > most {
 		h.counts.topics.Add(-1)
-		return fmt.Errorf("%w: there are %d topics", ErrFull, most)
+		return nil, fmt.Errorf("%w: there are %d topics", ErrFull, most)
 	}
 	name = strings.Clone(name) // it may be a part of a message
 	t := &topic{hub: h, name: name, rule: -1}
@@ -108,14 +113,14 @@ func (h *Hub) make(name string, floor Position) error {
 		h.filtersMu.Lock()
 		defer h.filtersMu.Unlock()
 		if h.filters.Len() >= h.limits.Filters {
-			return fmt.Errorf("%w: %d filters have subscribers", ErrFull, h.limits.Filters)
+			return nil, fmt.Errorf("%w: %d filters have subscribers", ErrFull, h.limits.Filters)
 		}
 		h.filters.Add(name, t)
 		h.generation.Add(1)
 	}
 	shard.topics[name] = t
 	h.broker.Interest(name, true)
-	return nil
+	return t, nil
 }
 
 // unlock gives a topic's lock back, and the topic up if it is of no use any more.

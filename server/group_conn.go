@@ -339,7 +339,7 @@ func (way *framing) noteDeflated(c *Conn, z *deflation, p pending, frame []byte)
 func (c *Conn) sendShared(p pending, frame []byte) {
 	switch {
 	case len(frame)-ws.MaxHeader > c.limits().maxQueue:
-		drops := c.policyFor(p) != CloseWhenFull
+		drops := c.policyFor(p) != CloseWhenFull || p.message.prepared.Len() <= c.limits().maxQueue // its envelope, or event, alone is too large
 		c.tooBig(drops)
 		c.countNewest(drops)
 	case c.queue() != nil:

@@ -17,6 +17,9 @@ import (
 // of a queue.
 const sharedFrom = 256
 
+// maxLoose is how many messages that may be dropped wait in a queue at most: those with keys are looked for among all.
+const maxLoose = 10_000
+
 // policyFor is what happens to a message that does not fit into c's queue.
 func (c *Conn) policyFor(p pending) QueuePolicy {
 	own := CloseWhenFull
@@ -69,6 +72,9 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 	over := c.queued() + len(frame) - c.limits().maxQueue
 	policy := c.policyFor(p)
 	drops := policy != CloseWhenFull
+	if over <= 0 && drops && c.out.LooseFrames() >= maxLoose {
+		over = 1
+	}
 	switch {
 	case over <= 0:
 	case policy == DropNewest:
@@ -77,7 +83,7 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 		c.makeRoom(over)
 	}
 	switch {
-	case c.queued()+len(frame) > c.limits().maxQueue:
+	case c.queued()+len(frame) > c.limits().maxQueue, drops && c.out.LooseFrames() >= maxLoose:
 		c.overflow(LimitQueue, errSlow, drops)
 		c.countNewest(drops)
 	case c.loop.srv.governor.outbound.full():

@@ -470,3 +470,38 @@ func TestPongBesideGroup(t *testing.T) {
 	c.expect(opPong, "3") // the latest is enough
 	c.expect(opText, "behind 3")
 }
+
+// TestManyLoose: so many messages that may be dropped wait for a slow reader at most, however small they are: each one with a key
+// is looked for among them.
+func TestManyLoose(t *testing.T) {
+	const all, most = 12_000, 10_000
+	for policy, first := range map[server.QueuePolicy]int{server.DropNewest: 0, server.DropOldest: all - most} {
+		conns := make(chan *server.Conn, 1)
+		n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) { srv.Handler = opened(conns) })
+		c := dialSim(t, n, addr).upgraded()
+		conn := <-conns
+		full := strings.Repeat("x", 5000)
+		if err := conn.Send(ws.Text, []byte(full)); err != nil {
+			t.Fatal(err)
+		}
+		g := srv.NewGroup(server.GroupOptions{Policy: policy})
+		joinAll(t, g, conn)
+		for i := range all {
+			if _, err := g.SendWith(ws.Prepare(ws.Text, []byte(strconv.Itoa(i))), server.SendOptions{Key: strconv.Itoa(i)}); err != nil {
+				t.Fatal(err)
+			}
+			if i%1000 == 999 {
+				idle(t, n)
+			}
+		}
+		idle(t, n)
+		c.expect(opText, full)
+		for i := range most {
+			c.expect(opText, strconv.Itoa(first+i))
+		}
+		if err := conn.Send(ws.Text, []byte("end")); err != nil {
+			t.Fatal(err)
+		}
+		c.expect(opText, "end")
+	}
+}

@@ -147,6 +147,16 @@ func (m *model) looseBytes() (n int) {
 	return n
 }
 
+// looseFrames is how many these are.
+func (m *model) looseFrames() (n int) {
+	for i := range m.units {
+		if m.looseAt(i) != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // keyed is the place of the frame that may be dropped with a key, below 0: there is none.
 func (m *model) keyed(key any) int {
 	for i := range m.units {
@@ -421,6 +431,9 @@ func (p *player) pong() {
 func (p *player) check() {
 	q := &p.q
 	bytes, gaps := p.m.unwritten()
+	if q.LooseFrames() != p.m.looseFrames() {
+		p.t.Fatalf("LooseFrames %d, want %d", q.LooseFrames(), p.m.looseFrames())
+	}
 	if q.Loose() != p.m.looseBytes() {
 		p.t.Fatalf("Loose %d, want %d", q.Loose(), p.m.looseBytes())
 	}

@@ -30,13 +30,14 @@ type Queue struct {
 	// Gaps: what is dropped is told in its place, see Writer.Missing. It is set as Events is.
 	Gaps bool
 
-	segments []frames
-	bytes    int // in the segments, not yet written
-	loose    int // of them, in frames that may be dropped
-	expiring int // frames that expire
-	room     int // the capacity of their buffers
-	pieces   [][]byte
-	pong     []byte // the payload of a pong that waits for all else to be written; nil: none
+	segments    []frames
+	bytes       int // in the segments, not yet written
+	loose       int // of them, in frames that may be dropped
+	looseFrames int // so many
+	expiring    int // frames that expire
+	room        int // the capacity of their buffers
+	pieces      [][]byte
+	pong        []byte // the payload of a pong that waits for all else to be written; nil: none
 }
 
 // frames is a run of whole frames, of which the first off bytes are written. They stand

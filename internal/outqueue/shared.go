@@ -30,6 +30,7 @@ func (q *Queue) account(s *frames, n int) {
 		return
 	}
 	q.loose += n * len(s.shared.Frame)
+	q.looseFrames += n
 	if s.shared.Expires != 0 {
 		q.expiring += n
 	}
@@ -37,6 +38,9 @@ func (q *Queue) account(s *frames, n int) {
 
 // Loose is how many bytes wait in frames that may be dropped.
 func (q *Queue) Loose() int { return q.loose }
+
+// LooseFrames is how many such frames there are.
+func (q *Queue) LooseFrames() int { return q.looseFrames }
 
 // DropOldest drops loose frames, the oldest first, until so many bytes are dropped or none
 // is left, and returns how many frames that were.

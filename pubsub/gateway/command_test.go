@@ -14,6 +14,7 @@ import (
 	"github.com/millrace/millrace/pubsub/gateway"
 	"github.com/millrace/millrace/server"
 	"github.com/millrace/millrace/server/servertest"
+	"github.com/millrace/millrace/ws"
 )
 
 var (
@@ -391,6 +392,52 @@ func TestMissed(t *testing.T) {
 	}
 	if missed == 0 || got+missed != all {
 		t.Errorf("%d messages, and %d missed, of %d", got, missed, all)
+	}
+}
+
+// TestLargeForms: a message that fits, but not in its envelope or as an event, ends nobody's connection: who can not take
+// it is told, live and of the past, and others have it.
+func TestLargeForms(t *testing.T) {
+	t.Parallel()
+	r := newRigWith(t, gateway.Options{Open: true}, pubsub.Options{Rules: keep}, nil)
+	raw, enveloped, stream := r.connect("/topics/a"), r.connect("/topics/a?envelope=1"), r.stream("/topics/a")
+	enveloped.ReceiveText() // how it begins
+	start := r.publish("a", "start")
+	if got := raw.ReceiveText(); got != "start" {
+		t.Errorf("%.100q", got)
+	}
+	for _, m := range []pubsub.Message{
+		{Topic: "a", Payload: make([]byte, 1<<20), Opcode: ws.Binary},             // base64
+		{Topic: "a", Payload: []byte(strings.Repeat("\x01", 300_000))},            // six characters each
+		{Topic: "a", Payload: []byte(strings.Repeat("\n", 300_000) + "no event")}, // seven
+	} {
+		if _, err := r.hub.Publish(t.Context(), m, pubsub.PublishOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := raw.Receive(); len(got.Payload) != len(m.Payload) {
+			t.Errorf("%d bytes, want %d", len(got.Payload), len(m.Payload))
+		}
+	}
+	r.publish("a", "end")
+	for name, c := range map[string]*servertest.Client{"live": enveloped, "past": r.connect("/topics/a?envelope=1&since=" + start.Position.String())} {
+		missed, end := 0, false
+		for !end {
+			var m struct {
+				Missed int
+				Data   string
+			}
+			c.ReceiveJSON(&m)
+			missed, end = missed+m.Missed, m.Data == "end"
+		}
+		if missed != 2 { // line ends have two characters
+			t.Errorf("%s: %d missed, want 2", name, missed)
+		}
+	}
+	for end := false; !end; {
+		e := stream.next()
+		if end = string(e.Data) == "end"; e.Name == "close" {
+			t.Fatalf("%q", e.Data)
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"maps"
 	"mime"
 	"net/http"
@@ -103,8 +105,11 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, area, rest strin
 	case answer == nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		text, _ := json.Marshal(answer) // our own structs
-		g.write(w, http.StatusOK, jsonHeader(), text)
+		var text bytes.Buffer
+		to := json.NewEncoder(&text)
+		to.SetEscapeHTML(false) // which would make it larger than was counted
+		_ = to.Encode(answer)   // our own structs
+		g.write(w, http.StatusOK, jsonHeader(), bytes.TrimSuffix(text.Bytes(), []byte("\n")))
 	}
 }
 
@@ -132,7 +137,8 @@ func (g *Gateway) write(w http.ResponseWriter, status int, header http.Header, b
 	maps.Copy(w.Header(), header)
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime)) // a ResponseWriter that can not has its own
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // the peer is gone if it fails
+	_, _ = w.Write(body) // the peer is gone if it fails
+	_, _ = io.WriteString(w, "\n")
 }
 
 // preflight answers a browser that asks whether a page may ask (CORS).

@@ -112,3 +112,11 @@ func TestHistoryAsksForNoMore(t *testing.T) {
 		}
 	}
 }
+
+// TestHistoryAsItIs: what JSON need not escape an answer has as it is, as it was counted.
+func TestHistoryAsItIs(t *testing.T) {
+	t.Parallel()
+	r := newRigWith(t, gateway.Options{Open: true}, pubsub.Options{Rules: keep}, nil)
+	r.publish("a", "<b>&</b>")
+	r.expect(200, `"data":"<b>&</b>"`, "GET", "/history/a", "")
+}
