@@ -16,7 +16,7 @@ import (
 // Where a broker is a NodeBroker, hubs tell each other that they are there (a beat), who is
 // subscribed to their topics with presence, and what they are to do (nodes_control.go). What a node says of
 // its members has a revision, which its beats tell too: who has missed something asks for all
-// of it. A node that is silent for 10/3 beats is gone, and so are its members.
+// of it, which comes in numbered parts and counts only if it is whole. A node that is silent for 10/3 beats is gone, and so are its members.
 
 // NodeBroker is a Broker that also carries what hubs tell each other. Its receiver is a NodeReceiver.
 type NodeBroker interface {
@@ -84,6 +84,8 @@ type nodes struct {
 	asking   []string                      // nodes whose members self wants
 	greeted  bool                          // somebody wants a beat
 	detached bool                          // the last beat did not go out
+
+	sets uint64 // how often all members of self were told; only run uses it
 }
 
 // node is one of them.
@@ -94,7 +96,7 @@ type node struct {
 	synced   bool      // members are those of revision
 	asked    time.Time // for all members
 	members  map[string]map[string]Member
-	parts    []memberChange // those of all members that have come
+	coming   coming // of all members
 }
 
 // silence is how long a node may be silent.

@@ -23,11 +23,32 @@ type memberChange struct {
 	Gone   bool   `json:"gone,omitempty"`
 }
 
-// memberPart is a part of all members of a node; the first one begins them.
+// memberPart is a part of all members of a node.
 type memberPart struct {
 	Members []memberChange `json:"members"`
-	First   bool           `json:"first,omitempty"`
-	Last    bool           `json:"last,omitempty"`
+	Set     uint64         `json:"set"`  // a number of the node's for this time that it tells all of them
+	Part    int            `json:"part"` // from 1
+	Of      int            `json:"of"`   // so many parts
+}
+
+// coming is what has come of all members of a node: the first parts of a set, without a gap.
+type coming struct {
+	set, revision uint64
+	parts, of     int
+	members       []memberChange
+}
+
+// take notes a part, if it is the next one. If not, one was lost, and those that came before are of no use.
+func (c *coming) take(part *memberPart, revision uint64) (next bool) {
+	if part.Part == 1 {
+		*c = coming{set: part.Set, revision: revision, of: part.Of}
+	}
+	if part.Part != c.parts+1 || part.Part > c.of || part.Of != c.of || part.Set != c.set || revision != c.revision {
+		*c = coming{}
+		return false
+	}
+	c.parts, c.members = part.Part, append(c.members, part.Members...)
+	return true
 }
 
 // holder is a user, or a connection of nobody.
@@ -167,7 +188,7 @@ func (n *nodes) forget(o *node) {
 			n.remove(topic, m)
 		}
 	}
-	o.members, o.synced, o.parts = map[string]map[string]Member{}, false, nil
+	o.members, o.synced, o.coming = map[string]map[string]Member{}, false, coming{}
 }
 
 // all gives a node's members. The caller holds mu.
@@ -180,28 +201,28 @@ func (o *node) all() (all []memberChange) {
 	return all
 }
 
-// tellAll tells another node all members of this one.
+// tellAll tells another node all members of this one. Only run calls it.
 func (n *nodes) tellAll(to string, all []memberChange, revision uint64) {
-	if len(all) == 0 {
-		n.tell(to, nodeMessage{All: &memberPart{First: true, Last: true}, Revision: revision})
-	}
-	for first := 0; first < len(all); first += memberChunk {
-		last := min(first+memberChunk, len(all))
-		n.tell(to, nodeMessage{All: &memberPart{all[first:last], first == 0, last == len(all)}, Revision: revision})
+	n.sets++
+	of := max((len(all)+memberChunk-1)/memberChunk, 1)
+	for i := range of {
+		members := all[i*memberChunk : min((i+1)*memberChunk, len(all))]
+		n.tell(to, nodeMessage{All: &memberPart{members, n.sets, i + 1, of}, Revision: revision})
 	}
 }
 
-// takeAll notes a part of all members of another node, and with the last one has them be those that
-// there are. The caller holds mu.
+// takeAll notes a part of all members of another node. Those of a whole set are from then on those that there are. What is not whole
+// changes nothing: without a gap the rest is awaited, else all is asked for anew. The caller holds mu.
 func (n *nodes) takeAll(o *node, part *memberPart, revision uint64) {
-	if part.First {
-		o.parts = nil
+	if !o.coming.take(part, revision) {
+		return
 	}
-	if o.parts = append(o.parts, part.Members...); !part.Last {
+	if o.coming.parts < o.coming.of {
+		o.asked = time.Now() // the answer is on its way
 		return
 	}
 	there := map[string]map[string]bool{}
-	for _, c := range o.parts {
+	for _, c := range o.coming.members {
 		if there[c.Topic] == nil {
 			there[c.Topic] = map[string]bool{}
 		}
@@ -216,5 +237,5 @@ func (n *nodes) takeAll(o *node, part *memberPart, revision uint64) {
 			n.apply(o, c)
 		}
 	}
-	o.parts, o.revision, o.synced = nil, revision, true
+	o.coming, o.revision, o.synced = coming{}, revision, true
 }

@@ -17,7 +17,7 @@ func TestSweepLate(t *testing.T) {
 	n := newNodes(&Hub{}, named{}, beat)
 	n.self.Ready = true
 	members := []memberChange{{Topic: "a", Member: Member{User: "ann"}}}
-	n.heard(&nodeMessage{From: "other", All: &memberPart{Members: members, First: true, Last: true}})
+	n.heard(&nodeMessage{From: "other", All: &memberPart{Members: members, Set: 1, Part: 1, Of: 1}})
 	if len(n.others) != 1 || len(n.topics["a"]) != 1 {
 		t.Fatalf("%d nodes, %d members", len(n.others), len(n.topics["a"]))
 	}
