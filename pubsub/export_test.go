@@ -1,5 +1,7 @@
 package pubsub
 
+import "github.com/millrace/millrace/server"
+
 // Waiting is how many subscriptions wait for the broker's past.
 func (h *Hub) Waiting() int {
 	h.readings.mu.Lock()
@@ -15,3 +17,6 @@ func (h *Hub) MayWait() bool {
 	}
 	return ok
 }
+
+// Forget forgets a connection, as its loop does when it ends.
+func (h *Hub) Forget(c *server.Conn) { h.forget(c) }

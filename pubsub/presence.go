@@ -49,14 +49,14 @@ func (h *Hub) Count(name string) int {
 }
 
 // enter notes a member, and tells of it. The caller holds the topic's lock.
-func (t *topic) enter(c *server.Conn, info []byte) {
+func (t *topic) enter(c *server.Conn, user string, info []byte) {
 	if t.rule < 0 || !t.hub.rules[t.rule].Presence {
 		return
 	}
 	if t.members == nil {
 		t.members = map[*server.Conn]Member{}
 	}
-	m := Member{ID: c.ID(), User: t.hub.User(c), Info: info}
+	m := Member{ID: c.ID(), User: user, Info: info}
 	t.members[c] = m
 	t.tell("join", m)
 }

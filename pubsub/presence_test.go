@@ -89,3 +89,26 @@ func TestPresenceRateRecovers(t *testing.T) {
 		free.hub.Unsubscribe(conn, "a")
 	}
 }
+
+// TestPresenceOfOneThatEnds: of a connection that ends while it is subscribed by another goroutine, join and leave tell who it was.
+func TestPresenceOfOneThatEnds(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, pubsub.Options{Rules: []pubsub.Rule{{Filter: "rooms/#", Presence: true}}})
+	watcher, _ := r.subscribed("$presence/rooms/hall")
+	client, conn := r.connect()
+	r.hub.SetUser(conn, "ann")
+	r.subscribe(conn, "rooms/hall", pubsub.SubscribeOptions{Before: func(pubsub.Subscribed) error {
+		r.hub.Forget(conn) // its loop is that fast
+		return nil
+	}})
+	client.Abort()
+	for _, event := range []string{"join", "leave"} {
+		var e struct {
+			Event  string
+			Member struct{ User string }
+		}
+		if watcher.ReceiveJSON(&e); e.Event != event || e.Member.User != "ann" {
+			t.Errorf("%+v, want %s of ann", e, event)
+		}
+	}
+}

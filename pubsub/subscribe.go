@@ -71,7 +71,8 @@ func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscr
 	if h.closed.Load() {
 		return Subscribed{}, ErrClosed
 	}
-	if err := h.admit(c, name); err != nil {
+	user, err := h.admit(c, name)
+	if err != nil {
 		if s, ok := h.subscribed(c, name); ok && (errors.Is(err, ErrTooMany) || errors.Is(err, ErrTooFast)) {
 			return s, nil
 		}
@@ -90,7 +91,7 @@ func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscr
 		p.release()
 		h.evict(gone)
 	}()
-	s, gone, err := t.subscribe(c, newest, p, o)
+	s, gone, err := t.subscribe(c, user, newest, p, o)
 	if err != nil || s.Again {
 		h.release(c, name)
 	}
@@ -122,7 +123,7 @@ func (h *Hub) subscribed(c *server.Conn, name string) (s Subscribed, ok bool) {
 
 // subscribe is Subscribe for a topic whose lock the caller holds. newest is where the broker was
 // when the topic was there already, p what it keeps from before; nil: nothing. gone is for evict.
-func (t *topic) subscribe(c *server.Conn, newest Position, p *past, o SubscribeOptions) (s Subscribed, gone []*kept, err error) {
+func (t *topic) subscribe(c *server.Conn, user string, newest Position, p *past, o SubscribeOptions) (s Subscribed, gone []*kept, err error) {
 	if t.group.Has(c) {
 		return Subscribed{Position: t.position(newest), Again: true}, nil, nil
 	}
@@ -164,7 +165,7 @@ func (t *topic) subscribe(c *server.Conn, newest Position, p *past, o SubscribeO
 	t.hub.gaps.notePassed() // what was told before the position, the newcomer did not get
 	t.subscribers++
 	t.hub.counts.subscriptions.Add(1)
-	t.enter(c, o.Info)
+	t.enter(c, user, o.Info)
 	return s, gone, nil
 }
 
@@ -204,8 +205,8 @@ func (t *topic) leave(c *server.Conn) {
 	t.hub.release(c, t.name)
 }
 
-// admit counts a subscription of c that is about to come.
-func (h *Hub) admit(c *server.Conn, name string) (err error) {
+// admit counts a subscription of c that is about to come. The user is that of now: the connection may end at any time.
+func (h *Hub) admit(c *server.Conn, name string) (user string, err error) {
 	told := !IsFilter(name) && h.HasPresence(name)
 	open := h.client(c, func(cl *client) {
 		switch filter := IsFilter(name); {
@@ -217,12 +218,13 @@ func (h *Hub) admit(c *server.Conn, name string) (err error) {
 			err = ErrTooFast
 		default:
 			cl.count(name, 1)
+			user = cl.user
 		}
 	})
 	if !open {
-		return server.ErrClosed
+		return "", server.ErrClosed
 	}
-	return err
+	return user, err
 }
 
 // ErrInfo: SubscribeOptions.Info is no JSON.
