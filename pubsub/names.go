@@ -45,19 +45,21 @@ func (l *Limits) checkName(name string) error {
 	return l.checkFilter(name)
 }
 
-// checkFilter says why a name is neither a topic's nor a filter.
+// checkFilter says why a name is neither a topic's nor a filter. Of one that tells of a topic's members the topic's name is
+// bounded: each topic has such a name.
 func (l *Limits) checkFilter(name string) error {
+	bounded := strings.TrimPrefix(name, presencePrefix)
 	switch {
-	case name == "":
+	case bounded == "":
 		return fmt.Errorf("%w: it is empty", ErrName)
-	case len(name) > l.NameLength:
-		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrName, len(name), l.NameLength)
+	case len(bounded) > l.NameLength:
+		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrName, len(bounded), l.NameLength)
 	case !utf8.ValidString(name):
 		return fmt.Errorf("%w: %s is not valid UTF-8", ErrName, quoted(name))
 	case strings.ContainsRune(name, 0):
 		return fmt.Errorf("%w: %s has a zero byte", ErrName, quoted(name))
-	case strings.Count(name, "/") >= l.Levels:
-		return fmt.Errorf("%w: %d levels, at most %d are allowed", ErrName, strings.Count(name, "/")+1, l.Levels)
+	case strings.Count(bounded, "/") >= l.Levels:
+		return fmt.Errorf("%w: %d levels, at most %d are allowed", ErrName, strings.Count(bounded, "/")+1, l.Levels)
 	}
 	for rest, more := name, IsFilter(name); more; {
 		var level string

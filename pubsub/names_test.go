@@ -35,6 +35,9 @@ func TestNames(t *testing.T) {
 	for name, want := range map[string][2]bool{ // a name, a filter
 		"a": {true, true}, "a/b/c/d": {true, true}, "/": {true, true}, "a//b": {true, true}, "ä/ö": {true, true}, "$a": {true, true},
 		"+": {false, true}, "a/+/b": {false, true}, "#": {false, true}, "a/#": {false, true}, "+/#": {false, true},
+		"$presence/a/b/c/d": {true, true}, "$presence/" + strings.Repeat("x", 20): {true, true}, "$presence/a/+/c/#": {false, true}, "$presence": {true, true},
+		"$presence/": {}, "$presence/a/b/c/d/e": {}, "$presence/" + strings.Repeat("x", 21): {}, "$presence/a+": {}, "$presence/#/a": {},
+		"$presence/$presence/a/b/c/d": {}, "$other/a/b/c/d": {}, "$presence/\xff": {}, "$presence/\x00": {},
 		"": {}, "a+": {}, "a/b#": {}, "#/a": {}, "a/++": {}, "a/b/c/d/e": {}, strings.Repeat("x", 21): {}, "\xff": {}, "a\x00b": {},
 	} {
 		for i, err := range []error{limits.checkName(name), limits.checkFilter(name)} {

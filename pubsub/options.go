@@ -51,7 +51,7 @@ type Limits struct {
 	// Topics bounds the topics and filters that a connection is subscribed to; 0 is 1,000. AllTopics
 	// bounds the topics that there are, with subscribers or a history; 0 is 1,000,000.
 	Topics, AllTopics int
-	// NameLength bounds a name in bytes, 0 is 256; Levels its levels, 0 is 16.
+	// NameLength bounds a name in bytes, 0 is 256; Levels its levels, 0 is 16. Of "$presence/NAME" they bound NAME.
 	NameLength, Levels int
 	// Filters bounds the filters that have subscribers, of all connections together; 0 is
 	// 100,000. ConnFilters bounds those that a connection is subscribed to, each of which a message

@@ -3,6 +3,7 @@ package pubsub_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/pubsub"
@@ -109,6 +110,27 @@ func TestPresenceOfOneThatEnds(t *testing.T) {
 		}
 		if watcher.ReceiveJSON(&e); e.Event != event || e.Member.User != "ann" {
 			t.Errorf("%+v, want %s of ann", e, event)
+		}
+	}
+}
+
+// TestPresenceOfLongNames: whatever name a topic may have, who comes and goes can be told.
+func TestPresenceOfLongNames(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, pubsub.Options{Rules: []pubsub.Rule{{Filter: "#", Presence: true}}})
+	limits := r.hub.Limits()
+	for _, name := range []string{strings.Repeat("a", limits.NameLength), "b" + strings.Repeat("/b", limits.Levels-1)} {
+		watcher, _ := r.subscribed("$presence/" + name)
+		r.subscribed(name)
+		var e struct{ Event, Topic string }
+		if watcher.ReceiveJSON(&e); e.Event != "join" || e.Topic != name {
+			t.Errorf("%+v", e)
+		}
+		_, conn := r.connect()
+		for _, longer := range []string{name + "/b" + name, "$presence/" + name + "/b" + name} {
+			if _, err := r.hub.Subscribe(conn, longer, pubsub.SubscribeOptions{}); !errors.Is(err, pubsub.ErrName) {
+				t.Errorf("%q: %v", longer, err)
+			}
 		}
 	}
 }
