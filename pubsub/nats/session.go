@@ -179,7 +179,8 @@ func (s *session) subscribe() {
 	// Wants of the stream's topics that the server knows: those for which the stream is asked where it is, and later ones.
 	var asking, waiting []*want
 	answers, failed := make(chan answer, 1), false
-	for first := true; ; {
+	first := sync.OnceFunc(func() { close(s.first) })
+	for {
 		for some := range slices.Chunk(b.interests.changes(s.number, b.options.Linger), applyMost) {
 			if err := s.apply(some); err != nil {
 				b.log.Warn("subscribing at NATS failed", "err", err)
@@ -195,9 +196,8 @@ func (s *session) subscribe() {
 				answers <- answer{base, err}
 			})
 		}
-		if first && len(asking) == 0 {
-			first = false
-			close(s.first)
+		if len(asking) == 0 {
+			first()
 		}
 		select {
 		case <-b.interests.wake:
@@ -211,6 +211,7 @@ func (s *session) subscribe() {
 				s.known(asking, a.base, true)
 			}
 			asking = nil
+			first() // those for which it is asked next came later
 		case <-s.closed:
 			return
 		}

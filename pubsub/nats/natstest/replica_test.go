@@ -15,17 +15,21 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// replica answers for a stream, on a server without JetStream. All its messages are of the topic kept/t.
+// replica answers for a stream, on a server without JetStream. Its messages are of the topic kept/t, but for one.
 type replica struct {
 	t     *testing.T
 	name  string
 	last  atomic.Uint64 // number of the last message, as the leader says
-	has   []uint64      // numbers of the messages that it gives, one at a time
+	has   []uint64      // numbers of the messages that it gives, one at a time, or as many as are asked for
+	many  bool          // the latter
+	quiet uint64        // number of the one of kept/quiet
 	extra int           // how many it says are behind that
 
 	memory, cluster bool          // kept in memory; one of three servers
 	asked           atomic.Int64  // times that its leader was asked how it is
 	age             time.Duration // when its leader is asked
+	takes           time.Duration // to say how it is
+	moved           atomic.Bool   // it has another leader
 
 	mu   sync.Mutex
 	told map[string]string // its metadata
@@ -33,9 +37,10 @@ type replica struct {
 
 // answer has the replica answer, with another program's connection.
 func (r *replica) answer(conn *natsgo.Conn) {
-	for what, answer := range map[string]func(*natsgo.Msg) error{"STREAM.INFO": r.info, "STREAM.UPDATE": r.update, "DIRECT.GET": r.get} {
+	gone := func(m *natsgo.Msg) error { return m.Respond([]byte(`{"error": {"code": 404}}`)) } // its leader has dropped all messages
+	for what, answer := range map[string]func(*natsgo.Msg) error{"STREAM.INFO": r.info, "STREAM.UPDATE": r.update, "STREAM.MSG.GET": gone, "DIRECT.GET": r.get} {
 		if _, err := conn.Subscribe("$JS.API."+what+"."+r.name, func(m *natsgo.Msg) {
-			if err := answer(m); err != nil {
+			if err := answer(m); err != nil && r.t.Context().Err() == nil {
 				r.t.Error(err)
 			}
 		}); err != nil {
@@ -57,6 +62,9 @@ func (r *replica) info(m *natsgo.Msg) error {
 	}
 	if r.cluster {
 		info.Cluster = &jetstream.ClusterInfo{Name: "test", Leader: "a", Replicas: []*jetstream.PeerInfo{{Name: "b"}, {Name: "c"}}}
+		if r.moved.Load() {
+			info.Cluster.Leader = "b"
+		}
 	}
 	info.TimeStamp = info.Created.Add(r.age)
 	info.Config.Metadata = r.metadata()
@@ -65,6 +73,11 @@ func (r *replica) info(m *natsgo.Msg) error {
 		return err
 	}
 	r.asked.Add(1)
+	select {
+	case <-time.After(r.takes):
+	case <-r.t.Context().Done():
+		return nil
+	}
 	return m.Respond(text)
 }
 
@@ -111,7 +124,7 @@ func (r *replica) send(conn *natsgo.Conn, number uint64, at time.Time) {
 }
 
 func (r *replica) get(m *natsgo.Msg) error {
-	var request struct{ Seq uint64 }
+	request := struct{ Seq, Batch uint64 }{}
 	if err := json.Unmarshal(m.Data, &request); err != nil {
 		return err
 	}
@@ -119,13 +132,23 @@ func (r *replica) get(m *natsgo.Msg) error {
 	if i < 0 {
 		return m.RespondMsg(&natsgo.Msg{Header: natsgo.Header{"Status": {"404"}}})
 	}
-	number := strconv.FormatUint(r.has[i], 10)
-	if err := m.RespondMsg(&natsgo.Msg{
-		Header: natsgo.Header{jetstream.SequenceHeader: {number}, jetstream.SubjectHeader: {r.name + ".kept.t"}}, Data: []byte(number),
-	}); err != nil {
-		return err
+	page, extra := r.has[i:i+1], r.extra
+	if r.many {
+		page = r.has[i:min(i+int(request.Batch), len(r.has))]
+		extra = len(r.has) - i - len(page)
 	}
-	return m.RespondMsg(&natsgo.Msg{Header: natsgo.Header{"Status": {"204"}, "Nats-Num-Pending": {strconv.Itoa(r.extra)}}})
+	for _, n := range page {
+		number, subject := strconv.FormatUint(n, 10), r.name+".kept.t"
+		if n == r.quiet {
+			subject = r.name + ".kept.quiet"
+		}
+		if err := m.RespondMsg(&natsgo.Msg{
+			Header: natsgo.Header{jetstream.SequenceHeader: {number}, jetstream.SubjectHeader: {subject}}, Data: []byte(number),
+		}); err != nil {
+			return err
+		}
+	}
+	return m.RespondMsg(&natsgo.Msg{Header: natsgo.Header{"Status": {"204"}, "Nats-Num-Pending": {strconv.Itoa(extra)}}})
 }
 
 // TestSlowReplica: a node that catches up reads on while a replica gets one message after the other, and reads no more when
