@@ -76,7 +76,7 @@ type Stats struct {
 	Received      uint64 // messages of topics that came from NATS
 	Published     uint64 // messages that NATS took
 	Refused       uint64 // messages that the hub had no room for
-	Foreign       uint64 // messages whose subject is no topic's
+	Foreign       uint64 // messages whose subject is no topic's, or, of a stream, whose headers can not be read
 }
 
 // New makes a broker. It connects when a hub is made with it (Start).

@@ -271,7 +271,8 @@ func (st *stream) renew(s *session, info *status, incarnation, floor uint64) {
 	defer st.mu.Unlock()
 	st.created, st.incarnation, st.epoch = info.Created, incarnation, epochOf(info.Created, incarnation)
 	st.newest, st.acked, st.doubt, st.short = newestOf(info), 0, noDoubt, time.Time{}
-	st.topics, st.floor, st.caught, st.marks, st.behind = map[string]uint64{}, floor, 0, [2]uint64{}, 0
+	st.topics, st.floor, st.caught, st.marks = map[string]uint64{}, floor, 0, [2]uint64{floor, floor}
+	st.behind, st.recheck, st.recheckTo = 0, 0, 0
 	st.seen.Store(floor)
 	if info.incarnation() < incarnation {
 		s.lookAgain() // and have it counted

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,83 +30,8 @@ const (
 	attempts  = 3 // for a replica that is behind
 )
 
-// get is a request for messages of the stream.
-type get struct {
-	Seq       uint64     `json:"seq,omitempty"`
-	LastFor   string     `json:"last_by_subj,omitempty"`
-	NextFor   string     `json:"next_by_subj,omitempty"`
-	MultiLast []string   `json:"multi_last,omitempty"`
-	UpTo      uint64     `json:"up_to_seq,omitempty"`
-	StartTime *time.Time `json:"start_time,omitempty"`
-	Batch     int        `json:"batch,omitempty"`
-	MaxBytes  int        `json:"max_bytes,omitempty"`
-}
-
-// page is an answer: messages by their numbers, with these in their headers.
-type page struct {
-	messages []*nats.Msg
-	last     uint64 // number of the last one
-	pending  uint64 // how many there are behind it
-}
-
 // errBehind: no replica has what the leader has.
 var errBehind = errors.New("nats: the stream's replicas are behind its leader")
-
-// fetch asks any replica for a page.
-func (st *stream) fetch(ctx context.Context, s *session, request get) (p page, err error) {
-	if request.Batch > 0 && request.MaxBytes == 0 {
-		request.MaxBytes = pageBytes
-	}
-	answers, inbox := make(chan *nats.Msg, pageSize+1), s.conn.NewInbox()
-	sub, err := s.conn.ChanSubscribe(inbox, answers)
-	if err != nil {
-		return p, err
-	}
-	defer func() { _ = sub.Unsubscribe() }() // the connection may have ended
-	text, err := marshal(request)
-	if err != nil {
-		return p, err
-	}
-	if err := s.conn.PublishRequest("$JS.API.DIRECT.GET."+st.Name, inbox, text); err != nil {
-		return p, err
-	}
-	timeout := time.NewTimer(requestTimeout)
-	defer timeout.Stop()
-	for {
-		select {
-		case msg := <-answers:
-			timeout.Reset(requestTimeout)
-			if number, _, _, ok := storedAt(msg); ok {
-				p.messages, p.last = append(p.messages, msg), number
-				continue
-			}
-			status := msg.Header.Get("Status")
-			if status == "" {
-				return p, errors.New("nats: an answer of the stream has no number")
-			}
-			return p.closing(msg, status)
-		case <-s.closed:
-			return p, ErrDisconnected
-		case <-ctx.Done():
-			return p, ctx.Err()
-		case <-timeout.C:
-			return p, fmt.Errorf("nats: the stream %s does not answer", st.Name)
-		}
-	}
-}
-
-// closing is the page when its last answer has come.
-func (p page) closing(msg *nats.Msg, status string) (page, error) {
-	switch code, _ := strconv.Atoi(status); code {
-	case http.StatusNoContent:
-		var err error
-		p.pending, err = strconv.ParseUint(msg.Header.Get("Nats-Num-Pending"), 10, 64)
-		return p, err
-	case http.StatusNotFound:
-		return p, nil
-	}
-	return p, fmt.Errorf("nats: the stream answers %s %s", status, msg.Header.Get("Description"))
-}
 
 // past is what the stream has of a topic behind a number.
 type past struct {
@@ -311,7 +235,7 @@ func (b *Broker) History(ctx context.Context, topic string, since pubsub.Positio
 		case purged:
 			h.Messages = nil // they are about to go
 			fallthrough
-		case o.NotKept:
+		case o.NotKept, isTorn(msg):
 			h.From = at(number)
 			continue
 		}

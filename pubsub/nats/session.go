@@ -36,6 +36,7 @@ type session struct {
 
 	mu   sync.Mutex // guards what follows
 	slow map[*nats.Subscription]struct{}
+	torn bool   // a message was, and that is logged
 	shed uint64 // messages that were taken out of in
 }
 
@@ -147,13 +148,22 @@ func (s *session) ended() bool {
 // failed is told what the library can't tell otherwise.
 func (s *session) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 	subject := ""
-	if sub != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case errors.Is(err, nats.ErrBadHeaderMsg): // of any subscription, those of questions too, which are many
+		if s.torn {
+			return
+		}
+		s.torn = true
+	case sub != nil:
 		if _, known := s.slow[sub]; known {
 			return
 		}
-		s.slow[sub], subject = struct{}{}, sub.Subject
+		s.slow[sub] = struct{}{}
+	}
+	if sub != nil {
+		subject = sub.Subject
 	}
 	s.broker.log.Warn("NATS reports an error", "err", err, "subject", subject)
 }

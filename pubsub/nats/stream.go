@@ -115,9 +115,10 @@ type stream struct {
 	floor       uint64            // up to here nothing is to be expected any more
 	caught      uint64            // up to here catching up has come
 	leader      string
-	moved       bool      // the leader has, and the stream is to be gone through
 	marks       [2]uint64 // seen at the last two looks
 	behind      uint64    // number that catching up has to go on from; 0: none
+	recheck     uint64    // likewise, and perhaps nothing is missing from there on
+	recheckTo   uint64    // up to there; 0: to the end that the next look finds
 }
 
 // has says whether the stream has a topic.

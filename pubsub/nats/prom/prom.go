@@ -57,7 +57,7 @@ var metrics = []metric{
 	counter("messages_published_total", "Messages that NATS took.", func(s *nats.Stats) uint64 { return s.Published }),
 	counter("messages_dropped_total", "Messages from NATS that were dropped since the node was too slow.", func(s *nats.Stats) uint64 { return s.Dropped }),
 	counter("messages_refused_total", "Messages from NATS that the hub had no room for.", func(s *nats.Stats) uint64 { return s.Refused }),
-	counter("messages_foreign_total", "Messages from NATS whose subject is no topic's.", func(s *nats.Stats) uint64 { return s.Foreign }),
+	counter("messages_foreign_total", "Messages from NATS whose subject is no topic's, or, of a stream, whose headers can not be read.", func(s *nats.Stats) uint64 { return s.Foreign }),
 }
 
 // Describe implements prometheus.Collector.
