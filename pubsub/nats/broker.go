@@ -160,8 +160,8 @@ func (b *Broker) Publish(ctx context.Context, m pubsub.Message, o pubsub.Publish
 	switch {
 	case s == nil:
 		return pubsub.Published{}, ErrDisconnected
-	case len(m.Payload) > s.maxPayload || header != nil && (&nats.Msg{Header: header, Data: m.Payload}).Size() > s.maxPayload:
-		return pubsub.Published{}, fmt.Errorf("%w: NATS takes %d bytes", pubsub.ErrTooBig, s.maxPayload)
+	case s.tooBig(header, m.Payload):
+		return pubsub.Published{}, s.errTooBig()
 	case b.stream.has(m.Topic) && b.stream.current() == "":
 		return pubsub.Published{}, b.stream.errNotFound()
 	case b.stream.has(m.Topic):
@@ -175,6 +175,15 @@ func (b *Broker) Publish(ctx context.Context, m pubsub.Message, o pubsub.Publish
 		b.await(m.Topic) // the first message made it: from here on others' are to come too
 	}
 	return p, err
+}
+
+// tooBig says that the server does not take a message: headers and payload count.
+func (s *session) tooBig(header nats.Header, payload []byte) bool {
+	return len(payload) > s.maxPayload || header != nil && (&nats.Msg{Header: header, Data: payload}).Size() > s.maxPayload
+}
+
+func (s *session) errTooBig() error {
+	return fmt.Errorf("%w: NATS takes %d bytes", pubsub.ErrTooBig, s.maxPayload)
 }
 
 // send has who is here receive a message, and gives it to NATS.

@@ -2,12 +2,12 @@ package nats
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -228,7 +228,10 @@ func (b *Broker) store(ctx context.Context, s *session, msg *nats.Msg) (pubsub.P
 	if msg.Header == nil {
 		msg.Header = nats.Header{}
 	}
-	msg.Header.Set(nats.MsgIdHdr, b.node+"-"+strconv.FormatUint(b.number.Add(1), 36))
+	msg.Header.Set(nats.MsgIdHdr, rand.Text()) // nobody else may know it before: what has it already counts as stored
+	if s.tooBig(msg.Header, msg.Data) {
+		return pubsub.Published{}, s.errTooBig()
+	}
 	epoch, reached := b.stream.reached()
 	last := error(ErrDisconnected)
 	stored := false // perhaps
@@ -240,10 +243,17 @@ func (b *Broker) store(ctx context.Context, s *session, msg *nats.Msg) (pubsub.P
 				return pubsub.Published{Position: b.positionOf(s, ack, epoch, reached)}, nil
 			}
 			var refusal *jetstream.APIError
-			if last = err; errors.As(err, &refusal) && !stored && refusal.Code < 500 {
+			last = err
+			switch local, refused := unsent(err), errors.As(err, &refusal); {
+			case local != nil && stored:
+				return pubsub.Published{}, fmt.Errorf("%w: %w", pubsub.ErrUnknown, err)
+			case local != nil:
+				return pubsub.Published{}, fmt.Errorf("%w: %w", local, err)
+			case refused && !stored && refusal.Code < 500:
 				return pubsub.Published{}, fmt.Errorf("%w: %w", ErrNoStream, err)
+			case !refused && !errors.Is(err, nats.ErrNoResponders):
+				stored = true
 			}
-			stored = stored || !errors.As(err, &refusal) && !errors.Is(err, nats.ErrNoResponders)
 		}
 		select {
 		case <-ctx.Done():
@@ -257,6 +267,17 @@ func (b *Broker) store(ctx context.Context, s *session, msg *nats.Msg) (pubsub.P
 		}
 		return pubsub.Published{}, fmt.Errorf("%w: %w", ErrNoStream, last)
 	}
+}
+
+// unsent is what became of a message that was not sent, and will not be if it is tried again; nil: it may have been.
+func unsent(err error) error {
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload): // the server takes less now
+		return pubsub.ErrTooBig
+	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrHeadersNotSupported):
+		return ErrNoStream
+	}
+	return nil
 }
 
 // storeOnce is one request of store.
