@@ -23,6 +23,9 @@ const (
 	headerPurged  = "Millrace-Purged" // the topic's history ends here
 )
 
+// maxKey bounds a key in bytes, as a hub does. One that is longer the server may refuse, and with it the message, or all of the past that has it.
+const maxKey = 256
+
 // header makes the headers of a message; nil: it has none.
 func header(m *pubsub.Message, o *pubsub.PublishOptions) (h nats.Header) {
 	set := func(key, value string) {
@@ -66,7 +69,9 @@ func options(h nats.Header) (o pubsub.PublishOptions) {
 	if len(h) == 0 {
 		return o
 	}
-	o.Key, _ = url.PathUnescape(h.Get(headerKey)) // with an error ""
+	if key, err := url.PathUnescape(h.Get(headerKey)); err == nil && len(key) <= maxKey {
+		o.Key = key
+	}
 	if seconds, err := strconv.ParseFloat(h.Get(headerExpires), 64); err == nil && seconds > 0 && seconds < 1e9 {
 		o.Expires = time.Duration(seconds * float64(time.Second))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -290,4 +291,37 @@ func TestRollingDeploy(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// TestForeignKey: a message of another program whose key is too long comes without one, at once and from the past.
+func TestForeignKey(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	o := streamed(s.url(), "FK")
+	h, other := startHost(t, o), dial(t, s.url())
+	live := map[string]*servertest.Client{}
+	for _, topic := range []string{"kept/a", "core/a"} {
+		live[topic], _ = h.subscribe(topic, pubsub.SubscribeOptions{})
+	}
+	for topic, client := range live {
+		for _, size := range []int{257, 256, 2000} {
+			text := fmt.Sprint(topic, size)
+			msg := &natsgo.Msg{Subject: "FK." + strings.ReplaceAll(topic, "/", "."), Data: []byte(text), Header: natsgo.Header{"Millrace-Key": {strings.Repeat("k", size)}}}
+			if err := other.PublishMsg(msg); err != nil || other.Flush() != nil {
+				t.Fatal(err)
+			}
+			if got := client.ReceiveText(); got != text {
+				t.Errorf("got %q, want %q", got, text)
+			}
+		}
+	}
+	client, sub := h.subscribe("kept/a", pubsub.SubscribeOptions{Last: 10})
+	for _, size := range []int{257, 256, 2000} {
+		if got, want := client.ReceiveText(), fmt.Sprint("kept/a", size); got != want {
+			t.Errorf("%+v: got %q, want %q", sub, got, want)
+		}
+	}
+	if len(h.gaps) != 0 || h.broker.Stats().Refused != 0 {
+		t.Errorf("%+v", h.broker.Stats())
+	}
 }
