@@ -41,7 +41,7 @@ type Broker struct {
 	found     atomic.Pointer[[]string] // servers, besides those of the options
 	why       atomic.Pointer[string]   // it is disconnected, as told; nil: not yet
 	interests interests
-	number    atomic.Uint64
+	number    atomic.Uint64 // of the last message that no stream numbers, or larger: see interests.number
 	seed      maphash.Seed
 	lines     [256]line // of topics, by their hash
 
@@ -86,7 +86,7 @@ func New(o Options) *Broker {
 	b.options, b.invalid = o.filled()
 	b.log = b.options.Logger
 	b.names = naming{b.options.Prefix, b.options.Interest}
-	b.interests = interests{wants: map[string]*want{}, wake: make(chan struct{}, 1)}
+	b.interests = interests{wants: map[string]*want{}, wake: make(chan struct{}, 1), number: &b.number}
 	if b.options.Stream != nil {
 		b.stream = &stream{Stream: *b.options.Stream, live: livePrefix(b.options.Stream.Name), topics: map[string]uint64{}}
 	}
@@ -207,6 +207,9 @@ func (b *Broker) send(s *session, header nats.Header, m *pubsub.Message, o *pubs
 	if err != nil {
 		return pubsub.Published{}, fmt.Errorf("%w: %w", pubsub.ErrUnknown, err) // who is here has it
 	}
+	if o.NotKept {
+		b.number.Add(1) // perhaps nobody wants the topic, as in Position
+	}
 	b.counts.published.Add(1)
 	return p, nil
 }
@@ -233,7 +236,11 @@ func (b *Broker) Position(topic string) pubsub.Position {
 	if b.stream.has(topic) {
 		return b.stream.position(base)
 	}
-	return b.at(b.number.Load())
+	p := b.at(b.number.Load())
+	if !b.interests.meets(topic) {
+		b.number.Add(1) // others' messages may be missed from here on: the next one that comes does not follow on this
+	}
+	return p
 }
 
 // take takes a message that came from NATS. The broker's own goroutine calls it.
@@ -274,6 +281,7 @@ func (b *Broker) refused(topic string, err error) {
 
 // missed tells the hub that something of a topic, or a filter, may be missing.
 func (b *Broker) missed(name string) {
+	b.number.Add(1)
 	b.counts.gaps.Add(1)
 	b.receiver.Missed(name)
 }

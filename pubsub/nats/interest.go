@@ -25,6 +25,9 @@ const (
 type interests struct {
 	wake    chan struct{}
 	unready atomic.Int64 // wants that the server does not know yet
+	// Broker.number, which moves with each message, and whenever messages may be missed: when a want begins or ends, with a session, and
+	// when a gap is told. So no position from before a possible loss is one from behind it.
+	number *atomic.Uint64
 
 	mu      sync.Mutex // guards what follows; nothing is called under it
 	session uint64     // how many have begun: what an older one's subscriber says or asks does not count any more
@@ -76,6 +79,7 @@ func (i *interests) set(name string, wanted bool) {
 
 // add notes a new want. The caller holds mu.
 func (i *interests) add(w *want) {
+	i.number.Add(1)
 	i.wants[w.name] = w
 	if pubsub.IsFilter(w.name) {
 		i.filters.Add(w.name, w)
@@ -121,6 +125,7 @@ func (i *interests) stay(w *want) {
 
 // end forgets a want. The caller holds mu.
 func (i *interests) end(w *want) {
+	i.number.Add(1)
 	i.stay(w)
 	delete(i.wants, w.name)
 	if pubsub.IsFilter(w.name) {
@@ -144,6 +149,7 @@ func (i *interests) begin() (session uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.session++
+	i.number.Add(1)
 	unready := 0
 	for _, w := range i.wants {
 		if w.lingers != nil {

@@ -1,0 +1,75 @@
+package natstest
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/pubsub"
+	"github.com/millrace/millrace/pubsub/nats"
+	"github.com/millrace/millrace/ws"
+)
+
+// TestNotRecovered: who comes back to a topic without a stream is not recovered over a time in which its node was not subscribed to it, or had no
+// connection, though nothing else has come to the node meanwhile.
+func TestNotRecovered(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	const topic = "t"
+	unwanted := func(a, _ *host) {
+		eventually(t, "the node to want the topic no more", func() bool { return a.broker.Stats().Subscriptions == 0 })
+	}
+	cut := func(a, b *host) {
+		s.cut()
+		eventually(t, "the next connections", func() bool { return a.broker.Stats().Connects == 2 && b.broker.Stats().Connects == 2 })
+		unwanted(a, b)
+	}
+	visit := func(a *host) pubsub.Position {
+		client, sub := a.subscribe(topic, pubsub.SubscribeOptions{})
+		client.Close(ws.CodeNormal, "")
+		eventually(t, "nobody to be there", func() bool {
+			stats, err := a.hub.TopicStats(topic)
+			return err == nil && stats.Subscribers == 0
+		})
+		return sub.Position
+	}
+	unkept := func(a *host) pubsub.Position {
+		p, err := a.hub.Publish(t.Context(), pubsub.Message{Topic: topic, Payload: []byte("x")}, pubsub.PublishOptions{NotKept: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Position
+	}
+	stats := func(a *host) pubsub.Position {
+		stats, err := a.hub.TopicStats(topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stats.Position
+	}
+	for name, tt := range map[string]struct {
+		linger time.Duration
+		from   func(*host) pubsub.Position // where the client has a position from
+		gone   func(a, b *host)            // how the node loses what comes then
+		kept   bool                        // it publishes a message that is kept before the client comes back
+	}{
+		"unsubscribed": {time.Nanosecond, visit, unwanted, false}, "unsubscribed, and a message": {time.Nanosecond, visit, unwanted, true},
+		"cut while it lingers": {time.Hour, visit, cut, false}, "cut while it lingers, and a message": {time.Hour, visit, cut, true},
+		"published, never wanted": {time.Hour, unkept, unwanted, false}, "published, never wanted, and a message": {time.Hour, unkept, unwanted, true},
+		"asked, never wanted": {time.Hour, stats, unwanted, false}, "asked, never wanted, and a message": {time.Hour, stats, unwanted, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := nats.Options{URLs: []string{s.url()}, Prefix: strconv.Itoa(len(name)), Linger: tt.linger}
+			a, b := startHost(t, o, pubsub.Rule{Filter: "#", Messages: 10}), startHost(t, o)
+			since := tt.from(a)
+			tt.gone(a, b)
+			b.publish(topic, "lost")
+			if tt.kept {
+				a.publish(topic, "kept")
+			}
+			if _, sub := a.subscribe(topic, pubsub.SubscribeOptions{Since: since}); sub.Recovered {
+				t.Errorf("recovered behind %v: %+v", since, sub)
+			}
+		})
+	}
+}
