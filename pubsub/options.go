@@ -25,7 +25,7 @@ type Options struct {
 	// is gone, and a member that is away for it has left.
 	Heartbeat time.Duration
 	// OnMissed, if not nil, is called when the broker says that messages of a topic may be
-	// missing, "" is of all topics. The broker calls it, so it must not block. Who is subscribed is not told by
+	// missing, "" is of all topics. The broker calls it, within the order of the topic's messages, so it must not block, nor call the hub. Who is subscribed is not told by
 	// itself: see Hub.SetGapNotice. The broker of one process misses nothing.
 	OnMissed func(topic string)
 }

@@ -170,9 +170,12 @@ func (b *Broker) Publish(ctx context.Context, m pubsub.Message, o pubsub.Publish
 		}
 		return b.store(ctx, s, &nats.Msg{Subject: b.names.subject(m.Topic), Header: header, Data: m.Payload})
 	}
+	if b.interests.unready.Load() > 0 {
+		b.awaitKnown(s, m.Topic)
+	}
 	p, err := b.send(s, header, &m, &o)
 	if b.interests.unready.Load() > 0 {
-		b.await(m.Topic) // the first message made it: from here on others' are to come too
+		b.awaitKnown(s, m.Topic) // the first message made it: from here on others' are to come too
 	}
 	return p, err
 }
@@ -193,6 +196,9 @@ func (b *Broker) send(s *session, header nats.Header, m *pubsub.Message, o *pubs
 	defer line.Unlock()
 	if b.closed.Load() || s.ended() {
 		return pubsub.Published{}, ErrDisconnected
+	}
+	if b.interests.unready.Load() > 0 {
+		b.interests.rely(m.Topic)
 	}
 	p, err := b.receive(m, o, time.Now())
 	if err != nil {
@@ -263,20 +269,38 @@ func (b *Broker) take(s *session, msg *nats.Msg) {
 		if len(msg.Header) > 0 {
 			o = options(msg.Header)
 		}
-		line.Lock()
-		_, err := b.receive(&m, &o, s.now)
-		line.Unlock()
-		if err != nil {
-			b.refused(topic, err)
+		if err := b.takeCore(line, &m, &o, s.now); err != nil {
+			b.noRoom(topic, err)
 		}
 	}
 }
 
+// takeCore has the hub receive a message that no stream has, and tells what is missing, before it or in its place, as long as
+// nothing else of the topic may be received.
+func (b *Broker) takeCore(line *line, m *pubsub.Message, o *pubsub.PublishOptions, at time.Time) error {
+	line.Lock()
+	defer line.Unlock()
+	if b.interests.unready.Load() > 0 {
+		for _, name := range b.interests.owed(m.Topic) {
+			b.missed(name)
+		}
+	}
+	_, err := b.receive(m, o, at)
+	if err != nil {
+		b.missed(m.Topic)
+	}
+	return err
+}
+
 // refused tells that the hub had no room for a message.
 func (b *Broker) refused(topic string, err error) {
+	b.noRoom(topic, err)
+	b.missed(topic)
+}
+
+func (b *Broker) noRoom(topic string, err error) {
 	b.counts.refused.Add(1)
 	b.log.Warn("no room for a message from NATS", "topic", topic, "err", err)
-	b.missed(topic)
 }
 
 // missed tells the hub that something of a topic, or a filter, may be missing.

@@ -50,7 +50,10 @@ type want struct {
 	gone    bool          // it is not in the map any more, and the server is just being told; the subscriber's
 	ready   chan struct{} // closed when the server knows it, or it is not in the map any more
 	isReady bool
+	known   bool // the server is subscribed; it is ready then, but for a stream's topics
 	early   bool // something relied on it when it was not ready
+	telling bool // that is just being told
+	vain    bool // somebody has waited for it in vain
 	hasBase bool
 	base    uint64 // number of the stream's last message when it first became ready
 }
@@ -162,6 +165,7 @@ func (i *interests) begin() (session uint64) {
 		if w.untold == nil {
 			w.untold = i.untold.PushBack(w)
 		}
+		w.known, w.telling, w.vain = false, false, false
 		unready++
 	}
 	i.ended = nil // it is told of none
@@ -229,10 +233,11 @@ func (i *interests) confirm(session uint64, batch []*want, base uint64, streams 
 			continue
 		}
 		if w.early {
-			w.early = false
+			w.early, w.telling = false, true
 			early = append(early, w)
 			continue
 		}
+		w.telling = false
 		if streams && !w.hasBase {
 			w.base, w.hasBase = base, true
 			if i.fresh == 0 || base < i.fresh-1 {
@@ -355,17 +360,18 @@ func (b *Broker) place(s *session, topic string) {
 // settle waits until the server knows a want. If that takes too long something may be missed, and will be told.
 func (b *Broker) settle(s *session, w *want) {
 	b.interests.mu.Lock()
-	ready := w.ready
+	ready, vain := w.ready, false
 	b.interests.mu.Unlock()
 	timeout := time.NewTimer(readyTimeout)
 	defer timeout.Stop()
 	select {
 	case <-ready:
 	case <-timeout.C:
+		vain = true
 	case <-s.closed:
 	case <-b.ending:
 	}
 	b.interests.mu.Lock()
 	defer b.interests.mu.Unlock()
-	w.early = w.early || !w.isReady
+	w.early, w.vain = w.early || !w.isReady, w.vain || vain && !w.isReady
 }

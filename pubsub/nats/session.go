@@ -254,6 +254,7 @@ func (s *session) apply(batch []*want) error {
 // where they begin.
 func (s *session) confirm(batch []*want) (streams []*want) {
 	b := s.broker
+	b.interests.subscribed(s.number, batch)
 	if b.stream == nil {
 		s.known(batch, 0, false)
 		return nil

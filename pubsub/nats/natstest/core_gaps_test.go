@@ -1,6 +1,7 @@
 package natstest
 
 import (
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
@@ -71,5 +72,33 @@ func TestNotRecovered(t *testing.T) {
 				t.Errorf("recovered behind %v: %+v", since, sub)
 			}
 		})
+	}
+}
+
+// TestEarlyByFilter: behind a lost connection, members of a filter get what their node publishes before the server knows the filter. What others
+// publish meanwhile is lost, and told before what comes then.
+func TestEarlyByFilter(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	p := startProxy(t, s.options.Port)
+	a, b := startNode(t, nats.Options{URLs: []string{s.url()}}), startNode(t, nats.Options{URLs: []string{p.url()}})
+	for i := range 1000 {
+		b.Interest("many/"+strconv.Itoa(i), true)
+	}
+	b.want("f/+")
+	p.hold(1000) // no more than it takes to connect
+	p.cut()
+	eventually(t, "the next connection", func() bool { return b.Stats().Connected && b.Stats().Connects == 2 })
+	b.send("f/a", "0")
+	b.expect("f/a", "0")
+	a.send("f/a", "lost")
+	p.letGo()
+	eventually(t, "the server to know all", func() bool { return b.Stats().Unready == 0 })
+	a.send("f/a", "1")
+	b.expect("f/a", "0", "1")
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if end := fmt.Sprint(b.events[len(b.events)-3:]); end != "[{f/a 0} {f/+ } {f/a 1}]" {
+		t.Error(end)
 	}
 }
