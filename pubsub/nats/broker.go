@@ -1,7 +1,6 @@
 package nats
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -48,6 +47,7 @@ type Broker struct {
 	hearing sync.Mutex // held by the session whose nodes are heard
 
 	counts counts
+	unsure time.Time // when the last session ended, if it may have lost messages of this node; zero: it has not. Who keeps sessions has it
 	closed atomic.Bool
 	ending chan struct{}
 	ended  sync.WaitGroup
@@ -194,6 +194,9 @@ func (b *Broker) send(s *session, header nats.Header, m *pubsub.Message, o *pubs
 	line, hash := b.line(m.Topic)
 	line.Lock()
 	defer line.Unlock()
+	if !s.sent.Load() {
+		s.sent.Store(true)
+	}
 	if b.closed.Load() || s.ended() {
 		return pubsub.Published{}, ErrDisconnected
 	}
@@ -251,6 +254,10 @@ func (b *Broker) Position(topic string) pubsub.Position {
 
 // take takes a message that came from NATS. The broker's own goroutine calls it.
 func (b *Broker) take(s *session, msg *nats.Msg) {
+	if msg.Sub != nil && msg.Sub == s.notes {
+		b.heardLost(s, msg.Data)
+		return
+	}
 	subject, live := msg.Subject, false
 	if b.stream != nil {
 		subject, live = strings.CutPrefix(subject, b.stream.live)
@@ -352,18 +359,4 @@ func (b *Broker) disconnected(err error) {
 	if before := b.why.Swap(&why); before == nil || *before != why {
 		b.log.Warn("no connection to NATS", "err", err)
 	}
-}
-
-// lost tells of the end of a session.
-func (b *Broker) lost(s *session) {
-	b.counts.dropped.Add(s.dropped())
-	if b.closed.Load() {
-		return
-	}
-	b.counts.lost.Add(1)
-	err := cmp.Or(s.conn.LastError(), nats.ErrConnectionClosed)
-	why := err.Error()
-	b.why.Store(&why)
-	b.log.Warn("the connection to NATS has ended: messages may be missing", "err", err)
-	b.missedCore()
 }

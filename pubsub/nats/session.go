@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,6 +34,9 @@ type session struct {
 	left       bool          // some was
 	first      chan struct{} // the server knows all that was wanted at the beginning
 	subs       map[string]*subscription
+	notes      *nats.Subscription // what other nodes' sessions have lost
+	began      time.Time          // all that was lost before was told when the session before ended
+	sent       atomic.Bool        // something of which no stream makes sure that it arrives
 
 	mu   sync.Mutex // guards what follows
 	slow map[*nats.Subscription]struct{}
@@ -72,13 +76,17 @@ func (b *Broker) connect() (*session, error) {
 			return nil, err
 		}
 	}
-	if err := s.listen(); err != nil {
+	err = s.listen()
+	if err == nil {
+		err = s.noteLost()
+	}
+	if err != nil {
 		s.conn.Close()
 		return nil, fmt.Errorf("nats: %w", err)
 	}
 	b.counts.connects.Add(1)
 	b.find(s.conn.DiscoveredServers())
-	s.number = b.interests.begin()
+	s.number, s.began = b.interests.begin(), time.Now()
 	b.session.Store(s)
 	b.why.Store(nil)
 	if b.closed.Load() {

@@ -102,3 +102,74 @@ func TestEarlyByFilter(t *testing.T) {
 		t.Error(end)
 	}
 }
+
+// TestPublisherLoses: what a node has published, and its connection has taken with it, is told on the other nodes before its next message.
+func TestPublisherLoses(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	for name, o := range map[string]nats.Options{
+		"plain": {URLs: []string{s.url()}, Prefix: "PL"}, "beside a stream": streamed(s.url(), "PS"), "all": {URLs: []string{s.url()}, Interest: nats.All},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := startProxy(t, s.options.Port)
+			b := startNode(t, o)
+			b.want("t", "t/+")
+			o.URLs = []string{p.url()}
+			a := startNode(t, o)
+			told := func() int { return b.misses("") + b.misses("t") }
+			next := 0
+			send := func() {
+				a.send("t", strconv.Itoa(next))
+				next++
+			}
+			reconnect := func() {
+				before := a.Stats().Connects
+				p.cut()
+				p.thaw()
+				eventually(t, "the next connection", func() bool { return a.Stats().Connected && a.Stats().Connects > before })
+			}
+			reconnect() // nothing was published
+			send()
+			b.last("t", "0")
+			if n := told(); n != 0 {
+				t.Errorf("told %d times of nothing", n)
+			}
+			p.freeze()
+			send() // it does not get there
+			reconnect()
+			send()
+			b.last("t", "2")
+			if came, missing := b.gapless("t"); came != 2 || missing != 1 || told() != 1 {
+				t.Errorf("%d came and %d are missing, told %d times", came, missing, told())
+			}
+			reconnect() // perhaps the note was lost
+			send()
+			b.last("t", "3")
+			if came, missing := b.gapless("t"); came != 3 || missing != 1 || told() != 2 || b.Stats().Lost != 0 {
+				t.Errorf("%d came and %d are missing, told %d times, %+v", came, missing, told(), b.Stats())
+			}
+		})
+	}
+}
+
+// TestStreamPublisherLosesNothing: when the connection of a node ends that has published to a stream only, nobody is told of a gap.
+func TestStreamPublisherLosesNothing(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	p := startProxy(t, s.options.Port)
+	o := streamed(s.url(), "PN")
+	b := startNode(t, o)
+	b.want("kept/t", "core/t")
+	o.URLs = []string{p.url()}
+	a := startNode(t, o)
+	a.send("kept/t", "0")
+	p.cut()
+	eventually(t, "the next connection", func() bool { return a.Stats().Connected && a.Stats().Connects == 2 })
+	a.send("core/t", "1")
+	a.send("kept/t", "1")
+	b.expect("core/t", "1")
+	b.expect("kept/t", "0", "1")
+	if gaps := b.Stats().Gaps; gaps != 0 {
+		t.Errorf("told of %d gaps", gaps)
+	}
+}
