@@ -152,7 +152,8 @@ func (b *Broker) Stats() Stats {
 // Publish implements pubsub.Broker. ErrDisconnected and ErrNoStream: nobody gets the message. While the stream was not found, ErrNoStream comes
 // at once, together with pubsub.ErrUnavailable.
 //
-// Without a stream it does not wait for the server: what is lost with the connection is lost. With a
+// Without a stream it does not wait for the server, but while that does not know yet that somebody here wants the topic, and then for
+// 2 s at most: what is lost with the connection is lost. With a
 // stream it waits for the stream's answer, and asks again, until ctx ends or 10 s are over.
 func (b *Broker) Publish(ctx context.Context, m pubsub.Message, o pubsub.PublishOptions) (pubsub.Published, error) {
 	s := b.session.Load()
