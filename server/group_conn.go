@@ -335,6 +335,12 @@ func (way *framing) noteDeflated(c *Conn, z *deflation, p pending, frame []byte)
 	}
 }
 
+// corksTooMuch says whether a message that may be dropped would make much of the queue, if the kernel does not take the turn's output:
+// what is corked can not be dropped any more.
+func (c *Conn) corksTooMuch(p pending, frame []byte) bool {
+	return len(c.out.cork)+len(frame) > c.limits().maxQueue/4 && c.mayDrop(p)
+}
+
 // sendShared is send for a message that others get too. The caller holds c's mu.
 func (c *Conn) sendShared(p pending, frame []byte) {
 	switch {
@@ -344,7 +350,7 @@ func (c *Conn) sendShared(p pending, frame []byte) {
 		c.countNewest(drops)
 	case c.queue() != nil:
 		c.queueShared(p, frame)
-	case c.out != nil && len(frame) < direct:
+	case c.out != nil && len(frame) < direct && !c.corksTooMuch(p, frame):
 		c.putCorked(p.message.prepared.Opcode(), nil, frame)
 		c.sentMessages(1)
 	default:

@@ -505,3 +505,29 @@ func TestManyLoose(t *testing.T) {
 		c.expect(opText, "end")
 	}
 }
+
+// TestDroppableInATurn: what a handler sends as a group's, and may be dropped, takes no room from what may not.
+func TestDroppableInATurn(t *testing.T) {
+	var g *server.Group
+	errs := make(chan error, 1)
+	n, addr, srv := startSim(t, simnet.Config{SendBuffer: 1000}, func(srv *server.Server) {
+		srv.Queue.Max = 20 << 10
+		srv.Handler = onlyMessage(func(c *server.Conn, _ ws.Message) {
+			for range 20 {
+				_ = g.SendTo(c, ws.Prepare(ws.Text, make([]byte, 2000)), server.SendOptions{}) // dropped or not
+			}
+			errs <- c.Send(ws.Text, []byte("own"))
+		})
+	})
+	g = srv.NewGroup(server.GroupOptions{Policy: server.DropNewest})
+	c := dialSim(t, n, addr).upgraded()
+	c.send(frame(opText, "go"))
+	if err := <-errs; err != nil {
+		t.Error(err)
+	}
+	for op, payload := c.frame(); payload != "own"; op, payload = c.frame() {
+		if op != opText || len(payload) != 2000 {
+			t.Fatalf("frame %x %q", op, payload)
+		}
+	}
+}
