@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/millrace/millrace/pubsub"
 	"github.com/millrace/millrace/pubsub/gateway"
+	"github.com/millrace/millrace/server/servertest"
 	"github.com/millrace/millrace/sse"
 )
 
@@ -21,6 +23,8 @@ type stream struct {
 	end  context.CancelFunc
 	resp *http.Response
 	last string // id
+
+	patience time.Duration // for an event
 }
 
 // tryStream opens an event stream, and gives its answer.
@@ -30,18 +34,21 @@ func (r *rig) tryStream(target string, lines ...string) *stream {
 	req := r.request(ctx, "GET", target, "", lines...)
 	req.Header.Set("Accept", "text/event-stream")
 	client := r.srv.HTTP()
+	client.Timeout = 0 // it would be that of all that comes
+	patience := servertest.Patience
 	if r.endless {
-		client.Timeout = 0
+		patience = math.MaxInt64
 	}
+	impatient := time.AfterFunc(patience, end)
 	resp, err := client.Do(req)
-	if err != nil {
+	if impatient.Stop(); err != nil {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() {
 		end()
 		_ = resp.Body.Close() // many tests have left
 	})
-	return &stream{sse.NewReader(resp.Body), r.t, end, resp, ""}
+	return &stream{sse.NewReader(resp.Body), r.t, end, resp, "", patience}
 }
 
 func (r *rig) stream(target string, lines ...string) *stream {
@@ -56,6 +63,8 @@ func (r *rig) stream(target string, lines ...string) *stream {
 // next waits for an event.
 func (s *stream) next() sse.Event {
 	s.t.Helper()
+	impatient := time.AfterFunc(s.patience, s.end)
+	defer impatient.Stop()
 	e, err := s.Next()
 	if err != nil {
 		s.t.Fatal(err)

@@ -25,7 +25,7 @@ type rig struct {
 	hub *pubsub.Hub
 	g   *gateway.Gateway
 
-	endless bool // event streams have no timeout
+	endless bool // event streams are waited for without end
 }
 
 // keep has all topics keep 100 messages, and those of "rooms" know who is there.
