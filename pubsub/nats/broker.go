@@ -195,14 +195,17 @@ func (b *Broker) send(s *session, header nats.Header, m *pubsub.Message, o *pubs
 	line, hash := b.line(m.Topic)
 	line.Lock()
 	defer line.Unlock()
-	if !s.sent.Load() {
-		s.sent.Store(true)
+	if b.interests.unready.Load() > 0 && !b.interests.rely(m.Topic, false) { // somebody else's message has just made it
+		line.Unlock()
+		b.awaitKnown(s, m.Topic)
+		line.Lock()
+		b.interests.rely(m.Topic, true)
 	}
 	if b.closed.Load() || s.ended() {
 		return pubsub.Published{}, ErrDisconnected
 	}
-	if b.interests.unready.Load() > 0 {
-		b.interests.rely(m.Topic)
+	if !s.sent.Load() {
+		s.sent.Store(true)
 	}
 	p, err := b.receive(m, o, time.Now())
 	if err != nil {
@@ -217,8 +220,8 @@ func (b *Broker) send(s *session, header nats.Header, m *pubsub.Message, o *pubs
 	if err != nil {
 		return pubsub.Published{}, fmt.Errorf("%w: %w", pubsub.ErrUnknown, err) // who is here has it
 	}
-	if o.NotKept {
-		b.number.Add(1) // perhaps nobody wants the topic, as in Position
+	if o.NotKept && !b.interests.meets(m.Topic) {
+		b.number.Add(1) // as in Position
 	}
 	b.counts.published.Add(1)
 	return p, nil
@@ -246,8 +249,9 @@ func (b *Broker) Position(topic string) pubsub.Position {
 	if b.stream.has(topic) {
 		return b.stream.position(base)
 	}
+	wanted := b.interests.meets(topic)
 	p := b.at(b.number.Load())
-	if !b.interests.meets(topic) {
+	if !wanted {
 		b.number.Add(1) // others' messages may be missed from here on: the next one that comes does not follow on this
 	}
 	return p

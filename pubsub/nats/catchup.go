@@ -220,7 +220,8 @@ type passage struct {
 	session       *session
 	next, through uint64
 	again         bool // perhaps nothing is missing
-	hole          bool // something is, and that was not told yet
+	late          bool // something was found that had not come
+	hole          bool // something is missing, and that was not told yet
 	gone          int  // holes of what the stream has not got any more
 	told          int
 }
@@ -286,6 +287,7 @@ func (p *passage) take(messages []*nats.Msg) bool {
 		}
 		b.place(p.session, topic)
 		if last, wanted := b.stream.expected(b, topic); wanted && number > last {
+			p.late = true
 			p.tell() // before it comes
 			b.deliver(topic, msg)
 		}
@@ -301,9 +303,10 @@ const (
 
 func (p *passage) goesOn() bool { return (p.again || p.gone <= goneMost) && p.told < toldMost }
 
-// tell tells that something is missing, if it is.
+// tell tells that something is missing, if it is. Where all came that is there, so did what the stream has dropped since for newer messages: each
+// of those tells the topic's one before.
 func (p *passage) tell() {
-	if p.hole {
+	if p.hole && (p.late || !p.again) {
 		p.hole = false
 		p.told++
 		p.broker.missedStream()

@@ -39,13 +39,19 @@ func (i *interests) comes(topic string) bool {
 	return i.meeting(topic, func(w *want) bool { wanted = true; return w.known }) || !wanted
 }
 
-// rely notes that members get a message of a topic, though the server may not know yet that it is wanted.
-func (i *interests) rely(topic string) {
+// rely notes that members get a message of a topic, though the server may not know yet that it is wanted. false: it does not, nobody
+// has waited for it in vain yet, and nothing is noted, unless the message does not wait anyway.
+func (i *interests) rely(topic string, anyway bool) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if !i.comes(topic) {
-		i.meeting(topic, func(w *want) bool { w.early = true; return false })
+	switch {
+	case i.comes(topic):
+		return true
+	case !anyway && !i.meeting(topic, func(w *want) bool { return w.vain }):
+		return false
 	}
+	i.meeting(topic, func(w *want) bool { w.early = true; return false })
+	return true
 }
 
 // owed gives the names of which it is to be told that something may be missing, before a message of a topic is received.

@@ -25,7 +25,7 @@ const (
 type interests struct {
 	wake    chan struct{}
 	unready atomic.Int64 // wants that the server does not know yet
-	// Broker.number, which moves with each message, and whenever messages may be missed: when a want begins or ends, with a session, and
+	// Broker.number, which moves with each message, and whenever messages may be missed: when a want ends, with a session, and
 	// when a gap is told. So no position from before a possible loss is one from behind it.
 	number *atomic.Uint64
 
@@ -82,7 +82,6 @@ func (i *interests) set(name string, wanted bool) {
 
 // add notes a new want. The caller holds mu.
 func (i *interests) add(w *want) {
-	i.number.Add(1)
 	i.wants[w.name] = w
 	if pubsub.IsFilter(w.name) {
 		i.filters.Add(w.name, w)
@@ -350,7 +349,7 @@ func (b *Broker) place(s *session, topic string) {
 	i := &b.interests
 	i.mu.Lock()
 	_, unready, _ := i.baseLocked(topic)
-	waits := unready != nil && !unready.early
+	waits := unready != nil && !unready.early && !unready.vain
 	i.mu.Unlock()
 	if waits {
 		b.settle(s, unready)

@@ -47,7 +47,7 @@ func (s *session) noteLost() (err error) {
 			return err
 		}
 	}
-	if err := s.conn.FlushTimeout(connectTimeout); err != nil {
+	if err := s.conn.FlushTimeout(applyTimeout); err != nil {
 		return err
 	}
 	s.sent.Store(!b.unsure.IsZero()) // a note may be lost on its way as well
@@ -66,5 +66,6 @@ func (b *Broker) heardLost(s *session, note []byte) {
 		return
 	}
 	b.log.Warn("another node has lost its connection to NATS: messages may be missing", "node", node)
+	s.began = time.Now() // of what was lost before, which others may tell at the same time, this tells too
 	b.missedCore()
 }

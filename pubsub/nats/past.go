@@ -78,7 +78,11 @@ func (st *stream) keepsAll(ctx context.Context, s *session, p *past) (bool, erro
 	case first == 0:
 		first = numberOf(p.messages[0])
 	}
-	err := st.ask(ctx, s, "STREAM.MSG.GET", get{Seq: first}, &struct{}{})
+	info, err := st.info(s)
+	if err != nil || info.State.FirstSeq > first || info.Config.MaxMsgsPerSubject <= 0 {
+		return err == nil && info.State.FirstSeq <= first, err // messages go in the order of their numbers, if topics have no bounds of their own
+	}
+	err = st.ask(ctx, s, "STREAM.MSG.GET", get{Seq: first}, &struct{}{})
 	if refusal, ok := errors.AsType[*jetstream.APIError](err); ok && refusal.Code == http.StatusNotFound {
 		return false, nil
 	}

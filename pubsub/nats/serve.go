@@ -30,6 +30,7 @@ func (b *Broker) serve(s *session) {
 				looks.ask(false)
 			}
 		case info := <-looks.answer:
+			b.there(s) // before what the answer is about counts as gone through
 			looks.answered(info)
 		case <-s.closed:
 			b.rest(s)
@@ -58,6 +59,19 @@ func (b *Broker) serveEarly(s *session) bool {
 		b.catchUp(s)
 	}
 	return true
+}
+
+// there takes the messages that are there by now.
+func (b *Broker) there(s *session) {
+	s.now = time.Now()
+	for n := len(s.in); n > 0; n-- {
+		select {
+		case msg := <-s.in:
+			b.next(s, msg)
+		default:
+			return
+		}
+	}
 }
 
 // rest takes what has come when the connection has ended.

@@ -173,3 +173,20 @@ func TestStreamPublisherLosesNothing(t *testing.T) {
 		t.Errorf("told of %d gaps", gaps)
 	}
 }
+
+// TestVisitsRecovered: who comes back to topics in which nothing was published is told that he has all, whatever others subscribe to meanwhile.
+func TestVisitsRecovered(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	a := startHost(t, nats.Options{URLs: []string{s.url()}}, pubsub.Rule{Filter: "#", Messages: 10})
+	client, sub := a.subscribe("t", pubsub.SubscribeOptions{})
+	client.Close(ws.CodeNormal, "")
+	eventually(t, "nobody to be there", func() bool {
+		stats, err := a.hub.TopicStats("t")
+		return err == nil && stats.Subscribers == 0
+	})
+	a.subscribe("another", pubsub.SubscribeOptions{})
+	if _, again := a.subscribe("t", pubsub.SubscribeOptions{Since: sub.Position}); !again.Recovered {
+		t.Errorf("not recovered behind %v: %+v", sub.Position, again)
+	}
+}
