@@ -82,7 +82,7 @@ func TestEarlyByFilter(t *testing.T) {
 	s := startServer(t)
 	p := startProxy(t, s.options.Port)
 	a, b := startNode(t, nats.Options{URLs: []string{s.url()}}), startNode(t, nats.Options{URLs: []string{p.url()}})
-	for i := range 1000 {
+	for i := range 20_000 { // so that the filter is hardly among the first that the server is told of
 		b.Interest("many/"+strconv.Itoa(i), true)
 	}
 	b.want("f/+")
