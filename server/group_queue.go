@@ -69,12 +69,9 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 	if p.message.key != nil && c.replaceShared(p, frame) {
 		return
 	}
-	over := c.queued() + len(frame) - c.limits().maxQueue
 	policy := c.policyFor(p)
 	drops := policy != CloseWhenFull
-	if over <= 0 && drops && c.out.LooseFrames() >= maxLoose {
-		over = 1
-	}
+	over := c.excess(frame, drops)
 	switch {
 	case over <= 0:
 	case policy == DropNewest:
@@ -83,7 +80,7 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 		c.makeRoom(over)
 	}
 	switch {
-	case c.queued()+len(frame) > c.limits().maxQueue, drops && c.out.LooseFrames() >= maxLoose:
+	case c.excess(frame, drops) > 0:
 		c.overflow(LimitQueue, errSlow, drops)
 		c.countNewest(drops)
 	case c.loop.srv.governor.outbound.full():
@@ -96,6 +93,16 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 		c.sentMessages(1)
 		c.charge()
 	}
+}
+
+// excess is how many bytes of the queue have to go for a frame, for one that may be dropped one at least if there are too many of
+// those.
+func (c *Conn) excess(frame []byte, drops bool) int {
+	over := c.queued() + len(frame) - c.limits().maxQueue
+	if drops && c.out.LooseFrames() >= maxLoose {
+		return max(over, 1)
+	}
+	return over
 }
 
 // pongPeriod is how often a pong gets a place before a message of a group.

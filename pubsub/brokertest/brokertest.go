@@ -31,10 +31,6 @@ type receiver struct {
 	mayMiss  bool                        // that is no error
 }
 
-func newReceiver(t testing.TB) *receiver {
-	return &receiver{t: t, busy: map[string]bool{}, messages: map[string][]pubsub.Message{}}
-}
-
 // Receive implements pubsub.Receiver.
 func (r *receiver) Receive(m pubsub.Message, _ pubsub.PublishOptions) (int, error) {
 	r.mu.Lock()
@@ -78,18 +74,25 @@ func Test(t *testing.T, start func(t *testing.T) pubsub.Broker) {
 		"order": order, "positions": positions, "whole or not at all": refusals, "contents": contents,
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, r := start(t), newReceiver(t)
-			if err := b.Start(r); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := b.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			test(t, b, r)
+			b := start(t)
+			test(t, b, begin(t, b))
 		})
 	}
+}
+
+// begin starts a broker, which is closed at the end of the test.
+func begin(t *testing.T, b pubsub.Broker) *receiver {
+	t.Helper()
+	r := &receiver{t: t, busy: map[string]bool{}, messages: map[string][]pubsub.Message{}}
+	if err := b.Start(r); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
 }
 
 func publish(t *testing.T, b pubsub.Broker, topic, text string) pubsub.Published {

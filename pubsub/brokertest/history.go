@@ -22,16 +22,8 @@ func TestHistory(t *testing.T, prefix string, start func(t *testing.T) pubsub.Hi
 		"not kept": notKept, "options": options, "purge": purge, "what is read has been received": inStep, "an end of patience": ended,
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, r := start(t), newReceiver(t)
-			if err := b.Start(r); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := b.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			h := &history{t, b, r, prefix + "/a", prefix + "/b"}
+			b := start(t)
+			h := &history{t, b, begin(t, b), prefix + "/a", prefix + "/b"}
 			if !b.Keeps(h.topic) {
 				t.Fatalf("%s is not kept", h.topic)
 			}
@@ -71,6 +63,9 @@ func (h *history) read(since pubsub.Position, bound pubsub.HistoryBound) pubsub.
 	return got
 }
 
+// someBounds cut 60 messages of a few bytes, or just do not.
+var someBounds = []pubsub.HistoryBound{{Messages: 1, Bytes: 1 << 20}, {Messages: 7, Bytes: 1 << 20}, {Messages: 60, Bytes: 1 << 20}, {Messages: 100, Bytes: 1}, {Messages: 100, Bytes: 60}}
+
 // plenty is a bound beyond all that is published here.
 var plenty = pubsub.HistoryBound{Messages: 10_000, Bytes: 1 << 30}
 
@@ -81,7 +76,14 @@ func (h *history) expect(what string, got pubsub.History, want []pubsub.Message)
 		return k.Topic == m.Topic && k.Position == m.Position && k.Opcode == m.Opcode && k.Time.Equal(m.Time) && string(k.Payload) == string(m.Payload)
 	}
 	if !slices.EqualFunc(got.Messages, want, same) {
-		h.t.Errorf("%s: read %+v, want %+v", what, got.Messages, want)
+		var read, wanted []pubsub.Position
+		for _, m := range got.Messages {
+			read = append(read, m.Position)
+		}
+		for _, m := range want {
+			wanted = append(wanted, m.Position)
+		}
+		h.t.Errorf("%s: read %v, want %v, or they are not as they were received", what, read, wanted)
 	}
 }
 
@@ -110,7 +112,7 @@ func behind(t *testing.T, h *history) {
 // bounds: what is read in parts is the same, each part is within its bound, and goes on.
 func bounds(t *testing.T, h *history) {
 	all := h.some(60)
-	for _, bound := range []pubsub.HistoryBound{{Messages: 1, Bytes: 1 << 20}, {Messages: 7, Bytes: 1 << 20}, {Messages: 60, Bytes: 1 << 20}, {Messages: 100, Bytes: 1}, {Messages: 100, Bytes: 60}} {
+	for _, bound := range someBounds {
 		var parts pubsub.History
 		var since pubsub.Position
 		for more := true; more; {
@@ -134,7 +136,7 @@ func bounds(t *testing.T, h *history) {
 // last: the last messages are those of the end, and none behind From is missing.
 func last(t *testing.T, h *history) {
 	all := h.some(60)
-	for _, bound := range []pubsub.HistoryBound{{Messages: 1, Bytes: 1 << 20}, {Messages: 7, Bytes: 1 << 20}, {Messages: 60, Bytes: 1 << 20}, {Messages: 100, Bytes: 1}, {Messages: 100, Bytes: 60}} {
+	for _, bound := range someBounds {
 		want, bytes := len(all), int64(0)
 		for want > 0 && len(all)-want < bound.Messages && bytes <= bound.Bytes {
 			want--

@@ -46,7 +46,7 @@ type past struct {
 // pastOf fetches a topic's messages behind a number, with the one numbered through, if that is not 0.
 func (st *stream) pastOf(ctx context.Context, s *session, topic string, after, through uint64, bound pubsub.HistoryBound) (p past, err error) {
 	subject := s.broker.names.subject(topic)
-	for attempt := range attempts {
+	for attempt := 0; ; attempt++ {
 		time.Sleep(time.Duration(attempt) * 50 * time.Millisecond) // a replica catches up
 		last, err := st.lastOf(ctx, s, subject)
 		if err != nil {
@@ -58,15 +58,14 @@ func (st *stream) pastOf(ctx context.Context, s *session, topic string, after, t
 		} else {
 			p, err = st.pastOnce(ctx, s, subject, after, last, bound)
 		}
-		if err == nil {
+		switch {
+		case err == nil:
 			p.whole, err = st.keepsAll(ctx, s, &p)
 			return p, err
-		}
-		if ctx.Err() != nil || attempt == attempts-1 {
+		case ctx.Err() != nil, attempt == attempts-1:
 			return p, err
 		}
 	}
-	return p, err
 }
 
 // keepsAll says whether the leader has what a past begins with, so that it has had all behind it meanwhile.
@@ -304,6 +303,9 @@ func (b *Broker) Purge(ctx context.Context, topic string) error {
 	mark, err := b.store(ctx, s, msg) // first, so that nobody finds nothing and takes it for all that there was
 	if err != nil {
 		return err
+	}
+	if mark.Position.Number == 0 { // nobody knows what is before it; who reads stops there
+		return fmt.Errorf("%w: the stream has begun anew, and %q is not purged", pubsub.ErrUnknown, topic)
 	}
 	before := struct {
 		Filter string `json:"filter"`

@@ -397,7 +397,7 @@ func TestRecreated(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), "E"); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond) // which ends between two attempts
+	ctx, cancel := context.WithTimeout(t.Context(), 550*time.Millisecond) // which ends in the midst between two attempts
 	defer cancel()
 	if _, err := a.Publish(ctx, pubsub.Message{Topic: "kept/t", Payload: []byte("no stream")}, pubsub.PublishOptions{}); !errors.Is(err, nats.ErrNoStream) {
 		t.Errorf("published without a stream: %v", err)
