@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"slices"
 	"sync"
 
@@ -12,7 +13,7 @@ import (
 // guarded by Conn.mu.
 type grouped struct {
 	value any           // the application's
-	seen  uint64        // the item of the loop's log up to which the connection has all
+	seen  uint64        // the item of the loop's log up to which the connection has all, or wants none
 	more  *[]membership // behind first; nil: there are none
 	first membership    // all of them are in the order of their parts' ids
 }
@@ -202,7 +203,7 @@ var deliveries = sync.Pool{New: func() any { return new(delivery) }}
 // may end the connection: the caller, who holds mu, looks again whether it takes something.
 func (c *Conn) catchUp() {
 	g := c.grouped()
-	if g == nil || g.seen == c.loop.groups.last.Load() || c.takesNothing() {
+	if g == nil || g.seen >= c.loop.groups.last.Load() || c.takesNothing() {
 		return
 	}
 	d := deliveries.Get().(*delivery)
@@ -217,11 +218,11 @@ func (c *Conn) catchUp() {
 	deliveries.Put(d)
 }
 
-// skipGroups is for a connection that ends behind a gap: it gets nothing more. The caller
-// holds mu.
+// skipGroups is for a connection that ends behind a gap: it gets nothing more, also of what is
+// sent from here on. The caller holds mu, and ends it.
 func (c *Conn) skipGroups() {
 	if g := c.grouped(); g != nil {
-		g.seen = c.loop.groups.last.Load()
+		g.seen = math.MaxUint64
 	}
 }
 
