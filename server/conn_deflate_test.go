@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"encoding/base64"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -406,4 +408,40 @@ func TestDeflatePrepared(t *testing.T) {
 		}
 	}
 	t.Logf("%d sends to connections that had ended; %+v", failed.Load(), srv.Stats().Deflated)
+}
+
+// TestGroupEnvelopeTooLargeForQueue: a message whose envelope alone is too large for the queue is left out, and the
+// compression context knows nothing of it.
+func TestGroupEnvelopeTooLargeForQueue(t *testing.T) {
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
+		srv.Handler, srv.Limits.Message, srv.Queue.Max, srv.Queue.HighWater = opened(conns), 9000, 10_000, 2000
+		srv.Keepalive.Interval = -1
+		srv.Deflate = &server.Deflate{ServerTakeover: true, Level: 9}
+		srv.Upgrade = acceptAs(server.Accept{Enveloped: true})
+	})
+	d := dialDeflating(t, n, addr, offerDeflate)
+	c := <-conns
+	g := srv.NewGroup(server.GroupOptions{})
+	if _, err := g.Join(c); err != nil {
+		t.Fatal(err)
+	}
+	idle(t, n) // the join is settled: what follows comes by a pass, compressed
+	payload := make([]byte, 10_000)
+	rng := rand.NewChaCha8([32]byte{})
+	_, _ = rng.Read(payload)                           // it never fails
+	text := base64.StdEncoding.EncodeToString(payload) // 13,336 bytes, and some 10,050 compressed
+	p := ws.PrepareWith(ws.Binary, payload, ws.PrepareOptions{Envelope: func() []byte { return []byte(text) }})
+	if _, err := g.Send(p); err != nil {
+		t.Fatal(err)
+	}
+	idle(t, n)
+	if got := srv.Stats().Group.DroppedNewest; got != 1 {
+		t.Errorf("%d messages were dropped, want 1", got)
+	}
+	again := text[len(text)-1000:] // it would be found in the context
+	if err := c.SendText(again); err != nil {
+		t.Fatal(err)
+	}
+	d.expectMessage(opText, again)
 }

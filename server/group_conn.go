@@ -316,12 +316,14 @@ func (d *delivery) send(c *Conn, z *deflation) {
 		c.writeShared(d.list, d.frames, d.joined)
 		next = len(d.list)
 	}
-	for ; next < len(d.list) && !c.takesNothing(); next++ {
-		c.sendShared(d.list[next], d.frames[next])
-	}
 	if z != nil {
 		for i, p := range d.list[:next] {
 			d.way.noteDeflated(c, z, p, d.frames[i])
+		}
+	}
+	for ; next < len(d.list) && !c.takesNothing(); next++ {
+		if c.sendShared(d.list[next], d.frames[next]) && z != nil {
+			d.way.noteDeflated(c, z, d.list[next], d.frames[next])
 		}
 	}
 	if d.notText > 0 {
@@ -342,13 +344,14 @@ func (c *Conn) corksTooMuch(p pending, frame []byte) bool {
 	return len(c.out.cork)+len(frame) > c.limits().maxQueue/4 && c.mayDrop(p)
 }
 
-// sendShared is send for a message that others get too. The caller holds c's mu.
-func (c *Conn) sendShared(p pending, frame []byte) {
+// sendShared is send for a message that others get too. false: it is too large for any queue. The caller holds c's mu.
+func (c *Conn) sendShared(p pending, frame []byte) bool {
 	switch {
 	case len(frame)-ws.MaxHeader > c.limits().maxQueue:
 		drops := c.policyFor(p) != CloseWhenFull || p.message.prepared.Len() <= c.limits().maxQueue // its envelope, or event, alone is too large
 		c.tooBig(drops)
 		c.countNewest(drops)
+		return false
 	case c.queue() != nil:
 		c.queueShared(p, frame)
 	case c.out != nil && len(frame) < direct && !c.corksTooMuch(p, frame):
@@ -364,4 +367,5 @@ func (c *Conn) sendShared(p pending, frame []byte) {
 			c.writeShared([]pending{p}, [][]byte{frame}, frame)
 		}
 	}
+	return true
 }

@@ -70,8 +70,8 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 		return
 	}
 	policy := c.policyFor(p)
-	drops := policy != CloseWhenFull
-	over := c.excess(frame, drops)
+	drops, loose := policy != CloseWhenFull, c.mayDrop(p)
+	over := c.excess(frame, loose)
 	switch {
 	case over <= 0:
 	case policy == DropNewest:
@@ -80,7 +80,7 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 		c.makeRoom(over)
 	}
 	switch {
-	case c.excess(frame, drops) > 0:
+	case c.excess(frame, loose) > 0:
 		c.overflow(LimitQueue, errSlow, drops)
 		c.countNewest(drops)
 	case c.loop.srv.governor.outbound.full():
@@ -97,9 +97,9 @@ func (c *Conn) queueShared(p pending, frame []byte) {
 
 // excess is how many bytes of the queue have to go for a frame, for one that may be dropped one at least if there are too many of
 // those.
-func (c *Conn) excess(frame []byte, drops bool) int {
+func (c *Conn) excess(frame []byte, loose bool) int {
 	over := c.queued() + len(frame) - c.limits().maxQueue
-	if drops && c.out.LooseFrames() >= maxLoose {
+	if loose && c.out.LooseFrames() >= maxLoose {
 		return max(over, 1)
 	}
 	return over

@@ -244,6 +244,37 @@ func TestGroupKeyAtTheBound(t *testing.T) {
 	}
 }
 
+// TestGroupManyLoose: at most 10,000 messages that may be dropped wait in a queue, whatever lets them be dropped; the
+// oldest one goes for the next.
+func TestGroupManyLoose(t *testing.T) {
+	t.Parallel()
+	for name, with := range map[string]struct {
+		group   server.GroupOptions
+		message func(i int) server.SendOptions
+	}{
+		"oldest":  {group: server.GroupOptions{Policy: server.DropOldest}, message: func(int) server.SendOptions { return server.SendOptions{} }},
+		"key":     {message: func(i int) server.SendOptions { return server.SendOptions{Key: strconv.Itoa(i)} }},
+		"expires": {message: func(int) server.SendOptions { return server.SendOptions{Expires: time.Hour} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newSlowMember(t, func(srv *server.Server) { srv.Queue.Max = 1 << 20 })
+			g := m.group(with.group, server.JoinOptions{})
+			const most, more = 10_000, 300
+			p := ws.Prepare(ws.Text, []byte("tick"))
+			for i := range most + more {
+				if _, err := g.SendWith(p, with.message(i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			idle(t, m.n)
+			if got := m.srv.Stats().Group; got.DroppedOldest != more || !g.Has(m.conn) {
+				t.Errorf("%+v, member %v, want DroppedOldest: %d and a member", got, g.Has(m.conn), more)
+			}
+		})
+	}
+}
+
 // TestGroupExpires: what has waited too long is not sent.
 func TestGroupExpires(t *testing.T) {
 	t.Parallel()

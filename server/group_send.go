@@ -96,10 +96,11 @@ func (g *Group) SendTo(c *Conn, p *ws.Prepared, o SendOptions) error {
 	m := newGroupMessage(g, p, o, 1)
 	defer m.release()
 	one := pending{message: m, policy: cmp.Or(o.Policy, g.options.Policy)}
-	if c.sendShared(one, frame); c.takesNothing() {
+	taken := c.sendShared(one, frame)
+	if c.takesNothing() {
 		return ErrClosed
 	}
-	if z != nil {
+	if z != nil && taken {
 		way.noteDeflated(c, z, one, frame)
 	}
 	return nil
