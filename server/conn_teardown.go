@@ -25,7 +25,7 @@ func (c *Conn) conclude(w *worker) {
 		c.advance(stateFlushing)
 		cause := c.facts.cause
 		if c.grouped() != nil {
-			c.loop.groups.push(groupItem{conn: c})
+			c.loop.groups.pushEnd(c)
 		}
 		c.mu.Unlock()
 		if c.handler != nil {

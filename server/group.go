@@ -83,7 +83,7 @@ type GroupOptions struct {
 	// SendOptions come before it.
 	Policy QueuePolicy
 	// Gone, if not nil, is called for each member whose connection has ended, behind its last
-	// message. A loop calls it: it must not block.
+	// message. A loop calls it: it must not block. A panic is logged as a handler's.
 	Gone func(c *Conn)
 }
 
@@ -106,7 +106,7 @@ type SendOptions struct {
 	KeyOwner any
 	InOrder  bool
 	// Expires is how long the message may wait in a member's queue, to a tenth of a second;
-	// 0 is for ever. Later it is not sent.
+	// 0, and five years or more, is for ever. Later it is not sent.
 	Expires time.Duration
 }
 

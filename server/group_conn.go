@@ -157,6 +157,9 @@ func (c *Conn) join(to *Group, policy QueuePolicy) {
 	}
 	m.setState(joining, uint32(number))
 	part.gain(c, policy)
+	if way := c.framing(); way != (framing{}) { // who sends makes the form, and no loop
+		to.addWay(way)
+	}
 }
 
 // leave ends c's membership, false if there is none. The caller holds mu and Group.mu, and has
@@ -189,6 +192,7 @@ type delivery struct {
 	list    []pending
 	frames  [][]byte // one each
 	joined  []byte   // all of them, if they are several and small
+	bytes   int      // in all frames
 	notText int      // messages that are left out, for there is no such form of them
 	noted   *Group   // has noted the way
 }
@@ -199,12 +203,12 @@ const joinBytes = 64 << 10
 
 var deliveries = sync.Pool{New: func() any { return new(delivery) }}
 
-// catchUp sends c what its groups have for it, before something of its own or the end. It
+// catchUp sends c what its groups have for it, before something of its own or the end, and says how many bytes. It
 // may end the connection: the caller, who holds mu, looks again whether it takes something.
-func (c *Conn) catchUp() {
+func (c *Conn) catchUp() (bytes int) {
 	g := c.grouped()
 	if g == nil || g.seen >= c.loop.groups.last.Load() || c.takesNothing() {
-		return
+		return 0
 	}
 	d := deliveries.Get().(*delivery)
 	for end := c.loop.groups.last.Load(); g.seen < end && !c.takesNothing(); {
@@ -213,9 +217,11 @@ func (c *Conn) catchUp() {
 		d.collect(c, g, end, c.framing())
 		g.seen = d.last
 		d.send(c, nil)
+		bytes += d.bytes
 	}
 	d.forget()
 	deliveries.Put(d)
+	return bytes
 }
 
 // skipGroups is for a connection that ends behind a gap: it gets nothing more, also of what is
@@ -248,6 +254,7 @@ func (l *groupLog) visit(c *Conn) (done bool) {
 	}
 	g.seen = d.last
 	d.send(c, z)
+	l.pass.bytes += d.bytes
 	if z != nil && z.keeps {
 		z.unlock()
 	}
@@ -265,7 +272,7 @@ func (d *delivery) collect(c *Conn, g *grouped, end uint64, way framing) {
 	d.shares = g.more == nil && g.first.state() == settled
 	d.clear()
 	d.list, d.last = c.loop.groups.collect(c, end, d.list)
-	total, kept, plain := 0, d.list[:0], way == framing{}
+	kept, plain := d.list[:0], way == framing{}
 	for _, p := range d.list {
 		frame := p.message.prepared.Frame()
 		if !plain || !p.message.prepared.Plain() {
@@ -276,11 +283,12 @@ func (d *delivery) collect(c *Conn, g *grouped, end uint64, way framing) {
 				continue
 			}
 		}
-		if total += len(frame); len(kept) > 0 && total > joinBytes {
+		if len(kept) > 0 && d.bytes+len(frame) > joinBytes {
 			d.last = p.number - 1 // not the number of the one before, which may be in the log for several groups
 			break
 		}
 		kept = append(kept, p)
+		d.bytes += len(frame)
 		d.frames = append(d.frames, frame)
 	}
 	clear(d.list[len(kept):])
@@ -297,7 +305,7 @@ func (d *delivery) collect(c *Conn, g *grouped, end uint64, way framing) {
 func (d *delivery) clear() {
 	clear(d.list)
 	clear(d.frames)
-	d.list, d.frames, d.joined, d.notText, d.noted = d.list[:0], d.frames[:0], d.joined[:0], 0, nil
+	d.list, d.frames, d.joined, d.bytes, d.notText, d.noted = d.list[:0], d.frames[:0], d.joined[:0], 0, 0, nil
 }
 
 // forget lets go of the messages.

@@ -78,20 +78,33 @@ func (g *Group) prepare(p *ws.Prepared) {
 func (g *Group) noteWay(way framing) {
 	way.keeps, way.drops = false, false
 	if ways := g.ways.Load(); ways == nil || !slices.Contains(*ways, way) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		g.addWay(way)
 	}
 }
 
+// commonWays are the ways of most groups, which are there once for all.
+var commonWays = [...][]framing{{{enveloped: true}}, {{events: true}}, {{events: true, enveloped: true}}}
+
+// addWay is noteWay where the caller holds mu.
 func (g *Group) addWay(way framing) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var ways []framing // never changed once it is there
-	if before := g.ways.Load(); before != nil {
-		ways = *before
-	}
-	if way != (framing{}) && !slices.Contains(ways, way) {
-		ways = append(slices.Clip(ways), way)
-		g.ways.Store(&ways)
+	before := g.ways.Load()
+	switch {
+	case way == framing{}:
+	case before != nil:
+		if !slices.Contains(*before, way) {
+			ways := append(slices.Clip(*before), way) // others read what was there
+			g.ways.Store(&ways)
+		}
+	default:
+		for i := range commonWays {
+			if commonWays[i][0] == way {
+				g.ways.Store(&commonWays[i])
+				return
+			}
+		}
+		g.ways.Store(&[]framing{way})
 	}
 }
 

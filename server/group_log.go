@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/millrace/millrace/internal/loop"
 	"github.com/millrace/millrace/internal/outqueue"
@@ -95,6 +96,9 @@ type waitingFrame struct {
 	next *waitingFrame
 }
 
+// forEver is more than ticks can count.
+const forEver = 5 * 365 * 24 * time.Hour
+
 func newGroupMessage(g *Group, p *ws.Prepared, o SendOptions, holds int) *groupMessage {
 	m := &groupMessage{group: g, prepared: p, policy: o.Policy, inOrder: o.InOrder}
 	if o.Key != "" {
@@ -104,7 +108,7 @@ func newGroupMessage(g *Group, p *ws.Prepared, o SendOptions, holds int) *groupM
 		}
 		m.key, m.keyHash = key, uint32(maphash.Comparable(keySeed, key))
 	}
-	if o.Expires > 0 {
+	if o.Expires > 0 && o.Expires < forEver {
 		m.expires = g.srv.loops[0].RightNow() + loop.TimeoutTicks(o.Expires)
 	}
 	m.holds.Store(int64(holds))
@@ -153,13 +157,22 @@ func (l *groupLog) hasRoom() bool {
 	return l.last.Load()+1-first < maxGroupItems
 }
 
-// push puts a join, a leave or an end behind the other items, has the leader do it, and
-// gives its number. The caller holds Group.mu if it has a part.
+// push puts a join or a leave behind the other items, has the leader do it, and gives its number. The caller
+// holds Group.mu.
 func (l *groupLog) push(item groupItem) (number uint64) {
 	l.mu.Lock()
 	number = l.append(item)
 	l.wake()
 	return number
+}
+
+// pushEnd is push for the end of a connection, which its loop may not outlive by much: whoever counts as having
+// posted may be about to only.
+func (l *groupLog) pushEnd(c *Conn) {
+	l.mu.Lock()
+	l.append(groupItem{conn: c})
+	l.posted = false
+	l.wake()
 }
 
 // pushMessage puts a message behind the other items for each of the groups that has members here, one
@@ -202,7 +215,7 @@ func (l *groupLog) wake() {
 	l.posted = true
 	l.mu.Unlock()
 	if post {
-		l.loop.PostTask(l) // a loop that has ended has no members
+		l.loop.PostTask(l) // a loop that has ended has done all items: see pushEnd
 	}
 }
 

@@ -13,12 +13,21 @@ type groupPass struct {
 	next    int // in touched
 	settled []*groupPart
 
+	// A connection that is over, and how many of its memberships have ended so far.
+	ending *grouped
+	ended  int
+
+	// Of the slice under way.
+	visits int
+	bytes  int
+
 	delivery delivery
 }
 
 // A pass is cut into slices, between which the loop serves others.
 const (
-	sliceVisits = 16
+	sliceVisits = 16                    // connections that are written to
+	sliceBytes  = 1 << 20               // and what, but for the last write
 	sliceTime   = 50 * time.Microsecond // of a slice of several passes
 	passWork    = 1024                  // items of the log that a pass takes, and memberships that end in it
 
@@ -31,28 +40,31 @@ const (
 func (l *groupLog) Do() (again bool) {
 	p := &l.pass
 	began := time.Now()
-	for visits := 0; ; {
+	p.visits, p.bytes = 0, 0
+	for {
 		if !p.under && !l.beginPass() {
 			return false
 		}
 		for ; p.next < len(p.touched); p.next++ {
 			part := p.touched[p.next]
 			for part.cursor < len(part.members) {
-				if visits == sliceVisits {
+				if p.sliceOver() {
 					return true
 				}
-				visits++
+				p.visits++
 				if l.visit(part.members[part.cursor]) {
 					part.cursor++
 				}
 			}
 			part.cursor = 0
 		}
-		if l.endPass(); time.Since(began) > sliceTime {
+		if l.endPass(); p.sliceOver() || time.Since(began) > sliceTime {
 			return true
 		}
 	}
 }
+
+func (p *groupPass) sliceOver() bool { return p.visits >= sliceVisits || p.bytes >= sliceBytes }
 
 // beginPass says whether there is anything to do, and does the joins and leaves.
 func (l *groupLog) beginPass() bool {
@@ -66,15 +78,17 @@ func (l *groupLog) beginPass() bool {
 		return false
 	}
 	work, members, number := 0, 0, first
-	for ; number <= last; number++ {
-		if work >= passWork || len(p.touched) >= smallGroups && members < smallMembers {
+	for whole := true; whole && number <= last; number++ {
+		if work >= passWork || p.sliceOver() || len(p.touched) >= smallGroups && members < smallMembers {
 			break
 		}
 		work++
 		item := items.at(number)
 		switch part := item.part; {
 		case part == nil:
-			work += l.leaveGroups(item.conn)
+			if work, whole = l.leaveGroups(item.conn, work); !whole {
+				number-- // it goes on in the next pass
+			}
 		case item.message == nil:
 			l.settle(item.conn, part, number)
 			p.settled = append(p.settled, part)
@@ -121,7 +135,10 @@ func (l *groupLog) settleConn(c *Conn, part *groupPart, number uint64) (index ui
 	if m == nil || m.state() == settled {
 		return noIndex
 	}
-	c.catchUp() // also if it has left meanwhile: no pass visits who is no member yet
+	if bytes := c.catchUp(); bytes > 0 { // also if it has left meanwhile: no pass visits who is no member yet
+		l.pass.visits++
+		l.pass.bytes += bytes
+	}
 	if m.at != uint32(number) {
 		return noIndex
 	}
@@ -184,31 +201,53 @@ func shrunk[E any](s []E) []E {
 	return append(make([]E, 0, 2*len(s)), s...)
 }
 
-// leaveGroups ends the memberships of a connection that is over, and says how many. The leader calls it.
-func (l *groupLog) leaveGroups(c *Conn) (ended int) {
-	c.mu.Lock()
-	g := c.grouped()
-	if g == nil {
+// leaveGroups ends memberships of a connection that is over, each some work, up to passWork. It gives the work with them, and
+// whether that was the last. The leader calls it.
+func (l *groupLog) leaveGroups(c *Conn, before int) (work int, whole bool) {
+	p, work := &l.pass, before
+	if p.ending == nil {
+		c.mu.Lock()
+		g := c.grouped()
+		if g == nil {
+			c.mu.Unlock()
+			return work, true
+		}
+		c.value = g.value
 		c.mu.Unlock()
-		return 0
+		p.ending, p.ended = g, 0 // nobody else knows it any more
 	}
-	c.value = g.value
-	c.mu.Unlock()
-	for i := range g.len() { // nobody else knows g any more
-		m := *g.at(i)
-		part := l.partOf(m)
-		if m.state() != leaving {
-			part.group.mu.Lock()
-			part.lose()
-			part.group.mu.Unlock()
+	for ; p.ended < p.ending.len(); p.ended++ {
+		if work >= passWork {
+			return work, false
 		}
-		if m.place() != noIndex {
-			l.remove(part, m.place())
-		}
-		l.pass.settled = append(l.pass.settled, part)
-		if gone := part.group.options.Gone; gone != nil && m.state() != leaving {
-			gone(c)
-		}
+		work++
+		l.endMembership(c, *p.ending.at(p.ended))
 	}
-	return g.len()
+	p.ending = nil
+	return work, true
+}
+
+func (l *groupLog) endMembership(c *Conn, m membership) {
+	part := l.partOf(m)
+	if m.state() != leaving {
+		part.group.mu.Lock()
+		part.lose()
+		part.group.mu.Unlock()
+	}
+	if m.place() != noIndex {
+		l.remove(part, m.place())
+	}
+	l.pass.settled = append(l.pass.settled, part)
+	if gone := part.group.options.Gone; gone != nil && m.state() != leaving {
+		l.callGone(gone, c)
+	}
+}
+
+func (l *groupLog) callGone(gone func(*Conn), c *Conn) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.loop.logPanic(p, c.RemoteName())
+		}
+	}()
+	gone(c)
 }

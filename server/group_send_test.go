@@ -141,3 +141,27 @@ func TestSendToGroupsOverPasses(t *testing.T) {
 		clients[0].expect(opText, strconv.Itoa(i))
 	}
 }
+
+// TestGroupMakesForms: the sender's goroutine makes the forms that members get, from their first message on, and no
+// loop: a form may be the application's code.
+func TestGroupMakesForms(t *testing.T) {
+	conns := make(chan *server.Conn, 1)
+	n, addr, srv := startSim(t, simnet.Config{}, func(srv *server.Server) {
+		srv.Handler, srv.Upgrade = opened(conns), acceptAs(server.Accept{Enveloped: true})
+	})
+	client := dialSim(t, n, addr).upgraded()
+	g := srv.NewGroup(server.GroupOptions{})
+	joinAll(t, g, <-conns)
+	for i := range 2 {
+		made := 0
+		p := ws.PrepareWith(ws.Text, []byte("payload"), ws.PrepareOptions{Envelope: func() []byte {
+			made++ // a race if a loop calls it
+			return []byte("envelope")
+		}})
+		_, err := g.Send(p)
+		if err != nil || made != 1 {
+			t.Errorf("message %d was made %d times when Send returned (%v), want once", i, made, err)
+		}
+		client.expect(opText, "envelope")
+	}
+}

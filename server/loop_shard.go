@@ -114,12 +114,17 @@ func (m *member) Seat() *loop.Seat { return &m.seat }
 // called runtime.Goexit.
 func (m *member) Failed(w *loop.Worker, panicked any) {
 	c := (*Conn)(m)
-	stack := make([]byte, 16<<10)
-	stack = stack[:runtime.Stack(stack, false)]
-	c.loop.counters.panics.Add(1)
-	c.loop.srv.log().Error("handler panicked", "panic", fmt.Sprintf("%+v", panicked), "at", panickedAt(), "remote", c.RemoteName(), "stack", string(stack))
+	c.loop.logPanic(panicked, c.RemoteName())
 	w.HostData.(*worker).decoder = c.loop.srv.newDecoder()
 	c.endPanicked()
+}
+
+// logPanic counts and logs a panic of the application's code, while the stack is still there.
+func (l *shard) logPanic(panicked any, remote string) {
+	stack := make([]byte, 16<<10)
+	stack = stack[:runtime.Stack(stack, false)]
+	l.counters.panics.Add(1)
+	l.srv.log().Error("handler panicked", "panic", fmt.Sprintf("%+v", panicked), "at", panickedAt(), "remote", remote, "stack", string(stack))
 }
 
 // panickedAt is the line that has panicked, or called runtime.Goexit, as "function

@@ -30,7 +30,8 @@ type PrepareOptions struct {
 	NotPlain bool
 	// Envelope, if not nil, makes the text that connections get in place of the payload
 	// which ask for envelopes, as one that also says what the message is about. It is called when
-	// the first of them is to get it, on any goroutine, perhaps on several at once, and gives the same each time.
+	// the first of them is to get it, on any goroutine, perhaps on several at once, and gives the same each time. That may be
+	// a server's loop: it must not block, panic, or use a connection or a group.
 	// Its result must not be changed, and is valid UTF-8.
 	Envelope func() []byte
 }
