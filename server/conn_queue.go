@@ -139,7 +139,13 @@ func (q *queueWriter) Writev(pieces [][]byte) (n int, err error) {
 }
 
 // Missing implements outqueue.Writer.
-func (q *queueWriter) Missing(messages int) []byte { return (*Conn)(q).tellMissed(messages) }
+func (q *queueWriter) Missing(messages int) []byte { return (*Conn)(q).missedFrame(messages) }
+
+// Told implements outqueue.Writer.
+func (q *queueWriter) Told(bytes int) {
+	(*Conn)(q).sentMessages(1)
+	(*Conn)(q).sentBytes(bytes)
+}
 
 // memory is what the queue is to be charged with, without what a stream holds.
 func (o *outbound) memory() int { return queueMemory + o.Queue.Memory() }

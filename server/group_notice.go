@@ -14,7 +14,8 @@ import (
 // how many they were, in decimal, then After. On an event stream it is an event.
 //
 // It comes in their place: behind what was sent before them, and before what was sent behind them. So
-// who has seen a message was told of all that was dropped before it. Messages that were dropped one behind the other, before the
+// who has seen a message was told of all that was dropped before it, but for one that took the place of another with the same key
+// (SendOptions.Key without InOrder). Messages that were dropped one behind the other, before the
 // notice is on its way, are told of together. As long as the connection is open, what is told adds up to what was
 // dropped: the newest, the oldest, and what has expired. Messages whose place a newer one with the same key took are not counted.
 //
@@ -67,15 +68,11 @@ func (c *Conn) leaveGap() {
 		c.charge()
 	default:
 		c.sentMessages(1)
-		_ = c.put(ws.Text, nil, notice.frame(1, c.is(eventStream)), nil) // there is no queue that could be full
+		_ = c.put(ws.Text, nil, c.missedFrame(1), nil) // there is no queue that could be full
 	}
 }
 
-// tellMissed is the notice that takes the place of so many messages, as it is about to be written. The caller
-// holds mu, and charges the queue.
-func (c *Conn) tellMissed(messages int) []byte {
-	frame := c.handler.missed.frame(messages, c.is(eventStream))
-	c.sentMessages(1)
-	c.sentBytes(len(frame))
-	return frame
+// missedFrame is the notice that takes the place of so many messages. The caller holds mu.
+func (c *Conn) missedFrame(messages int) []byte {
+	return c.handler.missed.frame(messages, c.is(eventStream))
 }

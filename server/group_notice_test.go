@@ -293,3 +293,33 @@ func (m *slowMember) readMany() (number, told int) {
 		}
 	}
 }
+
+// TestNoticeTakesNoRoom: a notice that waits leaves all of Queue.Max to others, also when the network takes a little before it.
+func TestNoticeTakesNoRoom(t *testing.T) {
+	t.Parallel()
+	m := newSlowMember(t, func(srv *server.Server) {
+		srv.Upgrade = acceptAs(server.Accept{MissedNotice: &server.MissedNotice{Before: strings.Repeat("n", 1000)}})
+		srv.Queue.HighWater = 9000
+	})
+	g := m.group(server.GroupOptions{}, server.JoinOptions{})
+	send := func(o server.SendOptions) {
+		if _, err := g.SendWith(ws.Prepare(ws.Text, []byte(strings.Repeat("x", 300))), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 7 {
+		send(server.SendOptions{Expires: time.Second})
+		send(server.SendOptions{})
+	}
+	idle(t, m.n)
+	before := m.conn.Buffered()
+	m.n.Advance(3 * time.Second) // they expire
+	m.next()                     // the network takes a little
+	idle(t, m.n)
+	if after := m.conn.Buffered(); after >= before {
+		t.Errorf("%d bytes wait, and %d did before some expired", after, before)
+	}
+	if err := m.conn.SendText(strings.Repeat("o", 7000)); err != nil {
+		t.Errorf("beside some 2,500 bytes that wait, of 10,000: %v", err)
+	}
+}

@@ -5,8 +5,8 @@ import "github.com/millrace/millrace/internal/buffer"
 // # Gaps
 //
 // With Queue.Gaps, frames that are dropped leave a gap in their place, which knows how many they were. Gaps that
-// come to stand side by side are one, so there is one more at most than there are frames. Write puts a frame
-// that tells of it in the place of each gap that it comes to.
+// come to stand side by side are one, so there is one more at most than there are frames. Write offers a frame
+// that tells of it in the place of each gap that it comes to. When some of that is taken, it is a frame like others.
 
 // gap says whether a run is a gap.
 func (s *frames) gap() bool { return s.buf == nil && s.shared == nil }
@@ -18,19 +18,22 @@ func (q *Queue) AddGap(missing int) {
 	}
 }
 
-// fillGaps has frames tell of the gaps that the next write would meet.
-func (q *Queue) fillGaps(w Writer) {
-	for i := range q.segments[:min(len(q.segments), maxPieces)] {
-		s := &q.segments[i]
-		if !s.gap() {
-			continue
-		}
-		frame := w.Missing(s.off)
-		*s = frames{buf: buffer.Get(len(frame))}
-		s.buf.B = append(s.buf.B, frame...)
-		q.room += cap(s.buf.B)
-		q.bytes += len(frame)
+// offer is what of a run is to be written next.
+func (s *frames) offer(w Writer) []byte {
+	if s.gap() {
+		return w.Missing(s.off)
 	}
+	return s.rest()
+}
+
+// tell makes a gap of which something is written a frame.
+func (q *Queue) tell(w Writer, s *frames) {
+	frame := w.Missing(s.off)
+	w.Told(len(frame))
+	*s = frames{buf: buffer.Get(len(frame))}
+	s.buf.B = append(s.buf.B, frame...)
+	q.room += cap(s.buf.B)
+	q.bytes += len(frame)
 }
 
 // keep appends a run to those that are kept. Of a frame that was dropped there is its gap, or nothing.

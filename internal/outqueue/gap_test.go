@@ -31,8 +31,8 @@ func gapQueue(t *testing.T, gaps bool) *outqueue.Queue {
 // tell is a notice of missing frames.
 func tell(missing int) []byte { return ws.AppendFrame(nil, ws.Text, fmt.Append(nil, missing)) }
 
-// told writes all, with the counts of the gaps in their places.
-func told(t *testing.T, q *outqueue.Queue) string {
+// drainTold writes all, with the counts of the gaps in their places.
+func drainTold(t *testing.T, q *outqueue.Queue) string {
 	s := &sink{t: t, takes: math.MaxInt, tell: tell}
 	for !q.Empty() {
 		if _, err := q.Write(s, math.MaxInt); err != nil {
@@ -96,7 +96,7 @@ func TestGaps(t *testing.T) {
 				if !gaps {
 					want = tt.plain
 				}
-				if got := told(t, q); got != want {
+				if got := drainTold(t, q); got != want {
 					t.Errorf("with gaps %v: %q, want %q", gaps, got, want)
 				}
 			}
@@ -130,33 +130,40 @@ func TestGapAlone(t *testing.T) {
 	}
 }
 
-// TestGapsFilled: a write fills the gaps that it may come to, and no more. What is dropped beside one that is filled is told of anew.
-func TestGapsFilled(t *testing.T) {
+// TestGapsTold: a gap becomes a frame when a write takes some of that, and not before: until then it counts no bytes, and what is dropped
+// beside it is told of together with it.
+func TestGapsTold(t *testing.T) {
 	q := &outqueue.Queue{Gaps: true}
 	for range 20 {
 		q.Share(&outqueue.Shared{Frame: []byte(text(10)), Released: func() {}}, 0, false)
 		q.AddGap(1)
 	}
-	filled := 0
-	s := &sink{t: t, tell: func(missing int) []byte {
-		filled++
-		return tell(missing)
-	}}
-	for range 3 {
-		if _, err := q.Write(s, math.MaxInt); err != errAgain {
+	frame, notice := len(text(10)), len(tell(1))
+	told := 0
+	s := &sink{t: t, tell: tell, told: func(int) { told++ }}
+	for _, tt := range []struct{ takes, told, unwritten int }{
+		{0, 0, 20 * frame},
+		{frame, 0, 19 * frame},
+		{1, 1, 19*frame + notice - 1},
+		{notice - 1 + frame, 1, 18 * frame},
+		{2 * (notice + frame), 3, 16 * frame},
+	} {
+		s.takes = tt.takes
+		if _, err := q.Write(s, math.MaxInt); (err == errAgain) != (tt.takes == 0) {
 			t.Fatal(err)
 		}
-	}
-	if filled != 8 {
-		t.Errorf("%d gaps are filled of the first 16 places", filled)
+		if told != tt.told || q.Unwritten() != tt.unwritten {
+			t.Fatalf("%d gaps are told of and %d bytes wait, want %d and %d", told, q.Unwritten(), tt.told, tt.unwritten)
+		}
 	}
 	q = gapQueue(t, true)
 	q.DropOldest(1)
+	s.takes = 0
 	if _, err := q.Write(s, math.MaxInt); err != errAgain {
 		t.Fatal(err)
 	}
 	q.DropOldest(1)
-	if got := told(t, q); got != "1 1 C D E" {
+	if got := drainTold(t, q); got != "2 C D E" {
 		t.Errorf("got %q", got)
 	}
 }

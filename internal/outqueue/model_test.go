@@ -23,9 +23,16 @@ type sink struct {
 	wire   []byte
 	pieces [][]byte // of the last call
 	tell   func(missing int) []byte
+	told   func(bytes int)
 }
 
 func (s *sink) Missing(frames int) []byte { return s.tell(frames) }
+
+func (s *sink) Told(bytes int) {
+	if s.told != nil {
+		s.told(bytes)
+	}
+}
 
 func (s *sink) Write(p []byte) (int, error) { return s.take([][]byte{p}) }
 
@@ -274,16 +281,29 @@ func (p *player) step() {
 	}
 }
 
-// tell fills the first gap.
+// tell is the frame for a gap.
 func (p *player) tell(missing int) []byte {
-	at := slices.IndexFunc(p.m.units, func(u unit) bool { return u.missing > 0 })
-	if at < 0 || p.m.units[at].missing != missing {
-		p.t.Fatalf("%d frames are missing in the gap at %d of %v", missing, at, p.m.units)
+	if !slices.ContainsFunc(p.m.units, func(u unit) bool { return u.missing == missing }) {
+		p.t.Fatalf("there is no gap of %d in %v", missing, p.m.units)
 	}
-	p.count++
-	frame := p.framed(sizes[p.next(len(sizes))])
+	size := sizes[missing%len(sizes)]
+	if p.q.Events {
+		return sse.AppendEvent(nil, sse.Event{Data: bytes.Repeat([]byte{'A'}, size)})
+	}
+	return ws.AppendFrame(nil, ws.Text, bytes.Repeat([]byte{'A'}, size))
+}
+
+// told fills the first gap.
+func (p *player) told(size int) {
+	at := slices.IndexFunc(p.m.units, func(u unit) bool { return u.missing > 0 })
+	if at < 0 {
+		p.t.Fatalf("a gap is told of in %v", p.m.units)
+	}
+	frame := p.tell(p.m.units[at].missing)
+	if len(frame) != size {
+		p.t.Fatalf("%d bytes tell of a gap, want %d", size, len(frame))
+	}
 	p.m.units[at] = unit{frame: bytes.Clone(frame)}
-	return frame
 }
 
 // framed is a frame, or an event, with so many bytes of payload.
@@ -495,7 +515,7 @@ func play(t *testing.T, events, gaps bool, script []byte) {
 	p := &player{t: t, script: script, shared: map[*byte]int{}}
 	p.m.loose = map[*byte]*outqueue.Shared{}
 	p.q.Events, p.q.Gaps, p.m.keepsGaps = events, gaps, gaps
-	p.sink.t, p.sink.tell = t, p.tell
+	p.sink.t, p.sink.tell, p.sink.told = t, p.tell, p.told
 	for len(p.script) > 0 {
 		p.step()
 		p.check()

@@ -61,9 +61,10 @@ func looseMark(hash uint32) uint32 { return hash | 1 }
 type Writer interface {
 	Write(p []byte) (n int, err error)
 	Writev(pieces [][]byte) (n int, err error) // of two pieces at least
-	// Missing gives a frame, which is copied, that tells that so many are missing. It is called before a write, and
-	// only with Queue.Gaps. The frame may not be dropped any more.
+	// Missing gives the frame that tells that so many are missing, the same each time. It is called for a write, and
+	// only with Queue.Gaps. If some of it is taken Told is called, with its length: it is queued then.
 	Missing(frames int) []byte
+	Told(bytes int)
 }
 
 // Add queues head and tail, which together are whole frames, behind plain other bytes
@@ -178,23 +179,20 @@ func (q *Queue) PlacePong() int {
 // Write gives w the next bytes, in one call and at most so many, and takes off what w
 // has taken. The errors are w's. More than a pong must wait.
 func (q *Queue) Write(w Writer, most int) (n int, err error) {
-	if q.Gaps {
-		q.fillGaps(w)
-	}
 	if len(q.segments) == 1 {
-		p := q.segments[0].rest()
+		p := q.segments[0].offer(w)
 		n, err = w.Write(p[:min(len(p), most)])
 	} else {
 		n, err = q.writePieces(w, most)
 	}
-	q.advance(n)
+	q.advance(w, n)
 	return n, err
 }
 
 func (q *Queue) writePieces(w Writer, most int) (n int, err error) {
 	q.pieces = q.pieces[:0]
 	for _, s := range q.segments[:min(len(q.segments), maxPieces)] {
-		piece := s.rest()
+		piece := s.offer(w)
 		piece = piece[:min(len(piece), most)]
 		q.pieces = append(q.pieces, piece)
 		if most -= len(piece); most == 0 {
@@ -221,11 +219,14 @@ func (s *frames) content() []byte {
 }
 
 // advance takes n written bytes off the queue.
-func (q *Queue) advance(n int) {
+func (q *Queue) advance(w Writer, n int) {
 	q.bytes -= n
 	done := 0
 	for n > 0 {
 		s := &q.segments[done]
+		if s.gap() {
+			q.tell(w, s)
+		}
 		left := len(s.rest())
 		if n < left {
 			q.account(s, -1)
