@@ -25,6 +25,7 @@ func TestUnknownVariables(t *testing.T) {
 		"MILLRACE_TRUSTED_PROXY=10.0.0.1":   "did you mean MILLRACE_TRUSTED_PROXIES?",
 		"MILLRACE_IDEL_TIMEOUT=1s":          "did you mean MILLRACE_IDLE_TIMEOUT?",
 		"MILLRACE_COLOUR=blue":              "unknown variable MILLRACE_COLOUR\n",
+		"MILLRACE_CONFIG=foo.yaml":          "MILLRACE_CONFIG: there is no configuration file: give flags, or variables MILLRACE_...\n",
 		"MILLRACE_=x":                       "unknown variable MILLRACE_\n",
 		"MILLRACE_PORT=8080":                "unknown variable MILLRACE_PORT",
 		"MILLRACE_SERVICE_PORT=http":        "unknown variable MILLRACE_SERVICE_PORT",
@@ -65,9 +66,11 @@ func TestZeroIsTheDefault(t *testing.T) {
 		"max-conns", "max-conns-per-addr", "max-handshakes", "max-tls-handshakes", "max-http-conns", "max-http-streams", "handshake-rate", "handshake-burst", "max-head", "max-head-lines", "max-message",
 		"max-empty-fragments", "message-rate", "message-burst", "byte-rate", "byte-burst", "max-queue", "queue-high-water", "queue-low-water", "max-backlog", "max-inbound",
 		"deflate-windows", "deflate-level", "deflate-threshold", "max-workers", "loops",
+		"topics-history", "topics-max", "topics-per-conn", "topics-presence-rate", "topics-presence-burst", "topics-publish-rate", "topics-publish-burst",
 	} {
 		args = append(args, "--"+name, "0")
 	}
+	args = append(args, "--topics")
 	expectLimit(t, serve(t, nil, append(args, "--deflate", "takeover")...), 1<<20)
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -90,6 +91,30 @@ func TestTopicsDecision(t *testing.T) {
 			t.Errorf("%s: status %d, %q; want %q", args, status, stderr, want)
 		}
 	}
+}
+
+// TestTopicsRightsLogged: the log says at the start who may do what.
+func TestTopicsRightsLogged(t *testing.T) {
+	t.Parallel()
+	secret := tempFile(t, "secret", strings.Repeat("s", 32))
+	for args, want := range map[string]string{
+		"":                            `anybody_may="everything, from this machine alone" tokens=none`,
+		"--topics-open":               "anybody_may=everything tokens=none",
+		"--topics-keys ":              `anybody_may="subscribing to topics, and their history" tokens=keys`,
+		"--topics-keys anonymous: {}": "anybody_may=nothing tokens=keys",
+		"--topics-keys anonymous: {subscribe: [a], purge: [b]}": `anybody_may="subscribe, purge" tokens=keys`,
+		"--topics-jwt-secret " + secret:                         `anybody_may="subscribing to topics, and their history" tokens=JWTs`,
+	} {
+		given := []string{"--topics"}
+		if anonymous, ok := strings.CutPrefix(args, "--topics-keys "); ok {
+			given = append(given, "--topics-keys", keyFile(t, anonymous+"\n"))
+		} else {
+			given = append(given, strings.Fields(args)...)
+		}
+		expectLines(t, loggedBy(serve(t, nil, given...), "topics are served"), "level=INFO .*"+regexp.QuoteMeta(want)+"\n$")
+	}
+	both := serve(t, nil, "--topics", "--topics-keys", keyFile(t, ""), "--topics-jwt-secret", secret)
+	expectLines(t, loggedBy(both, "topics are served"), "tokens=\"keys, JWTs\"\n$")
 }
 
 // TestTopicsOpen: on a loopback address everything is open, to programs and to pages of the server's own, by the

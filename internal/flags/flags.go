@@ -112,8 +112,8 @@ type Set struct {
 	// Foreign tells of a variable that begins with Prefix, NAME=VALUE, whether it is
 	// meant for somebody else. It may be nil.
 	Foreign func(variable string) bool
-	// Elsewhere says why a flag is not among the options, if another command has it;
-	// "" if none has. It may be nil.
+	// Elsewhere says why a flag is not among the options, as when another command has it;
+	// "" if there is nothing to say. It may be nil.
 	Elsewhere func(name string) string
 	// Check judges the values together, after all setters. It may be nil.
 	Check func(Values) error

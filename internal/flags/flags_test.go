@@ -131,6 +131,7 @@ var wrongUses = []struct{ args, env, want string }{
 	{"-Max_Size=1", "", "unknown flag --Max_Size: did you mean --max-size?"},
 	{"--hepl", "", "unknown flag --hepl: did you mean --help?"},
 	{"--walk", "", "--walk: run has no such flag (only stroll)"},
+	{"", "TOOL_WALK=1", "TOOL_WALK: run has no such flag (only stroll)"},
 	{"--name", "", "--name: value missing: want NAME"},
 	{"---name x", "", "bad flag syntax: ---name: want --NAME, --NAME VALUE or --NAME=VALUE"},
 	{"--=x", "", "bad flag syntax: --=x: want --NAME, --NAME VALUE or --NAME=VALUE"},

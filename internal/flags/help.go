@@ -81,8 +81,8 @@ var valueHelp = []struct{ value, help string }{
 }
 
 // zeroHelp is for flags that set fields, where 0 is the default.
-const zeroHelp = "0 is the default of a number, a SIZE or a TIME unless its flag says otherwise; off, or -1, is no\n" +
-	"bound or never where a flag takes it."
+const zeroHelp = "0 is the default of a number, a SIZE or a TIME unless its flag says otherwise; off is no bound or never,\n" +
+	"and -1 is the same, where a flag takes it."
 
 func (s *Set) printValues(w io.Writer) {
 	var lines []string

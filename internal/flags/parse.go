@@ -81,10 +81,8 @@ func (s *Set) isFlag(arg string) bool {
 
 // unknown says that there is no such flag, and which one may be meant.
 func (s *Set) unknown(name string) error {
-	if s.Elsewhere != nil {
-		if why := s.Elsewhere(name); why != "" {
-			return fmt.Errorf("--%s: %s", name, why)
-		}
+	if why := s.elsewhere(name); why != "" {
+		return fmt.Errorf("--%s: %s", name, why)
 	}
 	if program, _, ok := strings.Cut(s.Command, " "); ok && name == "version" {
 		return fmt.Errorf("unknown flag --version: want '%s version'", program)
@@ -93,6 +91,14 @@ func (s *Set) unknown(name string) error {
 		return fmt.Errorf("unknown flag --%s: did you mean --%s?", name, meant)
 	}
 	return fmt.Errorf("unknown flag --%s", name)
+}
+
+// elsewhere is Elsewhere, if there is one.
+func (s *Set) elsewhere(name string) string {
+	if s.Elsewhere == nil {
+		return ""
+	}
+	return s.Elsewhere(name)
 }
 
 // variable is the environment variable of a flag.
@@ -116,6 +122,9 @@ func (s *Set) variables(environ []string) (map[string]string, error) {
 			values[name] = value
 		case s.Foreign == nil || !s.Foreign(entry):
 			flag := strings.ReplaceAll(strings.ToLower(rest), "_", "-")
+			if why := s.elsewhere(flag); why != "" {
+				return nil, fmt.Errorf("%s: %s", name, why)
+			}
 			if meant := Nearest(flag, s.names()); meant != "" {
 				return nil, fmt.Errorf("unknown variable %s: did you mean %s?", name, s.variable(meant))
 			}

@@ -3,6 +3,8 @@ package serve
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/internal/flags"
@@ -73,12 +75,20 @@ const (
 func (c *config) flagSet() *flags.Set {
 	set := &flags.Set{
 		Command: "millrace serve", About: about, Notes: statuses,
-		Prefix: "MILLRACE_", Foreign: isForeign, Check: c.check,
+		Prefix: "MILLRACE_", Foreign: isForeign, Elsewhere: elsewhere, Check: c.check,
 	}
 	for _, s := range c.sections() {
 		set.Groups = append(set.Groups, flags.Group{Title: s.title, Options: s.group.options()})
 	}
 	return set
+}
+
+// elsewhere tells who looks for a file of flags that there is none.
+func elsewhere(name string) string {
+	if slices.Contains([]string{"config", "config-file", "configuration", "conf"}, strings.ToLower(name)) {
+		return "there is no configuration file: give flags, or variables MILLRACE_..."
+	}
+	return ""
 }
 
 const about = `Runs a WebSocket server with a page to try it in a browser at /, an echo at /echo,

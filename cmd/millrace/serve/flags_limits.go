@@ -26,7 +26,7 @@ type limitOptions struct {
 const maxConns = 1 << 30
 
 func (l *limitOptions) options() []flags.Option {
-	policies := map[string]server.QueuePolicy{"close": server.CloseWhenFull, "drop": server.DropNewest}
+	policies := map[string]server.QueuePolicy{"close": server.CloseWhenFull, "drop": server.DropNewest, "drop-newest": server.DropNewest}
 	return []flags.Option{
 		flags.New("max-conns", "N", "WebSockets open at once; an upgrade beyond it gets 503; 0 is as many as there are\n"+
 			"descriptors, of which an eighth, but never more than 16,384, is for handshakes, plain HTTP and files", "0", flags.Whole(&l.maxConns, 0, noMost)).Sets("Limits.Conns"),
@@ -56,7 +56,7 @@ func (l *limitOptions) options() []flags.Option {
 			"off is no bound", "0", flags.OrOff(&l.maxBacklog, flags.Size(&l.maxBacklog, 0, maxBytes))).Sets("Limits.QueueMemory"),
 		flags.New("max-inbound", "SIZE", "memory of all that is received and not handled: unfinished messages and the like; beyond\n"+
 			"it the largest and slowest are closed with 1008; 0 is a quarter of the memory limit,\n512MiB without one; off is no bound", "0", flags.OrOff(&l.maxInbound, flags.Size(&l.maxInbound, 0, maxBytes))).Sets("Limits.InboundMemory"),
-		flags.New("queue-policy", "POLICY", "beyond max-queue: close the connection (1008; 1009 if the message alone is larger), or drop the new message", "close", flags.Choice(&l.queuePolicy, policies, "close", "drop")).Sets("Queue.Policy"),
+		flags.New("queue-policy", "POLICY", "beyond max-queue: close the connection (1008; 1009 if the message alone is larger), or drop the new message\n(drop, or drop-newest as in topics-rule)", "close", flags.Choice(&l.queuePolicy, policies, "close", "drop", "drop-newest")).Sets("Queue.Policy"),
 	}
 }
 

@@ -47,9 +47,9 @@ func (t *topicsOptions) options() []flags.Option {
 		flags.New("topics-rule", "RULE", "what topics keep and tell: FILTER messages=N age=TIME bytes=SIZE presence policy=POLICY, where POLICY is\n"+
 			"close, drop-newest or drop-oldest (repeatable, or separated by semicolons): the first rule whose\n"+
 			"filter meets a topic is its; without one it keeps nothing", "", topicRules(&t.rules)).Listed(),
-		flags.New("topics-history", "SIZE", "memory of all that topics keep; beyond it the oldest messages go, of the largest topics first", "64MiB", flags.Size(&t.history, 1, maxBytes)),
-		flags.New("topics-max", "N", "topics with subscribers or a history, in all; subscribing to one more, or publishing to one that would\nkeep its first message, is refused; off is no bound", "1000000", flags.OrOff(&t.most, flags.Whole(&t.most, 1, 1<<30))),
-		flags.New("topics-per-conn", "N", "topics and filters of a connection; one more is refused; off is no bound", "1000", flags.OrOff(&t.perConn, flags.Whole(&t.perConn, 1, 1<<30))),
+		flags.New("topics-history", "SIZE", "memory of all that topics keep; beyond it the oldest messages go, of the largest topics first", "64MiB", flags.Size(&t.history, 0, maxBytes)),
+		flags.New("topics-max", "N", "topics with subscribers or a history, in all; subscribing to one more, or publishing to one that would\nkeep its first message, is refused; off is no bound", "1000000", flags.OrOff(&t.most, flags.Whole(&t.most, 0, 1<<30))),
+		flags.New("topics-per-conn", "N", "topics and filters of a connection; one more is refused; off is no bound", "1000", flags.OrOff(&t.perConn, flags.Whole(&t.perConn, 0, 1<<30))),
 		flags.New("topics-keys", "FILE", "file in YAML with the hashes of keys, and what each may; read again when it changes", "", flags.Text(&t.keys)).Once(),
 		flags.New("topics-jwt-secret", "FILE", "file with a secret of 32 bytes or more that verifies JWTs by HMAC; read again on SIGHUP and when it\nchanges", "", flags.Text(&t.secret)).Once(),
 		flags.New("topics-jwt-key", "FILE", "file in PEM with public keys or certificates that verify JWTs by RSA, ECDSA or Ed25519;\nread again likewise (repeatable)", "", flags.Texts(&t.publicKey)).Listed(),
@@ -62,8 +62,8 @@ func (t *topicsOptions) options() []flags.Option {
 		flags.New("topics-cors", "ORIGINS", "pages of other origins that may use the topics, separated by commas (repeatable), as of --origin", "", flags.List(&t.cors, origin)).Listed(),
 		flags.New("topics-publish-rate", "N", "messages a second that a WebSocket publishes, or by plain requests a user or an address; more are\nrefused; 0 is no bound", "0", flags.Whole(&t.rate, 0, 1<<30)),
 		flags.New("topics-publish-burst", "N", "messages at once under topics-publish-rate; 0 is a second's worth", "0", flags.Whole(&t.burst, 0, 1<<30)),
-		flags.New("topics-presence-rate", "N", "topics with presence a second that a connection leaves and may still subscribe to one; off is no bound", "10", flags.OrOff(&t.presenceRate, flags.Whole(&t.presenceRate, 1, 1<<30))),
-		flags.New("topics-presence-burst", "N", "such topics at once", "100", flags.Whole(&t.presenceBurst, 1, 1<<30)),
+		flags.New("topics-presence-rate", "N", "topics with presence a second that a connection leaves and may still subscribe to one; off is no bound", "10", flags.OrOff(&t.presenceRate, flags.Whole(&t.presenceRate, 0, 1<<30))),
+		flags.New("topics-presence-burst", "N", "such topics at once", "100", flags.Whole(&t.presenceBurst, 0, 1<<30)),
 	}
 }
 

@@ -60,6 +60,7 @@ func (t *topicsOptions) begin(srv *server.Server, n *natsOptions, log *slog.Logg
 		_ = hub.Close() // the error is another one
 		return nil, err
 	}
+	t.tellRights(&o, log)
 	if broker != nil {
 		warnOfPayload(broker.Stats(), limits.Payload, log)
 	}

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -61,6 +62,41 @@ func (t *topicsOptions) authenticators(ctx context.Context, o *gateway.Options, 
 		return nil, nil
 	}
 	return files, nil
+}
+
+// tellRights logs who may do what.
+func (t *topicsOptions) tellRights(o *gateway.Options, log *slog.Logger) {
+	anybody := "subscribing to topics, and their history"
+	switch {
+	case o.Local:
+		anybody = "everything, from this machine alone"
+	case o.Open:
+		anybody = "everything"
+	case o.Anonymous != nil:
+		anybody = rightsOf(o.Anonymous)
+	}
+	var tokens []string
+	if t.keys != "" {
+		tokens = append(tokens, "keys")
+	}
+	if t.jwt() {
+		tokens = append(tokens, "JWTs")
+	}
+	log.Info("topics are served", "anybody_may", anybody, "tokens", cmp.Or(strings.Join(tokens, ", "), "none"))
+}
+
+// rightsOf names the rights that are for something.
+func rightsOf(r *gateway.Rights) string {
+	var names []string
+	for _, right := range []struct {
+		name     string
+		patterns []string
+	}{{"subscribe", r.Subscribe}, {"publish", r.Publish}, {"history", r.History}, {"presence", r.Presence}, {"purge", r.Purge}} {
+		if len(right.patterns) > 0 {
+			names = append(names, right.name)
+		}
+	}
+	return cmp.Or(strings.Join(names, ", "), "nothing")
 }
 
 // tokenFiles are the files with keys of JWTs.
