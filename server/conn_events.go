@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/millrace/millrace/internal/buffer"
@@ -24,12 +25,25 @@ import (
 var ErrNotEventStream = errors.New("server: the connection is a WebSocket, and no event stream")
 
 var (
-	errNoEventStream = errors.New("server: the request is for an event stream, and the Accept has no EventStream")
+	errNoEventStream = errors.New("server: the request is for an event stream, and the Accept has no EventStream: set it to r.EventStream()")
 	errNoWebSocket   = errors.New("server: the request is for a WebSocket, and the Accept has EventStream")
 
 	errClientLeft = &ws.CloseError{Code: ws.CodeNoStatus, Remote: true}
 	errClientTalk = &ws.CloseError{Code: ws.CodePolicy, Reason: "too many bytes behind the request for an event stream"}
 )
+
+// refusePlain is the answer to a plain request where only WebSockets are. Who asks for an event stream is told why there is none.
+func (s *Server) refusePlain(r *ws.Request) error {
+	if !s.EventStreams && r.EventStream() {
+		return refuseEventStreams
+	}
+	return r.RefusePlain()
+}
+
+var refuseEventStreams = &ws.Refusal{
+	Status: http.StatusUpgradeRequired,
+	Reason: "this is a WebSocket, and no event stream (Server.EventStreams is off): connect with the WebSocket protocol",
+}
 
 // IsEventStream says whether c is an event stream and no WebSocket: see Accept.EventStream.
 func (c *Conn) IsEventStream() bool { return c.is(eventStream) }

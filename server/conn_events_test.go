@@ -216,7 +216,7 @@ func TestNoEventStreams(t *testing.T) {
 	})
 	c := dialSim(t, n, addr)
 	c.send(eventRequest("/"))
-	c.expectRefusal(http.StatusUpgradeRequired)
+	c.expectReason(http.StatusUpgradeRequired, "no event stream (Server.EventStreams is off)")
 }
 
 // TestEventStreamRequest: the hook and Open see where the client was.

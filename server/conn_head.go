@@ -97,7 +97,7 @@ func (c *Conn) toHTTP(r *ws.Request, in []byte, end int, none *ws.Refusal) error
 	case none != nil:
 		return none
 	default:
-		return r.RefusePlain()
+		return c.loop.srv.refusePlain(r)
 	}
 	if err := c.loop.srv.reserveHTTP(); err != nil {
 		return err

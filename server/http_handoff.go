@@ -151,7 +151,7 @@ func (s *Server) serveNetHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err = s.trustNetHTTP(r, req); err == nil && s.HTTP == nil {
-		err = req.RefusePlain() // HTTP/2 is spoken for event streams alone
+		err = s.refusePlain(req) // HTTP/2 is spoken for event streams alone
 	}
 	if err != nil {
 		_ = s.answerNetHTTP(w, r, err) // the client is told

@@ -156,7 +156,7 @@ func (s *Server) checkHead(r *http.Request, req *ws.Request, events bool, wrong 
 	case wrong != nil:
 		return wrong
 	case !req.WantsUpgrade() && !events:
-		return req.RefusePlain()
+		return s.refusePlain(req)
 	case s.Runtime.LoopsOnly && (r.TLS != nil || r.ProtoMajor > 1):
 		return refuseTakeOver
 	}

@@ -53,7 +53,8 @@ func (m *Mux) Handle(pattern string, h Handler) {
 }
 
 // HandleUpgrade lets hook decide on the requests that match the pattern, as
-// Server.Upgrade does. ErrUseHTTP leaves them to Server.HTTP. What hook takes for the
+// Server.Upgrade does. With Server.EventStreams it is asked about event streams too: set
+// Accept.EventStream to r.EventStream(), or these get 500. ErrUseHTTP leaves requests to Server.HTTP. What hook takes for the
 // connection is to be freed by Accept.Abandoned, or better taken in Open.
 func (m *Mux) HandleUpgrade(pattern string, hook func(*ws.Request) (Accept, error)) {
 	if hook == nil {
