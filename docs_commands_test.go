@@ -13,7 +13,7 @@ import (
 
 // strangers are the commands in the pages that are not ours: only the shell reads them.
 var strangers = map[string]bool{
-	"cd": true, "curl": true, "kill": true, "mkdir": true, "openssl": true, "python3": true, "git": true, "systemctl": true, "export": true, "gh": true,
+	"cd": true, "curl": true, "printf": true, "sha256sum": true, "cut": true, "kill": true, "mkdir": true, "openssl": true, "python3": true, "git": true, "systemctl": true, "export": true, "gh": true,
 	"nats-server": true, "haproxy": true,
 }
 

@@ -34,7 +34,8 @@ type SubscribeOptions struct {
 
 // Subscribed is how a subscription begins.
 type Subscribed struct {
-	// Position is where: the connection gets each message behind it. It is zero for a filter.
+	// Position is where: the connection gets each message behind it. It is behind the Sent messages: do not give it to a client
+	// as its place before it has those (leave it out if Sent > 0). It is zero for a filter.
 	Position Position
 	// Recovered says that with Since nothing is missing: every message between the two positions
 	// is kept and was sent, but for those that have expired (server.SendOptions). If it is false, all that

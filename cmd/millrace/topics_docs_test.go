@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"fmt"
 	"net"
 	"net/http"
@@ -105,6 +106,21 @@ func TestDocsGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	chat.try(t, dir, "http://127.0.0.1:8080", "http://"+chat.start(t, dir).addr)
+}
+
+// TestDocsKeys: the file of keys in docs/gateway.md works with hashes in it, and as it stands there it is refused.
+func TestDocsKeys(t *testing.T) {
+	t.Parallel()
+	text := recipeOf(t, "Who may")["yaml"][0]
+	_, stderr, status := runToEnd(t, nil, "serve", "--topics", "--listen", "127.0.0.1:0", "--topics-keys", tempFile(t, "keys.yaml", text))
+	if want := "sha256 is the hash of the key, 64 hexadecimal digits, as from: printf %s KEY | sha256sum\n"; status != 1 || !strings.HasSuffix(stderr, want) {
+		t.Errorf("status %d, %q, want %q", status, stderr, want)
+	}
+	for placeholder, key := range map[string]string{"HASH-OF-THE-FIRST-KEY": "key of builds", "HASH-OF-THE-SECOND-KEY": "key of the desk"} {
+		text = strings.Replace(text, placeholder, fmt.Sprintf("%x", sha256.Sum256([]byte(key))), 1)
+	}
+	p := serve(t, nil, "--topics", "--topics-keys", tempFile(t, "keys.yaml", text))
+	expectAnswer(t, `"members":0`, "POST", "http://"+p.addr+"/topics/builds/1", "done", "Authorization: Bearer key of builds")
 }
 
 // TestDocsFeed runs the public feed of docs/gateway.md, through nginx.

@@ -178,6 +178,11 @@ func TestEventsRefused(t *testing.T) {
 			t.Errorf("%s: %v", target, s.resp.Header)
 		}
 	}
+	for _, target := range []string{"/topics/%23", "/history/%23"} { // a stream's refusal ends as a plain request's
+		if a := r.ask("GET", target, "", "Accept: text/event-stream"); a.status < 400 || !strings.HasSuffix(a.body, "}\n") {
+			t.Errorf("%s: %d %q", target, a.status, a.body)
+		}
+	}
 	r.stream("/topics/rooms/%23", "Cookie: session=ann").next() // of a page of ours
 	for _, lines := range [][]string{{"Cookie: session=ann", "Origin: http://evil.example"}, {"Cookie: session=ann", "Sec-Fetch-Site: cross-site"}} {
 		if s := r.tryStream("/topics/rooms/%23", lines...); s.resp.StatusCode != 403 {

@@ -14,7 +14,7 @@ import (
 	"github.com/millrace/millrace/ws"
 )
 
-// Options are a gateway's. Somebody has to be let in: with Auth, with Anonymous or with Open.
+// Options are a gateway's. Somebody has to be let in: with Auth, with Anonymous, with Open or with Local.
 type Options struct {
 	// Auth judge tokens, one after the other.
 	Auth []Authenticator
@@ -25,7 +25,8 @@ type Options struct {
 	// the same.
 	Open bool
 	// Local is as Open, for a server at a loopback address: a request that says that it has come through a proxy,
-	// from wherever, is refused.
+	// from wherever, is refused. Have Server.Origin.Hosts list this machine's names alone ("localhost", "127.0.0.1", "[::1]"), or
+	// pages that come in by a name of their own may do everything too.
 	Local bool
 	// Cookie is the name of a cookie that may bring the token; "" is none. It counts only together with
 	// an Origin, which the server checks, and which is not null. With it New refuses patterns of CORS and of Server.Origin.Allow

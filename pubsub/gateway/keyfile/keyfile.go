@@ -3,13 +3,13 @@
 //
 //	keys:
 //	  - name: builds
-//	    sha256: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+//	    sha256: HASH-OF-THE-KEY
 //	    publish: [builds/#]
 //	anonymous:
 //	  subscribe: [builds/#]
 //
-// A key is a secret that nobody can guess, as from openssl rand -hex 32; sha256 is its hash in hexadecimal digits. A
-// client brings the key itself as its token.
+// A key is a secret that nobody can guess, as from openssl rand -hex 32; sha256 is its hash in hexadecimal digits, as
+// from: printf %s KEY | sha256sum. Keys that anybody guesses are refused. A client brings the key itself as its token.
 package keyfile
 
 import (
@@ -223,6 +223,9 @@ func parse(text []byte) (map[hash]gateway.Identity, *gateway.Rights, error) {
 			return nil, nil, fmt.Errorf("key %q: %w", k.Name, err)
 		}
 		keys[h], names[k.Name] = gateway.Identity{Name: k.Name, User: k.User, Rights: k.Rights}, true
+	}
+	if name := guessed(keys); name != "" {
+		return nil, nil, fmt.Errorf("key %q: sha256 is that of a key that anybody guesses, as foo is one: make one with: openssl rand -hex 32", name)
 	}
 	if c.Anonymous != nil {
 		if err := c.Anonymous.Check(); err != nil {

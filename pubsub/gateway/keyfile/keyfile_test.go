@@ -78,19 +78,24 @@ func TestWrong(t *testing.T) {
 		"":                            "nobody could do anything",
 		"keys: []":                    "nobody could do anything",
 		"keys:\n  - {sha256: \"00\"}": "key 1 has no name",
-		"keys:\n  - {name: a, sha256: \"secret\"}":                     "64 hexadecimal digits",
-		"keys:\n  - {name: a, key: secret}":                            "unknown field",
-		"keys:\n" + entry("a", "x", ", publis: [a]"):                   "unknown field",
-		"keys:\n" + entry("a", "x", "") + entry("a", "y", ""):          `two keys have the name "a"`,
-		"keys:\n" + entry("a", "x", "") + entry("b", "x", ""):          `another key has the same sha256`,
-		"keys:\n" + entry("a", "", ""):                                 "that of nothing",
-		"keys:\n" + entry("a", "x", ", publish: [a/#/b]"):              "# before the last level",
-		"anonymous: {subscribe: [a+]}":                                 "anonymous: subscribe: pubsub: not a topic's name",
-		"anonymous:":                                                   "write anonymous: {} if nobody",
-		"anonymous: ~":                                                 "write anonymous: {} if nobody",
-		"anonymous:\n#  subscribe: [a]\nkeys:\n" + entry("a", "x", ""): "write anonymous: {} if nobody",
-		"keys:\n" + entry("a", "x", ", subscribe: [a], history: "):     "write history: [] if it is for nothing",
-		"anonymous:\n  subscribe: [a]\n  history:\n":                   "write history: [] if it is for nothing",
+		"keys:\n  - {name: a, sha256: \"secret\"}":                                "64 hexadecimal digits",
+		"keys:\n  - {name: a, key: secret}":                                       "unknown field",
+		"keys:\n" + entry("a", "x", ", publis: [a]"):                              "unknown field",
+		"keys:\n" + entry("a", "x", "") + entry("a", "y", ""):                     `two keys have the name "a"`,
+		"keys:\n" + entry("a", "x", "") + entry("b", "x", ""):                     `another key has the same sha256`,
+		"keys:\n" + entry("a", "", ""):                                            "that of nothing",
+		"keys:\n" + entry("a", "x", ", publish: [a/#/b]"):                         "# before the last level",
+		"anonymous: {subscribe: [a+]}":                                            "anonymous: subscribe: pubsub: not a topic's name",
+		"anonymous:":                                                              "write anonymous: {} if nobody",
+		"anonymous: ~":                                                            "write anonymous: {} if nobody",
+		"anonymous:\n#  subscribe: [a]\nkeys:\n" + entry("a", "x", ""):            "write anonymous: {} if nobody",
+		"keys:\n" + entry("a", "x", ", subscribe: [a], history: "):                "write history: [] if it is for nothing",
+		"anonymous:\n  subscribe: [a]\n  history:\n":                              "write history: [] if it is for nothing",
+		"keys:\n" + entry("a", "what nobody guesses", "") + entry("b", "foo", ""): `key "b": sha256 is that of a key that anybody guesses`,
+		"keys:\n" + entry("a", "KEY", ""):                                         "make one with: openssl rand -hex 32",
+		"keys:\n" + entry("a", "z", ""):                                           "anybody guesses",
+		"keys:\n" + entry("a", "a9", ""):                                          "anybody guesses",
+		"keys:\n  - {name: a, sha256: HASH-OF-THE-KEY}":                           "64 hexadecimal digits, as from: printf %s KEY | sha256sum",
 		"keys: {a: b":  "",
 		"keys: secret": "",
 	} {
@@ -115,7 +120,7 @@ func TestReload(t *testing.T) {
 			t.Helper()
 			text := "keys:\n"
 			for _, name := range names {
-				text += "  - {name: " + name + ", sha256: " + hashOf(name) + "}\n"
+				text += "  - {name: " + name + ", sha256: " + hashOf("key of "+name) + "}\n"
 			}
 			write(t, file, text)
 			time.Sleep(2 * time.Second)
@@ -126,7 +131,7 @@ func TestReload(t *testing.T) {
 			t.Fatal(err)
 		}
 		has := func(name string) bool {
-			_, err := keys.Authenticate(context.Background(), name)
+			_, err := keys.Authenticate(context.Background(), "key of "+name)
 			return err == nil
 		}
 		state("a", "bb")
@@ -153,7 +158,7 @@ func TestReload(t *testing.T) {
 		if has("a") || !has("bb") || len(told) != 4 || told[3] != nil {
 			t.Error("the old key is known", told)
 		}
-		write(t, file, "keys:\n  - {name: d, sha256: "+hashOf("d")+"}\nanonymous: {subscribe: [b]}\n")
+		write(t, file, "keys:\n  - {name: d, sha256: "+hashOf("key of d")+"}\nanonymous: {subscribe: [b]}\n")
 		time.Sleep(2 * time.Second)
 		if !has("d") || len(told) != 5 || !errors.Is(told[4], keyfile.ErrAnonymous) || keys.Anonymous() != nil {
 			t.Error("what everybody may do has changed, which is not told", told)
@@ -167,13 +172,13 @@ func TestReloadUnnoticed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys.yaml")
 	text := func(key string) string { return "keys:\n  - {name: a, sha256: " + hashOf(key) + "}\n" }
 	synctest.Test(t, func(t *testing.T) {
-		write(t, file, text("one"))
+		write(t, file, text("the first"))
 		at := time.Now()
 		var keys *keyfile.File
 		reading := false
 		keys, err := keyfile.Read(file, func(error) {
 			reading = true
-			if _, err := keys.Authenticate(context.Background(), "one"); err != nil { // the lock is free
+			if _, err := keys.Authenticate(context.Background(), "the first"); err != nil { // the lock is free
 				t.Error(err)
 			}
 		})
@@ -183,15 +188,15 @@ func TestReloadUnnoticed(t *testing.T) {
 		if err := os.Chtimes(file, at, at); err != nil {
 			t.Fatal(err)
 		}
-		write(t, file, text("two"))
+		write(t, file, text("the second"))
 		if err := os.Chtimes(file, at, at); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second)
-		if _, err := keys.Authenticate(context.Background(), "two"); err != nil || !reading {
+		if _, err := keys.Authenticate(context.Background(), "the second"); err != nil || !reading {
 			t.Errorf("%v, told %v", err, reading)
 		}
-		if _, err := keys.Authenticate(context.Background(), "one"); err == nil {
+		if _, err := keys.Authenticate(context.Background(), "the first"); err == nil {
 			t.Error("the old key is known")
 		}
 	})
