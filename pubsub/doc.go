@@ -19,10 +19,10 @@
 // Those of Hub do not block but for what the broker takes in Publish and Subscribe, which
 // that of one process does not. Whoever may subscribe to names that a client chooses
 // checks them first: a filter such as "#" is a name too, see [IsFilter].
-//
-// hub.go has what a hub is, publish.go a message's way in and subscribe.go a connection's; topic.go is a
+package pubsub
+
+// For contributors: hub.go has what a hub is, publish.go a message's way in and subscribe.go a connection's; topic.go is a
 // topic, history.go what it keeps, past.go what a broker keeps before that and past_read.go how much is read of it, and history_read.go and gap.go are
 // who asks and what is missing. names.go and covers.go are names. conn.go is what a hub knows of a
 // connection, presence.go who is there, and nodes*.go the same on many nodes. broker.go is the interface,
 // broker_inprocess.go the broker of one process.
-package pubsub

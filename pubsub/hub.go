@@ -97,6 +97,9 @@ var (
 
 // New makes a hub for the connections of srv, and starts the broker.
 func New(srv *server.Server, o Options) (*Hub, error) {
+	if srv == nil {
+		return nil, errors.New("pubsub: New: the server is nil")
+	}
 	h := &Hub{srv: srv, limits: o.Limits.filled(), rules: o.Rules, broker: o.Broker, seed: maphash.MakeSeed(), ending: make(chan struct{}), wake: make(chan struct{}, 1)}
 	if err := o.check(&h.limits); err != nil {
 		return nil, err

@@ -107,6 +107,9 @@ func TestRefusedIsCounted(t *testing.T) {
 
 // TestOptionsThatCanNotWork: a hub is not made with options that say what can not be.
 func TestOptionsThatCanNotWork(t *testing.T) {
+	if _, err := pubsub.New(nil, pubsub.Options{}); err == nil || err.Error() != "pubsub: New: the server is nil" {
+		t.Error(err)
+	}
 	t.Parallel()
 	rules := func(rules ...pubsub.Rule) pubsub.Options { return pubsub.Options{Rules: rules} }
 	for want, o := range map[string]pubsub.Options{

@@ -48,6 +48,18 @@ func TestAdmin(t *testing.T) {
 	expectPage(t, "http://"+p.addr+"/readyz", 503, "shutting down")
 }
 
+// TestAdminUsers: the page that only takes orders says so to who looks at it.
+func TestAdminUsers(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil, "--admin", "127.0.0.1:0", "--topics")
+	resp, body := fetch(t, "GET", "http://"+p.admin+"/debug/users")
+	if resp.StatusCode != 405 || resp.Header.Get("Allow") != "POST" || !strings.HasPrefix(body, "POST only: ") || !strings.Contains(body, "docs/cluster.md") {
+		t.Errorf("%s %v %q", resp.Status, resp.Header, body)
+	}
+	expectAnswer(t, `200 {"here":0,"partial":false}`, "POST", "http://"+p.admin+"/debug/users", "user=ann", "X-Millrace-Action: close", "Content-Type: application/x-www-form-urlencoded")
+	expectAnswer(t, "403 ", "POST", "http://"+p.admin+"/debug/users", "user=ann", "Content-Type: application/x-www-form-urlencoded")
+}
+
 // TestAdminMetrics: however many scrape the main address, which answers few at once,
 // the admin address has a place for the operator.
 func TestAdminMetrics(t *testing.T) {

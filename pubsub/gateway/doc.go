@@ -9,8 +9,8 @@
 // docs/gateway.md is about the URLs and the envelope protocol. Who may do what are [Rights]: patterns of
 // topics. They come with a token, which an [Authenticator] judges: packages keyfile and jwtauth have two. Whoever
 // brings no token has Options.Anonymous.
-//
-// upgrade.go is the hook, session.go a connection from then on, command.go what it asks in the
+package gateway
+
+// For contributors: upgrade.go is the hook, session.go a connection from then on, command.go what it asks in the
 // envelope protocol, expiry.go the end of its token; http.go and http_read.go are plain requests, and
 // http_memory.go and http_rate.go bound them.
-package gateway

@@ -34,7 +34,7 @@ func adminPages(srv *server.Server, a *adminOptions, topics *topics, metrics htt
 	mux.Handle("/debug/conns", guarded(debug.Conns(srv, a.hosts...)))
 	if topics != nil {
 		mux.Handle("GET /debug/nodes", guarded(http.HandlerFunc(topics.showNodes)))
-		mux.Handle("POST /debug/users", guarded(http.HandlerFunc(topics.orderUser)))
+		mux.Handle("/debug/users", guarded(http.HandlerFunc(topics.orderUser)))
 	}
 	return mux
 }

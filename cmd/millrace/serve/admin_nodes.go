@@ -70,6 +70,11 @@ const maxUserForm = 4 << 10
 
 // orderUser closes a user's connections on all nodes, or ends their subscriptions to a topic or a filter.
 func (t *topics) orderUser(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "POST only: this page closes a user's connections or subscriptions, see \"Nodes and users\" in docs/cluster.md", http.StatusMethodNotAllowed)
+		return
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxUserForm)
 	err := r.ParseForm()
 	user, name, code := r.PostForm.Get("user"), r.PostForm.Get("unsubscribe"), uint64(ws.CodePolicy)
