@@ -117,6 +117,15 @@ func TestTopicsRightsLogged(t *testing.T) {
 	expectLines(t, loggedBy(both, "topics are served"), "tokens=\"keys, JWTs\"\n$")
 }
 
+// TestTopicsRemedies: the log says what would let in a request of another host or origin.
+func TestTopicsRemedies(t *testing.T) {
+	t.Parallel()
+	p := serve(t, nil, "--topics", "--access-log")
+	expectAnswer(t, "421 ", "GET", "http://"+p.addr+"/stats/a", "", "Host: evil.example")
+	expectAnswer(t, "403 ", "GET", "http://"+p.addr+"/stats/a", "", "Origin: https://app.example")
+	expectLines(t, loggedBy(p, "request refused"), `host=evil.example remedy="--host \(`, `origin=https://app.example host=\S+ remedy="--topics-cors \(`)
+}
+
 // TestTopicsOpen: on a loopback address everything is open, to programs and to pages of the server's own, by the
 // machine's own names.
 func TestTopicsOpen(t *testing.T) {

@@ -70,7 +70,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, area, rest strin
 			a.plan = &ws.Request{}
 			a.plan.RemoteAddr, _ = netip.ParseAddrPort(r.RemoteAddr) // there is none on a Unix socket
 		}
-		g.writeRefused(a, refusal.Status, e)
+		g.writeRefused(a, refusal.Status, e, g.foreign(refusal.Status, plan)...)
 		return
 	}
 	for name, values := range g.corsHeader(plan) {
@@ -118,9 +118,9 @@ func jsonHeader() http.Header {
 	return http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"}}
 }
 
-// writeRefused answers a request that is refused, and logs it.
-func (g *Gateway) writeRefused(a *ask, status int, e *Error) {
-	g.srv.LogRefused(a.plan, append([]any{"status", status, "reason", e.Error()}, a.who.attrs()...)...)
+// writeRefused answers a request that is refused, and logs it, with more attributes.
+func (g *Gateway) writeRefused(a *ask, status int, e *Error, more ...any) {
+	g.srv.LogRefused(a.plan, slices.Concat([]any{"status", status, "reason", e.Error()}, a.who.attrs(), more)...)
 	g.write(a.w, status, e.header(), e.body())
 }
 

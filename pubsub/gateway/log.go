@@ -1,6 +1,10 @@
 package gateway
 
-import "github.com/millrace/millrace/ws"
+import (
+	"net/http"
+
+	"github.com/millrace/millrace/ws"
+)
 
 // # The log
 //
@@ -16,6 +20,18 @@ func (i *identity) attrs() (attrs []any) {
 		attrs = append(attrs, "key", i.Name)
 	}
 	return attrs
+}
+
+// foreign are attributes of a request that the server has not admitted, for its host or its origin: with what would. r may be nil.
+func (g *Gateway) foreign(status int, r *ws.Request) []any {
+	switch {
+	case r == nil:
+	case status == http.StatusMisdirectedRequest:
+		return []any{"host", r.PublicHost(), "remedy", "--host (Server.Origin.Hosts)"}
+	case status == http.StatusForbidden && r.Header("Origin") != "" && g.srv.Origin.Check == nil:
+		return []any{"origin", r.Header("Origin"), "host", r.PublicHost(), "remedy", "--topics-cors (Server.Origin.Allow and gateway.Options.CORS)"}
+	}
+	return nil
 }
 
 // logDone logs what a plain request has done.

@@ -66,7 +66,7 @@ func TestLog(t *testing.T) {
 		r.expect(401, "unauthorized", "GET", "/presence/a?token=wrong", "")
 		expect(`msg="request refused"`, "status=401", "method=GET", "path=/presence/a\n")
 		r.expect(403, "forbidden", "GET", "/history/a", "", "Origin: http://evil.example")
-		expect(`msg="request refused"`, "status=403", `reason="forbidden: origin`, "path=/history/a\n")
+		expect(`msg="request refused"`, "status=403", `reason="forbidden: origin`, "origin=http://evil.example host=example.com", `remedy="--topics-cors (`, "path=/history/a\n")
 		r.expect(426, "bad_request", "GET", "/topics/b", "")
 		expect(`msg="request refused"`, "status=426", "path=/topics/b\n")
 		r.ask("PUT", "/topics/c", "")
