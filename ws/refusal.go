@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Refusal is an HTTP answer in place of an upgrade, and an error. Those this
@@ -93,7 +94,7 @@ func AppendRefusal(dst []byte, ref *Refusal) []byte { return AppendRefusalTo(dst
 // AppendRefusalTo appends ref as a whole HTTP/1.1 response to a request with this
 // method ("" if it is not known), after which the connection is to be closed. To
 // HEAD it has no body (RFC 9110 section 9.3.2). date is its Date field's value, ""
-// sends none. A field of ref.Header that would break the response (a name that is
+// sends none. A body ends with a line end. A field of ref.Header that would break the response (a name that is
 // no token, a forbidden byte in a value) or that says how it is framed is left out;
 // a Content-Type or Date replaces the default. A 426 always carries Upgrade and
 // Sec-WebSocket-Version.
@@ -105,8 +106,12 @@ func AppendRefusalTo(dst []byte, method, date string, ref *Refusal) []byte {
 	if body == "" {
 		body = http.StatusText(status)
 	}
+	end := "\n" // as http.Error has it
+	if strings.HasSuffix(body, end) {
+		end = ""
+	}
 	if status == http.StatusNoContent || status == http.StatusNotModified {
-		body = "" // RFC 9110 section 6.4.1
+		body, end = "", "" // RFC 9110 section 6.4.1
 	}
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(status), 10)
@@ -123,14 +128,14 @@ func AppendRefusalTo(dst []byte, method, date string, ref *Refusal) []byte {
 	}
 	if status != http.StatusNoContent {
 		dst = append(dst, "Content-Length: "...)
-		dst = strconv.AppendInt(dst, int64(len(body)), 10)
+		dst = strconv.AppendInt(dst, int64(len(body)+len(end)), 10)
 		dst = append(dst, "\r\n"...)
 	}
 	dst = append(dst, "\r\n"...)
 	if method == http.MethodHead {
 		return dst
 	}
-	return append(dst, body...)
+	return append(append(dst, body...), end...)
 }
 
 // appendDate appends the Date field, unless header has one or there is none.

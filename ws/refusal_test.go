@@ -19,20 +19,22 @@ func TestAppendRefusal(t *testing.T) {
 		body    string
 		fields  map[string]string
 	}{
-		{"plain", &ws.Refusal{Status: 403, Reason: "not you"}, 403, "not you", map[string]string{
+		{"plain", &ws.Refusal{Status: 403, Reason: "not you"}, 403, "not you\n", map[string]string{
 			"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff", "Upgrade": ""}},
-		{"no reason", &ws.Refusal{Status: 404}, 404, "Not Found", nil},
-		{"status 0", &ws.Refusal{}, 500, "Internal Server Error", nil},
-		{"status 101", &ws.Refusal{Status: 101, Reason: "x"}, 500, "x", nil},
-		{"status 1000", &ws.Refusal{Status: 1000}, 500, "Internal Server Error", nil},
-		{"unknown status", &ws.Refusal{Status: 599, Reason: "x"}, 599, "x", nil},
+		{"no reason", &ws.Refusal{Status: 404}, 404, "Not Found\n", nil},
+		{"status 0", &ws.Refusal{}, 500, "Internal Server Error\n", nil},
+		{"status 101", &ws.Refusal{Status: 101, Reason: "x"}, 500, "x\n", nil},
+		{"status 1000", &ws.Refusal{Status: 1000}, 500, "Internal Server Error\n", nil},
+		{"unknown status", &ws.Refusal{Status: 599, Reason: "x"}, 599, "x\n", nil},
+		{"a body", &ws.Refusal{Status: 403, Reason: "not you", Body: `{"error":"you"}`}, 403, `{"error":"you"}` + "\n", nil},
+		{"a body with a line end", &ws.Refusal{Status: 403, Body: "not you\n"}, 403, "not you\n", nil},
 		{"no content", &ws.Refusal{Status: 204, Reason: "x"}, 204, "", map[string]string{"Content-Length": ""}},
-		{"upgrade required", ws.UpgradeRequired(), 426, ws.UpgradeRequired().Reason, map[string]string{
+		{"upgrade required", ws.UpgradeRequired(), 426, ws.UpgradeRequired().Reason + "\n", map[string]string{
 			"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}},
-		{"fields", &ws.Refusal{Status: 302, Header: http.Header{"Location": {"/login"}, "Content-Type": {"text/html"}}}, 302, "Found",
+		{"fields", &ws.Refusal{Status: 302, Header: http.Header{"Location": {"/login"}, "Content-Type": {"text/html"}}}, 302, "Found\n",
 			map[string]string{"Location": "/login", "Content-Type": "text/html"}},
 		{"wrong fields", &ws.Refusal{Status: 400, Reason: "x", Header: http.Header{
-			"Content-Length": {"9"}, "connection": {"keep-alive"}, "X": {"a\r\nY: b"}, "A\r\nB": {"c"}, "": {"d"}}}, 400, "x",
+			"Content-Length": {"9"}, "connection": {"keep-alive"}, "X": {"a\r\nY: b"}, "A\r\nB": {"c"}, "": {"d"}}}, 400, "x\n",
 			map[string]string{"X": "", "Y": "", "B": ""}},
 	}
 	for _, c := range cases {
@@ -61,13 +63,13 @@ func TestAppendRefusalTo(t *testing.T) {
 	const date = "Tue, 28 Jan 2025 10:00:00 GMT"
 	refusal := &ws.Refusal{Status: 403, Reason: "not you"}
 	get := string(ws.AppendRefusalTo([]byte("before"), "GET", date, refusal))
-	if strings.Count(get, "\r\nDate: "+date+"\r\n") != 1 || !strings.HasSuffix(get, "\r\n\r\nnot you") {
+	if strings.Count(get, "\r\nDate: "+date+"\r\n") != 1 || !strings.HasSuffix(get, "\r\n\r\nnot you\n") {
 		t.Errorf("%q", get)
 	}
-	if head := string(ws.AppendRefusalTo([]byte("before"), "HEAD", date, refusal)); head+"not you" != get {
+	if head := string(ws.AppendRefusalTo([]byte("before"), "HEAD", date, refusal)); head+"not you\n" != get {
 		t.Errorf("%q", head)
 	}
-	if plain := string(ws.AppendRefusal(nil, refusal)); strings.Contains(plain, "Date") || !strings.HasSuffix(plain, "not you") {
+	if plain := string(ws.AppendRefusal(nil, refusal)); strings.Contains(plain, "Date") || !strings.HasSuffix(plain, "not you\n") {
 		t.Errorf("%q", plain)
 	}
 	refusal.Header = http.Header{"dAte": {"Thu, 01 Jan 1970 00:00:00 GMT"}}

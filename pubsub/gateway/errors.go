@@ -110,7 +110,7 @@ func (e *Error) refusal(who *identity) *ws.Refusal {
 	if attrs := who.attrs(); len(attrs) > 0 {
 		reason = fmt.Sprintf("%s (%v %v)", reason, attrs[0], attrs[1])
 	}
-	return &ws.Refusal{Status: e.status(), Reason: reason, Body: string(e.body()) + "\n", Header: e.header()}
+	return &ws.Refusal{Status: e.status(), Reason: reason, Body: string(e.body()), Header: e.header()}
 }
 
 // errorOf is an error as clients are told it.
