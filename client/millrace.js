@@ -68,8 +68,10 @@ var Millrace = (function (root) {
 
   // What repeating does not mend.
   const final = ["bad_request", "bad_name", "wildcard", "too_many", "forbidden"];
-  // What a subscription is tried again after, on the same connection.
+  // What passes: a subscription is tried again after it, on the same connection.
   const passing = ["too_fast", "no_room", "unknown", "closed"];
+  // What the server itself says with 1008: too much, or too slowly. All else with 1008 is somebody's decision.
+  const tooMuch = /^(outbound queue full|server short of memory|message timeout): |^too many (messages|bytes|empty fragments)( |$)/;
 
   /** An error has a word for programs, as in docs/gateway.md, or "no_connection", "timeout", "stopped". */
   class MillraceError extends Error {
@@ -141,7 +143,8 @@ var Millrace = (function (root) {
   /** Whether repeating does not help. @param {MillraceError} error */
   function isFinal(error) {
     if (error.code === 3003 || final.includes(error.word)) return true;
-    return error.code === 1008 && error.word === "no_connection" && !/too (slowly|many|long)/.test(error.message);
+    if (error.code !== 1008 || passing.includes(error.word)) return false;
+    return error.word !== "no_connection" || !tooMuch.test(error.message);
   }
 
   /**
