@@ -255,7 +255,6 @@ var Millrace = (function (root) {
       this._timer = undefined; // until it is asked for again
       this._owed = false; // it had messages, or might have had: if not all since then come, that is a gap
       this._noHistory = false; // it may not be read
-      this._skip = 0; // messages of the past that were not asked for
     }
 
     /** Ends the subscription. What comes after the call is not given any more. @returns {void} */
@@ -277,7 +276,6 @@ var Millrace = (function (root) {
       // A topic without a position has given nothing: it begins once more.
       const missed = (this.position !== "" || this._owed) && !how.recovered;
       this._on = true;
-      this._skip = 0;
       this._owed = this._filter;
       if (how.position) this.position = how.position;
       this._settle.resolve({ recovered: !!how.recovered, sent: how.sent || 0 });
@@ -601,8 +599,7 @@ var Millrace = (function (root) {
       for (const s of [...this._subscriptions.values()]) {
         if (!s._on || !(s._filter ? meets(s.topic, message.topic) : s.topic === message.topic)) continue;
         if (!s._filter && message.position) s.position = message.position;
-        if (s._skip > 0) s._skip--;
-        else call(s._onMessage, message);
+        call(s._onMessage, message);
       }
     }
 
@@ -966,14 +963,15 @@ var Millrace = (function (root) {
     /** @param {Subscription[]} asked */
     _target(asked) {
       const query = new URLSearchParams({ envelope: "1" });
-      let last = 0, info;
+      let info;
       for (const s of asked) {
         query.append("topic", s.topic);
-        if (!s._since()) last = Math.max(last, s._last());
         if (s._options.info !== undefined) info = s._options.info;
       }
       if (asked.some((s) => s._since())) asked.forEach((s) => query.append("since", s._since()));
-      if (last) query.set("last", String(last));
+      const lasts = asked.map((s) => s._since() ? 0 : s._last());
+      if (lasts.some((last) => last !== lasts[0])) lasts.forEach((last) => query.append("last", String(last)));
+      else if (lasts[0]) query.set("last", String(lasts[0]));
       if (info !== undefined) query.set("info", JSON.stringify(info));
       return `/topics?${query}`;
     }
@@ -985,25 +983,16 @@ var Millrace = (function (root) {
       const m = JSON.parse(data);
       if (name === "subscribed") {
         c._opened(this, "events");
-        for (const how of m.topics) this._begins(how);
+        for (const how of m.topics) {
+          const s = c._subscriptions.get(how.topic);
+          if (s) s._begins(how);
+        }
       }
       if (name === "message") c._deliver(m);
-      if (name === "missed") {
-        for (const s of c._subscriptions.values()) s._skip = 0; // nobody knows whether those were to be skipped
-        c._tellGap("slow", "#");
-      }
+      if (name === "missed") c._tellGap("slow", "#");
       if (name === "gap") c._tellGap("broker", m.gap);
       if (name === "expires") c._renew(this, m.expires_in);
       if (name === "close") this._closing = closeError(m.code, m.reason || "");
-    }
-
-    /** All of the URL have the largest last: what was not asked for is skipped. @param {any} how */
-    _begins(how) {
-      const s = this._client._subscriptions.get(how.topic);
-      if (!s) return;
-      const unasked = s._since() ? 0 : Math.max(0, how.sent - s._last());
-      s._begins(how);
-      s._skip = unasked;
     }
 
     /** @param {string} token */

@@ -41,7 +41,7 @@ type Subscribed struct {
 	// is kept and was sent, but for those that have expired (server.SendOptions). If it is false, all that
 	// is kept behind Since was sent; of another epoch all that is kept.
 	Recovered bool
-	// Sent is how many messages of the history were sent.
+	// Sent is how many messages of the history were queued. Fewer come where one with a key takes the place of others.
 	Sent int
 	// Again says that the connection was subscribed already: nothing has happened.
 	Again bool

@@ -144,6 +144,31 @@ func TestLastEventID(t *testing.T) {
 		"message 2 id", `subscribed {"topics":[{"topic":"b","position":P,"recovered":false,"sent":0}]}`)
 }
 
+// TestLastOfEach: a stream of several topics may say of each with how many it begins.
+func TestLastOfEach(t *testing.T) {
+	t.Parallel()
+	who := &gateway.Rights{Subscribe: []string{"#"}, History: []string{"a", "b"}}
+	r := newRig(t, gateway.Options{Anonymous: who})
+	for i := range 3 {
+		r.publish("a", fmt.Sprint(i))
+		r.publish("b", fmt.Sprint(i))
+		r.publish("unread", fmt.Sprint(i))
+	}
+	r.stream("/topics/a?topic=unread&topic=b&last=1&last=0&last=2").expect(`subscribed {"topics":[{"topic":"a","recovered":false,"sent":1}]}`, "message 2 id",
+		`subscribed {"topics":[{"topic":"unread","position":P,"recovered":false,"sent":0}]}`,
+		`subscribed {"topics":[{"topic":"b","recovered":false,"sent":2}]}`, "message 1 id", "message 2 id")
+	r.stream("/topics/a?topic=b&last=&last=1").expect(`subscribed {"topics":[{"topic":"a","position":P,"recovered":false,"sent":0}]}`,
+		`subscribed {"topics":[{"topic":"b","recovered":false,"sent":1}]}`, "message 2 id")
+	for target, want := range map[string]int{
+		"/topics/a?topic=b&topic=c&last=1&last=2": 400, "/topics/a?last=1&last=2": 400, "/topics/a?topic=b&last=1&last=x": 400,
+		"/topics/a?topic=unread&last=1&last=1": 403, "/topics/a?topic=unread&last=1": 403,
+	} {
+		if s := r.tryStream(target); s.resp.StatusCode != want {
+			t.Errorf("%s: %s, want %d", target, s.resp.Status, want)
+		}
+	}
+}
+
 // TestLastEventIDWithoutHistory: who may not read the past gets none of it.
 func TestLastEventIDWithoutHistory(t *testing.T) {
 	t.Parallel()

@@ -38,8 +38,8 @@ func (g *Gateway) history(a *ask, name string) (any, error) {
 	limit := min(cmp.Or(a.limit, usualLimit), maxLimit)
 	since := a.sinceOf(0)
 	bound := pubsub.HistoryBound{Messages: limit + 1, Bytes: maxAnswer}
-	if a.last > 0 && since == (pubsub.Position{}) {
-		bound.Messages, bound.Last = min(a.last, limit), true
+	if last := a.lastOf(0); last > 0 && since == (pubsub.Position{}) {
+		bound.Messages, bound.Last = min(last, limit), true
 	}
 	messages, complete, err := g.hub.History(name, since, bound)
 	switch {

@@ -51,7 +51,7 @@ func (s *session) Open(c *server.Conn) {
 	}
 	s.enter()
 	for i, name := range asked.topics {
-		o := pubsub.SubscribeOptions{Since: asked.sinceOf(i), Last: asked.last, Info: asked.info}
+		o := pubsub.SubscribeOptions{Since: asked.sinceOf(i), Last: asked.lastOf(i), Info: asked.info}
 		_, err := s.subscribe(name, o, func(st standing) error { return s.begin(st, len(asked.topics) == 1) })
 		if err != nil {
 			s.logClosed(c.Request(), err)

@@ -15,7 +15,7 @@ import (
 type target struct {
 	topics   []string // names and filters
 	since    []pubsub.Position
-	last     int
+	last     []int
 	limit    int
 	envelope bool
 	token    string // of the query; of a plain request then the one that counts
@@ -86,7 +86,7 @@ func parseTarget(rest, rawQuery string) (*target, error) {
 	if t.since, err = parsePositions(query["since"], len(t.topics)); err != nil {
 		return nil, err
 	}
-	if t.last, err = parseCount("last", query.Get("last")); err != nil {
+	if t.last, err = parseLasts(query["last"], len(t.topics)); err != nil {
 		return nil, err
 	}
 	if t.limit, err = parseCount("limit", query.Get("limit")); err != nil {
@@ -124,6 +124,21 @@ func parsePositions(texts []string, topics int) (all []pubsub.Position, err erro
 	return all, nil
 }
 
+// parseLasts reads one number, or one for each topic.
+func parseLasts(texts []string, topics int) (all []int, err error) {
+	if len(texts) > 1 && len(texts) != topics {
+		return nil, &Error{BadRequest, "last is given once, or once for each topic"}
+	}
+	for _, text := range texts {
+		n, err := parseCount("last", text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
+
 func parseCount(name, text string) (int, error) {
 	if text == "" {
 		return 0, nil
@@ -136,14 +151,20 @@ func parseCount(name, text string) (int, error) {
 }
 
 // sinceOf is the position for the topic of this index.
-func (t *target) sinceOf(i int) pubsub.Position {
-	switch len(t.since) {
+func (t *target) sinceOf(i int) pubsub.Position { return ofTopic(t.since, i) }
+
+// lastOf is how many of the past the topic of this index is to begin with.
+func (t *target) lastOf(i int) int { return ofTopic(t.last, i) }
+
+// ofTopic is what a query says of the topic of this index: nothing, the same of all, or something of each.
+func ofTopic[T any](all []T, i int) (v T) {
+	switch len(all) {
 	case 0:
-		return pubsub.Position{}
+		return v
 	case 1:
-		return t.since[0]
+		return all[0]
 	}
-	return t.since[i]
+	return all[i]
 }
 
 // one is the topic where there must be exactly one.

@@ -83,7 +83,7 @@ func (s *session) prepare(r *ws.Request, t *target, chosen string) error {
 		return &Error{BadRequest, "name a topic: /topics/NAME, or ?topic=NAME, or ask for envelopes"}
 	}
 	for i, name := range t.topics {
-		if err := s.check(name, t.sinceOf(i) != pubsub.Position{} || t.last > 0); err != nil {
+		if err := s.check(name, t.sinceOf(i) != pubsub.Position{} || t.lastOf(i) > 0); err != nil {
 			return err
 		}
 	}

@@ -57,6 +57,7 @@ func TestRawPast(t *testing.T) {
 		"/topics/a?since=" + at[3].String():                     "",
 		"/topics/a?last=1&since=" + at[0].String():              "1 2 3",
 		"/topics/a?topic=b&since=" + at[2].String() + "&since=": "3",
+		"/topics/b?topic=a&last=0&last=2":                       "2 3",
 	} {
 		c := r.connect(target)
 		for text := range strings.FieldsSeq(want) {
@@ -95,6 +96,7 @@ func TestURLs(t *testing.T) {
 		"/topics/a?since=a-1&since=a-2": "1008 bad_request",
 		"/topics/a?last=x":              "1008 bad_request",
 		"/topics/a?last=99999999999":    "1008 bad_request",
+		"/topics/a?last=1&last=2":       "1008 bad_request",
 		"/topics/a?envelope=2":          "1008 bad_request",
 		"/topics/a?info=x":              "1008 bad_request",
 		"/topics/a?info=%22" + strings.Repeat("a", 2000) + "%22": "1008 bad_request",

@@ -211,49 +211,35 @@ for (const size of [1, 2, 3, 7, 64, bytes.length]) {
   assert.equal(error.word, "forbidden");
 }
 
-// What an event stream would have sent unasked, and did not, is not skipped on the WebSocket that comes after it.
-{
-  let streams = 0, subscribed = 0;
-  const got = [], gaps = [];
-  const text = `event: subscribed\ndata: {"topics":[{"topic":"a","recovered":false,"sent":3},{"topic":"b","recovered":false,"sent":3}]}\n\n`;
-  const fetch = async () => {
-    streams++;
-    FakeSocket.server = serving((socket) => {
-      if (++subscribed === 2) for (const n of [1, 2, 3]) socket.hear({ topic: "a", position: `E-${n}`, time: "2026-01-01T00:00:00.000Z", data: `${n}` });
-      if (subscribed === 2) client.close();
-    });
-    return new Response(text, { headers: { "Content-Type": "text/event-stream" } });
-  };
-  FakeSocket.server = (socket) => socket.end(1006);
-  const options = { WebSocket: FakeSocket, fetch, backOff };
-  let client;
-  await new Promise((resolve) => {
-    client = new Millrace("http://fake.test", { ...options, onState: ({ state }) => state === "closed" && resolve() });
-    client.subscribe("a", (m) => got.push(m.data), { onGap: (gap) => gaps.push(gap) });
-    client.subscribe("b", () => {}, { last: 5 });
-  });
-  assert.equal(streams, 1);
-  assert.deepEqual(got, ["1", "2", "3"]);
-  assert.deepEqual(gaps, []);
-}
-
-// What an event stream would have sent unasked, and has dropped, is not skipped later: it is a gap.
+// A stream says of each topic with how many of the past it begins, and all that comes is given: also when fewer of the past come than
+// were announced, since one with a key has taken the place of others.
 {
   const said = (topic, n) => `data: {"topic":"${topic}","position":"E-${n}","time":"2026-01-01T00:00:00.000Z","data":"${n}"}\n\n`;
-  const text = `event: subscribed\ndata: {"topics":[{"topic":"a","recovered":false,"sent":3},{"topic":"b","recovered":false,"sent":3}]}\n\n` +
-    said("a", 1) + `event: missed\ndata: {"missed":2}\n\n` + said("a", 4);
-  const got = [];
+  const text = `event: subscribed\ndata: {"topics":[{"topic":"a","position":"E-0","recovered":false,"sent":0}]}\n\n` +
+    `event: subscribed\ndata: {"topics":[{"topic":"prices","recovered":false,"sent":20}]}\n\n` + [20, 21, 22].map((n) => said("prices", n)).join("");
+  const got = [], urls = [];
+  let first; // what the first stream has brought
   await new Promise((resolve) => {
-    const client = new Millrace("http://fake.test", { transports: ["events"], fetch: async () => new Response(text, { headers: { "Content-Type": "text/event-stream" } }),
-      onState: ({ state }) => {
-        if (state !== "waiting") return;
-        client.close();
-        resolve();
-      } });
-    client.subscribe("a", (m) => got.push(m.data), { onGap: (gap) => got.push(gap.reason) });
-    client.subscribe("b", () => {}, { last: 5 });
+    const client = new Millrace("http://fake.test", { transports: ["events"], backOff, fetch: async (url) => {
+      urls.push(decodeURIComponent(url.split("?")[1]));
+      return new Response(text, { headers: { "Content-Type": "text/event-stream" } });
+    }, onState: ({ state }) => {
+      if (state !== "waiting") return;
+      first ??= [...got];
+      if (urls.length < 2) return;
+      client.close();
+      resolve();
+    } });
+    client.subscribe("a", () => {}, { last: 20 });
+    client.subscribe("prices", (m) => got.push(m.data), { last: 1 });
+    client.subscribe("b/#", () => {}, { last: 1 });
+    client.subscribe("c", () => {});
   });
-  assert.deepEqual(got, ["slow", "4"]);
+  assert.deepEqual(first, ["20", "21", "22"]);
+  assert.deepEqual(urls, [
+    "envelope=1&topic=a&topic=prices&topic=c&topic=b/#&last=20&last=1&last=0&last=0",
+    "envelope=1&topic=a&topic=prices&topic=c&topic=b/#&since=E-0&since=E-22&since=&since=",
+  ]);
 }
 
 // A server that falls silent is asked, and left when it does not answer.
