@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -83,14 +82,24 @@ func (e *Error) status() int { return answers[e.index()].status }
 
 func (e *Error) code() ws.Code { return answers[e.index()].code }
 
-// body is the error as JSON.
-func (e *Error) body() []byte {
-	text, _ := json.Marshal(struct {
-		Error   Word   `json:"error"`
-		Message string `json:"message"`
-	}{e.Word, e.Message}) // texts
-	return text
+// told is an error as JSON, of the topic that it is about if others are well.
+type told struct {
+	Error   Word   `json:"error"`
+	Message string `json:"message"`
+	Topic   string `json:"topic,omitempty"`
 }
+
+// body is the error as JSON.
+func (e *Error) body() []byte { return marshal(told{Error: e.Word, Message: e.Message}) }
+
+// topicError is what is wrong with one topic of a URL.
+type topicError struct {
+	error
+	topic string
+}
+
+// Unwrap gives the error itself.
+func (e *topicError) Unwrap() error { return e.error }
 
 // header are the fields that an answer with the error has besides its own.
 func (e *Error) header() http.Header {
@@ -104,13 +113,19 @@ func (e *Error) header() http.Header {
 	return h
 }
 
-// refusal is the answer in place of an event stream. Its reason is for the log alone.
-func (e *Error) refusal(who *identity) *ws.Refusal {
+// refusal is the answer in place of an event stream. It tells which topic is at fault, if one is. Its reason is for the log alone.
+func (g *Gateway) refusal(err error, who *identity) *ws.Refusal {
+	e, body := g.refuse(err), []byte(nil)
+	if of := (*topicError)(nil); errors.As(err, &of) {
+		body = marshal(told{e.Word, e.Message, of.topic})
+	} else {
+		body = e.body()
+	}
 	reason := e.Error()
 	if attrs := who.attrs(); len(attrs) > 0 {
 		reason = fmt.Sprintf("%s (%v %v)", reason, attrs[0], attrs[1])
 	}
-	return &ws.Refusal{Status: e.status(), Reason: reason, Body: string(e.body()), Header: e.header()}
+	return &ws.Refusal{Status: e.status(), Reason: reason, Body: string(body), Header: e.header()}
 }
 
 // errorOf is an error as clients are told it.

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"strings"
@@ -213,6 +214,40 @@ func TestEventsRefused(t *testing.T) {
 		if s := r.tryStream("/topics/rooms/%23", lines...); s.resp.StatusCode != 403 {
 			t.Errorf("%q: %s", lines, s.resp.Status)
 		}
+	}
+}
+
+// TestEventsRefuseTopic: a refused stream says which topic is at fault, also where that shows only when it is open.
+func TestEventsRefuseTopic(t *testing.T) {
+	t.Parallel()
+	r := newRigWith(t, gateway.Options{Auth: []gateway.Authenticator{some}, Anonymous: &gateway.Rights{Subscribe: []string{"#"}, History: []string{}, Literal: true}}, pubsub.Options{Rules: keep, Limits: pubsub.Limits{ConnFilters: 1}}, nil)
+	for target, want := range map[string]string{
+		"/topics/a?topic=%23/b":                                         `400 {"error":"bad_name","message":"pubsub: not a topic's name: \"#/b\" has # before the last level","topic":"#/b"}`,
+		"/topics/a?topic=rooms/%2B&token=cleaner":                       `403 {"error":"forbidden","message":"no right to subscribe to \"rooms/+\"","topic":"rooms/+"}`,
+		"/topics/a?topic=$presence/a":                                   `401 {"error":"unauthorized","message":"no right to subscribe to \"$presence/a\" without a token","topic":"$presence/a"}`,
+		"/topics/rooms/hall?topic=a&since=x&token=bob":                  `400 {"error":"bad_request","message":"pubsub: not a position: \"x\""}`,
+		"/topics/rooms/hall?token=bob&topic=rooms/%2B&since=a-1&since=": `403 {"error":"forbidden","message":"no right to read the history of \"rooms/hall\"","topic":"rooms/hall"}`,
+		"/topics/a?token=x":                                             `401 {"error":"unauthorized","message":"the token is unknown"}`,
+	} {
+		s := r.tryStream(target)
+		if s.resp.StatusCode == 200 {
+			t.Errorf("%s is not refused", target)
+			continue
+		}
+		body, err := io.ReadAll(s.resp.Body)
+		if got := fmt.Sprint(s.resp.StatusCode, " ", strings.TrimSpace(string(body))); err != nil || got != want {
+			t.Errorf("%s: %s, want %s", target, got, want)
+		}
+	}
+	long := strings.Repeat("a", 257)
+	s := r.stream("/topics/a?topic=" + long)
+	s.expect(`subscribed {"topics":[{"topic":"a","position":P,"recovered":false,"sent":0}]}`,
+		`refused {"error":"bad_name","message":"pubsub: not a topic's name: 257 bytes, at most 256 are allowed","topic":"`+long+`"}`,
+		`close {"code":1008,"reason":"bad_name: pubsub: not a topic's name: 257 bytes, at most 256 are allowed"}`)
+	s = r.stream("/topics/rooms/a/%23?topic=rooms/b/%23&token=ann")
+	s.expect(`subscribed {"topics":[{"topic":"rooms/a/#","recovered":false,"sent":0}]}`)
+	if e := s.next(); e.Name != "refused" || !strings.Contains(string(e.Data), `"error":"too_many"`) || !strings.Contains(string(e.Data), `"topic":"rooms/b/#"`) {
+		t.Errorf("%s %s", e.Name, e.Data)
 	}
 }
 

@@ -55,6 +55,9 @@ func (s *session) Open(c *server.Conn) {
 		_, err := s.subscribe(name, o, func(st standing) error { return s.begin(st, len(asked.topics) == 1) })
 		if err != nil {
 			s.logClosed(c.Request(), err)
+			if e := errorOf(err); s.form == events {
+				s.tell("refused", told{e.Word, e.Message, name})
+			}
 			s.fail(err)
 			return
 		}

@@ -42,7 +42,7 @@ func (g *Gateway) Upgrade(r *ws.Request) (server.Accept, error) {
 	}
 	s.opening = &opening{asked, err}
 	if err != nil && stream {
-		refusal := g.refuse(err).refusal(s.who)
+		refusal := g.refusal(err, s.who)
 		for name, values := range accept.Header {
 			refusal.Header[name] = values
 		}
@@ -84,7 +84,7 @@ func (s *session) prepare(r *ws.Request, t *target, chosen string) error {
 	}
 	for i, name := range t.topics {
 		if err := s.check(name, t.sinceOf(i) != pubsub.Position{} || t.lastOf(i) > 0); err != nil {
-			return err
+			return &topicError{err, name}
 		}
 	}
 	return nil
