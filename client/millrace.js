@@ -85,6 +85,7 @@ var Millrace = (function (root) {
       this.name = "MillraceError";
       this.word = word;
       this.code = code;
+      this._topic = ""; // which of several it is about
     }
   }
 
@@ -100,6 +101,29 @@ var Millrace = (function (root) {
       if (i >= t.length || f[i] !== "+" && f[i] !== t[i]) return false;
     }
     return f.length === t.length;
+  }
+
+  /** Why a text is neither a topic's name nor a filter, as the server says it; null: it is one. Its bounds only the server knows. @param {string} topic */
+  function wrongName(topic) {
+    const levels = topic.split("/"), quoted = JSON.stringify(topic.slice(0, 100));
+    let why = "";
+    if (topic.replace(/^\$presence\//, "") === "") why = "it is empty";
+    else if (/\p{Surrogate}/u.test(topic)) why = `${quoted} has half a character`;
+    else if (topic.includes("\0")) why = `${quoted} has a zero byte`;
+    else if (levels.some((l) => l.length > 1 && /[+#]/.test(l))) why = `${quoted} has a wildcard beside other characters in one level`;
+    else if (levels.slice(0, -1).includes("#")) why = `${quoted} has # before the last level`;
+    return why ? new MillraceError("bad_name", `not a topic's name: ${why}`) : null;
+  }
+
+  /** What comes of a promise, or an error when the signal is given, whatever the promise does. @template T @param {AbortSignal} signal
+   * @param {Promise<T>} promise @returns {Promise<T>} */
+  function unlessAborted(signal, promise) {
+    return new Promise((resolve, reject) => {
+      const end = () => reject(new Error("no answer in time"));
+      if (signal.aborted) end();
+      signal.addEventListener("abort", end, { once: true });
+      promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", end));
+    });
   }
 
   /** @param {Uint8Array} bytes */
@@ -175,11 +199,12 @@ var Millrace = (function (root) {
       return { error, retryIn: error.word === "unauthorized" || code === 4410 ? Infinity : wait };
     }
 
-    /** How long to wait: closed, but that there may be a new token, or another position. @param {MillraceError} error */
-    _wait(error) {
+    /** How long to wait: closed, but that there may be a new token, or another position. @param {MillraceError} error
+     * @param {boolean} [inAnyCase] also if it is final */
+    _wait(error, inAnyCase = false) {
       if (this._openedAt && Date.now() - this._openedAt >= steady) this._tries = 0;
       this._openedAt = 0;
-      if (isFinal(error)) return Infinity;
+      if (isFinal(error) && !inAnyCase) return Infinity;
       const { least, most } = this._bounds, tries = this._tries++;
       const bound = Math.min(most, least * 2 ** Math.min(tries, 20));
       const soon = tries < 2 && [1001, 1012, 1013, 4410].includes(error.code);
@@ -254,7 +279,8 @@ var Millrace = (function (root) {
       /** @type {any} */
       this._timer = undefined; // until it is asked for again
       this._owed = false; // it had messages, or might have had: if not all since then come, that is a gap
-      this._noHistory = false; // it may not be read
+      this._noHistory = false; // it may not be read, with this token
+      this._begun = false; // it was on a connection once
     }
 
     /** Ends the subscription. What comes after the call is not given any more. @returns {void} */
@@ -275,7 +301,7 @@ var Millrace = (function (root) {
     _begins(how) {
       // A topic without a position has given nothing: it begins once more.
       const missed = (this.position !== "" || this._owed) && !how.recovered;
-      this._on = true;
+      this._on = this._begun = true;
       this._owed = this._filter;
       if (how.position) this.position = how.position;
       this._settle.resolve({ recovered: !!how.recovered, sent: how.sent || 0 });
@@ -287,6 +313,12 @@ var Millrace = (function (root) {
       this._on = false;
       this._backOff.reset();
       clearTimeout(this._timer);
+    }
+
+    /** Whether it is refused for its past alone, which it has asked for by itself: then it goes on without. @param {MillraceError} error */
+    _goesWithout(error) {
+      if (error.word !== "forbidden" || !this._since() || this._options.since) return false;
+      return this._noHistory = true;
     }
 
     /** @param {MillraceError} error */
@@ -333,6 +365,7 @@ var Millrace = (function (root) {
       this._token = "";
       this._renewedAt = 0;
       this._refused = null; // the token that was
+      this._onlyTopic = false; // it was for one topic: others can do with the same token
       this._everOpen = false;
       /** @type {any} the connection that counts; what others still say does not */
       this._connection = null;
@@ -371,7 +404,11 @@ var Millrace = (function (root) {
      */
     subscribe(topic, onMessage, options = {}) {
       if (this._subscriptions.has(topic)) throw new MillraceError("bad_request", `subscribed to "${topic}" already`);
-      const s = new Subscription(this, topic, onMessage, options);
+      const s = new Subscription(this, topic, onMessage, options), wrong = wrongName(topic);
+      if (wrong) { // the server would refuse it, and with it a whole event stream
+        queueMicrotask(() => s._fail(wrong));
+        return s;
+      }
       this._subscriptions.set(topic, s);
       if (this._connection && this._connection.live) this._connection.subscribe(s); // else it is when it is open
       return s;
@@ -439,19 +476,13 @@ var Millrace = (function (root) {
     /** Tries a transport; the next one if this one can not be opened. @param {number} index */
     async _try(index) {
       const transports = (this._options.transports || ["websocket", "events"]).filter((t) => t !== "websocket" || this._WebSocket);
-      const connection = transports[index] === "websocket" ? new Socket(this) : new Events(this);
+      const connection = transports[index] === "websocket" ? new Socket(this) : new Events(this, index > 0);
       this._connection = connection;
-      try {
-        if (index === 0) await this._getToken(this._refused !== null);
-      } catch (error) {
-        const failed = error instanceof MillraceError ? error : new MillraceError("unauthorized", `the function for a token failed: ${error}`);
-        return this._lost(connection, failed, { final: error instanceof MillraceError });
-      }
-      if (this._connection !== connection) return;
-      connection.open(() => {
+      if (index === 0 && !await this._getToken(connection)) return;
+      connection.open((/** @type {MillraceError} */ error = this._unreachable()) => {
         if (this._connection !== connection) return;
         if (index + 1 < transports.length) this._try(index + 1);
-        else this._lost(connection, this._unreachable());
+        else this._lost(connection, error);
       });
     }
 
@@ -459,22 +490,45 @@ var Millrace = (function (root) {
       return new MillraceError("no_connection", `could not connect to ${this.url}: nothing listens there, or the server refused: wrong path, origin`);
     }
 
-    /** Has a token for the next connection. @param {boolean} refused the last one was */
-    async _getToken(refused) {
-      this._token = await this._givenToken(refused);
-      if (refused && this._token === this._refused) throw new MillraceError("unauthorized", "the token was refused, and there is no other one", 3000);
+    /** Has a token for the next connection, and says whether that may open. @param {any} connection */
+    async _getToken(connection) {
+      let token;
+      try {
+        token = await this._givenToken(this._refused !== null);
+      } catch (error) {
+        this._lost(connection, new MillraceError("unauthorized", `the function for a token failed: ${error}`));
+        return false;
+      }
+      if (this._connection !== connection) return false;
+      this._setToken(token);
+      if (this._refused === null || this._refused !== token || this._onlyTopic) return true;
+      this._lost(connection, new MillraceError("unauthorized", "the token was refused, and there is no other one", 3000), { final: true });
+      return false;
     }
 
-    /** The token of the options. @param {boolean} refused the last one was */
+    /** The token of the options, in time. @param {boolean} refused the last one was */
     async _givenToken(refused) {
       const { token } = this._options;
-      return (typeof token === "function" ? await token(refused) : token) || "";
+      if (typeof token !== "function") return token || "";
+      const stop = new AbortController(), timer = setTimeout(() => stop.abort(), this._patience);
+      try {
+        return await unlessAborted(stop.signal, Promise.resolve(token(refused))) || "";
+      } finally {
+        clearTimeout(timer);
+      }
+    }
+
+    /** Takes a token in place of the old one. It may allow what that did not. @param {string} token */
+    _setToken(token) {
+      if (token === this._token) return;
+      this._token = token;
+      for (const s of this._subscriptions.values()) s._noHistory = false;
     }
 
     /** Has a token for a plain request. Without one the request is not made. @param {boolean} refused the last one was */
     async _freshToken(refused) {
       try {
-        this._token = await this._givenToken(refused);
+        this._setToken(await this._givenToken(refused));
       } catch (error) {
         throw new MillraceError("unauthorized", `the function for a token failed: ${error}`, 401);
       }
@@ -493,7 +547,7 @@ var Millrace = (function (root) {
       this._renewedAt = Date.now();
       let next;
       try {
-        next = await token(false);
+        next = await this._givenToken(false);
       } catch {
         return;
       }
@@ -502,9 +556,10 @@ var Millrace = (function (root) {
 
     /** The connection works. @param {any} connection @param {"websocket" | "events"} transport */
     _opened(connection, transport) {
-      if (this._connection !== connection || this.state === "open") return;
+      if (this._connection !== connection || this.state === "open" && this.transport === transport) return;
       this._everOpen = true;
       this._refused = null;
+      this._onlyTopic = false;
       this._backOff.opened();
       this.transport = transport;
       this._become("open");
@@ -519,7 +574,8 @@ var Millrace = (function (root) {
     /**
      * The connection is over. Tries again, if that can help.
      * @param {any} connection @param {MillraceError} error
-     * @param {{final?: boolean, after?: number}} [how] after: milliseconds that the server wants
+     * @param {{final?: boolean, after?: number, inAnyCase?: boolean, onlyTopic?: boolean}} [how] after: milliseconds that the server wants;
+     *   inAnyCase: try again, whatever the error says; onlyTopic: only one topic is refused
      */
     _lost(connection, error, how = {}) {
       if (this._connection !== connection) return;
@@ -530,11 +586,12 @@ var Millrace = (function (root) {
           s.position = "";
         }
       }
-      let wait = this._backOff._wait(error);
+      let wait = this._backOff._wait(error, how.inAnyCase);
       if (how.final || wait === Infinity) return this._end(error);
       if (error.word === "unauthorized" && error.code) {
         if (this._refused === null) wait = 0; // the first time: with a new token at once
         this._refused = this._token;
+        this._onlyTopic = !!how.onlyTopic;
         if (typeof this._options.token !== "function") return this._end(error);
       }
       wait = Math.max(wait, how.after || 0);
@@ -653,14 +710,14 @@ var Millrace = (function (root) {
         const timer = setTimeout(() => stop.abort(), this._patience);
         const token = this._token;
         try {
-          const answer = await this._request(method, path, headers, body, stop.signal);
+          const answer = await unlessAborted(stop.signal, this._request(method, path, headers, body, stop.signal));
           if (answer.status === 204) return null;
-          if (answer.ok) return await answer.json();
+          if (answer.ok) return await unlessAborted(stop.signal, answer.json());
           if (answer.status === 401 && !again && typeof this._options.token === "function") {
             if (token === this._token) await this._freshToken(true);
             continue;
           }
-          throw await refusal(answer);
+          throw await refusal(answer, stop.signal);
         } catch (error) {
           if (error instanceof MillraceError) throw error;
           if (method === "GET") throw stop.signal.aborted ? new MillraceError("timeout", "no answer in time") : this._unreachable();
@@ -684,16 +741,23 @@ var Millrace = (function (root) {
     }
   }
 
-  /** What a refusing answer says. @param {Response} answer */
-  async function refusal(answer) {
-    const text = await answer.text().catch(() => "");
+  /** What a refusing answer says, or its status if the rest does not come. @param {Response} answer @param {AbortSignal} signal */
+  async function refusal(answer, signal) {
+    const text = await unlessAborted(signal, answer.text()).catch(() => "");
     try {
-      const { error, message } = JSON.parse(text);
-      if (typeof error === "string") return new MillraceError(error, String(message), answer.status);
+      const { error, message, topic } = JSON.parse(text);
+      if (typeof error === "string") return refusedWith(error, message, topic, answer.status);
     } catch { /* it is not the gateway's */ }
     const word = { 401: "unauthorized", 403: "refused", 404: "refused", 429: "too_fast" }[answer.status] || "no_connection";
     const says = text.slice(0, 200).replace(`${answer.status} `, "").trim(); // Go's own pages begin with the status
     return new MillraceError(word, `${answer.url} answered ${answer.status} ${says}`, answer.status);
+  }
+
+  /** @param {string} word @param {unknown} message @param {unknown} topic @param {number} [code] */
+  function refusedWith(word, message, topic, code) {
+    const error = new MillraceError(word, String(message), code);
+    if (typeof topic === "string") error._topic = topic;
+    return error;
   }
 
   // # The transports
@@ -756,8 +820,8 @@ var Millrace = (function (root) {
       this._timer = null;
     }
 
-    /** @param {() => void} failed it can not be opened */
-    open(failed) {
+    /** @param {() => void} failed it can not be opened @param {Events | null} [instead] whose place it takes once it is open */
+    open(failed, instead = null) {
       const c = this._client, protocols = [subprotocol];
       let url = c.url.replace(/^http/, "ws") + "/topics";
       if (c._token && /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(c._token)) protocols.push(tokenProtocol + c._token);
@@ -778,11 +842,15 @@ var Millrace = (function (root) {
       this._timer = timer;
       socket.onopen = () => {
         clearTimeout(timer);
+        if (instead && (socket.protocol !== subprotocol || !instead.makesWay(this))) return notOpened();
         if (socket.protocol !== subprotocol) return c._lost(this, new MillraceError("refused", `${url} speaks something else than ${subprotocol}`), { final: true });
         this._watch = new Watch(c._silence, c._patience, () => this._ping(), () => c._lost(this, silent));
         this._ping(); // the answer says that we are in
         this.live = true;
-        for (const s of c._inOrder()) this.subscribe(s);
+        for (const s of c._inOrder()) {
+          s._noHistory = false; // asking costs little here
+          this.subscribe(s);
+        }
       };
       socket.onmessage = (e) => this._hear(e.data);
       socket.onerror = () => { if (!this._watch) notOpened(); }; // onclose follows, but not in Node 20
@@ -858,8 +926,7 @@ var Millrace = (function (root) {
       const isOurs = () => c._subscriptions.get(s.topic) === s;
       this._say(what, (reply) => { if (isOurs()) s._begins(reply); }, (error) => {
         if (!isOurs() || c._connection !== this) return; // it is said again on the next connection
-        if (error.word === "forbidden" && since && !s._options.since && !s._noHistory) { // it may be subscribed to, but not read
-          s._noHistory = true;
+        if (s._goesWithout(error)) {
           this.subscribe(s);
         } else if (passing.includes(error.word)) {
           s._timer = setTimeout(() => this.subscribe(s), s._backOff._wait(error));
@@ -891,7 +958,7 @@ var Millrace = (function (root) {
     renew(token) {
       const c = this._client;
       this._say({ token }, (reply) => {
-        c._token = token;
+        c._setToken(token);
         for (const topic of reply.unsubscribed || []) {
           const s = c._subscriptions.get(topic);
           if (s) s._fail(new MillraceError("forbidden", "the new token does not allow it"));
@@ -902,10 +969,11 @@ var Millrace = (function (root) {
 
   /** An event stream with all subscriptions in its URL. A subscription more or less is another stream. */
   class Events {
-    /** @param {Millrace} client */
-    constructor(client) {
+    /** @param {Millrace} client @param {boolean} fallback another transport comes first, and may be there again soon */
+    constructor(client, fallback) {
       this._client = client;
       this.live = false; // it takes subscriptions
+      this._fallback = fallback;
       this._stop = new AbortController();
       this._closing = /** @type {MillraceError | null} */ (null);
       this._again = false;
@@ -913,51 +981,93 @@ var Millrace = (function (root) {
       this._watch = null;
       /** @type {any} */
       this._timer = null;
+      this._idle = false; // it has no subscription, and so no stream
+      this._pauses = new BackOff(client._options.backOff); // between two looks, while it is idle
+      /** @type {Socket | null} */
+      this._successor = null; // it is tried while this one is idle
     }
 
-    /** @param {() => void} failed it can not be opened */
+    /** @param {(error?: MillraceError) => void} failed it can not be opened */
     async open(failed) {
-      const c = this._client, stop = this._stop, asked = c._inOrder();
+      const c = this._client, { signal } = this._stop, asked = c._inOrder();
       this.live = true;
-      const timer = setTimeout(() => stop.abort(), c._patience);
-      this._timer = timer;
-      let answer;
+      this._timer = setTimeout(() => this._stop.abort(), c._patience);
+      let answer, error = null;
       try {
-        answer = await c._request("GET", this._target(asked), { Accept: "text/event-stream" }, undefined, stop.signal);
+        answer = await unlessAborted(signal, c._request("GET", this._target(asked), { Accept: "text/event-stream" }, undefined, signal));
+        const type = answer.headers.get("Content-Type") || "";
+        if (answer.status !== 200 || !type.startsWith("text/event-stream") || !answer.body) error = await refusal(answer, signal);
       } catch {
         return failed();
       } finally {
-        clearTimeout(timer);
+        clearTimeout(this._timer);
       }
       if (c._connection !== this) return;
-      if (asked.length === 0 && answer.status === 400) { // there is nothing to stream, and the gateway has said so
-        await answer.text().catch(() => "");
-        return c._opened(this, "events");
-      }
-      const type = answer.headers.get("Content-Type") || "";
-      if (answer.status !== 200 || !type.startsWith("text/event-stream") || !answer.body) return this._refused(answer);
+      if (error && asked.length === 0 && answer.status === 400) return this._rest(); // there is nothing to stream, and the gateway has said so
+      if (error) return this._refused(answer, error, asked, failed);
       const watch = this._watch = new Watch(2 * c._silence, c._patience, null, () => c._lost(this, silent));
       try {
-        await readEvents(answer.body, () => watch.heard(), (name, data) => this._hear(name, data));
+        await readEvents(/** @type {any} */ (answer.body), () => watch.heard(), (name, data) => this._hear(name, data));
       } catch { /* it is over in any case */ }
       const ended = this._closing || new MillraceError("no_connection", "the event stream ended");
       c._lost(this, ended, { after: this._closing && [1001, 1012].includes(ended.code) ? 200 + Math.random() * 1800 : 0 });
     }
 
-    /** Tells why there is no stream. @param {Response} answer */
-    async _refused(answer) {
-      const c = this._client, error = await refusal(answer);
-      const after = Number(answer.headers.get("Retry-After")) * 1000 || 0;
-      if (answer.status === 410) error.code = 4410;
-      const unread = [...c._subscriptions.values()].filter((s) => s._since() && !s._options.since);
-      if (error.word === "forbidden" && unread.length > 0) { // perhaps they may be subscribed to, but not read
-        for (const s of unread) s._noHistory = true;
-        error.word = "no_connection";
-        return c._lost(this, error);
+    /** Waits for subscriptions. Nothing would tell that the server has gone, or that a WebSocket could be opened: so it looks. */
+    _rest() {
+      const c = this._client;
+      this._idle = true;
+      this._timer = setTimeout(() => this.probe(), this._fallback ? this._pauses._wait(new MillraceError("no_connection", "")) : 2 * c._silence);
+      c._opened(this, "events");
+    }
+
+    /** Looks, while it is idle. Comments of a stream come all the time, and are looked after. */
+    probe() {
+      if (!this._idle || this._successor || this._client._connection !== this) return;
+      clearTimeout(this._timer);
+      if (!this._fallback) return this._reopen();
+      this._successor = new Socket(this._client);
+      this._successor.open(() => this._reopen(), this);
+    }
+
+    /** Lets a WebSocket take its place, if it is still idle. @param {Socket} successor */
+    makesWay(successor) {
+      const c = this._client;
+      if (c._connection !== this || this._again) return false;
+      this._successor = null;
+      this.drop();
+      c._connection = successor;
+      return true;
+    }
+
+    /** Tells why there is no stream. @param {Response} answer @param {MillraceError} error @param {Subscription[]} asked
+     * @param {(error?: MillraceError) => void} failed */
+    _refused(answer, error, asked, failed) {
+      const c = this._client, { status } = answer;
+      if (status === 426) return failed(new MillraceError("no_connection", `${c.url} has no event streams`, status));
+      if (status === 410) error.code = 4410;
+      if (status === 414 || status === 431) {
+        error = new MillraceError("too_many", `the URL of an event stream with ${asked.length} subscriptions is longer than the server takes: subscribe to fewer topics, or by a WebSocket`, status);
       }
+      const more = asked.filter((s) => !s._begun); // which have made it so
+      if (error.word === "too_many" && !error._topic && more.length > 0 && more.length < asked.length) return this._without(more, error);
+      const refused = c._subscriptions.get(error._topic);
+      const onlyTopic = refused !== undefined && asked.includes(refused);
+      const mayAsk = error.word === "unauthorized" && typeof c._options.token === "function" && c._refused === null;
+      if (onlyTopic && !mayAsk) return this._without([refused], error);
       // Who was in before comes again: it may be the answer of a proxy whose server is away for a moment.
-      const isFinal = answer.status === 204 || answer.status < 500 && ![401, 408, 410, 425, 429].includes(answer.status) && !c._everOpen;
-      c._lost(this, error, { final: isFinal, after: Math.min(after, 60000) });
+      const passes = status >= 500 || [401, 408, 410, 425, 429].includes(status) || c._everOpen && status !== 204 && status !== 414 && status !== 431;
+      const after = Math.min(60000, Number(answer.headers.get("Retry-After")) * 1000 || 0);
+      // Another transport may have failed for a moment: it is asked again, whatever is said here.
+      c._lost(this, error, { final: !passes && !this._fallback, inAnyCase: this._fallback, after, onlyTopic });
+    }
+
+    /** Goes on without what is refused, or without its past. @param {Subscription[]} refused @param {MillraceError} error */
+    _without(refused, error) {
+      for (const s of refused) {
+        if (!s._goesWithout(error)) s._fail(error);
+      }
+      this._reopen();
     }
 
     /** @param {Subscription[]} asked */
@@ -992,12 +1102,14 @@ var Millrace = (function (root) {
       if (name === "missed") c._tellGap("slow", "#");
       if (name === "gap") c._tellGap("broker", m.gap);
       if (name === "expires") c._renew(this, m.expires_in);
+      const refused = name === "refused" && c._subscriptions.get(m.topic);
+      if (refused && !passing.includes(m.error)) this._without([refused], refusedWith(m.error, m.message, m.topic));
       if (name === "close") this._closing = closeError(m.code, m.reason || "");
     }
 
     /** @param {string} token */
     renew(token) {
-      this._client._token = token;
+      this._client._setToken(token);
       this._reopen();
     }
 
@@ -1011,21 +1123,21 @@ var Millrace = (function (root) {
       queueMicrotask(() => {
         const c = this._client;
         if (c._connection !== this) return;
-        const next = new Events(c);
+        const next = new Events(c, this._fallback);
+        if (this._idle) next._pauses = this._pauses;
         c._connection = next;
         this.drop();
         for (const s of c._subscriptions.values()) s._on = false;
-        next.open(() => c._lost(next, c._unreachable()));
+        next.open((error = c._unreachable()) => c._lost(next, error));
       });
     }
 
     drop() {
       clearTimeout(this._timer);
       if (this._watch) this._watch.stop();
+      if (this._successor) this._successor.drop();
       this._stop.abort();
     }
-
-    probe() {} // comments come all the time, and are looked after
 
     /** @param {string} topic @param {string | Uint8Array} data @param {PublishOptions} options */
     publish(topic, data, options) { return this._client._post(topic, data, options); }

@@ -242,6 +242,239 @@ for (const size of [1, 2, 3, 7, 64, bytes.length]) {
   ]);
 }
 
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const refusing = (status, error, topic) => new Response(JSON.stringify({ error, message: "x", topic }), { status });
+const endless = (status, type) => new Response(new ReadableStream({ start: (c) => c.enqueue(new TextEncoder().encode("<html>")) }), { status, headers: { "Content-Type": type } });
+
+// streaming is an event stream of what the URL asks for, which stays open; say adds to it.
+function streaming(url, signal) {
+  const topics = new URL(url).searchParams.getAll("topic"), sinces = new URL(url).searchParams.getAll("since");
+  let to;
+  const body = new ReadableStream({ start: (c) => { to = c; } });
+  const say = (name, data) => to.enqueue(new TextEncoder().encode(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`));
+  signal.addEventListener("abort", () => { try { to.error(new Error("aborted")); } catch { /* it has ended */ } });
+  topics.forEach((topic, i) => say("subscribed", { topics: [{ topic, position: "E-1", recovered: !!sinces[i], sent: 0 }] }));
+  return { response: new Response(body, { headers: { "Content-Type": "text/event-stream" } }), say, end: () => to.close() };
+}
+
+// A WebSocket that can not be opened for a moment is tried again, whatever the event stream in its place is answered.
+for (const answer of [() => refusing(426, "bad_request"), () => refusing(400, "bad_request"), () => refusing(403, "forbidden"), () => refusing(404, "refused"), () => new Response("not found", { status: 404 }),
+  () => new Response(null, { status: 204 }), () => new Response("<html>", { headers: { "Content-Type": "text/html" } }), () => refusing(400, "too_many"), () => refusing(414, "")]) {
+  FakeSocket.made = [];
+  FakeSocket.server = (socket) => socket.end(1006);
+  const states = [];
+  const client = new Millrace("http://fake.test", { WebSocket: FakeSocket, backOff, fetch: async () => {
+    FakeSocket.server = serving();
+    return answer();
+  }, onState: ({ state }) => states.push(state) });
+  await client.subscribe("a", () => {}).ready;
+  assert.deepEqual(states, ["connecting", "waiting", "connecting", "open"], `${answer}`);
+  // And so when it was open before.
+  FakeSocket.server = (socket) => socket.end(1006);
+  FakeSocket.made.at(-1).end(1006);
+  for (let i = 0; i < 200 && states.filter((s) => s === "open").length < 2; i++) await sleep(5);
+  assert.equal(client.state, "open", `${answer}`);
+  client.close();
+}
+// So a server that has no event streams is one that can not be reached, by event streams.
+{
+  const change = await new Promise((resolve) => {
+    const client = new Millrace("http://fake.test", { transports: ["events"], fetch: async () => refusing(426, "bad_request"), onState: (c) => {
+      if (c.state === "connecting") return;
+      resolve(c);
+      client.close();
+    } });
+    client.subscribe("a", () => {});
+  });
+  assert.equal(change.state, "waiting");
+  assert.match(change.error.message, /no event streams/);
+}
+
+// A refusal whose rest never comes is one by its status, in time, and so is an answer to a plain request.
+{
+  let asked = 0;
+  const client = new Millrace("http://fake.test", { transports: ["events"], backOff, patience: 30, fetch: async (url, { signal }) => {
+    if (asked++ === 0 || url.includes("/history")) return endless(url.includes("last=2") ? 200 : 502, "text/html");
+    return streaming(url, signal).response;
+  } });
+  await client.subscribe("a", () => {}).ready;
+  assert.equal(asked, 2);
+  await assert.rejects(client.history("a"), { word: "no_connection", code: 502 });
+  await assert.rejects(client.history("a", { last: 2 }), { word: "timeout" });
+  client.close();
+}
+// So is a request that is never answered, whatever its signal says.
+{
+  let asked = 0;
+  const client = new Millrace("http://fake.test", { transports: ["events"], backOff, patience: 30, fetch: async (url, { signal }) => (asked++ ? streaming(url, signal).response : new Promise(() => {})) });
+  await client.subscribe("a", () => {}).ready;
+  assert.equal(asked, 2);
+  client.close();
+}
+
+// A token that never comes is asked for again.
+{
+  let calls = 0;
+  FakeSocket.server = serving();
+  const states = [];
+  const client = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, backOff, patience: 30, token: () => (calls++ ? "token" : new Promise(() => {})),
+    onState: ({ state, error }) => states.push(state + (error ? ` ${error.word}: ${error.message}` : "")) });
+  await client.subscribe("a", () => {}).ready;
+  assert.deepEqual(states, ["connecting", "waiting unauthorized: the function for a token failed: Error: no answer in time", "connecting", "open"]);
+  client.close();
+  const asking = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, patience: 30, token: () => new Promise(() => {}) });
+  await assert.rejects(asking.history("a"), { word: "unauthorized" });
+  asking.close();
+}
+
+// Without a subscription there is no stream: the client looks for a WebSocket, without a word of it, and for the server.
+{
+  let up = true, tries = 0;
+  FakeSocket.made = [];
+  FakeSocket.server = (socket) => {
+    tries++;
+    socket.end(1006);
+  };
+  const states = [];
+  const options = { WebSocket: FakeSocket, backOff, silence: 10, patience: 30, onState: ({ state, transport }) => states.push(`${state} ${transport}`), fetch: async (url) => {
+    if (!up) throw new TypeError("no network");
+    return url.includes("topic=") ? new Promise(() => {}) : refusing(400, "bad_request");
+  } };
+  let client = new Millrace("http://fake.test", options);
+  await sleep(300);
+  assert.ok(tries > 3 && tries < 60, `${tries} tries of a WebSocket`);
+  assert.deepEqual(states, ["connecting ", "open events"]);
+  FakeSocket.server = serving();
+  await sleep(200);
+  assert.deepEqual(states, ["connecting ", "open events", "open websocket"]);
+  client.close();
+  FakeSocket.server = (socket) => socket.end(1006);
+  client = new Millrace("http://fake.test", { ...options, backOff: { least: 60000, most: 60000 } });
+  await sleep(20);
+  assert.equal(client.state, "open");
+  FakeSocket.server = serving();
+  client._look(); // the page is seen again
+  await sleep(20);
+  assert.equal(client.transport, "websocket");
+  client.close();
+  for (const transports of [undefined, ["events"]]) {
+    up = true;
+    FakeSocket.server = (socket) => socket.end(1006);
+    client = new Millrace("http://fake.test", { ...options, transports });
+    await sleep(40);
+    assert.equal(client.state, "open");
+    up = false;
+    await sleep(250);
+    assert.notEqual(client.state, "open", "the server has gone");
+    client.close();
+  }
+}
+
+// What is no name is refused alone, by both transports, as the server would.
+for (const transport of ["websocket", "events"]) {
+  FakeSocket.made = [];
+  FakeSocket.server = serving();
+  const urls = [], told = [];
+  const client = new Millrace("http://fake.test", { transports: [transport], WebSocket: FakeSocket, fetch: async (url, { signal }) => {
+    urls.push(url);
+    return streaming(url, signal).response;
+  } });
+  for (const topic of ["", "$presence/", "a/#/b", "a+", "#a", "a/b#", "a\0b", "a\ud800"]) {
+    const s = client.subscribe(topic, () => {}, { onError: (e) => told.push(e.word) });
+    await assert.rejects(s.ready, { word: "bad_name" }, topic);
+    assert.equal(client.subscription(topic), undefined);
+  }
+  assert.deepEqual(told, Array(8).fill("bad_name"));
+  for (const topic of ["/", "a//b", "+", "#", "a/+/#", "$presence/a", "💧", "+/a"]) await client.subscribe(topic, () => {}).ready;
+  client.close();
+}
+
+// One topic that a stream is refused for ends alone. If it may only not be read, it goes on without its past, and so it is asked
+// again with another token.
+{
+  const asked = [], told = [], gaps = [];
+  let reads = false, stream, calls = 0;
+  const client = new Millrace("http://fake.test", { transports: ["events"], backOff, token: () => `token${calls}`, onGap: ({ topic }) => gaps.push(topic), fetch: async (url, { signal }) => {
+    const query = new URL(url).searchParams, topics = query.getAll("topic"), since = (topic) => (query.getAll("since")[topics.indexOf(topic)] || "");
+    asked.push(topics.map((topic) => topic + since(topic)).join());
+    if (topics.includes("no")) return refusing(403, "forbidden", "no");
+    if (topics.includes("long")) return refusing(400, "bad_name", "long");
+    if (topics.includes("login")) return refusing(401, "unauthorized", "login");
+    if (since("unread") && !reads) return refusing(403, "forbidden", "unread");
+    stream = streaming(url, signal);
+    if (topics.includes("many")) stream.say("refused", { error: "too_many", message: "x", topic: "many" });
+    return stream.response;
+  } });
+  const subscribe = (topic) => client.subscribe(topic, () => {}, { onError: (e) => told.push(`${topic} ${e.word}`) });
+  for (const topic of ["a", "no", "unread", "long"]) subscribe(topic);
+  await client.subscription("a").ready;
+  assert.deepEqual(asked.splice(0), ["a,no,unread,long", "a,unread,long", "a,unread"]);
+  subscribe("login");
+  for (let i = 0; i < 100 && told.length < 3; i++) await sleep(5);
+  assert.deepEqual(told, ["no forbidden", "long bad_name", "login unauthorized"]);
+  await sleep(20);
+  assert.equal(client.state, "open");
+  assert.deepEqual(asked.splice(0), ["aE-1,unreadE-1,login", "aE-1,unreadE-1,login", "aE-1,unreadE-1", "aE-1,unread"]); // with another token, if there is one
+  gaps.length = 0;
+  subscribe("many");
+  await sleep(30);
+  assert.deepEqual(asked.splice(0), ["aE-1,unread,many", "aE-1,unread"]);
+  assert.equal(told.pop(), "many too_many");
+  assert.ok(!gaps.includes("a"));
+  reads = true;
+  calls++;
+  gaps.length = 0;
+  stream.end();
+  await sleep(60);
+  assert.deepEqual(asked, ["aE-1,unreadE-1"]);
+  assert.deepEqual(gaps, []);
+  client.close();
+}
+
+// A URL that is too long for the server: what has made it so is refused; if that is not known, the client says why it ends.
+for (const status of [414, 431, 400]) { // 400: it has more topics than a connection may have
+  const told = [], short = (url) => new URL(url).searchParams.getAll("topic").length <= 2;
+  let most = short;
+  const client = new Millrace("http://fake.test", { transports: ["events"], backOff, fetch: async (url, { signal }) => most(url) ? streaming(url, signal).response : status === 400 ? refusing(400, "too_many") : new Response("", { status }),
+    onState: ({ state, error }) => state === "closed" && told.push(`${error.word} ${error.code}`) });
+  const subscribe = (topic) => client.subscribe(topic, () => {}, { onError: (e) => told.push(`${topic} ${e.word} ${e.code}`) });
+  await Promise.all([subscribe("a").ready, subscribe("b").ready]);
+  await assert.rejects(subscribe("c").ready, { word: "too_many" });
+  await sleep(20);
+  assert.equal(client.state, "open");
+  most = () => false;
+  client._connection._reopen();
+  await sleep(20);
+  assert.deepEqual(told, [`c too_many ${status}`, `too_many ${status}`]);
+}
+
+// The past of a topic is asked for again on each WebSocket: the right to it may be there again.
+{
+  FakeSocket.made = [];
+  let allowed = false;
+  const gaps = [], asked = [];
+  FakeSocket.server = (socket) => {
+    socket.onsaid = ({ id, ping, subscribe, since }) => {
+      if (ping) socket.hear({ id, ok: true });
+      if (subscribe) asked.push(since);
+      if (since && !allowed) socket.hear({ id, error: "forbidden", message: "x" });
+      else if (subscribe) socket.hear({ id, ok: true, topic: subscribe, position: "E-1", recovered: !!since, sent: 0 });
+    };
+    socket.onopen();
+  };
+  const client = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, backOff, onGap: () => gaps.push(asked.length) });
+  client.subscribe("a", () => {});
+  for (const allow of [false, false, true]) {
+    await sleep(30);
+    allowed = allow;
+    FakeSocket.made.at(-1).end(1006);
+  }
+  await sleep(60);
+  assert.deepEqual(asked, [undefined, "E-1", undefined, "E-1", undefined, "E-1"]);
+  assert.deepEqual(gaps, [3, 5]);
+  client.close();
+}
+
 // A server that falls silent is asked, and left when it does not answer.
 {
   FakeSocket.made = [];

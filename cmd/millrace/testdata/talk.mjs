@@ -150,13 +150,31 @@ for (const transport of transports) {
   const poor = new Millrace(url, { ...only, token: jwt({ subscribe: ["open/#"] }) });
   await poor.subscribe("open/a", () => {}).ready;
   assert.equal((await rejected(poor.publish("open/a", "x"))).word, "forbidden");
-  if (transport === "websocket") assert.equal((await rejected(poor.subscribe("#", () => {}).ready)).word, "forbidden");
+  for (const [name, word] of [["#", "forbidden"], ["open/#/a", "bad_name"], ["open/" + "a".repeat(300), "bad_name"]]) {
+    const told = [];
+    assert.equal((await rejected(poor.subscribe(name, () => {}, { onError: (e) => told.push(e.word) }).ready)).word, word);
+    assert.deepEqual(told, [word]);
+  }
+  await poor.subscribe("open/b", () => {}).ready; // the others go on
   poor.close();
   assert.equal((await rejected(new Millrace(url, { ...only, token: jwt({}) }).purge("open/a"))).word, "forbidden");
 
   // Somewhere else.
   const options = { ...only, topic: "a" };
   if (transport === "events") assert.equal((await closed(other, options)).word, "refused");
+}
+
+// Too many topics for the URL of an event stream: those that are too many are told, and the others stay. A WebSocket takes them all.
+for (const transport of transports) {
+  const many = new Millrace(url, { transports: [transport], token: jwt(all) });
+  for (let n = 0; n < 200; n++) many.subscribe(`many/${n}`, () => {});
+  await Promise.all(Array.from({ length: 200 }, (_, n) => many.subscription(`many/${n}`).ready));
+  const more = await Promise.allSettled(Array.from({ length: 700 }, (_, n) => many.subscribe(`more/${n}`, () => {}).ready));
+  const words = new Set(more.map((m) => m.reason?.word));
+  assert.deepEqual([...words], [transport === "events" ? "too_many" : undefined]);
+  await many.subscribe("another", () => {}).ready;
+  assert.equal(many.state, "open");
+  many.close();
 }
 
 // One that comes and goes too often is refused where presence tells of it, and is subscribed when the time is over.
