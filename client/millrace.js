@@ -63,6 +63,7 @@ var Millrace = (function (root) {
   const tokenProtocol = "millrace.token.";
   const maxWaitingBytes = 4 << 20; // of messages that wait to be published
   const maxBuffered = 8 << 20; // what a WebSocket may have unsent before a publish is refused
+  const maxAsked = 50; // what a WebSocket is asked for at once, of all that waited for it
   const maxEvent = 64 << 20; // of an event stream, in characters
   const steady = 5000; // milliseconds that a connection has to live for the next back-off to begin anew
 
@@ -371,7 +372,10 @@ var Millrace = (function (root) {
       this._connection = null;
       /** @type {any} */
       this._timer = null;
-      this._posting = Promise.resolve(); // POSTs keep their order
+      /** @type {Array<{send: () => Promise<any>, size: number, resolve: Function, reject: Function}>} POSTs keep their order: these wait for others */
+      this._posts = [];
+      this._posting = false;
+      this._spacing = 0; // milliseconds between what a WebSocket is asked for when it opens: more behind each that ended since it was too much
       this._wake = () => this._look();
       this.connect();
     }
@@ -388,6 +392,7 @@ var Millrace = (function (root) {
       }
       this._backOff.reset();
       this._refused = null;
+      this._spacing = 0;
       this.state = "connecting";
       queueMicrotask(() => { if (this.state === "connecting" && !this._connection) this._again(); });
     }
@@ -427,18 +432,15 @@ var Millrace = (function (root) {
       return new Promise((resolve, reject) => {
         const payload = payloadOf(data), size = payload.length;
         if (this.state === "closed") throw new MillraceError("no_connection", "the client is closed");
-        if (this.state === "open") return this._connection.publish(topic, payload, options).then(resolve, reject);
-        if (this._waiting.length >= (this._options.maxWaiting || 1000) || this._waitingBytes + size > maxWaitingBytes) {
-          throw new MillraceError("no_room", "too many messages wait for a connection");
-        }
-        const item = { topic, data: typeof payload === "string" ? payload : payload.slice(), options, size, resolve, reject, timer: /** @type {any} */ (null) };
+        if (this.state === "open" && this._connection.ready()) return this._connection.publish(topic, payload, options).then(resolve, reject);
+        this._takeRoom(size);
+        const item = { topic, data: typeof payload === "string" ? payload : payload.slice(), options: { ...options }, size, resolve, reject, timer: /** @type {any} */ (null) };
         item.timer = setTimeout(() => {
           this._waiting.splice(this._waiting.indexOf(item), 1);
           this._waitingBytes -= size;
-          reject(new MillraceError("no_connection", "not published: there is no connection"));
+          reject(new MillraceError("no_connection", "not published: there is no connection, or what came before is not sent yet"));
         }, this._patience);
         this._waiting.push(item);
-        this._waitingBytes += size;
       });
     }
 
@@ -562,13 +564,24 @@ var Millrace = (function (root) {
       this._onlyTopic = false;
       this._backOff.opened();
       this.transport = transport;
-      this._become("open");
-      for (const item of this._waiting.splice(0)) {
-        clearTimeout(item.timer);
-        this._waitingBytes -= item.size;
-        if (this._connection === connection) connection.publish(item.topic, item.data, item.options).then(item.resolve, item.reject);
-        else item.reject(new MillraceError("no_connection", "not published: the connection ended"));
+      connection.flush(); // before anybody who is told publishes more
+      if (this._connection === connection) this._become("open");
+    }
+
+    /** Publishes what has waited the longest. @returns {Promise<void>} */
+    _publishWaiting() {
+      const item = /** @type {any} */ (this._waiting.shift());
+      clearTimeout(item.timer);
+      this._waitingBytes -= item.size;
+      return this._connection.publish(item.topic, item.data, item.options).then(item.resolve, item.reject);
+    }
+
+    /** Has room for one more message that waits, or throws. @param {number} size */
+    _takeRoom(size) {
+      if (this._waiting.length + this._posts.length >= (this._options.maxWaiting || 1000) || this._waitingBytes + size > maxWaitingBytes) {
+        throw new MillraceError("no_room", "too many messages wait to be published");
       }
+      this._waitingBytes += size;
     }
 
     /**
@@ -579,6 +592,9 @@ var Millrace = (function (root) {
      */
     _lost(connection, error, how = {}) {
       if (this._connection !== connection) return;
+      if (error.code === 1008 && /^too many (messages|bytes) a second$/.test(error.message) && connection.isAsking()) {
+        this._spacing = Math.min(1000, 2 * this._spacing || 20);
+      }
       this._leave(error.message, error.code);
       if (error.code === 4410) { // nothing behind the positions can be had
         for (const s of this._subscriptions.values()) {
@@ -637,6 +653,7 @@ var Millrace = (function (root) {
         clearTimeout(item.timer);
         item.reject(error || new MillraceError("no_connection", "not published: the client was closed"));
       }
+      for (const { reject } of this._posts.splice(0)) reject(error || new MillraceError("no_connection", "not published: the client was closed"));
       this._waitingBytes = 0;
       for (const s of this._subscriptions.values()) s._settle.reject(error || new MillraceError("stopped", "the client was closed"));
       this._become("closed", error);
@@ -735,9 +752,24 @@ var Millrace = (function (root) {
       if (options.key) headers["Millrace-Key"] = options.key;
       if (options.expires) headers["Millrace-Expires"] = String(options.expires);
       if (options.kept === false) headers["Millrace-Not-Kept"] = "1";
-      const done = this._posting.then(() => this._ask("POST", this._path("topics", topic), headers, data));
-      this._posting = done.then(() => {}, () => {});
-      return done;
+      return new Promise((resolve, reject) => {
+        const body = typeof data === "string" ? data : data.slice(), size = this._posting ? data.length : 0;
+        if (this._posting) this._takeRoom(size);
+        this._posts.push({ send: () => this._ask("POST", this._path("topics", topic), headers, body), size, resolve, reject });
+        this._nextPost();
+      });
+    }
+
+    /** Posts what has waited the longest, unless one is under way. */
+    _nextPost() {
+      const post = this._posting ? undefined : this._posts.shift();
+      if (!post) return;
+      this._posting = true;
+      this._waitingBytes -= post.size;
+      post.send().then((answer) => post.resolve(answer), (error) => post.reject(error)).then(() => {
+        this._posting = false;
+        this._nextPost();
+      });
     }
   }
 
@@ -773,6 +805,8 @@ var Millrace = (function (root) {
       this._heardAt = Date.now();
       this._arm(silence);
     }
+
+    heardAt() { return this._heardAt; }
 
     heard() {
       this._heardAt = Date.now();
@@ -818,6 +852,13 @@ var Millrace = (function (root) {
       this._watch = null;
       /** @type {any} */
       this._timer = null;
+      this._in = false; // the server has said so
+      /** @type {Subscription[]} */
+      this._line = []; // to be asked for
+      this._asked = 0; // of these, and of the messages that waited, without an answer yet
+      this._nextAt = 0; // when the next one may go
+      /** @type {any} */
+      this._pause = null;
     }
 
     /** @param {() => void} failed it can not be opened @param {Events | null} [instead] whose place it takes once it is open */
@@ -845,12 +886,11 @@ var Millrace = (function (root) {
         if (instead && (socket.protocol !== subprotocol || !instead.makesWay(this))) return notOpened();
         if (socket.protocol !== subprotocol) return c._lost(this, new MillraceError("refused", `${url} speaks something else than ${subprotocol}`), { final: true });
         this._watch = new Watch(c._silence, c._patience, () => this._ping(), () => c._lost(this, silent));
-        this._ping(); // the answer says that we are in
         this.live = true;
-        for (const s of c._inOrder()) {
-          s._noHistory = false; // asking costs little here
-          this.subscribe(s);
-        }
+        this._line = c._inOrder();
+        for (const s of this._line) s._noHistory = false; // asking costs little here
+        this._ping(); // the answer says that we are in
+        this._next();
       };
       socket.onmessage = (e) => this._hear(e.data);
       socket.onerror = () => { if (!this._watch) notOpened(); }; // onclose follows, but not in Node 20
@@ -862,6 +902,7 @@ var Millrace = (function (root) {
 
     drop() {
       clearTimeout(this._timer);
+      clearTimeout(this._pause);
       if (this._watch) this._watch.stop();
       const socket = this._socket;
       this._socket = null;
@@ -875,16 +916,56 @@ var Millrace = (function (root) {
 
     _ping() { this._say({ ping: true }, () => this._client._opened(this, "websocket"), () => {}); }
 
-    /** Says something, and waits for the answer. @param {object} what @param {(reply: any) => void} done
-     * @param {(error: MillraceError) => void} failed @param {boolean} [lost] without an answer in time the connection is */
+    /** Whether a message may go at once: nothing stands before it. */
+    ready() { return this._in && !this.isAsking(true); }
+
+    /** Whether it is still at what waited for it. @param {boolean} [unsaid] and something is not said yet */
+    isAsking(unsaid = false) { return this._line.length + this._client._waiting.length > 0 || !unsaid && this._asked > 0; }
+
+    /** The server has let us in: publishes what waited. */
+    flush() {
+      this._in = true;
+      this._next();
+    }
+
+    /** Asks for what waits, as answers come: servers bound what comes in a second. First the subscriptions, then the messages. */
+    _next() {
+      const c = this._client;
+      clearTimeout(this._pause);
+      while (c._connection === this && this._asked < maxAsked && (this._line.length > 0 || this._in && c._waiting.length > 0)) {
+        const early = c._spacing > 0 ? this._nextAt - Date.now() : 0;
+        if (early > 0) {
+          this._pause = setTimeout(() => this._next(), early);
+          return;
+        }
+        this._nextAt = Date.now() + c._spacing;
+        this._asked++;
+        const s = this._line.shift(), answered = () => {
+          this._asked--;
+          this._next();
+        };
+        if (s) this._ask(s, answered);
+        else c._publishWaiting().then(answered);
+      }
+    }
+
+    /** Says something, and waits for the answer, as long as something comes: the answer may be behind that. @param {object} what
+     * @param {(reply: any) => void} done @param {(error: MillraceError) => void} failed
+     * @param {boolean} [lost] without an answer in time the connection is */
     _say(what, done, failed, lost = false) {
       const c = this._client, id = ++c._lastID;
-      const timer = setTimeout(() => {
+      const late = () => {
+        const left = this._watch ? this._watch.heardAt() + c._patience - Date.now() : 0;
+        if (left > 0) {
+          request.timer = setTimeout(late, left);
+          return;
+        }
         c._requests.delete(id);
         failed(new MillraceError("unknown", "no answer in time"));
         if (lost) c._lost(this, silent);
-      }, c._patience);
-      c._requests.set(id, { done, failed, timer });
+      };
+      const request = { done, failed, timer: /** @type {any} */ (setTimeout(late, c._patience)) };
+      c._requests.set(id, request);
       if (this._socket) this._socket.send(JSON.stringify({ id, ...what }));
     }
 
@@ -917,6 +998,12 @@ var Millrace = (function (root) {
 
     /** @param {Subscription} s */
     subscribe(s) {
+      this._line.push(s);
+      this._next();
+    }
+
+    /** @param {Subscription} s @param {() => void} answered */
+    _ask(s, answered) {
       const c = this._client, since = s._since(), last = since ? 0 : s._last();
       /** @type {any} */
       const what = { subscribe: s.topic };
@@ -924,10 +1011,15 @@ var Millrace = (function (root) {
       if (last) what.last = last;
       if (s._options.info !== undefined) what.info = s._options.info;
       const isOurs = () => c._subscriptions.get(s.topic) === s;
-      this._say(what, (reply) => { if (isOurs()) s._begins(reply); }, (error) => {
+      this._say(what, (reply) => {
+        if (isOurs()) s._begins(reply);
+        answered();
+      }, (error) => {
+        answered();
         if (!isOurs() || c._connection !== this) return; // it is said again on the next connection
         if (s._goesWithout(error)) {
-          this.subscribe(s);
+          this._line.unshift(s);
+          this._next();
         } else if (passing.includes(error.word)) {
           s._timer = setTimeout(() => this.subscribe(s), s._backOff._wait(error));
         } else {
@@ -937,7 +1029,11 @@ var Millrace = (function (root) {
     }
 
     /** @param {Subscription} s */
-    unsubscribe(s) { this._say({ unsubscribe: s.topic }, () => {}, () => {}, true); }
+    unsubscribe(s) {
+      const i = this._line.indexOf(s);
+      if (i >= 0) this._line.splice(i, 1); // it was not asked for yet
+      else this._say({ unsubscribe: s.topic }, () => {}, () => {}, true);
+    }
 
     /** @param {string} topic @param {string | Uint8Array} data @param {PublishOptions} options @returns {Promise<Published>} */
     publish(topic, data, options) {
@@ -1112,6 +1208,13 @@ var Millrace = (function (root) {
       this._client._setToken(token);
       this._reopen();
     }
+
+    ready() { return true; }
+
+    isAsking() { return false; }
+
+    /** Publishes what waited. */
+    flush() { while (this._client._waiting.length > 0) this._client._publishWaiting(); }
 
     subscribe() { this._reopen(); }
     unsubscribe() { this._reopen(); }

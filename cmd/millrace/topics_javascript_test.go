@@ -180,8 +180,8 @@ func TestTopicsJavaScriptTalk(t *testing.T) {
 	t.Parallel()
 	const secret = "a secret of more than thirty-two bytes"
 	p := serve(t, nil, "--topics", "--topics-jwt-secret", tempFile(t, "secret", secret+"\n"), "--topics-rule", "# messages=100 presence")
-	other := serve(t, nil)
-	out, err := node(t, "testdata/talk.mjs", "http://"+p.addr, secret, "http://"+other.addr).CombinedOutput()
+	other, limited := serve(t, nil), serve(t, nil, "--topics", "--message-rate", "50")
+	out, err := node(t, "testdata/talk.mjs", "http://"+p.addr, secret, "http://"+other.addr, "http://"+limited.addr).CombinedOutput()
 	if err != nil || !strings.HasSuffix(string(out), "talked\n") {
 		t.Errorf("%v: %s", err, out)
 	}

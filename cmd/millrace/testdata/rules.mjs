@@ -243,6 +243,10 @@ for (const size of [1, 2, 3, 7, 64, bytes.length]) {
 }
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const until = async (done) => {
+  for (let i = 0; i < 2000 && !done(); i++) await sleep(5);
+  assert.ok(done(), `${done}`);
+};
 const refusing = (status, error, topic) => new Response(JSON.stringify({ error, message: "x", topic }), { status });
 const endless = (status, type) => new Response(new ReadableStream({ start: (c) => c.enqueue(new TextEncoder().encode("<html>")) }), { status, headers: { "Content-Type": type } });
 
@@ -272,8 +276,7 @@ for (const answer of [() => refusing(426, "bad_request"), () => refusing(400, "b
   // And so when it was open before.
   FakeSocket.server = (socket) => socket.end(1006);
   FakeSocket.made.at(-1).end(1006);
-  for (let i = 0; i < 200 && states.filter((s) => s === "open").length < 2; i++) await sleep(5);
-  assert.equal(client.state, "open", `${answer}`);
+  await until(() => states.filter((s) => s === "open").length === 2);
   client.close();
 }
 // So a server that has no event streams is one that can not be reached, by event streams.
@@ -293,7 +296,7 @@ for (const answer of [() => refusing(426, "bad_request"), () => refusing(400, "b
 // A refusal whose rest never comes is one by its status, in time, and so is an answer to a plain request.
 {
   let asked = 0;
-  const client = new Millrace("http://fake.test", { transports: ["events"], backOff, patience: 30, fetch: async (url, { signal }) => {
+  const client = new Millrace("http://fake.test", { transports: ["events"], backOff, patience: 150, fetch: async (url, { signal }) => {
     if (asked++ === 0 || url.includes("/history")) return endless(url.includes("last=2") ? 200 : 502, "text/html");
     return streaming(url, signal).response;
   } });
@@ -306,7 +309,7 @@ for (const answer of [() => refusing(426, "bad_request"), () => refusing(400, "b
 // So is a request that is never answered, whatever its signal says.
 {
   let asked = 0;
-  const client = new Millrace("http://fake.test", { transports: ["events"], backOff, patience: 30, fetch: async (url, { signal }) => (asked++ ? streaming(url, signal).response : new Promise(() => {})) });
+  const client = new Millrace("http://fake.test", { transports: ["events"], backOff, patience: 150, fetch: async (url, { signal }) => (asked++ ? streaming(url, signal).response : new Promise(() => {})) });
   await client.subscribe("a", () => {}).ready;
   assert.equal(asked, 2);
   client.close();
@@ -317,12 +320,12 @@ for (const answer of [() => refusing(426, "bad_request"), () => refusing(400, "b
   let calls = 0;
   FakeSocket.server = serving();
   const states = [];
-  const client = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, backOff, patience: 30, token: () => (calls++ ? "token" : new Promise(() => {})),
+  const client = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, backOff, patience: 150, token: () => (calls++ ? "token" : new Promise(() => {})),
     onState: ({ state, error }) => states.push(state + (error ? ` ${error.word}: ${error.message}` : "")) });
   await client.subscribe("a", () => {}).ready;
   assert.deepEqual(states, ["connecting", "waiting unauthorized: the function for a token failed: Error: no answer in time", "connecting", "open"]);
   client.close();
-  const asking = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, patience: 30, token: () => new Promise(() => {}) });
+  const asking = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, patience: 150, token: () => new Promise(() => {}) });
   await assert.rejects(asking.history("a"), { word: "unauthorized" });
   asking.close();
 }
@@ -336,36 +339,33 @@ for (const answer of [() => refusing(426, "bad_request"), () => refusing(400, "b
     socket.end(1006);
   };
   const states = [];
-  const options = { WebSocket: FakeSocket, backOff, silence: 10, patience: 30, onState: ({ state, transport }) => states.push(`${state} ${transport}`), fetch: async (url) => {
+  const options = { WebSocket: FakeSocket, backOff, silence: 50, patience: 1000, onState: ({ state, transport }) => states.push(`${state} ${transport}`), fetch: async (url) => {
     if (!up) throw new TypeError("no network");
     return url.includes("topic=") ? new Promise(() => {}) : refusing(400, "bad_request");
   } };
   let client = new Millrace("http://fake.test", options);
   await sleep(300);
-  assert.ok(tries > 3 && tries < 60, `${tries} tries of a WebSocket`);
+  await until(() => tries > 3);
+  assert.ok(tries < 60, `${tries} tries of a WebSocket`);
   assert.deepEqual(states, ["connecting ", "open events"]);
   FakeSocket.server = serving();
-  await sleep(200);
+  await until(() => client.transport === "websocket");
   assert.deepEqual(states, ["connecting ", "open events", "open websocket"]);
   client.close();
   FakeSocket.server = (socket) => socket.end(1006);
   client = new Millrace("http://fake.test", { ...options, backOff: { least: 60000, most: 60000 } });
-  await sleep(20);
-  assert.equal(client.state, "open");
+  await until(() => client.state === "open");
   FakeSocket.server = serving();
   client._look(); // the page is seen again
-  await sleep(20);
-  assert.equal(client.transport, "websocket");
+  await until(() => client.transport === "websocket");
   client.close();
   for (const transports of [undefined, ["events"]]) {
     up = true;
     FakeSocket.server = (socket) => socket.end(1006);
     client = new Millrace("http://fake.test", { ...options, transports });
-    await sleep(40);
-    assert.equal(client.state, "open");
+    await until(() => client.state === "open");
     up = false;
-    await sleep(250);
-    assert.notEqual(client.state, "open", "the server has gone");
+    await until(() => client.state !== "open"); // the server has gone
     client.close();
   }
 }
@@ -410,14 +410,13 @@ for (const transport of ["websocket", "events"]) {
   await client.subscription("a").ready;
   assert.deepEqual(asked.splice(0), ["a,no,unread,long", "a,unread,long", "a,unread"]);
   subscribe("login");
-  for (let i = 0; i < 100 && told.length < 3; i++) await sleep(5);
+  await until(() => told.length === 3);
   assert.deepEqual(told, ["no forbidden", "long bad_name", "login unauthorized"]);
-  await sleep(20);
-  assert.equal(client.state, "open");
+  await until(() => client.state === "open" && asked.length === 4 && client.subscription("unread")._on);
   assert.deepEqual(asked.splice(0), ["aE-1,unreadE-1,login", "aE-1,unreadE-1,login", "aE-1,unreadE-1", "aE-1,unread"]); // with another token, if there is one
   gaps.length = 0;
   subscribe("many");
-  await sleep(30);
+  await until(() => asked.length === 2 && client.subscription("unread")._on);
   assert.deepEqual(asked.splice(0), ["aE-1,unread,many", "aE-1,unread"]);
   assert.equal(told.pop(), "many too_many");
   assert.ok(!gaps.includes("a"));
@@ -425,7 +424,7 @@ for (const transport of ["websocket", "events"]) {
   calls++;
   gaps.length = 0;
   stream.end();
-  await sleep(60);
+  await until(() => asked.length === 1 && client.subscription("unread")._on);
   assert.deepEqual(asked, ["aE-1,unreadE-1"]);
   assert.deepEqual(gaps, []);
   client.close();
@@ -440,11 +439,11 @@ for (const status of [414, 431, 400]) { // 400: it has more topics than a connec
   const subscribe = (topic) => client.subscribe(topic, () => {}, { onError: (e) => told.push(`${topic} ${e.word} ${e.code}`) });
   await Promise.all([subscribe("a").ready, subscribe("b").ready]);
   await assert.rejects(subscribe("c").ready, { word: "too_many" });
-  await sleep(20);
+  await until(() => client.subscription("b")._on);
   assert.equal(client.state, "open");
   most = () => false;
   client._connection._reopen();
-  await sleep(20);
+  await until(() => told.length === 2);
   assert.deepEqual(told, [`c too_many ${status}`, `too_many ${status}`]);
 }
 
@@ -464,15 +463,132 @@ for (const status of [414, 431, 400]) { // 400: it has more topics than a connec
   };
   const client = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, backOff, onGap: () => gaps.push(asked.length) });
   client.subscribe("a", () => {});
-  for (const allow of [false, false, true]) {
-    await sleep(30);
+  for (const [n, allow] of [[1, false], [3, false], [5, true]]) {
+    await until(() => asked.length === n && client.state === "open");
     allowed = allow;
     FakeSocket.made.at(-1).end(1006);
   }
-  await sleep(60);
+  await until(() => asked.length === 6);
   assert.deepEqual(asked, [undefined, "E-1", undefined, "E-1", undefined, "E-1"]);
   assert.deepEqual(gaps, [3, 5]);
   client.close();
+}
+
+// What waits for a connection goes out as answers come, first the subscriptions and then the messages, in their order; and what is
+// published meanwhile comes behind.
+{
+  FakeSocket.made = [];
+  const owed = [], published = [];
+  let most = 0, subscribed = 0;
+  FakeSocket.server = (socket) => {
+    socket.onsaid = ({ id, ping, subscribe, publish, data }) => {
+      if (ping) return socket.hear({ id, ok: true });
+      if (publish) {
+        assert.equal(subscribed, 120, "a message before what was subscribed to");
+        published.push(data);
+      } else {
+        subscribed++;
+      }
+      owed.push({ id, ok: true, topic: subscribe, position: "E-1", recovered: false, sent: 0, members: 0 });
+      most = Math.max(most, owed.length);
+    };
+    socket.onopen();
+  };
+  const all = [];
+  const client = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, onState: ({ state }) => state === "open" && all.push(client.publish("a", "70")) });
+  for (let n = 0; n < 120; n++) client.subscribe(`a/${n}`, () => {});
+  client.subscribe("gone", () => {});
+  for (let n = 0; n < 70; n++) all.push(client.publish("a", `${n}`));
+  await sleep(10);
+  assert.equal(owed.length, 50);
+  client.subscription("gone").unsubscribe(); // before it was asked for
+  while (owed.length > 0) {
+    FakeSocket.made[0].hear(owed.shift());
+    await sleep(0);
+  }
+  await Promise.all(all);
+  assert.equal(most, 50);
+  assert.deepEqual(published, Array.from({ length: 71 }, (_, n) => `${n}`));
+  client.close();
+}
+
+// Where the server finds it too fast all the same, the client asks more slowly the next time.
+{
+  FakeSocket.made = [];
+  const times = [];
+  FakeSocket.server = (socket) => {
+    const came = [];
+    times.push(came);
+    socket.onsaid = ({ id, ping, subscribe }) => {
+      came.push(Date.now());
+      if (came.length > 20 && came.at(-1) - came.at(-20) < 200) return socket.end(1008, "too many messages a second");
+      if (ping) socket.hear({ id, ok: true });
+      else socket.hear({ id, ok: true, topic: subscribe, recovered: false, sent: 0 });
+    };
+    socket.onopen();
+  };
+  const client = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, backOff });
+  await Promise.all(Array.from({ length: 40 }, (_, n) => client.subscribe(`a/${n}`, () => {}).ready));
+  await sleep(0);
+  assert.equal(client.state, "open");
+  assert.equal(times.length, 2);
+  client.close();
+}
+
+// The answer may be behind much else: as long as that comes, the connection is not lost.
+{
+  FakeSocket.made = [];
+  const states = [];
+  FakeSocket.server = (socket) => {
+    socket.onsaid = ({ id, ping, subscribe, publish }) => {
+      if (ping) socket.hear({ id, ok: true });
+      let n = 0;
+      const come = () => {
+        if (n++ < 20) {
+          socket.hear({ topic: "other", position: `E-${n}`, time: "2026-01-01T00:00:00.000Z", data: "x" });
+          return setTimeout(come, 50);
+        }
+        socket.hear({ id, ok: true, topic: subscribe, position: "E-1", recovered: false, sent: 0, members: 1 });
+      };
+      if (subscribe || publish) come();
+    };
+    socket.onopen();
+  };
+  const client = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, patience: 600, onState: ({ state }) => states.push(state) });
+  await Promise.all([client.subscribe("a", () => {}).ready, client.publish("a", "x")]);
+  assert.deepEqual(states, ["connecting", "open"]);
+  FakeSocket.made[0].onsaid = () => {};
+  client.subscribe("b", () => {});
+  await until(() => states.length > 2); // nothing comes any more
+  assert.deepEqual(states, ["connecting", "open", "waiting"]);
+  client.close();
+}
+
+// Messages that wait for other POSTs are bounded like those that wait for a connection, are those of the call, and end with the client.
+{
+  let release;
+  const held = new Promise((resolve) => { release = resolve; }), bodies = [];
+  const client = new Millrace("http://fake.test", { transports: ["events"], maxWaiting: 3, fetch: async (url, { method, body, signal }) => {
+    if (method === "GET") return streaming(url, signal).response;
+    await held;
+    bodies.push(typeof body === "string" ? body : new TextDecoder().decode(body));
+    return new Response(`{"position":"E-1","members":0}`);
+  } });
+  await client.subscribe("a", () => {}).ready;
+  await sleep(0);
+  const bytes = new TextEncoder().encode("one"), first = new TextEncoder().encode("nil");
+  const all = [client.publish("a", first), client.publish("a", bytes), client.publish("a", "two"), client.publish("a", "three")];
+  first.fill(0);
+  bytes.fill(0);
+  await assert.rejects(client.publish("a", "four"), { word: "no_room" });
+  release();
+  await Promise.all(all);
+  assert.deepEqual(bodies, ["nil", "one", "two", "three"]);
+  const large = "x".repeat(3 << 20);
+  const fates = [client.publish("a", large + large), client.publish("a", large), client.publish("a", large), client.publish("a", "x")].map((p) => p.then(() => "done", (e) => e.word)); // the first one is under way
+  client.close();
+  assert.deepEqual(await Promise.all(fates), ["done", "no_connection", "no_room", "no_connection"]);
+  assert.equal(client._waitingBytes, 0);
 }
 
 // A server that falls silent is asked, and left when it does not answer.
@@ -494,7 +610,11 @@ for (const status of [414, 431, 400]) { // 400: it has more topics than a connec
 // A publication is not sent again; those that wait are bounded, and given up in the end.
 {
   FakeSocket.made = [];
-  FakeSocket.server = serving(undefined, (socket, m) => m.publish && socket.end(1006));
+  FakeSocket.server = serving(undefined, (socket, m) => {
+    if (!m.publish) return;
+    FakeSocket.server = (next) => next.end(1006); // the others wait for a connection in vain
+    socket.end(1006);
+  });
   const client = new Millrace("http://fake.test", { transports: ["websocket"], WebSocket: FakeSocket, backOff, patience: 50, maxWaiting: 2 });
   const fates = await Promise.allSettled([client.publish("a", "1"), client.publish("a", "2"), client.publish("a", "3")]);
   assert.deepEqual(fates.map((f) => f.reason.word), ["unknown", "no_connection", "no_room"]);

@@ -1,11 +1,11 @@
 // What millrace.js does beside following: see TestTopicsJavaScriptTalk. Arguments: the URL of a server with JWTs, its secret,
-// and the URL of something that is no server of topics.
+// the URL of something that is no server of topics, and that of a server of topics which takes 50 messages a second.
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { connect, createServer } from "node:net";
 import "../../../client/millrace.js";
 
-const [url, secret, other] = process.argv.slice(2);
+const [url, secret, other, limited] = process.argv.slice(2);
 const transports = ["websocket", "events"];
 const backOff = { least: 5, most: 50 };
 
@@ -177,11 +177,23 @@ for (const transport of transports) {
   many.close();
 }
 
+// A server that bounds the messages of a second has all subscriptions in the end, and keeps the connection.
+const states = [];
+const slow = new Millrace(limited, { transports: ["websocket"], backOff, onState: ({ state, error }) => states.push(error ? error.message : state) });
+await Promise.all(Array.from({ length: 120 }, (_, n) => slow.subscribe(`many/${n}`, () => {}).ready));
+assert.equal(slow.state, "open");
+assert.deepEqual(states, ["connecting", "open", "too many messages a second", "connecting", "open"]);
+slow.close();
+
 // One that comes and goes too often is refused where presence tells of it, and is subscribed when the time is over.
 const restless = new Millrace(url, { transports: ["websocket"], token: jwt(all) });
 const refused = [];
 await restless.subscribe("calm", () => {}).ready;
-for (let n = 0; n < 150; n++) restless.subscribe("rooms/restless", () => {}, { onError: (e) => refused.push(e) }).unsubscribe();
+for (let n = 0; n < 150; n++) {
+  const s = restless.subscribe("rooms/restless", () => {}, { onError: (e) => refused.push(e) });
+  if (n < 100) await s.ready;
+  s.unsubscribe();
+}
 await restless.subscribe("rooms/restless", () => {}, { onError: (e) => refused.push(e) }).ready;
 assert.equal((await restless.presence("rooms/restless")).count, 1);
 assert.deepEqual(refused, []);
