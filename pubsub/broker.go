@@ -112,7 +112,8 @@ type PublishOptions struct {
 	// NotKept keeps the message out of the history: who comes back over it is told that
 	// something is missing.
 	NotKept bool
-	// From is the connection that the message comes from, for Limits.PublishRate; nil: none.
+	// From is the connection that the message comes from, for Limits.PublishRate, and since its handler waits for the broker, see
+	// Hub.Publish; nil: none.
 	From *server.Conn
 }
 

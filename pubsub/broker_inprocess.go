@@ -53,6 +53,9 @@ func (b *memory) line(topic string) *sync.Mutex {
 	return &b.lines[maphash.String(b.seed, topic)%uint64(len(b.lines))]
 }
 
+// Prompt implements PromptBroker.
+func (b *memory) Prompt(string) bool { return true }
+
 // Interest implements Broker: all is received.
 func (b *memory) Interest(string, bool) {}
 

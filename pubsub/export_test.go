@@ -4,16 +4,16 @@ import "github.com/millrace/millrace/server"
 
 // Waiting is how many subscriptions wait for the broker's past.
 func (h *Hub) Waiting() int {
-	h.readings.mu.Lock()
-	defer h.readings.mu.Unlock()
-	return h.readings.waiting
+	h.waits.mu.Lock()
+	defer h.waits.mu.Unlock()
+	return h.waits.kinds[forKept].held
 }
 
 // MayWait says whether one more subscription may wait for the broker's past.
 func (h *Hub) MayWait() bool {
-	_, ok := h.readings.enter()
+	_, ok := h.waits.enterPast()
 	if ok {
-		h.readings.leave()
+		h.waits.leavePast()
 	}
 	return ok
 }

@@ -28,6 +28,8 @@ type Hub struct {
 	fetchesMu sync.Mutex    // guards fetches; the innermost
 	fetches   map[fetchKey]*fetching
 	readings  *readings
+	prompt    PromptBroker // the broker; nil: any topic may have to wait
+	waits     *waits
 
 	topics  [shards]topicShard
 	clients [shards]clientShard
@@ -118,7 +120,9 @@ func New(srv *server.Server, o Options) (*Hub, error) {
 		h.nodes = newNodes(h, bus, o.Heartbeat)
 	}
 	h.fetches = map[fetchKey]*fetching{}
-	h.readings = newReadings(h.limits.Reading, func() int { return srv.Stats().Workers.Max })
+	h.readings = newReadings(h.limits.Reading)
+	h.prompt, _ = h.broker.(PromptBroker)
+	h.waits = newWaits(func() int { return srv.Stats().Workers.Max })
 	for i := range h.topics {
 		h.topics[i].topics = map[string]*topic{}
 		h.clients[i].clients = map[*server.Conn]*client{}

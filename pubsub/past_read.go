@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 )
 
 // # What reading the past may take
@@ -14,37 +13,26 @@ import (
 // account of memory for all who ask: a part of it is taken before the broker is asked, and given back when who asked
 // is done with the answer. For the first part a reading waits, and for the others it does not: so two never wait for each
 // other.
-//
-// Who subscribes in a handler holds a worker of the server's meanwhile. If half of the workers are held so, the others
-// wait for a moment only, and not at all if the broker does not answer.
 
 const (
-	pastMessages = 10_000           // that are read for one question, at most
-	pastTimeout  = 10 * time.Second // for the answer to a question
-	partBytes    = 1 << 20          // that are asked for at once; a message more may come
-	slowAnswer   = time.Second      // a broker that takes longer is slow
+	pastMessages = 10_000  // that are read for one question, at most
+	partBytes    = 1 << 20 // that are asked for at once; a message more may come
 )
 
-// ErrBusy: so much of the past is being read that there is no room for more, or the broker is too slow for all who wait for it:
-// see Limits.Reading. It helps to try again.
-var ErrBusy = errors.New("pubsub: too much of the past is being read")
+// ErrBusy: the broker is too slow for all who wait for it, or so much of the past is being read that there is no room for more, see
+// Limits.Reading. Nothing has happened, and it helps to try again.
+var ErrBusy = errors.New("pubsub: too many wait for the broker")
 
 // readings are what is being read of the broker's past.
 type readings struct {
-	parts   chan struct{}     // one for each part of Limits.Reading that is taken
-	workers func() (most int) // that may be held by those who wait
-
-	mu      sync.Mutex // guards what follows; the innermost
-	waiting int        // of those who hold a worker
-	asked   int        // questions that the broker has not answered
-	since   time.Time  // while there are some: when it answered one, or was asked the first one
+	parts chan struct{} // one for each part of Limits.Reading that is taken
+	mu    sync.Mutex    // guards past.users; the innermost
 }
 
-// newReadings makes the account of a hub whose workers are those of a server.
-func newReadings(most int64, workers func() int) *readings {
+func newReadings(most int64) *readings {
 	const atMost = 1 << 20 // of parts: as good as no bound
 	parts := min(max(most/partBytes, 1), atMost)
-	return &readings{parts: make(chan struct{}, parts), workers: sync.OnceValue(workers)}
+	return &readings{parts: make(chan struct{}, parts)}
 }
 
 // take waits for a part, until ctx ends.
@@ -71,44 +59,6 @@ func (r *readings) tryTake() bool {
 func (r *readings) give(parts int) {
 	for range parts {
 		<-r.parts
-	}
-}
-
-// enter counts one who holds a worker and is about to wait, until leave, and says for how long it may; ok is false if not
-// at all.
-func (r *readings) enter() (patience time.Duration, ok bool) {
-	most := r.workers() / 2
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case r.waiting < most:
-		patience = pastTimeout
-	case r.asked > 0 && time.Since(r.since) >= slowAnswer:
-		return 0, false
-	default:
-		patience = slowAnswer
-	}
-	r.waiting++
-	return patience, true
-}
-
-func (r *readings) leave() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.waiting--
-}
-
-// note counts a question, or an answer.
-func (r *readings) note(question bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if question {
-		r.asked++
-	} else {
-		r.asked--
-	}
-	if !question || r.asked == 1 {
-		r.since = time.Now()
 	}
 }
 
@@ -186,12 +136,12 @@ func (p *past) unless(err error) (*past, error) {
 // ask asks the broker once, and adds the answer to what was read before. A broker that panics has not answered.
 func (h *Hub) ask(ctx context.Context, name string, since Position, bound HistoryBound, all *past) (err error) {
 	h.counts.fetched.Add(1)
-	h.readings.note(true)
+	h.waits.note(true, false)
 	defer func() {
-		h.readings.note(false)
 		if p := recover(); p != nil {
 			err = fmt.Errorf("pubsub: HistoryBroker.History panicked: %v", p)
 		}
+		h.waits.note(false, err == nil)
 		if err != nil {
 			h.counts.fetchFailed.Add(1)
 		}

@@ -13,8 +13,12 @@ import (
 // Publish sends a message to all who are subscribed to its topic, or to filters that meet
 // it. It returns when the message has its place in the topic's order, before they have it.
 //
-// ErrName, ErrTooBig, ErrKey, ErrTooFast, ErrFull (of a topic that would keep its first message), ErrClosed, server.ErrNoRoom, server.ErrOpcode, server.ErrNotUTF8, and the broker's errors: nobody gets the message.
+// ErrName, ErrTooBig, ErrKey, ErrTooFast, ErrFull (of a topic that would keep its first message), ErrBusy, ErrClosed, server.ErrNoRoom, server.ErrOpcode, server.ErrNotUTF8, and the broker's errors: nobody gets the message.
 // ErrUnknown: see there. Of the in-process broker Publish does not block.
+//
+// A broker outside of this process may let Publish wait, as one that keeps messages does until it has this one. In a handler say with
+// PublishOptions.From which connection it is: at most half of the server's workers wait so, together with those who wait for the past. One more
+// waits for a moment, or not at all if the broker answers nothing, and then gets ErrBusy.
 func (h *Hub) Publish(ctx context.Context, m Message, o PublishOptions) (Published, error) {
 	p, err := h.publish(ctx, m, o)
 	switch {
@@ -53,8 +57,15 @@ func (h *Hub) publish(ctx context.Context, m Message, o PublishOptions) (Publish
 	if o.From != nil && h.publishes.Limited() && !h.mayPublish(o.From) {
 		return Published{}, ErrTooFast
 	}
-	p, err := h.broker.Publish(ctx, m, o)
-	if err == nil && h.brokerKeeps(m.Topic) { // it comes here later
+	var p Published
+	var err error
+	kept := h.brokerKeeps(m.Topic)
+	if o.From != nil && (kept || !h.isPrompt(m.Topic)) {
+		p, err = h.publishCounted(ctx, m, o, kept)
+	} else {
+		p, err = h.broker.Publish(ctx, m, o)
+	}
+	if err == nil && kept { // it comes here later
 		p.Members = h.here(m.Topic)
 	}
 	return p, err

@@ -19,7 +19,7 @@ type Stats struct {
 	Published     uint64 // messages
 	Refused       uint64 // messages that Publish refused, but for TooFast
 	TooFast       uint64 // messages refused with ErrTooFast
-	TooMany       uint64 // subscriptions refused with ErrTooMany or ErrFull
+	TooMany       uint64 // subscriptions refused with ErrTooMany, ErrFull or ErrBusy
 	Missed        uint64 // times that the broker said that something may be missing
 	EventsLost    uint64 // presence events that server.ErrNoRoom kept from being sent
 	Fetched       uint64 // times that the broker was asked for the past of a topic

@@ -59,9 +59,10 @@ type Subscribed struct {
 //
 // What the node does not have of the past of a HistoryBroker's topic is read within Limits.Reading, for 10 s at most. If half of
 // the server's workers wait for that, one more waits for 1 s, or, if the broker has answered nothing for 1 s, not at all. Who has
-// waited in vain is not Recovered, and gets what is kept here.
+// waited in vain is not Recovered, and gets what is kept here. If too many wait for a broker to say where a topic is, Subscribe returns
+// ErrBusy.
 //
-// ErrName, ErrInfo, ErrTooMany, ErrFull, ErrTooFast (of a topic with presence), ErrClosed; and server.ErrClosed, also if the past did not fit.
+// ErrName, ErrInfo, ErrTooMany, ErrFull, ErrBusy, ErrTooFast (of a topic with presence), ErrClosed; and server.ErrClosed, also if the past did not fit.
 func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscribed, error) {
 	if err := h.limits.checkFilter(name); err != nil {
 		return Subscribed{}, err
@@ -77,13 +78,13 @@ func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscr
 		if s, ok := h.subscribed(c, name); ok && (errors.Is(err, ErrTooMany) || errors.Is(err, ErrTooFast)) {
 			return s, nil
 		}
-		return Subscribed{}, h.countTooMany(err)
+		return Subscribed{}, h.countRefused(err)
 	}
 	h.gaps.notePassed()
 	t, newest, err := h.findOrMake(name)
 	if err != nil {
 		h.release(c, name)
-		return Subscribed{}, h.countTooMany(err)
+		return Subscribed{}, h.countRefused(err)
 	}
 	p := h.reach(t, newest, o, lastOf(c, o))
 	var gone []*kept
@@ -104,9 +105,9 @@ func lastOf(c *server.Conn, o SubscribeOptions) HistoryBound {
 	return HistoryBound{Messages: o.Last, Bytes: int64(c.QueueMax()), Last: o.Last > 0}
 }
 
-// countTooMany counts an error, if it is ErrTooMany or ErrFull.
-func (h *Hub) countTooMany(err error) error {
-	if errors.Is(err, ErrTooMany) || errors.Is(err, ErrFull) {
+// countRefused counts an error, if it is ErrTooMany, ErrFull or ErrBusy.
+func (h *Hub) countRefused(err error) error {
+	if errors.Is(err, ErrTooMany) || errors.Is(err, ErrFull) || errors.Is(err, ErrBusy) {
 		h.counts.tooMany.Add(1)
 	}
 	return err

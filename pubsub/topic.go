@@ -67,7 +67,12 @@ func (h *Hub) findOrMake(name string) (t *topic, position Position, err error) {
 		}
 		missed := h.missedAt(name)
 		if !IsFilter(name) {
-			position = h.broker.Position(name) // it may wait for a message that is being received
+			if position, err = h.position(name); err != nil { // it may wait, also for a message that is being received
+				if t = h.find(name); t != nil {
+					h.unlock(t) // it may be of no use to anybody
+				}
+				return nil, Position{}, err
+			}
 		}
 		if t = h.find(name); t == nil {
 			continue // it was of no use to anybody, and is gone again

@@ -181,6 +181,11 @@ func (b *Broker) Publish(ctx context.Context, m pubsub.Message, o pubsub.Publish
 	return p, err
 }
 
+// Prompt implements pubsub.PromptBroker.
+func (b *Broker) Prompt(topic string) bool {
+	return b.interests.unready.Load() == 0 && !b.stream.has(topic)
+}
+
 // tooBig says that the server does not take a message: headers and payload count.
 func (s *session) tooBig(header nats.Header, payload []byte) bool {
 	return len(payload) > s.maxPayload || header != nil && (&nats.Msg{Header: header, Data: payload}).Size() > s.maxPayload

@@ -43,7 +43,7 @@ var metrics = []metric{
 	counter("publications_total", "Messages published.", func(s *pubsub.Stats) uint64 { return s.Published }),
 	counter("publications_refused_total", "Messages whose publication was refused.", func(s *pubsub.Stats) uint64 { return s.Refused }),
 	counter("publications_too_fast_total", "Messages refused since their connection had published too many.", func(s *pubsub.Stats) uint64 { return s.TooFast }),
-	counter("subscriptions_refused_total", "Subscriptions refused: too many topics or filters.", func(s *pubsub.Stats) uint64 { return s.TooMany }),
+	counter("subscriptions_refused_total", "Subscriptions refused: too many topics or filters, or too many who wait for the broker.", func(s *pubsub.Stats) uint64 { return s.TooMany }),
 	counter("broker_gaps_total", "Times the broker said that messages may be missing.", func(s *pubsub.Stats) uint64 { return s.Missed }),
 	counter("history_fetches_total", "Times the broker was asked for the past of a topic.", func(s *pubsub.Stats) uint64 { return s.Fetched }),
 	counter("history_fetches_failed_total", "Times the broker did not answer about the past of a topic.", func(s *pubsub.Stats) uint64 { return s.FetchFailed }),
