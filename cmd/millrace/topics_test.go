@@ -344,3 +344,33 @@ func TestTopicsJWTReloaded(t *testing.T) {
 	publish(first, "401 ")
 	publish(second, "200 ")
 }
+
+// TestTopicsJWTSecrets: a secret that is to be replaced stands beside its successor, each in a file of its own that is read again.
+func TestTopicsJWTSecrets(t *testing.T) {
+	t.Parallel()
+	secrets := []string{strings.Repeat("0123456789", 4), strings.Repeat("9876543210", 4), strings.Repeat("5432109876", 4)}
+	older, newer := tempFile(t, "older", secrets[0]), tempFile(t, "newer", secrets[1]+"\n")
+	var log spoken
+	p := serveTo(t, &log, nil, "--topics", "--topics-jwt-secret", older, "--topics-jwt-secret", newer)
+	publish := func(want ...string) {
+		t.Helper()
+		for i, secret := range secrets {
+			token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+				"exp": time.Now().Add(time.Hour).Unix(), "millrace": map[string]any{"publish": []string{"#"}},
+			}).SignedString([]byte(secret))
+			if err != nil {
+				t.Fatal(err)
+			}
+			expectAnswer(t, want[i], "POST", "http://"+p.addr+"/topics/a", "x", "Authorization: Bearer "+token)
+		}
+	}
+	publish("200 ", "200 ", "401 ")
+	writeFile(t, newer, []byte("short"))
+	p.signal(syscall.SIGHUP)
+	log.expect(t, newer+": a secret of 5 bytes: want 32 or more")
+	publish("200 ", "200 ", "401 ")
+	writeFile(t, newer, []byte(secrets[2]))
+	p.signal(syscall.SIGHUP)
+	log.expect(t, "keys of JWTs reloaded")
+	publish("200 ", "401 ", "200 ")
+}

@@ -122,6 +122,11 @@ func TestNobody(t *testing.T) {
 		r.expect(401, "unauthorized", c.method, c.target, "x", "Cookie: token=ann")
 		r.expect(401, "unauthorized", c.method, c.target, "x", "X-Token: ann")
 		r.expect(401, "unauthorized", c.method, c.target, "x", "Authorization: Bearer nobody")
+		for _, field := range []string{"ann", "eyJhbGciOiJIUzI1NiJ9.e30.AAAA", "Token ann", "Bearer:ann", "ApiKey ann"} {
+			if a := r.expect(401, "unauthorized", c.method, c.target, "x", "Authorization: "+field); !strings.Contains(a.body, "Authorization is not `Bearer TOKEN`") {
+				t.Errorf("%s: %s", field, a.body)
+			}
+		}
 		a := r.expect(401, "unauthorized", c.method, c.target+"?token=nobody", "x")
 		if b := r.ask(c.method, c.target, "x"); b.header.Get("WWW-Authenticate") == "" || a.header.Get("WWW-Authenticate") == "" {
 			t.Errorf("%v, %v", a.header, b.header)

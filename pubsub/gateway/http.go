@@ -160,8 +160,10 @@ func (g *Gateway) answer(a *ask, method, area, rest string) (answer any, err err
 		return nil, err
 	}
 	var cookie bool
-	a.token, cookie = g.tokenOf(a.plan, a.token)
-	if err := checkCookie(a.plan, cookie, method == http.MethodGet); err != nil {
+	if a.token, cookie, err = g.tokenOf(a.plan, a.token); err == nil {
+		err = checkCookie(a.plan, cookie, method == http.MethodGet)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if a.who, err = g.identify(a.r.Context(), a.token); err != nil {

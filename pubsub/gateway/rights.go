@@ -96,6 +96,8 @@ type Identity struct {
 	Name string
 	// Rights are what the token allows, besides what everybody may.
 	Rights Rights
+	// Hint is told besides to who is refused something for want of a right, as that the token names none; "" is nothing.
+	Hint string
 	// Expires is when the token ends, and with it what was opened with it; zero is never.
 	Expires time.Time
 }
@@ -157,5 +159,9 @@ func (i *identity) need(do func(*Rights, string) bool, what, name string) error 
 	if i.tokenless {
 		return &Error{Unauthorized, "no right to " + what + " " + quoted(name) + " without a token"}
 	}
-	return &Error{Forbidden, "no right to " + what + " " + quoted(name)}
+	refused := &Error{Forbidden, "no right to " + what + " " + quoted(name)}
+	if i.Hint != "" {
+		refused.Message += ": " + i.Hint
+	}
+	return refused
 }

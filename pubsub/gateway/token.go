@@ -20,23 +20,41 @@ const (
 
 // tokenOf is the token that a request brings, "" for none, and whether it is one that a browser adds by itself: a
 // cookie. What is said first in this order counts: Authorization, a subprotocol, the query, a cookie.
-func (g *Gateway) tokenOf(r *ws.Request, query string) (token string, cookie bool) {
-	if scheme, secret, ok := strings.Cut(r.Header("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		return strings.Trim(secret, " "), false
+func (g *Gateway) tokenOf(r *ws.Request, query string) (token string, cookie bool, err error) {
+	if token, err := bearer(r); token != "" || err != nil {
+		return token, false, err
 	}
 	for _, offer := range r.Subprotocols() {
 		if token, ok := strings.CutPrefix(offer, tokenSubprotocol); ok {
-			return token, false
+			return token, false, nil
 		}
 	}
 	if query != "" {
-		return query, false
+		return query, false, nil
 	}
 	if g.cookie == "" {
-		return "", false
+		return "", false, nil
 	}
 	token, _ = r.Cookie(g.cookie)
-	return token, token != ""
+	return token, token != "", nil
+}
+
+// proxySchemes are those by which a proxy in front, or its server, knows users of its own: browsers send them along, and proxies
+// pass them on.
+var proxySchemes = []string{"basic", "digest", "negotiate", "ntlm"}
+
+// bearer is the token of the field Authorization, "" for none. Another scheme is one who believes that he has brought a token.
+func bearer(r *ws.Request) (token string, err error) {
+	field := strings.Trim(r.Header("Authorization"), " ")
+	scheme, token, _ := strings.Cut(field, " ")
+	token = strings.Trim(token, " ")
+	switch {
+	case field == "" || slices.Contains(proxySchemes, strings.ToLower(scheme)):
+		return "", nil
+	case !strings.EqualFold(scheme, "Bearer"):
+		return "", &Error{Unauthorized, "Authorization is not `Bearer TOKEN`"}
+	}
+	return token, nil
 }
 
 // passedOn are fields that proxies add, each in its own taste.

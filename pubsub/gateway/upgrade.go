@@ -67,12 +67,13 @@ func (s *session) prepare(r *ws.Request, t *target, chosen string) error {
 	if err := s.g.checkLocal(r); err != nil {
 		return err
 	}
-	token, cookie := s.g.tokenOf(r, t.token)
-	t.token = ""
-	if err := checkCookie(r, cookie, s.form == events); err != nil {
+	token, cookie, err := s.g.tokenOf(r, t.token)
+	if t.token = ""; err == nil {
+		err = checkCookie(r, cookie, s.form == events)
+	}
+	if err != nil {
 		return err
 	}
-	var err error
 	if s.who, err = s.g.identify(r.Context(), token); err != nil {
 		return err
 	}

@@ -146,7 +146,8 @@ func TestWhoMay(t *testing.T) {
 		{"/topics/rooms/hall?token=bob", "", 0}, {"/topics/rooms/%2B?token=bob", "", 0}, {"/topics/rooms/%23?token=bob", "", 3003}, {"/topics/rooms/hall?token=bob&last=5", "", 3003},
 		{"/topics/$presence/rooms/hall?token=bob", "", 0}, {"/topics/$presence/rooms/%2B?token=bob", "", 3003}, {"/topics/$presence/rooms/hall?token=ann", "", 3003},
 		{"/topics/rooms/hall?token=nobody", "", 3000}, {"/topics/news/1?token=nobody", "", 3000}, {"/topics/rooms/hall?token=broken", "", 3000}, {"/topics/news/1", "Authorization: Bearer " + strings.Repeat("a", 9000), 3000},
-		{"/topics/rooms/hall?token=ann", "Authorization: Bearer nobody", 3000}, {"/topics/news/1", "Authorization: Basic YTpi", 0}, {"/topics/news/1", "Authorization: Bearer ", 0},
+		{"/topics/rooms/hall?token=ann", "Authorization: Bearer nobody", 3000}, {"/topics/news/1", "Authorization: Basic YTpi", 0}, {"/topics/news/1", "Authorization: Bearer ", 0}, {"/topics/news/1", "Authorization: ann", 3000},
+		{"/topics/rooms/hall?token=ann", "Authorization: Token ann", 3000}, {"/topics/rooms/hall?token=ann", "Authorization: Basic YTpi", 0}, {"/topics/rooms/hall?token=ann", "Authorization: Negotiate YTpi", 0},
 		{"/topics/rooms/hall", "Cookie: session=ann", 3003}, {"/topics/news/1", "Cookie: session=nobody", 3003}, {"/topics/news/1", "Cookie: other=nobody", 0},
 	} {
 		client := r.connect(c.target, c.line)

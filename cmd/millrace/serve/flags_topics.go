@@ -22,7 +22,7 @@ type topicsOptions struct {
 	rules     []pubsub.Rule
 	history   int64
 	keys      string
-	secret    string
+	secrets   []string
 	publicKey []string
 	jwks      []string
 	issuer    string
@@ -51,7 +51,7 @@ func (t *topicsOptions) options() []flags.Option {
 		flags.New("topics-max", "N", "topics with subscribers or a history, in all; subscribing to one more, or publishing to one that would\nkeep its first message, is refused; off is no bound", "1000000", flags.OrOff(&t.most, flags.Whole(&t.most, 0, 1<<30))),
 		flags.New("topics-per-conn", "N", "topics and filters of a connection; one more is refused; off is no bound", "1000", flags.OrOff(&t.perConn, flags.Whole(&t.perConn, 0, 1<<30))),
 		flags.New("topics-keys", "FILE", "file in YAML with the hashes of keys, and what each may; read again when it changes", "", flags.Text(&t.keys)).Once(),
-		flags.New("topics-jwt-secret", "FILE", "file with a secret of 32 bytes or more that verifies JWTs by HMAC; read again on SIGHUP and when it\nchanges", "", flags.Text(&t.secret)).Once(),
+		flags.New("topics-jwt-secret", "FILE", "file with a secret of 32 bytes or more that verifies JWTs by HMAC; read again on SIGHUP and when it\nchanges (repeatable)", "", flags.Texts(&t.secrets)).Listed(),
 		flags.New("topics-jwt-key", "FILE", "file in PEM with public keys or certificates that verify JWTs by RSA, ECDSA or Ed25519;\nread again likewise (repeatable)", "", flags.Texts(&t.publicKey)).Listed(),
 		flags.New("topics-jwt-jwks", "WHERE", "JSON Web Key Set that verifies JWTs: a file, read again likewise, or an https URL, which is fetched\neach hour and for new keys (repeatable)", "", keySet(&t.jwks)).Listed(),
 		flags.New("topics-jwt-issuer", "TEXT", "the iss that JWTs must have", "", flags.Text(&t.issuer)).Once(),
@@ -71,7 +71,7 @@ func (t *topicsOptions) options() []flags.Option {
 func (t *topicsOptions) authenticates() bool { return t.keys != "" || t.jwt() }
 
 func (t *topicsOptions) jwt() bool {
-	return t.secret != "" || len(t.publicKey) > 0 || len(t.jwks) > 0
+	return len(t.secrets) > 0 || len(t.publicKey) > 0 || len(t.jwks) > 0
 }
 
 func (t *topicsOptions) check(v flags.Values) error {

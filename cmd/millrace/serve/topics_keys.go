@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/millrace/millrace/internal/reload"
@@ -101,10 +102,7 @@ func rightsOf(r *gateway.Rights) string {
 
 // tokenFiles are the files with keys of JWTs.
 func (t *topicsOptions) tokenFiles() (names []string) {
-	if t.secret != "" {
-		names = append(names, t.secret)
-	}
-	names = append(names, t.publicKey...)
+	names = slices.Concat(t.secrets, t.publicKey)
 	for _, where := range t.jwks {
 		if !isURL(where) {
 			names = append(names, where)
@@ -118,15 +116,16 @@ func isURL(where string) bool { return strings.Contains(where, "://") }
 // tokenKeys reads the files with keys of JWTs. An error says which flag's file is of no use.
 func (t *topicsOptions) tokenKeys() (*jwtauth.Options, error) {
 	j := &jwtauth.Options{}
-	if t.secret != "" {
-		secret, err := os.ReadFile(t.secret)
+	for _, file := range t.secrets {
+		text, err := os.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("--topics-jwt-secret: %w", err)
 		}
-		j.Secrets = [][]byte{bytes.TrimSpace(secret)}
-		if err := usable("topics-jwt-secret", t.secret, jwtauth.Options{Secrets: j.Secrets}); err != nil {
+		secret := bytes.TrimSpace(text)
+		if err := usable("topics-jwt-secret", file, jwtauth.Options{Secrets: [][]byte{secret}}); err != nil {
 			return nil, err
 		}
+		j.Secrets = append(j.Secrets, secret)
 	}
 	for _, file := range t.publicKey {
 		text, err := os.ReadFile(file)

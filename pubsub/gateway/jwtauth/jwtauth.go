@@ -4,19 +4,19 @@
 //
 //	{"sub": "ann", "exp": 1798761600, "millrace": {"subscribe": ["rooms/#"], "publish": ["rooms/hall"]}}
 //
+// A right that does not exist, a claim of the wrong type, and an exp or nbf more than a hundred years ahead, which is in milliseconds, are refused.
+//
 // What a token says of its algorithm only picks among the keys that are of that kind: a key never
 // verifies what it is not for.
 package jwtauth
 
 import (
-	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -136,27 +136,6 @@ func (v *Verifier) SetKeys(o Options) error {
 	return nil
 }
 
-// claims are what of a token counts.
-type claims struct {
-	jwt.RegisteredClaims
-	Rights gateway.Rights `json:"millrace"`
-}
-
-// UnmarshalJSON implements json.Unmarshaler. The library takes a number in quotes for a date, which RFC 7519 section 2 does not.
-func (c *claims) UnmarshalJSON(text []byte) error {
-	var dates struct{ Exp, Nbf, Iat json.RawMessage }
-	type plain claims // without this method
-	if err := cmp.Or(json.Unmarshal(text, &dates), json.Unmarshal(text, (*plain)(c))); err != nil {
-		return err
-	}
-	for _, date := range []json.RawMessage{dates.Exp, dates.Nbf, dates.Iat} {
-		if len(date) > 0 && date[0] == '"' {
-			return errors.New("a date is a number")
-		}
-	}
-	return nil
-}
-
 // Authenticate implements gateway.Authenticator.
 func (v *Verifier) Authenticate(ctx context.Context, token string) (gateway.Identity, error) {
 	if strings.Count(token, ".") != 2 {
@@ -169,10 +148,11 @@ func (v *Verifier) Authenticate(ctx context.Context, token string) (gateway.Iden
 	if err != nil {
 		return gateway.Identity{}, inWords(err)
 	}
-	if err := c.Rights.Check(); err != nil {
-		return gateway.Identity{}, fmt.Errorf("the token's claim millrace: %w", err)
+	rights, hint, err := c.rights()
+	if err != nil {
+		return gateway.Identity{}, err
 	}
-	who := gateway.Identity{User: c.Subject, Rights: c.Rights}
+	who := gateway.Identity{User: c.Subject, Rights: rights, Hint: hint}
 	if c.ExpiresAt != nil {
 		who.Expires = c.ExpiresAt.Time
 	}
@@ -280,6 +260,9 @@ func inWords(err error) error {
 		if errors.Is(err, known.err) {
 			return errors.New(known.text)
 		}
+	}
+	if wrong, ok := errors.AsType[claimError](err); ok {
+		return wrong
 	}
 	return errors.New("the token is malformed")
 }
