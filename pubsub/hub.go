@@ -88,6 +88,8 @@ var (
 	// ErrTooFast: the connection has published too many messages, see Limits.PublishRate; or it comes and goes too
 	// often, see Limits.PresenceRate.
 	ErrTooFast = errors.New("pubsub: the connection is too fast")
+	// ErrNoPresence: nobody is told who is at a topic, or at those that a filter meets, since no rule for that has Presence.
+	ErrNoPresence = errors.New("pubsub: nobody is told who is there, since the topic's rule has no presence")
 	// ErrClosed: the hub is closed.
 	ErrClosed = errors.New("pubsub: the hub is closed")
 	// ErrUnknown: a broker does not know whether the message was published. Publishing
@@ -162,10 +164,19 @@ func (h *Hub) keeps(name string) bool {
 	return rule >= 0 && h.rules[rule].Messages > 0
 }
 
-// HasPresence says whether a topic's rule has presence: without it nobody is told who is there.
+// HasPresence says whether a topic's rule has presence: without it nobody is told who is there. Of a filter it says whether it may meet
+// a topic of which that is so.
 func (h *Hub) HasPresence(name string) bool {
-	rule := h.ruleOf(name)
-	return rule >= 0 && h.rules[rule].Presence
+	if !IsFilter(name) {
+		rule := h.ruleOf(name)
+		return rule >= 0 && h.rules[rule].Presence
+	}
+	for i := range h.rules {
+		if r := &h.rules[i]; r.Presence && filters.Overlap(r.Filter, name) || Covers(r.Filter, name) {
+			return r.Presence && name[0] != '$' // of what it covers no later rule is
+		}
+	}
+	return false
 }
 
 // ruleOf is the rule of a topic, -1 for none.

@@ -134,3 +134,18 @@ func TestPresenceOfLongNames(t *testing.T) {
 		}
 	}
 }
+
+// TestNoPresence: who wants to be told who comes and goes where nobody is told that is refused, by name or by filter, and not left waiting.
+func TestNoPresence(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, pubsub.Options{Rules: []pubsub.Rule{{Filter: "rooms/quiet/#", Messages: 1}, {Filter: "rooms/#", Presence: true}, {Filter: "news/+"}}})
+	_, conn := r.connect()
+	for name, ok := range map[string]bool{
+		"rooms/hall": true, "rooms/#": true, "rooms/+": true, "rooms/+/x": true, "#": true, "+/hall": true, "+/quiet/x": true,
+		"rooms/quiet": false, "rooms/quiet/x": false, "rooms/quiet/+": false, "news/1": false, "news/#": false, "other": false, "other/+": false, "$presence/rooms/hall": false, "$presence/#": false, "$presence/+/hall": false,
+	} {
+		if _, err := r.hub.Subscribe(conn, "$presence/"+name, pubsub.SubscribeOptions{}); ok != (err == nil) || !ok && !errors.Is(err, pubsub.ErrNoPresence) {
+			t.Errorf("%s: %v, want %v", name, err, ok)
+		}
+	}
+}

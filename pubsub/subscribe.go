@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -62,13 +63,16 @@ type Subscribed struct {
 // waited in vain is not Recovered, and gets what is kept here. If too many wait for a broker to say where a topic is, Subscribe returns
 // ErrBusy.
 //
-// ErrName, ErrInfo, ErrTooMany, ErrFull, ErrBusy, ErrTooFast (of a topic with presence), ErrClosed; and server.ErrClosed, also if the past did not fit.
+// ErrName, ErrInfo, ErrNoPresence (of "$presence/NAME"), ErrTooMany, ErrFull, ErrBusy, ErrTooFast (of a topic with presence), ErrClosed; and server.ErrClosed, also if the past did not fit.
 func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscribed, error) {
 	if err := h.limits.checkFilter(name); err != nil {
 		return Subscribed{}, err
 	}
 	if len(o.Info) > h.limits.Info || len(o.Info) > 0 && !(json.Valid(o.Info) && utf8.Valid(o.Info)) {
 		return Subscribed{}, fmt.Errorf("%w of at most %d bytes", ErrInfo, h.limits.Info)
+	}
+	if of, ok := strings.CutPrefix(name, presencePrefix); ok && !h.HasPresence(of) {
+		return Subscribed{}, fmt.Errorf("%w: %s", ErrNoPresence, quoted(of))
 	}
 	if h.closed.Load() {
 		return Subscribed{}, ErrClosed

@@ -9,7 +9,10 @@
 // on the filters that begin as the name does, not on how many others there are.
 package filters
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Tree has filters, and a value for each: a trie by levels. The zero value is empty. The caller locks it.
 type Tree[T any] struct {
@@ -97,4 +100,21 @@ func (n *node[T]) match(name string, more, wild bool, to []T) []T {
 		to = any.match(rest, more, true, to)
 	}
 	return to
+}
+
+// Overlap says whether a topic may be met by two filters, or names.
+func Overlap(a, b string) bool {
+	x, y := strings.Split(a, "/"), strings.Split(b, "/")
+	for i := range min(len(x), len(y)) {
+		switch {
+		case x[i] == "#" || y[i] == "#":
+			return true
+		case x[i] != "+" && y[i] != "+" && x[i] != y[i]:
+			return false
+		}
+	}
+	if len(x) > len(y) {
+		x, y = y, x
+	}
+	return len(x) == len(y) || len(y) == len(x)+1 && slices.Index(y, "#") == len(x)
 }

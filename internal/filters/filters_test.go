@@ -48,3 +48,18 @@ func BenchmarkMatch(b *testing.B) {
 		})
 	}
 }
+
+// TestOverlap: two filters overlap if there is a topic that both meet.
+func TestOverlap(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"a", "a", true}, {"a", "b", false}, {"a/+", "+/b", true}, {"a/#", "a", true}, {"a/#", "a/b/c", true}, {"a/#", "b/#", false},
+		{"#", "x/y", true}, {"a/b", "a", false}, {"a/+/c", "a/b", false}, {"+/#", "a", true}, {"a/b/#", "a", false},
+	} {
+		if Overlap(tt.a, tt.b) != tt.want || Overlap(tt.b, tt.a) != tt.want {
+			t.Errorf("%q and %q overlap: %v, want %v", tt.a, tt.b, !tt.want, tt.want)
+		}
+	}
+}

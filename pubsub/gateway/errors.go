@@ -134,7 +134,7 @@ func errorOf(err error) *Error {
 		err  error
 		word Word
 	}{
-		{pubsub.ErrName, BadName}, {pubsub.ErrInfo, BadRequest}, {pubsub.ErrPosition, BadRequest}, {pubsub.ErrTooMany, TooMany}, {pubsub.ErrFull, NoRoom}, {pubsub.ErrTooBig, TooBig}, {pubsub.ErrKey, TooBig},
+		{pubsub.ErrName, BadName}, {pubsub.ErrInfo, BadRequest}, {pubsub.ErrPosition, BadRequest}, {pubsub.ErrNoPresence, BadRequest}, {pubsub.ErrTooMany, TooMany}, {pubsub.ErrFull, NoRoom}, {pubsub.ErrTooBig, TooBig}, {pubsub.ErrKey, TooBig},
 		{pubsub.ErrTooFast, TooFast}, {pubsub.ErrUnknown, Unknown}, {pubsub.ErrBusy, NoRoom}, {pubsub.ErrClosed, Closed},
 		{server.ErrNoRoom, NoRoom}, {server.ErrQueueFull, NoRoom}, {server.ErrMessageTooBig, TooBig}, {server.ErrClosed, Closed}, {server.ErrNotUTF8, BadRequest},
 	} {

@@ -160,6 +160,7 @@ func TestPresenceByGet(t *testing.T) {
 		t.Errorf("%v", end)
 	}
 	say(t, r.connect("/topics?envelope=1&token=watcher"), `{"id":1,"subscribe":"$presence/news"}`, `{"id":1,"error":"bad_request","message":"nobody is told who is at \"news\": the topic's rule has no presence"}`)
+	say(t, r.connect("/topics?envelope=1&token=watcher"), `{"id":1,"subscribe":"$presence/news/+"}`, `{"id":1,"error":"bad_request","message":"nobody is told who is at \"news/+\": the topic's rule has no presence"}`)
 	r.expect(403, "forbidden", "GET", "/presence/rooms/attic", "", "Authorization: Bearer bob")
 	r.expect(401, "unauthorized", "GET", "/presence/rooms/hall", "")
 }

@@ -99,7 +99,7 @@ func (s *session) check(name string, past bool) error {
 	if err := s.who.need((*Rights).maySubscribe, "subscribe to", name); err != nil {
 		return err
 	}
-	if of, ok := strings.CutPrefix(name, presencePrefix); ok && !pubsub.IsFilter(of) {
+	if of, ok := strings.CutPrefix(name, presencePrefix); ok {
 		return s.g.checkPresence(of)
 	}
 	if past && hasHistory(name) && !s.who.may((*Rights).mayReadHistory, name) {

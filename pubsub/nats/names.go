@@ -2,7 +2,6 @@ package nats
 
 import (
 	"hash/fnv"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -157,21 +156,4 @@ func (n naming) topic(subject string) (name string, ok bool) {
 	// What is escaped otherwise than by us would have a topic two subjects, and so no order.
 	plain = plain && n.interest != ByPartition && !strings.HasSuffix(rest, ".")
 	return name, plain || n.subject(name) == subject
-}
-
-// overlap says whether a topic may be met by two filters, or names.
-func overlap(a, b string) bool {
-	x, y := strings.Split(a, "/"), strings.Split(b, "/")
-	for i := range min(len(x), len(y)) {
-		switch {
-		case x[i] == "#" || y[i] == "#":
-			return true
-		case x[i] != "+" && y[i] != "+" && x[i] != y[i]:
-			return false
-		}
-	}
-	if len(x) > len(y) {
-		x, y = y, x
-	}
-	return len(x) == len(y) || len(y) == len(x)+1 && slices.Index(y, "#") == len(x)
 }

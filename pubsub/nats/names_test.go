@@ -54,21 +54,6 @@ func TestSubjects(t *testing.T) {
 	}
 }
 
-// TestOverlap: two filters overlap if there is a topic that both meet.
-func TestOverlap(t *testing.T) {
-	for _, tt := range []struct {
-		a, b string
-		want bool
-	}{
-		{"a", "a", true}, {"a", "b", false}, {"a/+", "+/b", true}, {"a/#", "a", true}, {"a/#", "a/b/c", true}, {"a/#", "b/#", false},
-		{"#", "x/y", true}, {"a/b", "a", false}, {"a/+/c", "a/b", false}, {"+/#", "a", true}, {"a/b/#", "a", false},
-	} {
-		if overlap(tt.a, tt.b) != tt.want || overlap(tt.b, tt.a) != tt.want {
-			t.Errorf("%q and %q overlap: %v, want %v", tt.a, tt.b, !tt.want, tt.want)
-		}
-	}
-}
-
 // FuzzSubject: each name has a subject, of which it is the only name, and each subject that
 // is a topic's is that topic's only one.
 func FuzzSubject(f *testing.F) {

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/millrace/millrace/internal/filters"
 	"github.com/millrace/millrace/pubsub"
 )
 
@@ -140,7 +141,7 @@ func (st *stream) hasAll(name string) bool {
 
 // meets says that the stream may have the topic of that name, or topics of the filter.
 func (st *stream) meets(name string) bool {
-	return slices.ContainsFunc(st.Topics, func(f string) bool { return overlap(f, name) })
+	return slices.ContainsFunc(st.Topics, func(f string) bool { return filters.Overlap(f, name) })
 }
 
 // subjects are those to subscribe to for a name.
