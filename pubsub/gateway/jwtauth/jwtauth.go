@@ -47,7 +47,7 @@ type Options struct {
 	NoExpiry bool
 	// Client fetches JWKSURLs; nil is one that follows no redirect from https to http. A fetch takes 10 s at most.
 	Client *http.Client
-	// OnError, if not nil, is called when JWKSURLs could not be fetched: the old keys stay, and the next attempt
+	// OnError, if not nil, is called when JWKSURLs could not be fetched, or had no key: the old keys stay, and the next attempt
 	// comes in a minute. Several goroutines may call it.
 	OnError func(error)
 }
@@ -118,10 +118,10 @@ func (v *Verifier) SetKeys(o Options) error {
 	for _, text := range o.JWKS {
 		keys, err := parseSet(text)
 		switch {
+		case errors.Is(err, errNoSet):
+			return fmt.Errorf("jwtauth: %w", err)
 		case err != nil:
 			return fmt.Errorf("jwtauth: the key set can't be read: %w", err)
-		case len(keys) == 0:
-			return errors.New("jwtauth: the key set has no public key for signatures")
 		}
 		g.sets = append(g.sets, keys)
 	}

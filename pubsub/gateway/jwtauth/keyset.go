@@ -36,7 +36,8 @@ type setKey struct {
 	key     crypto.PublicKey
 }
 
-// parseSet reads a key set. It leaves out secrets, keys for encryption, and keys of kinds that are unknown.
+// parseSet reads a key set. It leaves out secrets, keys for encryption, and keys of kinds that are unknown; if nothing is left, it is none: an
+// answer that is no key set, as an error in JSON, does not take the keys of the last time away.
 func parseSet(text []byte) (keys []setKey, err error) {
 	var set jwkset.JWKSMarshal
 	if err := json.Unmarshal(text, &set); err != nil {
@@ -61,8 +62,13 @@ func parseSet(text []byte) (keys []setKey, err error) {
 			keys = append(keys, setKey{one.KID, string(one.ALG), key})
 		}
 	}
+	if len(keys) == 0 {
+		return nil, errNoSet
+	}
 	return keys, nil
 }
+
+var errNoSet = errors.New("the key set has no public key for signatures")
 
 // sets are the key sets that are fetched.
 type sets struct {

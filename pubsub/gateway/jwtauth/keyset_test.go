@@ -248,3 +248,24 @@ func TestSetKeys(t *testing.T) {
 		t.Error("nobody could come in")
 	}
 }
+
+// TestSetWithoutKeys: an answer without a key is a failure. The keys of the last time stay, it is told, and tried again in a minute.
+func TestSetWithoutKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{text: keySetOf(jwk("one", &rsaKey.PublicKey, ""))}
+		v := verifier(t, s.options())
+		token := sign(t, jwt.SigningMethodRS256, rsaKey, claims("exp", nil), "kid", "one")
+		oct := `{"kty":"oct","kid":"shared","alg":"HS256","k":"AAAA"}`
+		for i, answer := range []string{keySetOf(), `{}`, `{"error":"down"}`, `null`, keySetOf(oct), keySetOf(jwk("box", &rsaKey.PublicKey, `,"use":"enc"`))} {
+			s.serve(answer)
+			time.Sleep(2 * time.Hour)
+			if _, err := v.Authenticate(t.Context(), token); err != nil {
+				t.Errorf("behind %s: %v", answer, err)
+			}
+			if _, told := s.counts(); told < 50*(i+1) {
+				t.Errorf("behind %s: told %d times", answer, told)
+			}
+		}
+	})
+}
