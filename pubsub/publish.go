@@ -147,6 +147,7 @@ func (h *Hub) push(filters []*topic, t *topic, p *ws.Prepared, o server.SendOpti
 	var few [8]*server.Group
 	groups := few[:0]
 	for _, f := range filters {
+		f.await()
 		groups = append(groups, &f.group)
 	}
 	if t != nil {

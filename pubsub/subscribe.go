@@ -145,6 +145,9 @@ func (t *topic) subscribe(c *server.Conn, user string, newest Position, p *past,
 	}
 	messages = unexpired(messages, now)
 	s.Position, s.Sent = t.position(newest), len(messages)
+	if IsFilter(t.name) {
+		defer t.hold()()
+	}
 	if o.Before != nil {
 		if err := o.Before(s); err != nil {
 			return Subscribed{}, nil, err

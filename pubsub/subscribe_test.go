@@ -194,3 +194,55 @@ func TestGapOfOneOnHisWay(t *testing.T) {
 	broker.receiver.Missed("a")
 	expectTexts(t, client, "gap of ", "gap of a")
 }
+
+// TestNothingLostBehindReply: who was told that the subscription has begun, to a topic or to a filter, gets what is published from then on, and nothing
+// before he was told.
+func TestNothingLostBehindReply(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"rooms/a", "rooms/+", "#"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, pubsub.Options{})
+			client, conn := r.connect()
+			told, published := make(chan bool), make(chan bool)
+			go func() { // somebody who publishes as soon as the client knows that it is subscribed
+				<-told
+				r.publish("rooms/a", "first")
+				close(published)
+			}()
+			r.subscribe(conn, name, pubsub.SubscribeOptions{Before: func(pubsub.Subscribed) error {
+				if err := conn.SendText("begun"); err != nil {
+					return err
+				}
+				expectTexts(t, client, "begun")
+				close(told)
+				select { // the moment between the reply and the subscription, made long
+				case <-published:
+				case <-time.After(200 * time.Millisecond):
+				}
+				return nil
+			}})
+			<-published
+			r.publish("rooms/a", "second")
+			expectTexts(t, client, "first", "second")
+		})
+	}
+}
+
+// TestBeforeFails: a subscription to a filter that is refused while it begins, or panics, holds up nobody.
+func TestBeforeFails(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, pubsub.Options{})
+	client, _ := r.subscribed("a/#")
+	_, conn := r.connect()
+	refused := errors.New("refused")
+	if _, err := r.hub.Subscribe(conn, "a/#", pubsub.SubscribeOptions{Before: func(pubsub.Subscribed) error { return refused }}); !errors.Is(err, refused) {
+		t.Error(err)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = r.hub.Subscribe(conn, "a/#", pubsub.SubscribeOptions{Before: func(pubsub.Subscribed) error { panic("of the application") }})
+	}()
+	r.publish("a/b", "x")
+	expectTexts(t, client, "x")
+}

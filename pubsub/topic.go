@@ -20,11 +20,12 @@ type topic struct {
 	rule        int        // in Hub.rules; -1: none
 	mu          sync.Mutex // guards what follows up to members, and the order of messages and subscriptions
 	dead        bool       // it is not in the hub any more
+	asking      int32      // of those who want its past, while the broker is asked
 	metAs       uint64     // Hub.generation as of met; 0: never
 	met         []*topic   // the filters that meet the name, as of metBy
 	subscribers int
-	group       server.Group // not guarded
-	asking      int          // of those who want its past, while the broker is asked
+	begins      atomic.Pointer[chan struct{}] // not guarded; of a filter: a subscription is just beginning, until the channel is closed
+	group       server.Group                  // not guarded
 	ring        ring
 	received    Position // of the last message that might be kept, or not before it; zero: none was since the topic is there
 	members     map[*server.Conn]Member
@@ -33,6 +34,29 @@ type topic struct {
 	hub    *Hub
 	held   held          // of its history in the rule's line
 	missed atomic.Uint64 // how often it has begun anew, and hubCounts.missed when it was made; see Hub.missedAt
+}
+
+// # Where a subscription to a filter begins
+//
+// Who is told that his subscription has begun gets what is published from then on. Of a topic that is so since whoever sends a
+// message has the topic's lock, which the subscription holds from before it tells until it has joined. A filter's lock no publisher takes. So he looks whether
+// a subscription is beginning, and waits for that.
+
+// hold has those wait who send to a filter, until end. The caller holds the filter's lock.
+func (t *topic) hold() (end func()) {
+	begins := make(chan struct{})
+	t.begins.Store(&begins)
+	return func() {
+		t.begins.Store(nil)
+		close(begins)
+	}
+}
+
+// await waits until no subscription is beginning that somebody was told of by now.
+func (t *topic) await() {
+	if begins := t.begins.Load(); begins != nil {
+		<-*begins
+	}
 }
 
 func (h *Hub) shardOf(name string) *topicShard {
