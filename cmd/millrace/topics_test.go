@@ -181,10 +181,10 @@ func TestTopicsBounds(t *testing.T) {
 	for range 2 { // of the topics in the URL
 		c.read()
 	}
-	say(`{"id":1,"subscribe":"c"}`, `{"id":1,"error":"too_many","message":"pubsub: too many topics or filters: the connection has 2"}`)
+	say(`{"id":1,"subscribe":"c"}`, `{"id":1,"error":"too_many","message":"too many topics or filters: the connection has 2"}`)
 	expectAnswer(t, "200 ", "POST", "http://"+p.addr+"/topics/kept/c", "x")
 	expectAnswer(t, "200 ", "POST", "http://"+p.addr+"/topics/kept/d", "x")
-	expectAnswer(t, `503 {"error":"no_room","message":"pubsub: too many topics or filters in all: there are 4 topics"}`, "POST", "http://"+p.addr+"/topics/kept/e", "x")
+	expectAnswer(t, `503 {"error":"no_room","message":"too many topics or filters in all: there are 4 topics"}`, "POST", "http://"+p.addr+"/topics/kept/e", "x")
 	for _, topic := range []string{"kept/a", "b"} {
 		say(`{"id":2,"unsubscribe":"`+topic+`"}`, `"ok":true`)
 	}

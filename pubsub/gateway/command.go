@@ -86,7 +86,7 @@ func (s *session) command(m ws.Message) {
 }
 
 // answer sends an answer; the connection's policy says what becomes of one that finds no room.
-func (s *session) answer(v any) { _ = s.conn.SendJSON(v) }
+func (s *session) answer(v any) { _ = s.conn.SendText(string(marshal(v))) }
 
 func badCommand(text string) error { return &Error{BadRequest, text} }
 
@@ -125,6 +125,8 @@ func parseCommand(m ws.Message) (c command, err error) {
 func whatIsWrong(err error) string {
 	var kind *json.UnmarshalTypeError
 	switch {
+	case errors.As(err, &kind) && kind.Field == "data":
+		return "data is a text: JSON goes into it as a string"
 	case errors.As(err, &kind) && kind.Field != "":
 		return kind.Field + " can not be a JSON " + shorttext.Cut(kind.Value, maxQuoted) // a number has its digits there
 	case strings.Contains(err.Error(), "exceeded max depth"):
@@ -210,7 +212,7 @@ func (s *session) doSubscribe(c command, r *reply) (*reply, error) {
 	o := pubsub.SubscribeOptions{Since: since, Last: value(c.Last), Info: c.Info}
 	again, err := s.subscribe(*c.Subscribe, o, func(st standing) error {
 		r.Topic, r.Position, r.Recovered, r.Sent = st.Topic, st.Position, &st.Recovered, &st.Sent
-		return s.conn.SendJSON(r)
+		return s.conn.SendText(string(marshal(r)))
 	})
 	switch {
 	case errors.Is(err, server.ErrQueueFull) || errors.Is(err, server.ErrMessageTooBig):
@@ -228,7 +230,7 @@ func (s *session) doPublish(c command) (pubsub.Published, error) {
 	if err := checkTopic(name); err != nil {
 		return pubsub.Published{}, err
 	}
-	if err := s.who.need((*Rights).mayPublish, "publish to", name); err != nil {
+	if err := s.who.mayNotPublish(name); err != nil {
 		return pubsub.Published{}, err
 	}
 	m := pubsub.Message{Topic: name, Opcode: ws.Text}

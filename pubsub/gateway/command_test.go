@@ -463,3 +463,38 @@ func FuzzLookAt(f *testing.F) {
 		}
 	})
 }
+
+// TestErrorsInWords: errors are in words of the client's, and what JSON need not escape stands there as it is.
+func TestErrorsInWords(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, gateway.Options{Open: true})
+	c := r.connect("/topics?envelope=1")
+	long := strings.Repeat("a", 300)
+	for text, want := range map[string]string{
+		`{"id":1,"publish":"a","data":{"a":1}}`:      `{"id":1,"error":"bad_request","message":"data is a text: JSON goes into it as a string"}`,
+		`{"id":1,"publish":"a","data":[1]}`:          `{"id":1,"error":"bad_request","message":"data is a text: JSON goes into it as a string"}`,
+		`{"id":1,"publish":"$presence/a","data":""}`: `{"id":1,"error":"forbidden","message":"nothing can be published to names that begin with $, such as \"$presence/a\""}`,
+		`{"id":1,"subscribe":"` + long + `"}`:        `{"id":1,"error":"bad_name","message":"not a topic's name: 300 bytes, at most 256 are allowed"}`,
+		`{"id":1,"unsubscribe":"a&b<c>"}`:            `{"id":1,"error":"bad_request","message":"not subscribed to \"a&b<c>\""}`,
+		`{"id":1,"subscribe":"a&b<c>"}`:              `{"id":1,"ok":true,"topic":"a&b<c>","position":P,"recovered":false,"sent":0}`,
+		`{"id":1,"subscribe":"a","since":"a&b"}`:     `{"id":1,"error":"bad_request","message":"not a position: \"a&b\""}`,
+	} {
+		say(t, c, text, want)
+	}
+	say(t, r.connect("/topics/a&b<c>?envelope=1"), "", `{"subscribed":{"topic":"a&b<c>","position":P,"recovered":false,"sent":0}}`)
+	for target, want := range map[string]string{
+		"/topics/$presence/a": `{"error":"forbidden","message":"nothing can be published to names that begin with $, such as \"$presence/a\""}`,
+		"/topics/" + long:     `{"error":"bad_name","message":"not a topic's name: 300 bytes, at most 256 are allowed"}`,
+		"/topics/a?x&y=1":     `{"error":"bad_request","message":"a query has no \"`,
+		"/topics/a&%2B":       `{"error":"bad_name","message":"not a topic's name: \"a&+\" has a wildcard beside other characters in one level"}`,
+	} {
+		if a := r.ask("POST", target, "x"); !strings.HasPrefix(a.body, want) {
+			t.Errorf("%s: %s, want %s", target, a.body, want)
+		}
+	}
+	raw := r.connect("/topics/$presence/rooms/hall")
+	raw.SendText("x")
+	if end := raw.ReceiveClose(); end.Code != 3003 || !strings.HasPrefix(end.Reason, "forbidden: nothing can be published to names that begin with $") {
+		t.Error(end)
+	}
+}

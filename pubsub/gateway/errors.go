@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/millrace/millrace/internal/shorttext"
 	"github.com/millrace/millrace/pubsub"
@@ -139,7 +141,7 @@ func errorOf(err error) *Error {
 		{server.ErrNoRoom, NoRoom}, {server.ErrQueueFull, NoRoom}, {server.ErrMessageTooBig, TooBig}, {server.ErrClosed, Closed}, {server.ErrNotUTF8, BadRequest},
 	} {
 		if errors.Is(err, known.err) {
-			return &Error{known.word, err.Error()}
+			return &Error{known.word, withoutPackage(err.Error())}
 		}
 	}
 	var e *Error
@@ -150,6 +152,14 @@ func errorOf(err error) *Error {
 		return &Error{NoRoom, "what keeps the topic's messages is not there yet: try again"}
 	}
 	return &Error{NoRoom, "the broker has failed: try again"} // it may tell of machines within
+}
+
+// withoutPackage is an error's text without the name of the package of ours that it comes from: it says nothing to clients.
+func withoutPackage(text string) string {
+	if of, rest, ok := strings.Cut(text, ": "); ok && slices.Contains([]string{"pubsub", "server", "nats", "ws"}, of) {
+		return rest
+	}
+	return text
 }
 
 // maxQuoted is how much of what a client has sent is told in an error.

@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"maps"
@@ -105,11 +103,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, area, rest strin
 	case answer == nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		var text bytes.Buffer
-		to := json.NewEncoder(&text)
-		to.SetEscapeHTML(false) // which would make it larger than was counted
-		_ = to.Encode(answer)   // our own structs
-		g.write(w, http.StatusOK, jsonHeader(), bytes.TrimSuffix(text.Bytes(), []byte("\n")))
+		g.write(w, http.StatusOK, jsonHeader(), marshal(answer)) // escaped it would be larger than was counted
 	}
 }
 
@@ -212,7 +206,7 @@ type published struct {
 }
 
 func (g *Gateway) publish(a *ask, name string) (any, error) {
-	if err := a.who.need((*Rights).mayPublish, "publish to", name); err != nil {
+	if err := a.who.mayNotPublish(name); err != nil {
 		return nil, err
 	}
 	o, err := publishOptions(a.r.Header)
@@ -232,7 +226,7 @@ func (g *Gateway) publish(a *ask, name string) (any, error) {
 		if a.who, err = g.identify(a.r.Context(), a.token); err != nil {
 			return nil, err
 		}
-		if err := a.who.need((*Rights).mayPublish, "publish to", name); err != nil {
+		if err := a.who.mayNotPublish(name); err != nil {
 			return nil, err
 		}
 	}

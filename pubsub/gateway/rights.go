@@ -151,6 +151,14 @@ func (i *identity) may(do func(*Rights, string) bool, name string) bool {
 	return do(&i.Rights, name) || do(i.all, name)
 }
 
+// mayNotPublish says why somebody may not publish to a topic.
+func (i *identity) mayNotPublish(name string) error {
+	if strings.HasPrefix(name, "$") {
+		return &Error{Forbidden, "nothing can be published to names that begin with $, such as " + quoted(name)}
+	}
+	return i.need((*Rights).mayPublish, "publish to", name)
+}
+
 // need returns Forbidden unless it is allowed, or Unauthorized to who has brought no token.
 func (i *identity) need(do func(*Rights, string) bool, what, name string) error {
 	if i.may(do, name) {

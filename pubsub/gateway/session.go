@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -179,9 +180,9 @@ func (s *session) unsubscribe(name string) (ok bool) {
 func (s *session) begin(st standing, alone bool) error {
 	switch s.form {
 	case enveloped:
-		return s.conn.SendJSON(struct {
+		return s.conn.SendText(string(marshal(struct {
 			Subscribed standing `json:"subscribed"`
-		}{st})
+		}{st})))
 	case events:
 		e := sse.Event{Name: "subscribed", Data: marshal(struct {
 			Topics []standing `json:"topics"`
@@ -203,7 +204,7 @@ func (s *session) Message(c *server.Conn, m ws.Message) {
 	case s.topic == "": // or Open has failed
 		s.fail(&Error{BadRequest, "name one topic in the URL to publish to it"})
 	default:
-		err := s.who.need((*Rights).mayPublish, "publish to", s.topic)
+		err := s.who.mayNotPublish(s.topic)
 		if err == nil {
 			_, err = s.publish(pubsub.Message{Topic: s.topic, Payload: m.Payload, Opcode: m.Opcode}, pubsub.PublishOptions{From: c})
 		}
@@ -213,10 +214,13 @@ func (s *session) Message(c *server.Conn, m ws.Message) {
 	}
 }
 
-// marshal is for our own structs of texts and numbers.
+// marshal is for our own structs of texts and numbers. What JSON need not escape stays as it is: pages take it for JSON alone.
 func marshal(v any) []byte {
-	text, _ := json.Marshal(v)
-	return text
+	var text bytes.Buffer
+	to := json.NewEncoder(&text)
+	to.SetEscapeHTML(false)
+	_ = to.Encode(v)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n"))
 }
 
 // gap tells of a topic of which messages may be missing; "#" is all.

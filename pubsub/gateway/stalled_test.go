@@ -83,7 +83,7 @@ func TestStalledBroker(t *testing.T) {
 	b.stalls.Store(false)
 	close(b.again)
 	told := func(text string) string {
-		if strings.Contains(text, `"message":"pubsub: too many wait for the broker"`) || strings.Contains(text, `"ok":true`) {
+		if strings.Contains(text, `"message":"too many wait for the broker"`) || strings.Contains(text, `"ok":true`) {
 			text = ""
 		}
 		return text

@@ -35,6 +35,7 @@ func TestClaimsInWords(t *testing.T) {
 		{"millrace", `{"publish":"#"}`, malformed + "in the claim millrace publish is a list of texts, and not a text"},
 		{"millrace", `{"history":null}`, malformed + "in the claim millrace history is a list of texts, and not null"},
 		{"millrace", `{"publish":[7]}`, malformed + "in the claim millrace publish is a list of texts"},
+		{"millrace", `{"publish":["a/#/b"]}`, `the token's claim millrace: publish: not a topic's name: "a/#/b" has # before the last level`},
 		{"millrace", `{"literal":1}`, malformed + "in the claim millrace literal is true or false, and not a number"},
 	} {
 		if _, err := v.Authenticate(t.Context(), sign(t, jwt.SigningMethodHS256, secret, claims(c.claim, json.RawMessage(c.value)))); err == nil || !strings.HasSuffix(err.Error(), c.want) {
