@@ -45,7 +45,8 @@ type httpConn struct {
 	bodyLeft time.Duration // for the body's next 4 KiB, while they are waited for
 	bodyGot  int           // of them
 
-	free atomic.Bool // hijacked: what follows is no request
+	free  atomic.Bool // hijacked: what follows is no request
+	fresh atomic.Bool // its first request is not being served yet, see netHTTP.offered
 
 	mu      sync.Mutex // guards what follows, and the order in which deadlines are set
 	change  sync.Cond
@@ -102,6 +103,7 @@ func (f *requestFraming) most() int64 {
 
 func newHTTPConn(conn net.Conn, end *httpSocket, frame requestFraming, unread []byte) *httpConn {
 	c := &httpConn{Conn: conn, end: end, unread: unread}
+	c.fresh.Store(true)
 	c.change.L = &c.mu
 	c.begin(frame)
 	return c

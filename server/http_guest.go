@@ -249,6 +249,7 @@ func (c *Conn) handGuest(in []byte, frame requestFraming) {
 			_ = handed.Close() // the server is closing: the peer sees just that
 			return
 		}
+		l.srv.netHTTP.offered.Add(1)
 		l.srv.netHTTP.conns.Offer(given)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/millrace/millrace/internal/netconn"
 )
@@ -18,6 +19,7 @@ type netHTTP struct {
 	server  *http.Server
 	conns   *netconn.Listener // of those that loops have handed over
 	open    atomic.Int64      // connections that net/http has, or is about to get
+	offered atomic.Int64      // of them, those that it is being given and whose first request it has not begun to serve
 	streams atomic.Int64      // plain requests over HTTP/2 under way
 	guests  sync.Map          // of *httpConn by the *tls.Conn of HTTP/2 that is a guest's
 }
@@ -35,31 +37,67 @@ func (c *Conn) handToHTTP(in []byte, frame requestFraming) {
 	c.advance(stateClosed)
 	c.dropQueue() // empty: what a stream holds goes along
 	c.mu.Unlock()
-	c.seat.Leave()
 	if c.fd < 0 {
+		c.seat.Leave()
 		c.handGuest(in, frame)
 		return
 	}
+	l.srv.netHTTP.offered.Add(1) // before the loop can end
+	c.seat.Leave()
+	if !c.giveToHTTP(in, frame) {
+		l.srv.netHTTP.offered.Add(-1)
+	}
+}
+
+// giveToHTTP gives net/http a connection that has left its loop; false: that goes wrong.
+func (c *Conn) giveToHTTP(in []byte, frame requestFraming) bool {
+	l := c.loop
 	if err := l.poll.Remove(int(c.fd)); err != nil {
 		l.srv.netHTTP.open.Add(-1)
 		l.srv.log().Error("connection not removed", "remote", c.RemoteName(), "err", err)
 		c.finish()
-		return
+		return false
 	}
 	conn, err := l.engine.Detach(int(c.fd))
 	if err != nil {
 		l.srv.netHTTP.open.Add(-1)
 		l.httpHasNoDescriptor(c, in, err)
-		return
+		return false
 	}
 	c.fd = -1
 	l.counters.handedToHTTP.Add(1)
 	handed := c.wrapForHTTP(conn, in, frame)
 	if !l.srv.startNetHTTP() {
 		_ = handed.Close() // the server is closing: the peer sees just that
-		return
+		return false
 	}
 	l.srv.netHTTP.conns.Offer(handed)
+	return true
+}
+
+// begun notes that net/http serves the first request of a connection, or never will.
+func (web *netHTTP) begun(c *httpConn) {
+	if c != nil && c.fresh.CompareAndSwap(true, false) {
+		web.offered.Add(-1)
+	}
+}
+
+// awaitFirst waits until the first requests of all connections are being served: a shutdown of net/http cuts
+// requests that it has not begun with, though it has read them.
+func (web *netHTTP) awaitFirst(ctx context.Context) error {
+	return poll(ctx, &web.offered)
+}
+
+// poll waits until a count is 0.
+func poll(ctx context.Context, count *atomic.Int64) error {
+	for count.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
 }
 
 // wrapForHTTP is the connection as net/http is to see it. A *tls.Conn that speaks
@@ -128,6 +166,8 @@ func (s *Server) startNetHTTP() bool {
 // for a WebSocket or an event stream, over HTTP/1 a loop has those, but for what the hook has left to HTTP.
 // Once the server is not ready each answer is its connection's last.
 func (s *Server) serveNetHTTP(w http.ResponseWriter, r *http.Request) {
+	c, _ := r.Context().Value(httpConnKey{}).(*httpConn)
+	s.netHTTP.begun(c)
 	if r.ProtoMajor == 1 && asksForUpgrade(r) {
 		s.servePage(w, r.WithContext(context.WithValue(r.Context(), leftToHTTP{}, s)))
 		return
@@ -170,7 +210,15 @@ func (s *Server) shutdownNetHTTP(ctx context.Context) error {
 	if s.netHTTP.server == nil {
 		return nil
 	}
-	return s.netHTTP.server.Shutdown(ctx)
+	if err := s.netHTTP.awaitFirst(ctx); err != nil {
+		return err
+	}
+	if err := s.netHTTP.server.Shutdown(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return poll(ctx, &s.netHTTP.open) // of what net/http has given up, some is just being closed
 }
 
 func (s *Server) closeNetHTTP() {

@@ -208,10 +208,15 @@ func (s *Server) takeFromNetHTTP(c *httpConn, t *takenOver) {
 	s.placeTaken(a)
 }
 
-// follow keeps netHTTPConns in step with net/http.
+// follow keeps the counts in step with net/http.
 func (web *netHTTP) follow(conn net.Conn, state http.ConnState) {
 	c := httpConnOf(conn)
+	if state != http.StateNew && state != http.StateActive {
+		web.begun(c)
+	}
 	switch {
+	case c == nil && state == http.StateNew: // of HTTP/2, which finishes what it has read
+		web.offered.Add(-1)
 	case c == nil && state == http.StateClosed:
 		if g, ok := web.guests.LoadAndDelete(conn); ok {
 			end := g.(*httpConn).end
