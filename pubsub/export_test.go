@@ -6,16 +6,16 @@ import "github.com/millrace/millrace/server"
 func (h *Hub) Waiting() int {
 	h.waits.mu.Lock()
 	defer h.waits.mu.Unlock()
-	return h.waits.kinds[forKept].held
+	return h.waits.kinds[forKept].held + h.waits.kinds[forKept].over
 }
 
 // MayWait says whether one more subscription may wait for the broker's past.
 func (h *Hub) MayWait() bool {
-	_, ok := h.waits.enterPast()
-	if ok {
-		h.waits.leavePast()
+	_, leave := h.waits.enterPast()
+	if leave != nil {
+		leave()
 	}
-	return ok
+	return leave != nil
 }
 
 // Forget forgets a connection, as its loop does when it ends.

@@ -155,12 +155,12 @@ func (h *Hub) reach(t *topic, newest Position, o SubscribeOptions, bound History
 	if !h.brokerKeeps(t.name) || !t.lacks(o.Since, bound, newest, nil) {
 		return nil
 	}
-	patience, ok := h.waits.enterPast()
-	if !ok {
+	patience, leave := h.waits.enterPast()
+	if leave == nil {
 		_ = h.countBusy(ErrBusy)
 		return nil
 	}
-	defer h.waits.leavePast()
+	defer leave()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	q := question{since: o.Since}

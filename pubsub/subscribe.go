@@ -29,7 +29,7 @@ type SubscribeOptions struct {
 	Policy server.QueuePolicy
 	// Before, if not nil, is called when it is known how the subscription will begin, before the
 	// connection gets anything of it, and not if it is subscribed already: what it sends to the connection
-	// comes first. It must not block, nor call the hub. With an error nothing happens, and Subscribe returns it.
+	// comes first. It must not block, since publishers wait for it, nor call the hub, which might wait for it too. With an error nothing happens, and Subscribe returns it.
 	Before func(Subscribed) error
 }
 
@@ -88,6 +88,9 @@ func (h *Hub) Subscribe(c *server.Conn, name string, o SubscribeOptions) (Subscr
 	t, newest, err := h.findOrMake(name)
 	if err != nil {
 		h.release(c, name)
+		if s, ok := h.subscribed(c, name); ok && errors.Is(err, ErrBusy) {
+			return s, nil
+		}
 		return Subscribed{}, h.countRefused(err)
 	}
 	p := h.reach(t, newest, o, lastOf(c, o))

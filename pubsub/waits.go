@@ -15,7 +15,7 @@ import (
 // the list can not take.
 //
 // Who finds no place waits for one, but not for long, and not at all if the broker has answered nothing for as long. So a
-// broker that is only busy refuses nobody.
+// broker that is only busy, and answers within hurryAnswer, refuses nobody.
 
 // wait is a kind of waiting for the broker.
 type wait uint8
@@ -33,9 +33,9 @@ func (k wait) bound(workers int) int {
 }
 
 const (
-	slowAnswer  = time.Second      // a broker that takes longer is slow
-	hurryAnswer = slowAnswer / 10  // so is it while nearly all workers are held
-	pastTimeout = 10 * time.Second // for the answer to a question about the past
+	slowAnswer  = time.Second            // a broker that takes longer is slow
+	hurryAnswer = 300 * time.Millisecond // so is it while nearly all workers are held
+	pastTimeout = 10 * time.Second       // for the answer to a question about the past
 )
 
 // waits are those who hold a worker and wait for the broker.
@@ -48,7 +48,8 @@ type waits struct {
 
 // waiting is what waits are of one kind.
 type waiting struct {
-	held  int             // who has a place; or goes without one, since he does not wait for long
+	held  int             // who has a place
+	over  int             // who goes without one, since he does not wait for long
 	line  []chan struct{} // who waits for a place: closed when he has it
 	asked int             // what the broker has not answered
 	since time.Time       // while there is some: when it answered something, or was asked the first
@@ -100,26 +101,26 @@ func (w *waits) leave(k wait, answered bool) {
 	w.admit()
 }
 
-// enterPast is enter for one who waits for the past, which others may have asked for. He gets a place in any case, and is told for how
-// long he may wait; false: not at all.
-func (w *waits) enterPast() (patience time.Duration, ok bool) {
+// enterPast is enter for one who waits for the past, which others may have asked for. Without a place he may wait too, but not as long: for
+// patience, until leave; nil: not at all.
+func (w *waits) enterPast() (patience time.Duration, leave func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	patience = pastTimeout
+	patience, count := pastTimeout, &w.kinds[forKept].held
 	if !w.room(forKept) {
+		ok := false
 		if patience, ok = w.patience(forKept); !ok {
-			return 0, false
+			return 0, nil
 		}
+		count = &w.kinds[forKept].over
 	}
-	w.kinds[forKept].held++
-	return patience, true
-}
-
-func (w *waits) leavePast() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.kinds[forKept].held--
-	w.admit()
+	*count++
+	return patience, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		*count--
+		w.admit()
+	}
 }
 
 // note notes a question about the past, or that it has ended, with an answer or without.
@@ -155,7 +156,7 @@ func (w *waits) room(k wait) bool {
 func (w *waits) patience(k wait) (patience time.Duration, ok bool) {
 	all := 0
 	for i := range w.kinds {
-		all += w.kinds[i].held + len(w.kinds[i].line)
+		all += w.kinds[i].held + w.kinds[i].over + len(w.kinds[i].line)
 	}
 	patience = slowAnswer
 	if all >= forOthers.bound(w.workers()) {

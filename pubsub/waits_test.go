@@ -32,7 +32,7 @@ func TestWaitsPlaces(t *testing.T) {
 	}
 }
 
-// TestWaitsPatience: who finds no place waits for a second, or for a tenth of it while nearly all workers are held; and not at all if the
+// TestWaitsPatience: who finds no place waits for a second, or for 0.3 s while nearly all workers are held; and not at all if the
 // broker has answered nothing for as long.
 func TestWaitsPatience(t *testing.T) {
 	t.Parallel()
@@ -61,7 +61,7 @@ func TestWaitsPatience(t *testing.T) {
 			go w.enter(t.Context(), forKept)
 		}
 		synctest.Wait()
-		enter(time.Second/10, false)
+		enter(hurryAnswer, false)
 		enter(0, false)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -76,6 +76,45 @@ func TestWaitsPatience(t *testing.T) {
 			if w.kinds[k].held+w.kinds[k].asked+len(w.kinds[k].line) != 0 {
 				t.Errorf("%+v", w.kinds[k])
 			}
+		}
+	})
+}
+
+// TestWaitsPast: who waits for the past without a place, for a moment, takes none of others'.
+func TestWaitsPast(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWaits(func() int { return 16 })
+		var ends []func()
+		for i := range 20 {
+			patience, leave := w.enterPast()
+			want := pastTimeout
+			switch {
+			case i >= 14:
+				want = hurryAnswer
+			case i >= 8:
+				want = slowAnswer
+			}
+			if leave == nil || patience != want {
+				t.Fatalf("%d: %v, want %v", i, patience, want)
+			}
+			ends = append(ends, leave)
+		}
+		for range 4 {
+			if !w.enter(t.Context(), forPosition) {
+				t.Error("no place for a position")
+			}
+		}
+		for range 2 {
+			if !w.enter(t.Context(), forOthers) {
+				t.Error("no place for others")
+			}
+		}
+		for _, leave := range ends {
+			leave()
+		}
+		if k := w.kinds[forKept]; k.held+k.over != 0 {
+			t.Errorf("%+v", k)
 		}
 	})
 }

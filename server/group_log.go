@@ -29,6 +29,8 @@ type groupLog struct {
 	parts  []*groupPart // by id; nil: the id is free
 	free   []uint32     // ids
 	posted bool         // Do will run
+	// Do will run before the loop can end: it runs, or whoever posts it keeps the loop.
+	endPosted bool
 
 	pass groupPass // the leader's
 }
@@ -166,13 +168,17 @@ func (l *groupLog) push(item groupItem) (number uint64) {
 	return number
 }
 
-// pushEnd is push for the end of a connection, which its loop may not outlive by much: whoever counts as having
-// posted may be about to only.
+// pushEnd is push for the end of a connection, which its loop must not outlive: who has set posted may be about
+// to post only, and his connection, if he has one, is another loop's perhaps. Who has set endPosted is the end of a connection here.
 func (l *groupLog) pushEnd(c *Conn) {
 	l.mu.Lock()
 	l.append(groupItem{conn: c})
-	l.posted = false
-	l.wake()
+	post := !l.endPosted
+	l.posted, l.endPosted = true, true
+	l.mu.Unlock()
+	if post {
+		l.loop.PostTask(l)
+	}
 }
 
 // pushMessage puts a message behind the other items for each of the groups that has members here, one

@@ -72,7 +72,7 @@ func (l *groupLog) beginPass() bool {
 	l.mu.Lock()
 	first, last := l.first.Load(), l.last.Load()
 	items := l.items // others only append to them
-	l.posted = first <= last
+	l.posted, l.endPosted = first <= last, first <= last
 	l.mu.Unlock()
 	if first > last {
 		return false

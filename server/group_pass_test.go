@@ -165,6 +165,47 @@ func TestPrivateBesideEnd(t *testing.T) {
 	}
 }
 
+// TestPrivateBesideEnds: nor do the ends of many connections at once.
+func TestPrivateBesideEnds(t *testing.T) {
+	t.Parallel()
+	const members, groups, atOnce = 40, 500, 1024
+	var ended, asked, answered atomic.Int64
+	held, release, started := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	private, open, n, srv := besideServer(t, func() { answered.Store(ended.Load()) }, func() {})
+	clients, conns := open(members)
+	gone := func(*server.Conn) {
+		switch ended.Add(1) {
+		case 1:
+			close(held)
+			<-release
+		case 2 * atOnce:
+			close(started)
+		}
+	}
+	for range groups {
+		joinAll(t, srv.NewGroup(server.GroupOptions{Gone: gone}), conns...)
+	}
+	idle(t, n)
+	for i, c := range clients {
+		_ = c.Close() // for Gone
+		if i == 0 {
+			<-held // the others end in one go
+		}
+	}
+	close(release)
+	<-started
+	private.send(frame(opText, "private"))
+	asked.Store(ended.Load())
+	private.expect(opText, "private")
+	if waited := answered.Load() - asked.Load(); waited > 4*atOnce {
+		t.Errorf("%d memberships ended between a private message and its answer", waited)
+	}
+	idle(t, n)
+	if ended.Load() != members*groups {
+		t.Errorf("Gone was called %d times, want %d", ended.Load(), members*groups)
+	}
+}
+
 // TestGonePanics: a panic of GroupOptions.Gone is counted and logged, and its loop goes on.
 func TestGonePanics(t *testing.T) {
 	t.Parallel()

@@ -183,7 +183,7 @@ func (b *Broker) Publish(ctx context.Context, m pubsub.Message, o pubsub.Publish
 
 // Prompt implements pubsub.PromptBroker.
 func (b *Broker) Prompt(topic string) bool {
-	return b.interests.unready.Load() == 0 && !b.stream.has(topic)
+	return !b.stream.has(topic) && (b.interests.unready.Load() == 0 || b.interests.ready(topic))
 }
 
 // tooBig says that the server does not take a message: headers and payload count.

@@ -39,6 +39,14 @@ func (i *interests) comes(topic string) bool {
 	return i.meeting(topic, func(w *want) bool { wanted = true; return w.known }) || !wanted
 }
 
+// ready says whether nobody has to wait until the server knows of a topic, whatever of others.
+func (i *interests) ready(topic string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	w := i.wants[topic]
+	return (w == nil || w.isReady) && i.comes(topic)
+}
+
 // rely notes that members get a message of a topic, though the server may not know yet that it is wanted. false: it does not, nobody
 // has waited for it in vain yet, and nothing is noted, unless the message does not wait anyway.
 func (i *interests) rely(topic string, anyway bool) bool {
