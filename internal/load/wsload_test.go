@@ -19,7 +19,7 @@ import (
 //
 // The best, since all else that runs on the machine makes a round worse, often by
 // half. They count once each has had three good rounds, which are alike; until
-// then there are more rounds. A machine that has none is too busy to tell.
+// then there are more rounds. A machine that has none is too busy to tell, unless nearly all rounds say the same.
 func TestAgreesWithWsload(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left to make thorough: up to 48 rounds of two loads each")
@@ -56,8 +56,8 @@ func TestAgreesWithWsload(t *testing.T) {
 			}
 			figures := fmt.Sprintf("%.0f/s and wsload %.0f/s, p50 %.0f us and wsload %.0f us",
 				1/slices.Min(rates), 1/slices.Min(theirRates), slices.Min(times), slices.Min(theirTimes))
-			if !alike(rates) || !alike(theirRates) || !alike(times) || !alike(theirTimes) {
-				t.Skipf("the machine is too busy to tell: no three rounds of %d are alike; at best %s", most, figures)
+			if !apart(rates, theirRates) && !apart(times, theirTimes) {
+				t.Skipf("the machine is too busy to tell: of %d rounds no three are alike, or each load had its best ones at other times; at best %s", most, figures)
 			}
 			t.Errorf("at best %s; want them within 10 %%", figures)
 		})
@@ -74,6 +74,21 @@ func alike(times []float64) bool {
 func agree(ours, theirs []float64) bool {
 	ratio := slices.Min(ours) / slices.Min(theirs)
 	return alike(ours) && alike(theirs) && 0.9 <= ratio && ratio <= 1.1
+}
+
+// apart tells whether times differ by more than 10 % to the same side in nine of ten rounds, in each of which both come right after
+// each other: the best ones may be of phases of the machine that only one of them met.
+func apart(ours, theirs []float64) bool {
+	longer, shorter := 0, 0
+	for i := range ours {
+		switch ratio := ours[i] / theirs[i]; {
+		case ratio > 1.1:
+			longer++
+		case ratio < 0.9:
+			shorter++
+		}
+	}
+	return 10*max(longer, shorter) >= 9*len(ours)
 }
 
 // pinned is what comes before a command to keep it on a core, and others off it
