@@ -22,7 +22,7 @@
 package pubsub
 
 // For contributors: hub.go has what a hub is, publish.go a message's way in and subscribe.go a connection's; topic.go is a
-// topic, history.go what it keeps, past.go what a broker keeps before that and past_read.go how much is read of it, and history_read.go and gap.go are
+// topic, history.go what it keeps, past.go what a broker keeps before that and past_read.go how much is read of it, waits.go who may wait for a broker, and history_read.go and gap.go are
 // who asks and what is missing. names.go and covers.go are names. conn.go is what a hub knows of a
 // connection, presence.go who is there, and nodes*.go the same on many nodes. broker.go is the interface,
 // broker_inprocess.go the broker of one process.

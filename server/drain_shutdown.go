@@ -7,10 +7,10 @@ import (
 
 // Shutdown is Drain with the zero options: all connections are closed at once with
 // 1001 and have Server.Timeouts.Close for their answer, requests under way in
-// net/http are finished, also those that it was handed and had not begun with. It returns nil when all connections are closed. When ctx
-// is done first, the rest is closed at once, as by Close, and the error is ctx's. A
-// handler that is still running is not interrupted; its connection closes when it
-// returns.
+// net/http are finished, also those that it was handed and had not begun with. It
+// returns nil when all connections are closed. When ctx is done first, the rest is
+// closed at once, as by Close, and the error is ctx's. A handler that is still running
+// is not interrupted; its connection closes when it returns.
 func (s *Server) Shutdown(ctx context.Context) error { return s.Drain(ctx, DrainOptions{}) }
 
 // closeWait is how long Close waits for handlers that are still running.

@@ -168,8 +168,8 @@ func (l *groupLog) push(item groupItem) (number uint64) {
 	return number
 }
 
-// pushEnd is push for the end of a connection, which its loop must not outlive: who has set posted may be about
-// to post only, and his connection, if he has one, is another loop's perhaps. Who has set endPosted is the end of a connection here.
+// pushEnd is push for the end of a connection. Its loop may end with it, so Do must be posted before it returns. posted does not
+// say that: a sender sets it, and may not have posted yet. endPosted does: whoever sets it is a connection that the loop waits for, or Do.
 func (l *groupLog) pushEnd(c *Conn) {
 	l.mu.Lock()
 	l.append(groupItem{conn: c})

@@ -17,29 +17,15 @@ func TestPrivateBesideGroup(t *testing.T) {
 	var written, asked, answered atomic.Int64 // writes to members so far, in all and then
 	var ask atomic.Int64
 	started := make(chan struct{}, 1)
-	script := func(call simnet.Call) simnet.Verdict {
-		switch {
-		case call.Op != simnet.OpWrite:
-		case call.Number == 0:
-			answered.Store(written.Load())
-		case written.Add(1) == ask.Load():
+	private, open, n, srv := besideServer(t, func() { answered.Store(written.Load()) }, func() {
+		if written.Add(1) == ask.Load() {
 			started <- struct{}{}
 		}
-		return simnet.Verdict{}
-	}
-	conns := make(chan *server.Conn, 1)
-	n, addr, srv := startSim(t, simnet.Config{Script: script}, func(srv *server.Server) {
-		srv.Runtime.Loops = 1
-		srv.Handler = server.HandlerFuncs{
-			OnOpen:    func(c *server.Conn) { conns <- c },
-			OnMessage: func(c *server.Conn, m ws.Message) { _ = c.Send(m.Opcode, m.Payload) }, // the test reads it
-		}
 	})
-	clients, all := openSome(func() *client { return dialSim(t, n, addr) }, conns, members+1)
+	_, all := open(members)
 	g := srv.NewGroup(server.GroupOptions{})
-	joinAll(t, g, all[1:]...)
+	joinAll(t, g, all...)
 	idle(t, n)
-	private := clients[0]
 	for range rounds {
 		ask.Store(written.Load() + members/10)
 		if _, err := g.Send(ws.Prepare(ws.Text, []byte("to all"))); err != nil {
